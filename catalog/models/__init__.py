@@ -1,0 +1,23 @@
+"""The rows. They are the truth: the queue carries their ids, and files beside them are caches."""
+
+from catalog.models.encoders import Embedding, Encoder, EncoderState
+from catalog.models.imports import ImportJob, ImportState
+from catalog.models.items import CatalogItem, ItemPhoto
+from catalog.models.photos import UploadedPhoto
+from catalog.models.queries import QueryState, Recommendation, SimilarityQuery
+from catalog.models.users import User
+
+__all__ = [
+    "CatalogItem",
+    "Embedding",
+    "Encoder",
+    "EncoderState",
+    "ImportJob",
+    "ImportState",
+    "ItemPhoto",
+    "QueryState",
+    "Recommendation",
+    "SimilarityQuery",
+    "UploadedPhoto",
+    "User",
+]

@@ -1,0 +1,78 @@
+from typing import Any
+
+from django.db import models
+from django.utils import timezone
+
+
+class CatalogItemQuerySet(models.QuerySet["CatalogItem"]):
+    def findable(self) -> "CatalogItemQuerySet":
+        """The items that may appear in an answer."""
+        return self.filter(is_active=True, deleted_at=None)
+
+    def matching(self, filters: dict[str, Any]) -> "CatalogItemQuerySet":
+        """The findable items that fit `filters`: names and meanings in `FILTERS`."""
+        return self.findable().filter(**{FILTERS[name]: value for name, value in filters.items()})
+
+
+# What a query may ask of the items, and the lookup behind each.
+FILTERS = {
+    "category": "category__iexact",
+    "brand": "brand__iexact",
+    "gender": "gender__iexact",
+    "colour": "colour__iexact",
+    "min_price": "price__gte",
+    "max_price": "price__lte",
+}
+
+
+class CatalogItem(models.Model):
+    """A thing in the catalogue. Deleting one marks it, so that earlier answers keep their meaning."""
+
+    external_id = models.CharField(max_length=200, unique=True, help_text="The id in the source it was imported from.")
+    name = models.CharField(max_length=300)
+    category = models.CharField(max_length=100, blank=True, db_index=True)
+    brand = models.CharField(max_length=100, blank=True)
+    gender = models.CharField(max_length=50, blank=True)
+    colour = models.CharField(max_length=50, blank=True)
+    price = models.DecimalField(max_digits=12, decimal_places=2, null=True, blank=True)
+    currency = models.CharField(max_length=3, blank=True, help_text="Three letters, such as EUR.")
+    url = models.URLField(max_length=1000, blank=True)
+    attributes = models.JSONField(default=dict, blank=True)
+    is_active = models.BooleanField(default=True, db_index=True, help_text="Untick to hide it from answers.")
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = CatalogItemQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def mark_deleted(self) -> None:
+        self.deleted_at = timezone.now()
+        self.save(update_fields=["deleted_at", "updated_at"])
+
+
+class ItemPhoto(models.Model):
+    """One picture of an item. Its picture never changes: another picture is another row, so a vector stays true."""
+
+    item = models.ForeignKey(CatalogItem, on_delete=models.CASCADE, related_name="photos")
+    file = models.FileField(upload_to="items/%Y/%m/", max_length=300)
+    source_sha256 = models.CharField(max_length=64, help_text="Of the file as it was given.")
+    sha256 = models.CharField(max_length=64, db_index=True, help_text="Of the cleaned file that is stored.")
+    perceptual_hash = models.CharField(max_length=16, db_index=True, help_text="64 bits, alike for alike pictures.")
+    width = models.PositiveIntegerField()
+    height = models.PositiveIntegerField()
+    size = models.PositiveIntegerField(help_text="Bytes.")
+    position = models.PositiveSmallIntegerField(default=0, help_text="The first is the one that is shown.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("position", "id")
+        constraints = (models.UniqueConstraint(fields=["item", "source_sha256"], name="one_row_per_item_and_picture"),)
+
+    def __str__(self) -> str:
+        return f"{self.item_id}/{self.position}"

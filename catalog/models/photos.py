@@ -1,0 +1,58 @@
+import uuid
+from datetime import datetime, timedelta
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from catalog.models.users import User
+
+
+def expiry() -> datetime:
+    return timezone.now() + timedelta(days=settings.PHOTO_DAYS)
+
+
+class UploadedPhotoQuerySet(models.QuerySet["UploadedPhoto"]):
+    def of(self, *, user: User | None = None, visitor: str = "") -> Self:
+        """The photos of one person: an account, or a browser without one."""
+        if user is not None:
+            return self.filter(owner=user)
+        return self.filter(owner=None, visitor=visitor) if visitor else self.none()
+
+
+class UploadedPhoto(models.Model):
+    """A user's picture, cleaned: upright, without metadata, re-encoded. Private to whoever sent it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(User, on_delete=models.CASCADE, null=True, blank=True, related_name="photos")
+    visitor = models.CharField(max_length=64, blank=True, help_text="A browser without an account, by its session.")
+    file = models.FileField(upload_to="uploads/%Y/%m/", max_length=300)
+    source_sha256 = models.CharField(max_length=64, help_text="Of the file as it was sent.")
+    sha256 = models.CharField(max_length=64, help_text="Of the cleaned file that is stored.")
+    width = models.PositiveIntegerField()
+    height = models.PositiveIntegerField()
+    size = models.PositiveIntegerField(help_text="Bytes.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(default=expiry, db_index=True)
+
+    objects = UploadedPhotoQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-created_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["owner", "source_sha256"], condition=Q(owner__isnull=False), name="one_row_per_user_and_picture"
+            ),
+            models.UniqueConstraint(
+                fields=["visitor", "source_sha256"], condition=~Q(visitor=""), name="one_row_per_visitor_and_picture"
+            ),
+            models.CheckConstraint(
+                condition=Q(owner__isnull=False, visitor="") | (Q(owner__isnull=True) & ~Q(visitor="")),
+                name="a_photo_has_one_kind_of_owner",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"photo {self.id}"

@@ -1,0 +1,8 @@
+"""For servers that speak ASGI. gunicorn with threads is faster here (see docs/architecture.md)."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "clothes_matcher.settings")
+application = get_asgi_application()

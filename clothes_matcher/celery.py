@@ -1,0 +1,12 @@
+"""The Celery application: how messages travel. What they do is in `worker.tasks`."""
+
+import os
+
+from celery import Celery
+from kombu import Queue
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "clothes_matcher.settings")
+
+app = Celery("clothes_matcher")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.task_queues = [Queue("gpu"), Queue("cpu")]

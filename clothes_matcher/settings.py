@@ -1,0 +1,206 @@
+"""Every setting of the product, in one file. Each that a deployment may change comes from the environment.
+
+docs/settings.md lists them for whoever runs the site; a test keeps that list complete.
+"""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+
+from clothes_matcher.env import env_bool, env_int, env_list, env_secret
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = Path(os.environ.get("VAR_DIR") or BASE_DIR / "var")  # everything that is written at run time
+
+# --- the site
+SECRET_KEY = env_secret("SECRET_KEY", VAR_DIR / "secret-key")
+DEBUG = env_bool("DEBUG", False)
+ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS")
+ROOT_URLCONF = "clothes_matcher.urls"
+WSGI_APPLICATION = "clothes_matcher.wsgi.application"
+AUTH_USER_MODEL = "catalog.User"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "rest_framework",
+    "knox",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "catalog",
+    "worker",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "catalog.middleware.BodySizeLimit",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- HTTPS: on behind a proxy that speaks TLS and sets X-Forwarded-Proto
+HTTPS = env_bool("HTTPS", False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_HSTS_SECONDS = 30 * 24 * 3600 if HTTPS else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+
+# --- the database: SQLite in WAL mode, or PostgreSQL when DATABASE_URL says so
+DATABASES: dict[str, Any] = {
+    "default": dj_database_url.config(default=f"sqlite:///{VAR_DIR / 'db.sqlite3'}", conn_max_age=60)
+}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"]["OPTIONS"] = {
+        # IMMEDIATE: a transaction that will write takes the lock at its start and waits for it,
+        # where SQLite's default fails at once when it finds another writer half-way.
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-32000;",
+    }
+
+# --- photos: a local folder, or S3 when S3_BUCKET says so
+MEDIA_ROOT = VAR_DIR / "media"
+_S3 = {
+    "BACKEND": "storages.backends.s3.S3Storage",
+    "OPTIONS": {
+        "bucket_name": os.environ.get("S3_BUCKET"),
+        "endpoint_url": os.environ.get("S3_ENDPOINT_URL") or None,
+        "region_name": os.environ.get("S3_REGION") or None,
+        "default_acl": "private",
+        "file_overwrite": False,
+    },
+}
+_LOCAL = {"BACKEND": "django.core.files.storage.FileSystemStorage"}
+STORAGES: dict[str, Any] = {
+    "default": _S3 if os.environ.get("S3_BUCKET") else _LOCAL,
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+STATIC_URL = "/static/"
+STATIC_ROOT = VAR_DIR / "static"
+
+MAX_UPLOAD_MB = env_int("MAX_UPLOAD_MB", 20, minimum=1)  # one photo, as sent
+MAX_PHOTO_MEGAPIXELS = env_int("MAX_PHOTO_MEGAPIXELS", 64, minimum=1)
+PHOTO_DAYS = env_int("PHOTO_DAYS", 30, minimum=1)  # an uploaded photo is deleted after so many days
+
+# --- encoders: folders by name, the first place that has one wins
+ENCODER_DIRS = [VAR_DIR / "encoders", BASE_DIR / "ml" / "encoders"]
+EMBEDDER_RUNTIME = os.environ.get("EMBEDDER_RUNTIME", "auto")  # auto, onnx or torch
+
+# --- Redis: the queue, the waiting room of answers, and shared counters
+REDIS_URL = os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379/0"
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+SESSION_ENGINE = "django.contrib.sessions.backends.db"  # a visitor stays a visitor while Redis is away
+
+# --- the queue
+SWEEP_SECONDS = env_int("SWEEP_SECONDS", 5, minimum=1)  # how often stuck work is looked for
+CLAIM_SECONDS = env_int("CLAIM_SECONDS", 60, minimum=1)  # a claim older than this is given to someone else
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
+CELERY_IMPORTS = ["worker.tasks"]  # a name: only workers import it
+CELERY_TASK_IGNORE_RESULT = True  # the rows are the result
+CELERY_TASK_DEFAULT_QUEUE = "cpu"
+CELERY_TASK_ACKS_LATE = False  # a lost message is the sweep's business, a doubled one the claim's
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_connect_timeout": 1,
+    "queue_order_strategy": "priority",  # a person's photo goes before the catalogue's (0 before 9)
+    "priority_steps": [0, 9],
+}
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {"task": "worker.sweep", "schedule": timedelta(seconds=SWEEP_SECONDS), "options": {"queue": "cpu"}},
+    "expire": {"task": "worker.expire_photos", "schedule": timedelta(hours=1), "options": {"queue": "cpu"}},
+}
+CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat-schedule")
+
+# --- the API
+TOKEN_DAYS = env_int("TOKEN_DAYS", 90, minimum=1)
+MAX_K = 100  # items one query may ask for
+MAX_WAIT_SECONDS = 20  # the longest that Prefer: wait is honoured
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "knox.auth.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_VERSIONING_CLASS": None,
+    "DEFAULT_THROTTLE_RATES": {"sign-in": os.environ.get("SIGN_IN_RATE", "20/min")},
+    "EXCEPTION_HANDLER": "catalog.api.errors.problem_handler",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+REST_KNOX = {"TOKEN_TTL": timedelta(days=TOKEN_DAYS), "AUTH_HEADER_PREFIX": "Token"}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Clothes matcher",
+    "DESCRIPTION": "Send a photo of a garment, get the items of the catalogue that look most like it.",
+    "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+# --- people
+LOGIN_URL = "admin:login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+
+# --- the admin's look
+UNFOLD: dict[str, Any] = {"SITE_TITLE": "Clothes matcher", "SITE_HEADER": "Clothes matcher"}
+
+# --- logging: one line an event, on standard error, where a supervisor collects it
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
+}
