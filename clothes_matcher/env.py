@@ -1,7 +1,10 @@
 """Reading settings from the environment, refusing bad values loudly."""
 
+import contextlib
+import hashlib
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -36,16 +39,25 @@ def env_list(name: str, default: str = "") -> list[str]:
 
 
 def env_secret(name: str, file: Path) -> str:
-    """The secret in the environment, else one made on the first start and kept in `file`, readable by its owner only."""
+    """The secret in the environment, else one made on the first start and kept in `file` for its owner alone."""
     if value := os.environ.get(name):
         return value
-    file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        # O_EXCL: of several processes that start together one writes the secret, the others read it.
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return file.read_text().strip()
-    with os.fdopen(descriptor, "w") as handle:
-        secret = secrets.token_urlsafe(50)
-        handle.write(secret)
-    return secret
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, draft = tempfile.mkstemp(dir=file.parent, suffix=".part")  # mode 0600
+        with os.fdopen(descriptor, "w") as handle:
+            handle.write(secrets.token_urlsafe(50))
+        # A link fails where a file is already: of several processes that start together all get the first one's.
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, file)
+        Path(draft).unlink()
+    return file.read_text()
+
+
+def socket_path(folder: Path) -> Path:
+    """A place for Redis's unix socket: in `folder`, unless its path is longer than a socket's may be (107 bytes)."""
+    inside = folder / "redis.sock"
+    if len(os.fsencode(inside)) <= 100:
+        return inside
+    short = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"clothes-matcher-{short}.sock"

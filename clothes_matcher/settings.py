@@ -10,10 +10,10 @@ from typing import Any
 
 import dj_database_url
 
-from clothes_matcher.env import env_bool, env_int, env_list, env_secret
+from clothes_matcher.env import env_bool, env_int, env_list, env_secret, socket_path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-VAR_DIR = Path(os.environ.get("VAR_DIR") or BASE_DIR / "var")  # everything that is written at run time
+VAR_DIR = Path(os.environ.get("VAR_DIR") or BASE_DIR / "var").resolve()  # everything that is written at run time
 
 # --- the site
 SECRET_KEY = env_secret("SECRET_KEY", VAR_DIR / "secret-key")
@@ -41,6 +41,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "catalog",
     "worker",
+    "clothes_matcher",
 ]
 
 MIDDLEWARE = [
@@ -116,10 +117,12 @@ PHOTO_DAYS = env_int("PHOTO_DAYS", 30, minimum=1)  # an uploaded photo is delete
 
 # --- encoders: folders by name, the first place that has one wins
 ENCODER_DIRS = [VAR_DIR / "encoders", BASE_DIR / "ml" / "encoders"]
+DEFAULT_ENCODER = "efficientnet-lite0-pca100"  # the one that a new site starts with
 EMBEDDER_RUNTIME = os.environ.get("EMBEDDER_RUNTIME", "auto")  # auto, onnx or torch
 
 # --- Redis: the queue, the waiting room of answers, and shared counters
-REDIS_URL = os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379/0"
+# Without REDIS_URL: the redis-server that `manage.py demo` starts beside the other files.
+REDIS_URL = os.environ.get("REDIS_URL") or f"unix://{socket_path(VAR_DIR)}?db=0"
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
 SESSION_ENGINE = "django.contrib.sessions.backends.db"  # a visitor stays a visitor while Redis is away
 
@@ -127,7 +130,7 @@ SESSION_ENGINE = "django.contrib.sessions.backends.db"  # a visitor stays a visi
 SWEEP_SECONDS = env_int("SWEEP_SECONDS", 5, minimum=1)  # how often stuck work is looked for
 CLAIM_SECONDS = env_int("CLAIM_SECONDS", 60, minimum=1)  # a claim older than this is given to someone else
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
-CELERY_IMPORTS = ["worker.tasks"]  # a name: only workers import it
+CELERY_IMPORTS = ["worker.tasks", "worker.startup"]  # names: only workers import them
 CELERY_TASK_IGNORE_RESULT = True  # the rows are the result
 CELERY_TASK_DEFAULT_QUEUE = "cpu"
 CELERY_TASK_ACKS_LATE = False  # a lost message is the sweep's business, a doubled one the claim's

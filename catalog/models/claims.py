@@ -1,10 +1,22 @@
 """Claiming work: of several workers that were sent the same id, one wins."""
 
 import uuid
-from typing import Any
+from datetime import datetime
+from typing import Any, Self, TypeVar
 
 from django.db import models
 from django.utils import timezone
+
+Row = TypeVar("Row", bound="Claimable", covariant=True)
+
+
+class ClaimableQuerySet(models.QuerySet[Row]):
+    def held_by(self, worker: str) -> Self:
+        """What a worker holds. At its start: what it held when it was killed."""
+        return self.exclude(claim_token=None).filter(claimed_by=worker)
+
+    def claimed_before(self, moment: datetime) -> Self:
+        return self.exclude(claim_token=None).filter(claimed_at__lt=moment)
 
 
 class Claimable(models.Model):

@@ -1,4 +1,3 @@
-from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -8,7 +7,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from catalog.errors import ClaimLost
-from catalog.models.claims import Claimable, new_claim, no_claim
+from catalog.models.claims import Claimable, ClaimableQuerySet, new_claim, no_claim
 from catalog.models.items import CatalogItem, ItemPhoto
 
 
@@ -18,15 +17,17 @@ class EncoderState(models.TextChoices):
     RETIRED = "retired"  # was live; its vectors stay, so it can come back
 
 
-class EncoderQuerySet(models.QuerySet["Encoder"]):
+class EncoderQuerySet(ClaimableQuerySet["Encoder"]):
     def live(self) -> "Encoder | None":
         return self.filter(state=EncoderState.LIVE).first()
 
-    def release_claims(self, *, of: str | None = None, before: datetime | None = None) -> int:
-        """Give back what a dead worker held: all of worker `of`, or all claimed earlier than `before`."""
-        rows = self.exclude(claim_token=None)
-        rows = rows.filter(claimed_by=of) if of is not None else rows.filter(claimed_at__lt=before)
-        return rows.update(**no_claim())
+    def in_use(self) -> Self:
+        """The encoders whose vectors are kept complete: the live one, and those that may follow it."""
+        return self.exclude(state=EncoderState.RETIRED)
+
+    def release(self) -> int:
+        """Let others embed the catalogue with these encoders."""
+        return self.update(**no_claim())
 
 
 class Encoder(Claimable):
@@ -48,9 +49,7 @@ class Encoder(Claimable):
 
     class Meta:
         ordering = ("-created_at",)
-        constraints = (
-            models.UniqueConstraint(fields=["state"], condition=Q(state="live"), name="one_live_encoder"),
-        )
+        constraints = (models.UniqueConstraint(fields=["state"], condition=Q(state="live"), name="one_live_encoder"),)
 
     def __str__(self) -> str:
         return self.name
@@ -66,9 +65,7 @@ class Encoder(Claimable):
     def missing_photos(self) -> "models.QuerySet[ItemPhoto]":
         """The photos of the catalogue that have no vector of this encoder yet, oldest first."""
         return (
-            ItemPhoto.objects.filter(item__deleted_at=None)
-            .exclude(embeddings__encoder=self)
-            .order_by("id")
+            ItemPhoto.objects.filter(item__deleted_at=None, problem="").exclude(embeddings__encoder=self).order_by("id")
         )
 
     def claim(self, worker: str) -> Self | None:
@@ -85,7 +82,7 @@ class Encoder(Claimable):
             raise ClaimLost(f"{self} is embedded by another worker now")
 
     def release(self) -> None:
-        type(self).objects.filter(pk=self.pk, claim_token=self.claim_token).update(**no_claim())
+        type(self).objects.filter(pk=self.pk, claim_token=self.claim_token).release()
 
 
 class Embedding(models.Model):

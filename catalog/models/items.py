@@ -68,6 +68,7 @@ class ItemPhoto(models.Model):
     height = models.PositiveIntegerField()
     size = models.PositiveIntegerField(help_text="Bytes.")
     position = models.PositiveSmallIntegerField(default=0, help_text="The first is the one that is shown.")
+    problem = models.CharField(max_length=200, blank=True, help_text="Why it could not be embedded, if so.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -1,6 +1,6 @@
 import uuid
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, ClassVar, Self
 
 from django.conf import settings
@@ -10,7 +10,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from catalog.errors import ClaimLost, IllegalMove
-from catalog.models.claims import Claimable, new_claim, no_claim
+from catalog.models.claims import Claimable, ClaimableQuerySet, new_claim, no_claim
 from catalog.models.encoders import Encoder
 from catalog.models.items import CatalogItem, ItemPhoto
 from catalog.models.photos import UploadedPhoto
@@ -38,7 +38,7 @@ CLAIM_OF = {QueryState.QUEUED: QueryState.EMBEDDING, QueryState.EMBEDDED: QueryS
 BACK_FROM = {claimed: waiting for waiting, claimed in CLAIM_OF.items()}
 
 
-class SimilarityQuerySet(models.QuerySet["SimilarityQuery"]):
+class SimilarityQuerySet(ClaimableQuerySet["SimilarityQuery"]):
     def of(self, *, user: User | None = None, visitor: str = "") -> Self:
         """The queries of one person: an account, or a browser without one."""
         return self.filter(photo__in=UploadedPhoto.objects.of(user=user, visitor=visitor))
@@ -50,20 +50,20 @@ class SimilarityQuerySet(models.QuerySet["SimilarityQuery"]):
             return None
         return self.select_related("photo", "encoder").filter(pk=pk, claim_token=claim["claim_token"]).first()
 
-    def release_claims(self, *, of: str | None = None, before: datetime | None = None) -> int:
-        """Give back what a dead worker held: all of worker `of`, or all claimed earlier than `before`."""
-        rows = self.filter(claimed_by=of) if of is not None else self.filter(claimed_at__lt=before)
-        worn = rows.filter(state__in=CLAIMED, attempts__gte=MAX_ATTEMPTS - 1)
+    def release(self) -> int:
+        """Give claimed queries back, to be tried again; those tried too often fail. Returns how many there were."""
+        now = timezone.now()
+        worn = self.filter(state__in=CLAIMED, attempts__gte=MAX_ATTEMPTS - 1)
         released = worn.update(
             state=QueryState.FAILED,
-            error_code="worker_lost",
-            error_detail="The program that worked on this photo died each time. Please try another picture.",
-            finished_at=timezone.now(),
+            error_code="internal_error",
+            error_detail="Something on our side failed on this photo each time. Please try another picture.",
+            finished_at=now,
             **no_claim(),
         )
         for claimed, waiting in BACK_FROM.items():
-            released += rows.filter(state=claimed).update(
-                state=waiting, attempts=F("attempts") + 1, nudged_at=timezone.now() - NUDGE_AGAIN, **no_claim()
+            released += self.filter(state=claimed).update(
+                state=waiting, attempts=F("attempts") + 1, nudged_at=now - NUDGE_AGAIN, **no_claim()
             )
         return released
 
@@ -86,7 +86,9 @@ class SimilarityQuery(Claimable):
     )
     filters = models.JSONField(default=dict, blank=True, help_text="What the items must be, see CatalogItem.matching.")
     diversity = models.FloatField(
-        default=0.0, validators=[MinValueValidator(0.0), MaxValueValidator(1.0)], help_text="0: the nearest, 1: the most varied."
+        default=0.0,
+        validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],
+        help_text="0: the nearest, 1: the most varied.",
     )
     state = models.CharField(max_length=10, choices=QueryState, default=QueryState.QUEUED)
     encoder = models.ForeignKey(Encoder, on_delete=models.PROTECT, null=True, blank=True, related_name="queries")
@@ -107,7 +109,9 @@ class SimilarityQuery(Claimable):
         verbose_name_plural = "similarity queries"
         indexes = (
             models.Index(fields=["nudged_at"], condition=Q(state__in=["queued", "embedded"]), name="waiting_queries"),
-            models.Index(fields=["claimed_at"], condition=Q(state__in=["embedding", "searching"]), name="claimed_queries"),
+            models.Index(
+                fields=["claimed_at"], condition=Q(state__in=["embedding", "searching"]), name="claimed_queries"
+            ),
         )
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(k__gte=1, k__lte=settings.MAX_K), name="k_is_in_range"),
@@ -119,6 +123,13 @@ class SimilarityQuery(Claimable):
     @property
     def has_ended(self) -> bool:
         return self.state in ENDED
+
+    @property
+    def answering_encoder(self) -> Encoder:
+        """The encoder whose vectors this query is compared with. IllegalMove before it is embedded."""
+        if self.encoder is None:
+            raise IllegalMove(f"{self} is not embedded yet")
+        return self.encoder
 
     def record_embedding(self, encoder: Encoder, vector: bytes, timings: dict[str, float]) -> None:
         """embedding -> embedded."""
@@ -158,6 +169,10 @@ class SimilarityQuery(Claimable):
             finished_at=timezone.now(),
         )
 
+    def give_back(self) -> None:
+        """Undo the claim after a crash, so that the query is tried again a few times."""
+        type(self).objects.filter(pk=self.pk, claim_token=self.claim_token).release()
+
     def _move(self, source: QueryState, target: QueryState, **columns: Any) -> None:
         if self.state != source:
             raise IllegalMove(f"{self} is {self.state}: it cannot become {target}")
@@ -175,7 +190,9 @@ class Recommendation(models.Model):
     query = models.ForeignKey(SimilarityQuery, on_delete=models.CASCADE, related_name="recommendations")
     rank = models.PositiveSmallIntegerField(help_text="1 is the most similar.")
     item = models.ForeignKey(CatalogItem, on_delete=models.CASCADE, related_name="+")
-    photo = models.ForeignKey(ItemPhoto, on_delete=models.CASCADE, related_name="+", help_text="The picture that matched.")
+    photo = models.ForeignKey(
+        ItemPhoto, on_delete=models.CASCADE, related_name="+", help_text="The picture that matched."
+    )
     score = models.FloatField(help_text="Cosine similarity, -1 to 1.")
 
     class Meta:

@@ -1,0 +1,112 @@
+"""manage.py demo: the whole product on this machine, with one photo sent through it."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import requests
+from django.apps import apps
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection, connections
+
+from clothes_matcher import showcase, stack
+from clothes_matcher.demo_site import demo_account, fill_catalogue, wait_for_embeddings, wait_until_ready
+
+_DISK_MB = 300
+
+
+class Command(BaseCommand):
+    help = "Start every part of the product, fill it with a sample (or your own) catalogue, and ask it with one photo."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("source", nargs="?", type=Path, help="your own pictures: a folder or a CSV")
+        parser.add_argument("--photo", type=Path, help="the photo to ask with")
+        parser.add_argument("--items", type=int, default=600, help="items of the sample catalogue")
+        parser.add_argument("--host", default="127.0.0.1")
+        parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument("--once", action="store_true", help="stop after the answer instead of serving on")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self.options = options
+        self.address = f"http://{options['host']}:{options['port']}"
+        self.failure = ""
+        try:
+            self._check_machine()
+            self._prepare()
+        except (stack.StackError, OSError) as error:
+            raise CommandError(str(error), returncode=2) from None
+        with (settings.VAR_DIR / "log.txt").open("w") as log:
+            supervisor = self._supervisor(log)
+            threading.Thread(target=self._show, args=(supervisor,), daemon=True).start()
+            supervisor.loop()
+        if self.failure:
+            raise CommandError(self.failure, returncode=1)
+        self.stdout.write("\nStopped.")
+
+    def _check_machine(self) -> None:
+        for path in (self.options["source"], self.options["photo"]):
+            if path is not None and not path.exists():
+                raise stack.StackError(f"{path} does not exist.")
+        settings.VAR_DIR.mkdir(parents=True, exist_ok=True)
+        stack.require_free_disk(settings.VAR_DIR, _DISK_MB)
+        stack.require_free_port(self.options["host"], self.options["port"])
+
+    def _prepare(self) -> None:
+        self.stdout.write("Preparing the database and the static files ...")
+        call_command("migrate", verbosity=0)
+        call_command("collectstatic", interactive=False, verbosity=0)
+        connections.close_all()  # the processes are forked from this one
+
+    def _supervisor(self, log: Any) -> stack.Supervisor:
+        supervisor = stack.Supervisor(log)
+        port = {"HOST": self.options["host"], "PORT": str(self.options["port"]), "VAR_DIR": str(settings.VAR_DIR)}
+        environment = stack.process_environment(**port)
+        if settings.REDIS_URL.startswith("unix://"):
+            command = stack.redis_command(stack.socket_of(settings.REDIS_URL), settings.VAR_DIR)
+            supervisor.add_process("redis", command, env=environment)
+        for name, command in stack.procfile_commands(settings.BASE_DIR).items():
+            supervisor.add_process(name, command, env=environment, cwd=str(settings.BASE_DIR))
+        return supervisor
+
+    def _show(self, supervisor: stack.Supervisor) -> None:
+        """In a thread of its own, while the main thread watches over the processes."""
+        try:
+            self._fill_and_ask()
+            if not self.options["once"]:
+                return
+        except (CommandError, showcase.ShowcaseError, requests.RequestException, OSError) as error:
+            self.failure = f"{error} (The processes' own words are in {settings.VAR_DIR / 'log.txt'}.)"
+        except BaseException:
+            self.failure = f"The demo itself failed; see {settings.VAR_DIR / 'log.txt'}."
+            supervisor.terminate()
+            raise
+        finally:
+            connection.close()
+        supervisor.terminate()
+
+    def _fill_and_ask(self) -> None:
+        self.stdout.write("Starting Redis, the web server, the workers and the scheduler ...")
+        wait_until_ready(self.address)
+        photo = fill_catalogue(self.options["source"], self.options["items"])
+        wait_for_embeddings()
+        account = demo_account()
+        client = showcase.Client(self.address, account.token)
+        asked_with = self.options["photo"] or photo
+        self.stdout.write(f"Sending {asked_with} to {self.address}/api/v1/queries/ ...\n")
+        answer = client.ask(asked_with.read_bytes())
+        self.stdout.write(showcase.answer_table(answer))
+        picture = settings.VAR_DIR / "answer.png"
+        showcase.save_picture(showcase.answer_picture(client, answer), picture)
+        user = apps.get_model("catalog", "User").USERNAME_FIELD
+        self.stdout.write(f"""
+The answer as a picture:  {picture}
+The upload page:          {self.address}/
+The admin:                {self.address}/admin/   {user} {account.username}, password {account.password}
+The API:                  {self.address}/api/v1/docs/
+An API token:             {account.token}
+
+Try:  curl -H "Authorization: Token {account.token}" -H "Prefer: wait=10" \\
+           -F photo=@{asked_with} {self.address}/api/v1/queries/
+Serving until Ctrl-C. The processes write to {settings.VAR_DIR / "log.txt"}.""")

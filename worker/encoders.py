@@ -1,0 +1,23 @@
+"""The encoders that this process has loaded."""
+
+from threading import Lock
+
+from django.conf import settings
+
+from catalog.models import Encoder
+from ml.embedder import Embedder, load_embedder
+
+_KEPT = 2  # the live one, and a candidate that embeds the catalogue beside it
+
+_loaded: dict[int, Embedder] = {}
+_lock = Lock()
+
+
+def embedder_of(encoder: Encoder) -> Embedder:
+    """The network of an encoder, loaded once per process. Raises `ml.errors.InputError` for an unusable folder."""
+    with _lock:
+        if encoder.pk not in _loaded:
+            while len(_loaded) >= _KEPT:
+                _loaded.pop(next(iter(_loaded)))  # the one loaded first
+            _loaded[encoder.pk] = load_embedder(encoder.folder, runtime=settings.EMBEDDER_RUNTIME)
+        return _loaded[encoder.pk]

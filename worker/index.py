@@ -1,0 +1,63 @@
+"""The vectors of the catalogue in this process's memory: a cache of the rows, brought up to date before each search."""
+
+from threading import Lock
+
+import numpy as np
+
+from catalog.models import Embedding, Encoder
+from ml.search import DuplicatePhotoError, VectorIndex
+
+_CHUNK = 2000  # rows fetched at a time
+_KEPT = 2  # indexes in memory: the live encoder's, and the one before it for queries on their way
+
+_indexes: dict[int, "CatalogIndex"] = {}
+_lock = Lock()
+
+
+class CatalogIndex:
+    """All vectors of one encoder."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self._lock = Lock()
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self.vectors = VectorIndex(encoder=self.encoder.name, dim=self.encoder.dim)
+        self._last_id = 0
+
+    def refresh(self) -> VectorIndex:
+        """The index with every row that is committed by now: reads only the rows after the last one it knows."""
+        with self._lock:
+            try:
+                self._read_new_rows()
+            except DuplicatePhotoError:  # a vector was deleted and made again, so the one in memory is out of date
+                self._start_over()
+                self._read_new_rows()
+            return self.vectors
+
+    def rebuild(self) -> VectorIndex:
+        """The index made anew, without the vectors of photos that are gone. Others search the old one meanwhile."""
+        with self._lock:
+            self._start_over()
+            self._read_new_rows()
+            return self.vectors
+
+    def _read_new_rows(self) -> None:
+        rows = Embedding.objects.filter(encoder=self.encoder).order_by("id")
+        columns = rows.values_list("id", "photo_id", "item_id", "vector")
+        while chunk := list(columns.filter(id__gt=self._last_id)[:_CHUNK]):
+            ids, photos, items, vectors = zip(*chunk, strict=True)
+            matrix = np.frombuffer(b"".join(map(bytes, vectors)), dtype="<f4").reshape(len(chunk), -1)
+            self.vectors.add(photos, items, matrix, encoder=self.encoder.name)
+            self._last_id = ids[-1]
+
+
+def index_of(encoder: Encoder) -> CatalogIndex:
+    """This process's index of an encoder; empty until it is first refreshed."""
+    with _lock:
+        if encoder.pk not in _indexes:
+            while len(_indexes) >= _KEPT:
+                _indexes.pop(next(iter(_indexes)))
+            _indexes[encoder.pk] = CatalogIndex(encoder)
+        return _indexes[encoder.pk]

@@ -1,0 +1,30 @@
+"""manage.py register_encoder: make an encoder folder known, and live if asked."""
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from catalog.errors import Refused
+from catalog.services.encoders import encoder_promote, encoder_register
+from ml.encoder_folder import check_folder
+from ml.errors import InputError
+
+
+class Command(BaseCommand):
+    help = "Check an encoder folder, register it as a candidate, and embed the catalogue with it."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("folder", type=Path, help="a folder with card.json, weights.safetensors and model.onnx")
+        parser.add_argument("--live", action="store_true", help="let it answer queries from now on")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        folder = Path(options["folder"]).resolve()
+        try:
+            encoder = encoder_register(folder=folder, card=check_folder(folder).as_dict())
+            if options["live"]:
+                encoder_promote(encoder=encoder)
+        except (InputError, Refused) as error:
+            raise CommandError(str(error), returncode=2) from None
+        encoder.refresh_from_db()
+        self.stdout.write(f"{encoder} is {encoder.get_state_display().lower()}.")

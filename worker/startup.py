@@ -1,0 +1,42 @@
+"""What a worker does once, when it is ready: take back what it held when it was killed, and warm up."""
+
+import logging
+from typing import Any
+
+from celery.signals import worker_ready
+from PIL import Image
+
+from catalog.models import Encoder, SimilarityQuery
+from ml.errors import InputError
+from worker.encoders import embedder_of
+from worker.index import index_of
+from worker.tasks import sweep
+
+logger = logging.getLogger(__name__)
+
+
+@worker_ready.connect
+def start(sender: Any, **_: Any) -> None:
+    release_own_claims(sender.hostname)
+    warm_up({queue.name for queue in sender.task_consumer.queues})
+
+
+def release_own_claims(worker: str) -> None:
+    """Give back what a worker of this name held: it was this one, before it was killed. Then send it again."""
+    SimilarityQuery.objects.held_by(worker).release()
+    Encoder.objects.held_by(worker).release()
+    sweep()
+
+
+def warm_up(queues: set[str]) -> None:
+    """Load what the first query would wait for: the network on `gpu`, the vectors on `cpu`."""
+    encoder = Encoder.objects.live()
+    if encoder is None:
+        return
+    try:
+        if "gpu" in queues:
+            embedder_of(encoder).embed([Image.new("RGB", (224, 224), "white")])
+        if "cpu" in queues:
+            index_of(encoder).refresh()
+    except (InputError, FileNotFoundError) as error:
+        logger.error("The live encoder %s cannot be loaded: %s", encoder, error)
