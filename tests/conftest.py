@@ -10,18 +10,18 @@ os.environ["REDIS_URL"] = "redis://127.0.0.1:1/0"  # nobody listens: a test that
 os.environ["SECRET_KEY"] = "only for tests"
 
 import pytest
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 
 @pytest.fixture(autouse=True)
-def media(tmp_path: Path, settings: SettingsWrapper) -> Path:
+def media(tmp_path: Path, settings: Settings) -> Path:
     """Each test has a folder of photos of its own."""
     settings.MEDIA_ROOT = tmp_path / "media"
     return tmp_path / "media"
 
 
 @pytest.fixture(autouse=True)
-def plain_static_files(settings: SettingsWrapper) -> None:
+def plain_static_files(settings: Settings) -> None:
     """Pages render without a collectstatic before them."""
     settings.STORAGES = {
         **settings.STORAGES,

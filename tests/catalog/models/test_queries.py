@@ -1,0 +1,157 @@
+"""The states of a query: who may move it, and what a lost worker leaves behind."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from catalog.errors import ClaimLost, IllegalMove
+from catalog.models import QueryState, Recommendation, SimilarityQuery
+from catalog.models.queries import MAX_ATTEMPTS, NUDGE_AGAIN
+from tests.factories import make_encoder, make_item_photo, make_query, make_upload, make_user, unit
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+
+def claim(query: SimilarityQuery, waiting: QueryState = QueryState.QUEUED, worker: str = "gpu@one") -> SimilarityQuery:
+    claimed = SimilarityQuery.objects.claim(query.pk, waiting, worker=worker)
+    assert claimed is not None
+    return claimed
+
+
+def recommendation(query: SimilarityQuery, rank: int = 1) -> Recommendation:
+    photo = make_item_photo()
+    return Recommendation(query=query, rank=rank, item=photo.item, photo=photo, score=0.9)
+
+
+def test_a_query_goes_from_queued_to_done_through_every_state() -> None:
+    query = make_query()
+    first = claim(query)
+    assert (first.state, first.claimed_by) == ("embedding", "gpu@one")
+    first.record_embedding(make_encoder(), unit(1).tobytes(), {"embed": 5.0})
+    second = claim(query, QueryState.EMBEDDED, "cpu@one")
+    assert second.state == "searching"
+    second.record_answer([recommendation(second)], {"search": 1.0})
+    query.refresh_from_db()
+    assert query.state == QueryState.DONE
+    assert query.claim_token is None
+    assert query.timings["embed"] == 5.0 and query.timings["search"] == 1.0 and query.timings["total"] > 0
+    assert query.finished_at is not None
+    assert query.recommendations.count() == 1
+
+
+def test_of_two_workers_with_the_same_message_one_wins() -> None:
+    query = make_query()
+    assert SimilarityQuery.objects.claim(query.pk, QueryState.QUEUED, worker="gpu@one") is not None
+    assert SimilarityQuery.objects.claim(query.pk, QueryState.QUEUED, worker="gpu@two") is None
+
+
+def test_a_message_about_a_query_that_is_gone_claims_nothing() -> None:
+    query = make_query()
+    pk = query.pk
+    query.photo.delete()
+    assert SimilarityQuery.objects.claim(pk, QueryState.QUEUED, worker="gpu@one") is None
+
+
+def test_a_worker_whose_claim_was_given_away_writes_nothing() -> None:
+    query = make_query(state=QueryState.EMBEDDED, encoder=make_encoder())
+    slow = claim(query, QueryState.EMBEDDED, "cpu@slow")
+    SimilarityQuery.objects.filter(pk=query.pk).release()
+    quick = claim(query, QueryState.EMBEDDED, "cpu@quick")
+    with pytest.raises(ClaimLost):
+        slow.record_answer([recommendation(slow)], {})
+    assert Recommendation.objects.count() == 0
+    quick.record_answer([recommendation(quick)], {})
+    assert Recommendation.objects.count() == 1
+
+
+def test_an_answer_that_cannot_be_written_leaves_the_query_unanswered() -> None:
+    query = claim(make_query(state=QueryState.EMBEDDED, encoder=make_encoder()), QueryState.EMBEDDED)
+    twice = [recommendation(query, rank=1), recommendation(query, rank=1)]
+    with pytest.raises(IntegrityError), transaction.atomic():
+        query.record_answer(twice, {})
+    query.refresh_from_db()
+    assert query.state == QueryState.SEARCHING
+    assert query.recommendations.count() == 0
+
+
+@pytest.mark.parametrize("state", [QueryState.QUEUED, QueryState.EMBEDDED, QueryState.DONE, QueryState.FAILED])
+def test_only_a_claimed_query_can_fail(state: QueryState) -> None:
+    with pytest.raises(IllegalMove):
+        make_query(state=state).record_failure("any", "Any reason.")
+
+
+def test_a_query_that_was_not_embedded_cannot_be_answered() -> None:
+    with pytest.raises(IllegalMove):
+        claim(make_query()).record_answer([], {})
+
+
+def test_a_failure_keeps_its_code_and_sentence() -> None:
+    query = claim(make_query())
+    query.record_failure("photo_gone", "The photo is no longer there.")
+    query.refresh_from_db()
+    assert (query.state, query.error_code) == ("failed", "photo_gone")
+    assert query.error_detail == "The photo is no longer there."
+    assert query.has_ended
+
+
+@pytest.mark.parametrize("waiting", [QueryState.QUEUED, QueryState.EMBEDDED])
+def test_what_a_killed_worker_held_waits_again_and_is_sent_at_once(waiting: QueryState) -> None:
+    query = make_query(state=waiting)
+    claim(query, waiting, "gpu@killed")
+    claim(make_query(), worker="gpu@other")
+    assert SimilarityQuery.objects.held_by("gpu@killed").release() == 1
+    query.refresh_from_db()
+    assert (query.state, query.attempts, query.claimed_by) == (waiting, 1, "")
+    assert [taken.pk for taken in SimilarityQuery.objects.take_unheard()] == [query.pk]
+
+
+def test_a_query_that_kills_every_worker_fails_in_the_end() -> None:
+    query = make_query()
+    for _ in range(MAX_ATTEMPTS):
+        claim(query)
+        SimilarityQuery.objects.held_by("gpu@one").release()
+    query.refresh_from_db()
+    assert (query.state, query.error_code) == ("failed", "internal_error")
+
+
+def test_a_claim_is_given_away_only_when_it_is_old() -> None:
+    query = claim(make_query())
+    now = timezone.now()
+    assert SimilarityQuery.objects.claimed_before(now - timedelta(seconds=60)).release() == 0
+    assert SimilarityQuery.objects.claimed_before(now + timedelta(seconds=1)).release() == 1
+    query.refresh_from_db()
+    assert query.state == QueryState.QUEUED
+
+
+def test_an_unheard_query_is_taken_once_per_interval() -> None:
+    fresh, old = make_query(), make_query(nudged_at=timezone.now() - NUDGE_AGAIN)
+    assert [query.pk for query in SimilarityQuery.objects.take_unheard()] == [old.pk]
+    assert SimilarityQuery.objects.take_unheard() == []
+    assert fresh.state == QueryState.QUEUED
+
+
+def test_ended_queries_are_never_sent_again() -> None:
+    long_ago = timezone.now() - 10 * NUDGE_AGAIN
+    for state in (QueryState.DONE, QueryState.FAILED, QueryState.EMBEDDING, QueryState.SEARCHING):
+        make_query(state=state, nudged_at=long_ago)
+    assert SimilarityQuery.objects.take_unheard() == []
+
+
+@pytest.mark.parametrize("k", [0, 101])
+def test_the_database_refuses_a_k_out_of_range(k: int) -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        make_query(k=k)
+
+
+def test_the_queries_of_a_person_are_theirs_alone() -> None:
+    anna, ben = make_user(), make_user()
+    hers = make_query(make_upload(owner=anna))
+    his = make_query(make_upload(owner=ben))
+    visitors = make_query(make_upload(visitor="browser-1"))
+    assert list(SimilarityQuery.objects.of(user=anna)) == [hers]
+    assert list(SimilarityQuery.objects.of(user=ben)) == [his]
+    assert list(SimilarityQuery.objects.of(visitor="browser-1")) == [visitors]
+    assert not SimilarityQuery.objects.of(visitor="browser-2").exists()
+    assert not SimilarityQuery.objects.of(visitor="").exists()

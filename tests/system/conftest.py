@@ -1,0 +1,63 @@
+"""One site for all tests of this folder: starting one takes seconds."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from catalog.sample import phone_photo, sample_items, write_sample
+from tests.factories import encoded
+from tests.system.site import Phone, Site, until
+
+ITEMS = 40
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sample")
+    write_sample(folder, ITEMS)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_site(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("site"))
+    try:
+        site.manage("migrate", "--verbosity", "0")
+        site.manage("collectstatic", "--no-input", "--verbosity", "0")
+        site.start()
+        site.wait_until_ready()
+        site.manage("register_encoder", "ml/encoders/efficientnet-lite0-pca100", "--live")
+        site.manage("import_catalog", str(sample))
+        until(lambda: site.shell(MISSING) == "0", "the vectors of the catalogue")
+        yield site
+    finally:
+        site.stop()
+
+
+MISSING = "from catalog.models import Encoder; print(Encoder.objects.live().missing_photos().count())"
+
+
+@pytest.fixture
+def site(shared_site: Site) -> Iterator[Site]:
+    """The shared site with every process running, whatever the test before has killed."""
+    missing = [name for name in shared_site.commands if name not in shared_site.processes]
+    shared_site.start(*missing) if missing else None
+    shared_site.wait_until_ready()
+    yield shared_site
+
+
+@pytest.fixture
+def phone(site: Site) -> Phone:
+    """The phone of a user whom no other test knows."""
+    return Phone(site, site.token_of(f"user-{uuid.uuid4().hex[:8]}"))
+
+
+@pytest.fixture(scope="session")
+def photo() -> bytes:
+    """A phone photo of the item at `PHOTOGRAPHED`."""
+    return encoded(phone_photo(sample_items(ITEMS)[PHOTOGRAPHED]))
+
+
+PHOTOGRAPHED = 7

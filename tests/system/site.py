@@ -1,0 +1,181 @@
+"""A whole site in real processes: Redis, the web server, the workers and the scheduler. A test may kill each of them."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psycopg
+import requests
+
+from clothes_matcher import stack
+
+ROOT = Path(__file__).parent.parent.parent
+PATIENCE = 60.0  # seconds; these machines are slow at times
+
+T = TypeVar("T")
+
+
+def until(look: Callable[[], T | None], what: str, patience: float = PATIENCE) -> T:
+    """The first true value of `look`; fails the test when it does not come."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if value := look():
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"waited {patience:.0f} s in vain for: {what}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Site:
+    """The processes of the Procfile and a Redis, in a folder of their own. Nothing runs until it is started."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.socket = folder / "redis.sock"
+        self.environment = stack.process_environment(
+            VAR_DIR=str(folder),
+            REDIS_URL=f"unix://{self.socket}?db=0",
+            DATABASE_URL=_fresh_database(folder),
+            PORT=str(self.port),
+            SECRET_KEY="only for tests",
+            WEB_WORKERS="1",
+            SWEEP_SECONDS="1",
+            OMP_NUM_THREADS="1",
+            **settings,
+        )
+        self.commands = {"redis": stack.redis_command(self.socket, folder), **stack.procfile_commands(ROOT)}
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._log_starts: dict[str, int] = {}
+
+    def start(self, *names: str) -> None:
+        """Start processes by their names in the Procfile, or all of them."""
+        for name in names or tuple(self.commands):
+            self._log_starts[name] = len(self._whole_log(name))
+            with (self.folder / f"{name}.log").open("ab") as log:
+                self.processes[name] = subprocess.Popen(
+                    ["/bin/sh", "-c", self.commands[name]],
+                    cwd=ROOT,
+                    env=self.environment,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+
+    def kill(self, name: str, with_signal: int = signal.SIGKILL) -> None:
+        process = self.processes.pop(name)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, with_signal)
+        process.wait(timeout=PATIENCE)
+
+    def stop(self) -> None:
+        for name in list(self.processes):
+            self.kill(name)
+
+    def wait_until_ready(self) -> None:
+        """The web server answers and the workers take work."""
+        until(self._answers, "the web server")
+        for name in ("gpu", "cpu"):
+            if name in self.processes:
+                self.wait_for_worker(name)
+
+    def wait_for_worker(self, name: str) -> None:
+        until(lambda: " ready." in self.log(name), f"the {name} worker")
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(requests.RequestException):
+            return requests.get(f"{self.address}/healthz", timeout=5).ok
+        return False
+
+    def log(self, name: str) -> str:
+        """What a process has written since it was last started."""
+        return self._whole_log(name)[self._log_starts.get(name, 0) :]
+
+    def _whole_log(self, name: str) -> str:
+        file = self.folder / f"{name}.log"
+        return file.read_text(errors="replace") if file.exists() else ""
+
+    def manage(self, *arguments: str, expect: int = 0) -> str:
+        """Run a management command to its end; its output. Fails the test unless it exits with `expect`."""
+        result = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=2 * PATIENCE,
+            check=False,
+        )
+        assert result.returncode == expect, result.stdout + result.stderr
+        return result.stdout + result.stderr
+
+    def shell(self, code: str) -> str:
+        """What a piece of Python prints, run inside this site's Django."""
+        return self.manage("shell", "--no-imports", "-c", code).strip()
+
+    def token_of(self, username: str) -> str:
+        """A fresh API token of a user, who is made if need be."""
+        return self.shell(
+            "from catalog.models import User; from knox.models import AuthToken;"
+            f"print(AuthToken.objects.create(User.objects.get_or_create(username={username!r})[0])[1])"
+        )
+
+
+class Phone:
+    """A client of the API, as the mobile app is one."""
+
+    def __init__(self, site: Site, token: str) -> None:
+        self.site = site
+        self.headers = {"Authorization": f"Token {token}"}
+
+    def post(self, photo: bytes, *, wait: int = 0, **fields: Any) -> requests.Response:
+        headers = self.headers | ({"Prefer": f"wait={wait}"} if wait else {})
+        files = {"photo": ("photo.jpg", photo)}
+        url = f"{self.site.address}/api/v1/queries/"
+        return requests.post(url, headers=headers, files=files, data=fields, timeout=PATIENCE)
+
+    def get(self, path: str) -> requests.Response:
+        return requests.get(self.site.address + path, headers=self.headers, timeout=PATIENCE)
+
+    def query(self, query_id: str) -> dict[str, Any]:
+        response = self.get(f"/api/v1/queries/{query_id}/")
+        assert response.status_code == 200, response.text
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    def ended(self, query_id: str, patience: float = PATIENCE) -> dict[str, Any]:
+        """The query once it is done or failed."""
+
+        def look() -> dict[str, Any] | None:
+            answer = self.query(query_id)
+            return answer if answer["state"] in ("done", "failed") else None
+
+        return until(look, f"the end of query {query_id}", patience)
+
+
+def _fresh_database(folder: Path) -> str:
+    """SQLite in the folder; where the tests run on PostgreSQL, a new database of that server."""
+    given = os.environ.get("DATABASE_URL", "")
+    if not given.startswith("postgres"):
+        return f"sqlite:///{folder / 'db.sqlite3'}"
+    name = re.sub(r"\W", "_", f"site_{folder.name}_{os.getpid()}").lower()
+    with psycopg.connect(given, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}"')
+        connection.execute(f'CREATE DATABASE "{name}"')
+    start, at, place = given.rpartition("@")
+    host, _, tail = place.partition("/")
+    return f"{start}{at}{host}/{name}{''.join(tail.partition('?')[1:])}"

@@ -1,0 +1,126 @@
+"""A photo through every real part: HTTP, database, Redis, both workers, and back."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from catalog.sample import draw_photo, phone_photo, sample_items
+from tests.factories import encoded
+from tests.system.conftest import ITEMS, PHOTOGRAPHED
+from tests.system.site import Phone, Site, until
+
+pytestmark = [pytest.mark.system, pytest.mark.database, pytest.mark.xdist_group("site")]
+
+
+def test_a_phone_photo_finds_the_garment_it_shows(phone: Phone, photo: bytes) -> None:
+    response = phone.post(photo, wait=20, k=5)
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    assert answer["state"] == "done"
+    names = [recommendation["item"]["external_id"] for recommendation in answer["recommendations"]]
+    assert sample_items(ITEMS)[PHOTOGRAPHED].external_id in names
+
+
+def test_an_answer_is_ranked_complete_and_tells_what_made_it(phone: Phone, photo: bytes) -> None:
+    answer = phone.post(photo, wait=20, k=6).json()
+    recommendations = answer["recommendations"]
+    scores = [recommendation["score"] for recommendation in recommendations]
+    assert [recommendation["rank"] for recommendation in recommendations] == [1, 2, 3, 4, 5, 6]
+    assert scores == sorted(scores, reverse=True)
+    assert all(-1 <= score <= 1 for score in scores)
+    assert len({recommendation["item"]["id"] for recommendation in recommendations}) == 6
+    assert answer["encoder"] == "efficientnet-lite0-pca100"
+    assert {"receive", "clean", "queue", "embed", "search", "total"} <= set(answer["timings"])
+
+
+def test_a_photo_of_the_catalogue_finds_itself_first(phone: Phone) -> None:
+    for item in sample_items(ITEMS)[::9]:
+        answer = phone.post(encoded(draw_photo(item)), wait=20, k=1).json()
+        assert answer["recommendations"][0]["item"]["external_id"] == item.external_id
+        assert answer["recommendations"][0]["score"] > 0.97
+
+
+def test_without_a_wait_the_answer_is_fetched_later(phone: Phone, photo: bytes) -> None:
+    response = phone.post(photo)
+    assert response.status_code == 202
+    assert response.headers["Location"].endswith(f"/api/v1/queries/{response.json()['id']}/")
+    assert phone.ended(response.json()["id"])["state"] == "done"
+
+
+def test_the_same_picture_twice_is_one_photo_with_the_same_answer(phone: Phone, photo: bytes) -> None:
+    first, second = (phone.post(photo, wait=20).json() for _ in range(2))
+    assert first["id"] != second["id"]
+    assert first["photo"]["id"] == second["photo"]["id"]
+    assert first["recommendations"] == second["recommendations"]
+
+
+def test_many_phones_at_once_each_get_their_own_answer(phone: Phone) -> None:
+    items = sample_items(ITEMS)[:12]
+    photos = [encoded(draw_photo(item)) for item in items]
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda photo: phone.post(photo, wait=20, k=1).json(), photos))
+    found = [answer["recommendations"][0]["item"]["external_id"] for answer in answers]
+    assert found == [item.external_id for item in items]
+
+
+def test_a_new_item_is_found_within_two_seconds_of_its_embedding(phone: Phone, site: Site) -> None:
+    newcomer = sample_items(ITEMS + 1)[-1]
+    picture = encoded(draw_photo(newcomer))
+    site.shell(NEW_ITEM.format(photo=picture, external_id=newcomer.external_id))
+    until(lambda: site.shell(VECTORS.format(external_id=newcomer.external_id)) == "1", "its embedding")
+    found_at = time.monotonic() + 2
+    answer = phone.post(picture, wait=20, k=1).json()
+    assert answer["recommendations"][0]["item"]["external_id"] == newcomer.external_id
+    assert time.monotonic() < found_at
+
+
+VECTORS = """
+from catalog.models import Embedding
+print(Embedding.objects.filter(item__external_id={external_id!r}).count())
+"""
+
+NEW_ITEM = """
+from django.core.files.base import ContentFile
+from catalog.models import CatalogItem, ItemPhoto
+from catalog.photos import clean_photo, source_hash
+raw = {photo!r}
+clean = clean_photo(raw)
+item, _ = CatalogItem.objects.get_or_create(external_id={external_id!r}, name="Newcomer")
+photo = ItemPhoto(item=item, source_sha256=source_hash(raw), sha256=clean.sha256, width=clean.width,
+                  height=clean.height, size=len(clean.content), perceptual_hash=clean.perceptual_hash)
+photo.file.save("new.jpg", ContentFile(clean.content), save=False)
+photo.save()
+"""
+
+
+def test_a_hidden_item_is_gone_from_the_very_next_answer(phone: Phone, site: Site) -> None:
+    item = sample_items(ITEMS)[20]
+    picture = encoded(draw_photo(item))
+    switch = "from catalog.models import CatalogItem; CatalogItem.objects.filter(external_id={!r}).update(is_active={})"
+    site.shell(switch.format(item.external_id, False))
+    try:
+        answer = phone.post(picture, wait=20, k=10).json()
+    finally:
+        site.shell(switch.format(item.external_id, True))
+    found = [recommendation["item"]["external_id"] for recommendation in answer["recommendations"]]
+    assert item.external_id not in found
+    assert len(found) == 10
+    again = phone.post(picture, wait=20, k=1).json()
+    assert again["recommendations"][0]["item"]["external_id"] == item.external_id
+
+
+def test_filters_leave_only_what_they_ask_for_however_far_it_is(phone: Phone) -> None:
+    items = sample_items(ITEMS)
+    picture = encoded(phone_photo(items[0]))
+    other = next(item.category for item in items if item.category != items[0].category)
+    answer = phone.post(picture, wait=20, k=50, filters=f'{{"category": "{other}"}}').json()
+    found = {recommendation["item"]["external_id"] for recommendation in answer["recommendations"]}
+    assert found == {item.external_id for item in items if item.category == other}
+
+
+def test_diversity_keeps_the_best_and_changes_the_rest(phone: Phone, photo: bytes) -> None:
+    plain = phone.post(photo, wait=20, k=5).json()["recommendations"]
+    varied = phone.post(photo, wait=20, k=5, diversity=0.9).json()["recommendations"]
+    assert varied[0]["item"] == plain[0]["item"]
+    assert [entry["item"]["id"] for entry in varied] != [entry["item"]["id"] for entry in plain]
