@@ -1,3 +1,37 @@
+"""What happens to a request before any view sees it."""
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
+
+from catalog.problems import Problem
+from catalog.web.errors import problem_page
+
+
 class BodySizeLimit:
-    def __init__(self, get_response): self.get_response = get_response
-    def __call__(self, request): return self.get_response(request)
+    """Refuses a body that is too large to hold one photo, before a byte of it is read.
+
+    Nothing else would: Django takes files of any size, and a JSON body that is read as a stream is not measured.
+    A body without an announced length is refused as well, since Django would take it for an empty one.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        problem = body_problem(request)
+        return self.get_response(request) if problem is None else problem_page(request, problem)
+
+
+def body_problem(request: HttpRequest) -> Problem | None:
+    """What is wrong with the announced size of the body, if anything."""
+    announced = request.META.get("CONTENT_LENGTH") or ""
+    if not announced:
+        chunked = "HTTP_TRANSFER_ENCODING" in request.META
+        return Problem(411, "length_required", "Say in Content-Length how large the body is.") if chunked else None
+    if not (announced.isascii() and announced.isdigit()):
+        return Problem(400, "bad_request", "Content-Length is not a number.")
+    if int(announced[:20]) <= settings.MAX_BODY_BYTES:
+        return None
+    return Problem(413, "body_too_large", f"The picture is larger than {settings.MAX_UPLOAD_MB} MB, the most we take.")

@@ -3,10 +3,10 @@
 import os
 
 from celery import Celery
-from kombu import Queue
+from kombu import Exchange, Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "clothes_matcher.settings")
 
 app = Celery("clothes_matcher")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.conf.task_queues = [Queue("gpu"), Queue("cpu")]
+app.conf.task_queues = [Queue(name, Exchange(name), routing_key=name) for name in ("gpu", "cpu")]

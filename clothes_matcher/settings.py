@@ -112,6 +112,11 @@ STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"
 
 MAX_UPLOAD_MB = env_int("MAX_UPLOAD_MB", 20, minimum=1)  # one photo, as sent
+# A body that holds such a photo: base64 takes 4/3, line breaks and slashes may be escaped, and a form has its headers.
+MAX_BODY_BYTES = int(MAX_UPLOAD_MB * 1.45 * 2**20) + 2**16
+# A body is small enough to stay in memory, so no crash and no full disk leaves a temporary file behind.
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
+FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 MAX_PHOTO_MEGAPIXELS = env_int("MAX_PHOTO_MEGAPIXELS", 64, minimum=1)
 PHOTO_DAYS = env_int("PHOTO_DAYS", 30, minimum=1)  # an uploaded photo is deleted after so many days
 
@@ -123,7 +128,13 @@ EMBEDDER_RUNTIME = os.environ.get("EMBEDDER_RUNTIME", "auto")  # auto, onnx or t
 # --- Redis: the queue, the waiting room of answers, and shared counters
 # Without REDIS_URL: the redis-server that `manage.py demo` starts beside the other files.
 REDIS_URL = os.environ.get("REDIS_URL") or f"unix://{socket_path(VAR_DIR)}?db=0"
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "OPTIONS": {"socket_connect_timeout": 1},
+    }
+}
 SESSION_ENGINE = "django.contrib.sessions.backends.db"  # a visitor stays a visitor while Redis is away
 
 # --- the queue
@@ -155,15 +166,17 @@ MAX_K = 100  # items one query may ask for
 MAX_WAIT_SECONDS = 20  # the longest that Prefer: wait is honoured
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "knox.auth.TokenAuthentication",
+        "catalog.api.authentication.TokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["catalog.api.parsers.DeepSafeJSONParser", "rest_framework.parsers.MultiPartParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_VERSIONING_CLASS": None,
     "DEFAULT_THROTTLE_RATES": {"sign-in": os.environ.get("SIGN_IN_RATE", "20/min")},
     "EXCEPTION_HANDLER": "catalog.api.errors.problem_handler",
+    "NUM_PROXIES": env_int("NUM_PROXIES", 0),  # in front of us; 0: X-Forwarded-For is anybody's claim, so not read
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 REST_KNOX = {"TOKEN_TTL": timedelta(days=TOKEN_DAYS), "AUTH_HEADER_PREFIX": "Token"}
@@ -178,6 +191,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {"QueryState": "catalog.models.QueryState"},
 }
 
 # --- people

@@ -119,7 +119,7 @@ class Supervisor(Manager):
         if self._stopping:
             return bool(super()._all_stopped())
         for name, entry in list(self._processes.items()):
-            if _is_dead(entry) and time.monotonic() - self._started_at.get(name, 0) > _RESTART_SECONDS:
+            if self._is_dead(entry) and time.monotonic() - self._started_at.get(name, 0) > _RESTART_SECONDS:
                 self._start_again(name, entry)
         return False
 
@@ -134,5 +134,11 @@ class Supervisor(Manager):
         keeper.start()
 
 
-def _is_dead(entry: dict[str, Any]) -> bool:
-    return "process" in entry and ("returncode" in entry or not entry["process"].is_alive())
+    def _is_dead(self, entry: dict[str, Any]) -> bool:
+        if "process" not in entry or "returncode" in entry:
+            return "returncode" in entry
+        if entry["process"].is_alive():
+            return False
+        # The keeper of the process is gone without having told the end of it: either its last message is still on the
+        # way, or it was killed itself.
+        return time.monotonic() - entry.setdefault("unkept_since", time.monotonic()) > _RESTART_SECONDS

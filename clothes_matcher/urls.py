@@ -8,3 +8,8 @@ urlpatterns = [
     path("api/v1/", include("catalog.api.urls")),
     path("", include("catalog.web.urls")),
 ]
+
+handler400 = "catalog.web.errors.bad_request"
+handler403 = "catalog.web.errors.forbidden"
+handler404 = "catalog.web.errors.not_found"
+handler500 = "catalog.web.errors.crashed"

@@ -1,1 +1,16 @@
-urlpatterns: list = []
+"""The pages and the pictures."""
+
+from django.urls import path
+
+from catalog.web.health import healthz
+from catalog.web.photos import item_photo, uploaded_photo
+from catalog.web.queries import query_page
+from catalog.web.upload import UploadPage
+
+urlpatterns = [
+    path("", UploadPage.as_view(), name="upload"),
+    path("queries/<uuid:pk>/", query_page, name="query"),
+    path("photos/items/<int:pk>/", item_photo, name="item-photo"),
+    path("photos/uploads/<uuid:pk>/", uploaded_photo, name="uploaded-photo"),
+    path("healthz", healthz, name="healthz"),
+]

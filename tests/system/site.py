@@ -1,4 +1,4 @@
-"""A whole site in real processes: Redis, the web server, the workers and the scheduler. A test may kill each of them."""
+"""A whole site in real processes: Redis, web server, workers and scheduler. A test may kill each of them."""
 
 import contextlib
 import os
