@@ -2,8 +2,8 @@
 
     python -m benchmarks.end_to_end [--items 1000 10000] [--queries 100] [--clients 8] [--seconds 10]
 
-For each catalogue size: the time from sending a photo to holding its answer, one at a time (p50, p95, in ms), the median
-of each step as the product itself records it, and the answered queries per second with several clients at once. The
+For each catalogue size: the time from sending a photo to holding its answer, one at a time (p50, p95, in ms), the
+median of each step as the product records it, and the answered queries per second with several clients at once. The
 photo is a drawn phone photo, 768 x 1024, made different for every request, so nothing is answered from what was stored
 before. The vectors of the catalogue are random unit vectors: the search compares them all, whatever they are.
 """
@@ -23,7 +23,7 @@ from catalog.sample import phone_photo, sample_items
 from tests.factories import encoded
 from tests.system.site import Phone, Site
 
-STEPS = ("receive", "clean", "queue", "embed", "search", "total")
+STEPS = ("receive", "clean", "queue", "embed", "search", "write", "total")
 WARM_UP = 10
 
 FILL = """

@@ -66,7 +66,9 @@ def announce_ended(query_id: UUID) -> None:
     key = f"ended:{query_id}"
     try:
         with _redis().pipeline() as pipeline:
-            pipeline.lpush(key, 1).expire(key, _MARK_SECONDS).execute()
+            pipeline.lpush(key, 1)
+            pipeline.expire(key, _MARK_SECONDS)
+            pipeline.execute()
     except redis.RedisError as error:
         logger.warning("Nobody could be told that query %s has ended (%s).", query_id, error)
 
@@ -75,6 +77,6 @@ def wait_until_ended(query_id: UUID, seconds: float) -> None:
     """Return when the query has ended, when `seconds` are over, or at once when Redis is away. The row tells which."""
     key = f"ended:{query_id}"
     try:
-        _redis().blmove(key, key, seconds)
+        _redis().blmove(key, key, seconds)  # type: ignore[arg-type]  # Redis takes fractions of a second
     except redis.RedisError as error:
         logger.warning("Query %s cannot be waited for (%s).", query_id, error)

@@ -4,6 +4,7 @@ import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import requests
 from django.apps import apps
@@ -66,7 +67,7 @@ def _one_of_the_catalogue() -> Path:
 
 def wait_for_embeddings() -> None:
     """Show the workers' progress until every photo has its vector. ShowcaseError if that stands still."""
-    encoder = apps.get_model("catalog", "Encoder").objects.live()
+    encoder: Any = apps.get_model("catalog", "Encoder").objects.get(name=settings.DEFAULT_ENCODER)
     missing = encoder.missing_photos().count()
     total = encoder.embeddings.count() + missing
     moved_at = time.monotonic()

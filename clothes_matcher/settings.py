@@ -6,11 +6,11 @@ docs/settings.md lists them for whoever runs the site; a test keeps that list co
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dj_database_url
 
-from clothes_matcher.env import env_bool, env_int, env_list, env_secret, socket_path
+from clothes_matcher.env import env_bool, env_choice, env_int, env_list, env_secret, socket_path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(os.environ.get("VAR_DIR") or BASE_DIR / "var").resolve()  # everything that is written at run time
@@ -123,7 +123,7 @@ PHOTO_DAYS = env_int("PHOTO_DAYS", 30, minimum=1)  # an uploaded photo is delete
 # --- encoders: folders by name, the first place that has one wins
 ENCODER_DIRS = [VAR_DIR / "encoders", BASE_DIR / "ml" / "encoders"]
 DEFAULT_ENCODER = "efficientnet-lite0-pca100"  # the one that a new site starts with
-EMBEDDER_RUNTIME = os.environ.get("EMBEDDER_RUNTIME", "auto")  # auto, onnx or torch
+EMBEDDER_RUNTIME: Literal["auto", "onnx", "torch"] = env_choice("EMBEDDER_RUNTIME", "auto", "onnx", "torch")
 
 # --- Redis: the queue, the waiting room of answers, and shared counters
 # Without REDIS_URL: the redis-server that `manage.py demo` starts beside the other files.

@@ -14,7 +14,7 @@ _GAP = 16
 _CAPTION = 48
 _COLUMNS = 4
 _INK, _PALE, _PAPER = "#1d2330", "#6b7280", "#ffffff"
-_STEPS = ("receive", "clean", "queue", "embed", "search", "total")
+_STEPS = ("receive", "clean", "queue", "embed", "search", "write", "total")
 
 
 class ShowcaseError(Exception):

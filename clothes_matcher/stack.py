@@ -79,7 +79,7 @@ def require_free_disk(folder: Path, megabytes: int) -> None:
         raise StackError(f"The disk of {folder} has {free} MB left; at least {megabytes} MB are needed.")
 
 
-class _MortalProcess(Process):
+class _MortalProcess(Process):  # type: ignore[misc]  # honcho has no types
     """A process that does not outlive the supervisor, even when that is killed with SIGKILL."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -96,7 +96,7 @@ def _die_with_parent(with_signal: int = signal.SIGTERM) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, with_signal)
 
 
-class Supervisor(Manager):
+class Supervisor(Manager):  # type: ignore[misc]
     """honcho's manager, except that a process that died is started again instead of ending all the others."""
 
     def __init__(self, log: TextIO) -> None:
@@ -141,4 +141,5 @@ class Supervisor(Manager):
             return False
         # The keeper of the process is gone without having told the end of it: either its last message is still on the
         # way, or it was killed itself.
-        return time.monotonic() - entry.setdefault("unkept_since", time.monotonic()) > _RESTART_SECONDS
+        unkept_since: float = entry.setdefault("unkept_since", time.monotonic())
+        return time.monotonic() - unkept_since > _RESTART_SECONDS

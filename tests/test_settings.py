@@ -69,7 +69,7 @@ def test_a_socket_whose_path_would_be_too_long_lies_elsewhere(tmp_path: Path) ->
 def test_every_variable_of_the_settings_is_documented() -> None:
     sources = ["settings.py", "gunicorn.py", "env.py"]
     code = "".join((ROOT / "clothes_matcher" / name).read_text() for name in sources)
-    names = set(re.findall(r'(?:environ\.get\(|env_(?:bool|int|list|secret)\()\s*["\']([A-Z_0-9]+)', code)) | {
+    names = set(re.findall(r'(?:environ\.get\(|env_(?:bool|choice|int|list|secret)\()\s*["\']([A-Z_0-9]+)', code)) | {
         "DATABASE_URL"
     }
     documented = set(re.findall(r"^\| `([A-Z_0-9]+)`", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE))

@@ -2,6 +2,8 @@
 
 import logging
 
+import numpy as np
+import numpy.typing as npt
 from django.db import transaction
 from PIL import Image, UnidentifiedImageError
 
@@ -23,7 +25,7 @@ def query_vector(query: SimilarityQuery, encoder: Encoder) -> bytes:
         picture = open_photo(query.photo)
     except (FileNotFoundError, UnidentifiedImageError) as error:
         raise Refused("photo_gone", "The photo is no longer there. Please send it again.", status=410) from error
-    return embedder_of(encoder).embed([picture])[0].astype("<f4").tobytes()
+    return _as_stored(embedder_of(encoder).embed([picture])[0])
 
 
 def embed_batch(encoder: Encoder) -> int:
@@ -39,7 +41,7 @@ def embed_batch(encoder: Encoder) -> int:
             photo=photo,
             item_id=photo.item_id,
             encoder=encoder,
-            vector=vector.astype("<f4").tobytes(),
+            vector=_as_stored(vector),
             source_sha256=photo.sha256,
         )
         for (photo, _), vector in zip(readable, vectors, strict=True)
@@ -48,6 +50,10 @@ def embed_batch(encoder: Encoder) -> int:
         encoder.renew_claim()
         Embedding.objects.bulk_create(rows, ignore_conflicts=True)
     return len(photos)
+
+
+def _as_stored(vector: npt.NDArray[np.float32]) -> bytes:
+    return vector.astype("<f4").tobytes()
 
 
 def open_photo(photo: ItemPhoto | UploadedPhoto) -> Image.Image:

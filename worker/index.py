@@ -49,7 +49,7 @@ class CatalogIndex:
         while chunk := list(columns.filter(id__gt=self._last_id)[:_CHUNK]):
             ids, photos, items, vectors = zip(*chunk, strict=True)
             matrix = np.frombuffer(b"".join(map(bytes, vectors)), dtype="<f4").reshape(len(chunk), -1)
-            self.vectors.add(photos, items, matrix, encoder=self.encoder.name)
+            self.vectors.add(photos, items, matrix)
             self._last_id = ids[-1]
 
 

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from celery import Task, shared_task
@@ -116,5 +116,5 @@ def _ms_since(started: float) -> float:
     return round((time.perf_counter() - started) * 1000, 2)
 
 
-def _ms_between(earlier: Any, later: Any) -> float:
-    return round((later - earlier).total_seconds() * 1000, 2)
+def _ms_between(earlier: datetime | None, later: datetime | None) -> float:
+    return round((later - earlier).total_seconds() * 1000, 2) if earlier and later else 0.0

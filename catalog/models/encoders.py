@@ -68,10 +68,10 @@ class Encoder(Claimable):
             ItemPhoto.objects.filter(item__deleted_at=None, problem="").exclude(embeddings__encoder=self).order_by("id")
         )
 
-    def claim(self, worker: str) -> Self | None:
+    def claim(self, worker: str) -> "Encoder | None":
         """Take the right to embed the catalogue; None if another worker has it."""
-        won = type(self).objects.filter(pk=self.pk, claim_token=None).update(**new_claim(worker))
-        return type(self).objects.get(pk=self.pk) if won else None
+        won = Encoder.objects.filter(pk=self.pk, claim_token=None).update(**new_claim(worker))
+        return Encoder.objects.get(pk=self.pk) if won else None
 
     def renew_claim(self) -> None:
         """Say that the work goes on. ClaimLost if the claim was given to someone else meanwhile."""

@@ -147,15 +147,15 @@ class SimilarityQuery(Claimable):
         """searching -> done, with its recommendations: both or neither."""
         with transaction.atomic():
             # The move comes first: it locks the row, and a lost claim stops here before anything is written.
-            now = timezone.now()
-            total = (now - self.created_at).total_seconds() * 1000
-            self._move(
-                QueryState.SEARCHING,
-                QueryState.DONE,
-                timings={**self.timings, **timings, "total": round(total + self.timings.get("receive", 0), 2)},
-                finished_at=now,
-            )
+            started = timezone.now()
+            self._move(QueryState.SEARCHING, QueryState.DONE, finished_at=started)
             Recommendation.objects.bulk_create(recommendations)
+            now = timezone.now()
+            before = self.timings.get("receive", 0.0) + self.timings.get("clean", 0.0)
+            timings = {"write": _ms(now - started), "total": round(before + _ms(now - self.created_at), 2)} | timings
+            self.timings = self.timings | timings
+            self.finished_at = now
+            self.save(update_fields=["timings", "finished_at"])
 
     def record_failure(self, code: str, detail: str) -> None:
         """embedding or searching -> failed, with a code for machines and a sentence for people."""
@@ -182,6 +182,10 @@ class SimilarityQuery(Claimable):
             raise ClaimLost(f"{self} was given to another worker")
         for name, value in columns.items():
             setattr(self, name, value)
+
+
+def _ms(span: timedelta) -> float:
+    return round(span.total_seconds() * 1000, 2)
 
 
 class Recommendation(models.Model):

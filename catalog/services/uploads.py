@@ -48,4 +48,5 @@ def upload_delete(*, photo: UploadedPhoto) -> None:
     """Delete a photo with its queries, then its file: a file without a row is found again, the reverse is an error."""
     name, storage = photo.file.name, photo.file.storage
     photo.delete()
-    storage.delete(name)
+    if name:
+        storage.delete(name)

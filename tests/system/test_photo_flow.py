@@ -31,7 +31,7 @@ def test_an_answer_is_ranked_complete_and_tells_what_made_it(phone: Phone, photo
     assert all(-1 <= score <= 1 for score in scores)
     assert len({recommendation["item"]["id"] for recommendation in recommendations}) == 6
     assert answer["encoder"] == "efficientnet-lite0-pca100"
-    assert {"receive", "clean", "queue", "embed", "search", "total"} <= set(answer["timings"])
+    assert {"receive", "clean", "queue", "embed", "search", "write", "total"} <= set(answer["timings"])
 
 
 def test_a_photo_of_the_catalogue_finds_itself_first(phone: Phone) -> None:

@@ -1,5 +1,6 @@
 """manage.py register_encoder: make an encoder folder known, and live if asked."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from catalog.errors import Refused
 from catalog.services.encoders import encoder_promote, encoder_register
+from ml.card import card_to_json
 from ml.encoder_folder import check_folder
 from ml.errors import InputError
 
@@ -21,7 +23,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         folder = Path(options["folder"]).resolve()
         try:
-            encoder = encoder_register(folder=folder, card=check_folder(folder).as_dict())
+            encoder = encoder_register(folder=folder, card=json.loads(card_to_json(check_folder(folder))))
             if options["live"]:
                 encoder_promote(encoder=encoder)
         except (InputError, Refused) as error:
