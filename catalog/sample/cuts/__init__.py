@@ -1,0 +1,1 @@
+"""How garments are cut: each builder turns a `Cut` into marks."""
