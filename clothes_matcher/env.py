@@ -6,11 +6,8 @@ import os
 import secrets
 import tempfile
 from pathlib import Path
-from typing import TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
-
-Choice = TypeVar("Choice", bound=str)
 
 _BOOLEANS = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
 
@@ -37,12 +34,11 @@ def env_int(name: str, default: int, *, minimum: int = 0) -> int:
     return number
 
 
-def env_choice(name: str, *choices: Choice) -> Choice:
+def env_choice(name: str, *choices: str) -> str:
     """One of `choices`; the first is the default."""
     value = os.environ.get(name, "").strip() or choices[0]
-    for choice in choices:
-        if choice == value:
-            return choice
+    if value in choices:
+        return value
     raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
 
 

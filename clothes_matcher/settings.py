@@ -6,9 +6,10 @@ docs/settings.md lists them for whoever runs the site; a test keeps that list co
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import dj_database_url
+from django.urls import reverse_lazy
 
 from clothes_matcher.env import env_bool, env_choice, env_int, env_list, env_secret, socket_path
 
@@ -27,6 +28,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -123,7 +125,7 @@ PHOTO_DAYS = env_int("PHOTO_DAYS", 30, minimum=1)  # an uploaded photo is delete
 # --- encoders: folders by name, the first place that has one wins
 ENCODER_DIRS = [VAR_DIR / "encoders", BASE_DIR / "ml" / "encoders"]
 DEFAULT_ENCODER = "efficientnet-lite0-pca100"  # the one that a new site starts with
-EMBEDDER_RUNTIME: Literal["auto", "onnx", "torch"] = env_choice("EMBEDDER_RUNTIME", "auto", "onnx", "torch")
+EMBEDDER_RUNTIME = env_choice("EMBEDDER_RUNTIME", "auto", "onnx", "torch")
 
 # --- Redis: the queue, the waiting room of answers, and shared counters
 # Without REDIS_URL: the redis-server that `manage.py demo` starts beside the other files.
@@ -210,8 +212,52 @@ TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
 
+
 # --- the admin's look
-UNFOLD: dict[str, Any] = {"SITE_TITLE": "Clothes matcher", "SITE_HEADER": "Clothes matcher"}
+def _page(title: str, model: str, icon: str) -> dict[str, Any]:
+    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{model}_changelist")}
+
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Clothes matcher",
+    "SITE_HEADER": "Clothes matcher",
+    "SITE_SYMBOL": "checkroom",
+    "SIDEBAR": {
+        "navigation": [
+            {
+                "title": "Catalogue",
+                "items": [
+                    _page("Items", "catalog_catalogitem", "checkroom"),
+                    _page("Item photos", "catalog_itemphoto", "photo_library"),
+                    _page("Imports", "catalog_importjob", "upload"),
+                ],
+            },
+            {
+                "title": "Queries",
+                "items": [
+                    _page("Queries", "catalog_similarityquery", "image_search"),
+                    _page("Recommendations", "catalog_recommendation", "format_list_numbered"),
+                    _page("Uploaded photos", "catalog_uploadedphoto", "add_a_photo"),
+                ],
+            },
+            {
+                "title": "Encoders",
+                "items": [
+                    _page("Encoders", "catalog_encoder", "network_intelligence"),
+                    _page("Embeddings", "catalog_embedding", "scatter_plot"),
+                ],
+            },
+            {
+                "title": "People",
+                "items": [
+                    _page("Users", "catalog_user", "person"),
+                    _page("Groups", "auth_group", "group"),
+                    _page("Signed-in devices", "knox_authtoken", "key"),
+                ],
+            },
+        ],
+    },
+}
 
 # --- logging: one line an event, on standard error, where a supervisor collects it
 LOGGING = {

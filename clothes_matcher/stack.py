@@ -133,7 +133,6 @@ class Supervisor(Manager):  # type: ignore[misc]
         self.returncode = None
         keeper.start()
 
-
     def _is_dead(self, entry: dict[str, Any]) -> bool:
         if "process" not in entry or "returncode" in entry:
             return "returncode" in entry

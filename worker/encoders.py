@@ -1,6 +1,7 @@
 """The encoders that this process has loaded."""
 
 from threading import Lock
+from typing import Literal, cast
 
 from django.conf import settings
 
@@ -13,11 +14,15 @@ _loaded: dict[int, Embedder] = {}
 _lock = Lock()
 
 
+def _runtime() -> Literal["auto", "onnx", "torch"]:
+    return cast(Literal["auto", "onnx", "torch"], settings.EMBEDDER_RUNTIME)  # the settings let nothing else through
+
+
 def embedder_of(encoder: Encoder) -> Embedder:
     """The network of an encoder, loaded once per process. Raises `ml.errors.InputError` for an unusable folder."""
     with _lock:
         if encoder.pk not in _loaded:
             while len(_loaded) >= _KEPT:
                 _loaded.pop(next(iter(_loaded)))  # the one loaded first
-            _loaded[encoder.pk] = load_embedder(encoder.folder, runtime=settings.EMBEDDER_RUNTIME)
+            _loaded[encoder.pk] = load_embedder(encoder.folder, _runtime())
         return _loaded[encoder.pk]

@@ -1,0 +1,75 @@
+"""What holds the parts apart, proven in interpreters of their own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from catalog import queue
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ("torch", "torchvision", "onnxruntime", "pytorch_metric_learning", "ml", "worker.tasks")
+
+
+def run(code: str) -> str:
+    """What a piece of Python prints in a fresh interpreter."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_the_web_application_loads_no_network_even_when_every_page_is_known() -> None:
+    loaded = run(
+        "import sys; import clothes_matcher.wsgi; from django.urls import get_resolver;"
+        "get_resolver().url_patterns; from catalog.api import urls; from catalog.web import urls;"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    assert loaded == "[]"
+
+
+def test_the_test_above_would_notice_a_network() -> None:
+    loaded = run(f"import sys, ml; print([name for name in {HEAVY!r} if name in sys.modules])")
+    assert loaded == "['ml']"
+
+
+def test_a_worker_on_a_machine_without_a_gpu_loads_no_torch() -> None:
+    loaded = run(
+        "import django, sys, os; os.environ['DJANGO_SETTINGS_MODULE'] = 'clothes_matcher.settings'; django.setup();"
+        "import worker.tasks, worker.startup; print('torch' in sys.modules, 'worker.tasks' in sys.modules)"
+    )
+    assert loaded == "False True"
+
+
+@pytest.mark.parametrize("name", queue.SENT_TASKS)
+def test_every_task_that_is_sent_by_name_is_registered(name: str) -> None:
+    import worker.tasks  # noqa: F401
+    from clothes_matcher import app
+
+    assert name in app.tasks
+
+
+def test_every_scheduled_task_is_registered() -> None:
+    import worker.tasks  # noqa: F401
+    from clothes_matcher import app
+
+    assert {entry["task"] for entry in app.conf.beat_schedule.values()} <= set(app.tasks)
+
+
+def test_a_message_goes_to_one_queue_alone() -> None:
+    from clothes_matcher import app
+
+    routes = {(entry.exchange.name, entry.routing_key) for entry in app.amqp.queues.values()}
+    assert routes == {("gpu", "gpu"), ("cpu", "cpu")}
+
+
+def test_the_models_and_the_migrations_agree() -> None:
+    command = [sys.executable, "manage.py", "makemigrations", "--check", "--dry-run"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+
+
+def test_no_file_is_longer_than_four_hundred_lines() -> None:
+    packages = ("clothes_matcher", "catalog", "ml", "worker", "tests", "benchmarks")
+    files = [file for package in packages for file in (ROOT / package).rglob("*.py") if "migrations" not in file.parts]
+    assert len(files) > 50
+    assert [file.name for file in files if len(file.read_text().splitlines()) > 400] == []
