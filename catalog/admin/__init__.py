@@ -1,0 +1,5 @@
+"""The staff's side, one file per noun. What changes a row is a service, so that a command can do it too."""
+
+from catalog.admin import embeddings, encoders, imports, items, photos, queries, users
+
+__all__ = ["embeddings", "encoders", "imports", "items", "photos", "queries", "users"]

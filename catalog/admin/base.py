@@ -1,0 +1,89 @@
+"""What the pages of the admin share."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from catalog.models import ItemPhoto
+
+Row = TypeVar("Row", bound=Model)
+
+if TYPE_CHECKING:  # unfold ships no types, and its classes take no parameters
+    from django.contrib.admin import ModelAdmin as ModelAdmin
+    from django.contrib.admin import TabularInline
+else:
+    from unfold.admin import ModelAdmin as UnfoldModelAdmin
+    from unfold.admin import TabularInline as UnfoldTabularInline
+
+    class ModelAdmin(UnfoldModelAdmin):
+        __class_getitem__ = classmethod(lambda cls, _: cls)
+
+    class TabularInline(UnfoldTabularInline):
+        __class_getitem__ = classmethod(lambda cls, _: cls)
+
+
+class ReadOnlyAdmin(ModelAdmin[Row]):
+    """Rows that only the product itself writes."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
+        return False
+
+
+class ReadOnlyInline(TabularInline[Row, Any]):
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class DeletedByService(ModelAdmin[Row]):
+    """Deletion goes through `remove`, one row at a time, so that files and marks are taken care of."""
+
+    def remove(self, row: Row) -> None:
+        raise NotImplementedError
+
+    def delete_model(self, request: HttpRequest, obj: Row) -> None:
+        self.remove(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Row]) -> None:
+        for row in queryset:
+            self.remove(row)
+
+    def get_deleted_objects(
+        self, objs: "QuerySet[Row] | Sequence[Row]", request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[str]]:
+        # Without the tree of dependent rows: what becomes of them is the service's business.
+        return [str(row) for row in objs], {str(self.opts.verbose_name_plural): len(objs)}, set(), []
+
+
+def thumbnail(photo: ItemPhoto | None, *, height: int = 64) -> SafeString | str:
+    """A small picture of an item. People's own photos are never shown here."""
+    if photo is None:
+        return "no photo"
+    source = reverse("item-photo", args=[photo.pk]) + "?w=160"
+    markup = '<img src="{}" alt="" height="{}" loading="lazy" class="rounded" style="height: {}px; max-width: none">'
+    return format_html(markup, source, height, height)
+
+
+def table(headings: Iterable[str], rows: Iterable[Iterable[Any]]) -> SafeString:
+    """Rows as a plain table."""
+    cell = "padding: 4px 16px 4px 0; text-align: left; vertical-align: top"
+    head = format_html_join("", '<th scope="col" style="{}">{}</th>', ((cell, heading) for heading in headings))
+    lines = ((format_html_join("", '<td style="{}">{}</td>', ((cell, value) for value in row)),) for row in rows)
+    body = format_html_join("", "<tr>{}</tr>", lines)
+    return format_html("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>", head, body)

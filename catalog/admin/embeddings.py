@@ -1,0 +1,30 @@
+import struct
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from catalog.admin.base import ReadOnlyAdmin
+from catalog.models import Embedding
+
+SHOWN = 6  # numbers of a vector; nobody reads more
+
+
+@admin.register(Embedding)
+class EmbeddingAdmin(ReadOnlyAdmin[Embedding]):
+    list_display = ("id", "item", "photo", "encoder", "numbers", "created_at")
+    list_filter = ("encoder",)
+    list_select_related = ("item", "photo", "encoder")
+    show_full_result_count = False  # there are as many as photos times encoders
+    search_fields = ("item__name", "item__external_id")
+    fields = ("item", "photo", "encoder", "numbers", "source_sha256", "created_at")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Embedding]:
+        return super().get_queryset(request).select_related("item", "photo", "encoder")
+
+    @admin.display(description="Vector")
+    def numbers(self, embedding: Embedding) -> str:
+        count = len(embedding.vector) // 4
+        first = struct.unpack_from(f"<{min(count, SHOWN)}f", embedding.vector)
+        rest = f", … ({count} numbers)" if count > SHOWN else ""
+        return ", ".join(f"{number:.3f}" for number in first) + rest

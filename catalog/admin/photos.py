@@ -1,0 +1,37 @@
+from django.contrib import admin
+from django.http import HttpRequest
+
+from catalog.admin.base import DeletedByService
+from catalog.models import UploadedPhoto
+from catalog.services.uploads import upload_delete
+
+
+@admin.register(UploadedPhoto)
+class UploadedPhotoAdmin(DeletedByService[UploadedPhoto]):
+    """People's pictures, without the pictures.
+
+    A photo shows someone's body or home, and nobody was asked whether staff may look. What support needs (whose, how
+    large, until when, and a way to delete it) works without seeing it, so there is no thumbnail, and not even the
+    file's name, which would be a way to the picture.
+    """
+
+    list_display = ("id", "owner", "visitor_mark", "width", "height", "size", "created_at", "expires_at")
+    list_filter = ("created_at", ("owner", admin.EmptyFieldListFilter))
+    list_select_related = ("owner",)
+    search_fields = ("id", "owner__username", "sha256")
+    fields = ("id", "owner", "visitor_mark", "width", "height", "size", "sha256", "created_at", "expires_at")
+    readonly_fields = fields
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: UploadedPhoto | None = None) -> bool:
+        return False
+
+    @admin.display(description="Visitor")
+    def visitor_mark(self, photo: UploadedPhoto) -> str:
+        # The whole key would let its reader pose as that visitor.
+        return f"{photo.visitor[:6]}…" if photo.visitor else ""
+
+    def remove(self, row: UploadedPhoto) -> None:
+        upload_delete(photo=row)

@@ -1,0 +1,75 @@
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from unfold.decorators import display
+
+from catalog.admin.base import ReadOnlyAdmin, ReadOnlyInline, table, thumbnail
+from catalog.models import QueryState, Recommendation, SimilarityQuery
+
+COLOURS = {QueryState.DONE: "success", QueryState.FAILED: "danger", QueryState.QUEUED: "info"}
+
+
+class RecommendationInline(ReadOnlyInline[Recommendation]):
+    model = Recommendation
+    fields = ("rank", "picture", "item", "score")
+    readonly_fields = fields
+    ordering = ("rank",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Recommendation]:
+        return super().get_queryset(request).select_related("item", "photo", "query")
+
+    @admin.display(description="Matched picture")
+    def picture(self, found: Recommendation) -> SafeString | str:
+        return thumbnail(found.photo, height=110)
+
+
+@admin.register(SimilarityQuery)
+class SimilarityQueryAdmin(ReadOnlyAdmin[SimilarityQuery]):
+    """What was asked and answered. The query's own photo is private and not shown."""
+
+    list_display = ("id", "shown_state", "k", "encoder", "total", "error_code", "attempts", "created_at")
+    list_filter = ("state", "error_code", "encoder", "created_at")
+    list_select_related = ("encoder", "photo__owner")
+    search_fields = ("id", "error_code", "photo__owner__username")
+    date_hierarchy = "created_at"
+    fields = (
+        ("shown_state", "attempts"),
+        ("error_code", "error_detail"),
+        ("k", "diversity", "filters"),
+        ("encoder", "photo"),
+        ("created_at", "embedded_at", "finished_at"),
+        "timings_table",
+        ("claimed_by", "claimed_at", "nudged_at"),
+    )
+    inlines = (RecommendationInline,)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SimilarityQuery]:
+        return super().get_queryset(request).defer("vector")
+
+    @display(description="State", ordering="state", label=COLOURS)  # type: ignore[untyped-decorator]
+    def shown_state(self, query: SimilarityQuery) -> str:
+        return query.state
+
+    @admin.display(description="Answered in")
+    def total(self, query: SimilarityQuery) -> str:
+        return f"{query.timings['total'] / 1000:.2f} s" if "total" in query.timings else ""
+
+    @admin.display(description="Timings")
+    def timings_table(self, query: SimilarityQuery) -> SafeString:
+        return table(("Step", "Milliseconds"), ((step, f"{spent:.1f}") for step, spent in query.timings.items()))
+
+
+@admin.register(Recommendation)
+class RecommendationAdmin(ReadOnlyAdmin[Recommendation]):
+    list_display = ("query", "rank", "picture", "item", "score")
+    list_display_links = ("query", "rank")
+    list_select_related = ("query", "item", "photo")
+    show_full_result_count = False
+    search_fields = ("query__id", "item__name", "item__external_id")
+    fields = ("query", "rank", "picture", "item", "photo", "score")
+    readonly_fields = ("picture",)
+
+    @admin.display(description="")
+    def picture(self, found: Recommendation) -> SafeString | str:
+        return thumbnail(found.photo)

@@ -1,0 +1,57 @@
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from knox.models import AuthToken
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from catalog.admin.base import DeletedByService, ModelAdmin, ReadOnlyAdmin
+from catalog.models import User
+from catalog.services.users import user_delete
+
+# Both were registered by their own apps, without this admin's look.
+admin.site.unregister(Group)
+admin.site.unregister(AuthToken)
+
+if TYPE_CHECKING:
+    _Users = DjangoUserAdmin[User]
+else:
+
+    class _Users(DjangoUserAdmin, DeletedByService):
+        pass
+
+
+@admin.register(User)
+class UserAdmin(_Users):
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ("username", "email", "is_staff", "is_active", "last_login", "date_joined")
+
+    def remove(self, row: User) -> None:
+        user_delete(user=row)
+
+
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin, ModelAdmin[Group]):
+    pass
+
+
+@admin.register(AuthToken)
+class AuthTokenAdmin(ReadOnlyAdmin[Any]):
+    """Devices that are signed in. Only a hash of each token is kept; deleting the row signs the device out."""
+
+    list_display = ("token_key", "user", "created", "expiry")
+    list_select_related = ("user",)
+    search_fields = ("user__username", "token_key")
+    fields = ("user", "token_key", "created", "expiry")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("user")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("knox.delete_authtoken")

@@ -1,0 +1,55 @@
+"""Every error under /api/ in one shape: RFC 9457 with a stable code."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.http import JsonResponse
+from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+from catalog.problems import FieldProblem, Problem, problem_of
+
+CONTENT_TYPE = "application/problem+json"
+
+
+def problem_handler(exception: Exception, context: dict[str, Any]) -> Response | None:
+    """What REST framework calls for an error in a view. None, for a bug, leads to Django's handler500."""
+    if not isinstance(exception, APIException):
+        problem = problem_of(exception)
+        return None if problem is None else _response(problem)
+    response = exception_handler(exception, context)
+    assert response is not None  # noqa: S101 - it has an answer to each of its own exceptions
+    headers = {name: response[name] for name in ("WWW-Authenticate", "Retry-After") if name in response}
+    return _response(_api_problem(exception, headers))
+
+
+def problem_json(problem: Problem) -> JsonResponse:
+    """The same shape where REST framework is not involved: unknown routes, middleware, crashes."""
+    return JsonResponse(problem.as_json(), status=problem.status, content_type=CONTENT_TYPE, headers=problem.headers)
+
+
+def _response(problem: Problem) -> Response:
+    return Response(problem.as_json(), status=problem.status, content_type=CONTENT_TYPE, headers=problem.headers)
+
+
+def _api_problem(error: APIException, headers: dict[str, str]) -> Problem:
+    if isinstance(error, ValidationError):
+        fields = tuple(_flat(error.detail))
+        told = "; ".join(f"{field.field}: {field.detail}" if field.field else field.detail for field in fields[:3])
+        return Problem(error.status_code, "invalid_input", told, errors=fields, headers=headers)
+    detail = error.detail
+    code = detail.code if isinstance(detail, ErrorDetail) else error.default_code
+    return Problem(error.status_code, code or "error", str(detail), headers=headers)
+
+
+def _flat(detail: Any, path: str = "") -> Iterator[FieldProblem]:
+    """REST framework's nested lists and dictionaries as one list with paths."""
+    if isinstance(detail, dict):
+        for name, inner in detail.items():
+            yield from _flat(inner, path if name == "non_field_errors" else f"{path}.{name}".lstrip("."))
+    elif isinstance(detail, list):
+        for inner in detail:
+            yield from _flat(inner, path)
+    else:
+        yield FieldProblem(path, getattr(detail, "code", "invalid"), str(detail))

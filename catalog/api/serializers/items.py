@@ -1,0 +1,73 @@
+"""Items of the catalogue, and what one may ask of them."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from catalog.api.fields import StrictSerializer
+from catalog.api.serializers.pictures import ItemPhotoSerializer
+from catalog.models import CatalogItem
+
+
+class FiltersSerializer(StrictSerializer):
+    """What the items of an answer must be; the names are those of `catalog.models.items.FILTERS`."""
+
+    category = serializers.CharField(required=False, max_length=100)
+    brand = serializers.CharField(required=False, max_length=100)
+    gender = serializers.CharField(required=False, max_length=50)
+    colour = serializers.CharField(required=False, max_length=50)
+    min_price = serializers.DecimalField(
+        required=False, max_digits=12, decimal_places=2, min_value=0, coerce_to_string=False
+    )
+    max_price = serializers.DecimalField(
+        required=False, max_digits=12, decimal_places=2, min_value=0, coerce_to_string=False
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        lowest, highest = attrs.get("min_price"), attrs.get("max_price")
+        if lowest is not None and highest is not None and lowest > highest:
+            message = "The lowest price is above the highest."
+            raise serializers.ValidationError({"min_price": serializers.ErrorDetail(message, code="empty_range")})
+        # They are kept as JSON beside the query, which knows no decimals; 12 digits survive in a float.
+        return {name: value if isinstance(value, str) else float(value) for name, value in attrs.items()}
+
+
+class ItemWishSerializer(FiltersSerializer):
+    """The query parameters of the list of items. Others, such as the pages' own, are not its business."""
+
+    search = serializers.CharField(required=False, max_length=200, help_text="Words of the name, brand or category.")
+
+
+class ItemSerializer(serializers.ModelSerializer[CatalogItem]):
+    photo = serializers.SerializerMethodField(help_text="The one that is shown first.")
+
+    class Meta:
+        model = CatalogItem
+        fields: tuple[str, ...] = (
+            "id",
+            "external_id",
+            "name",
+            "category",
+            "brand",
+            "gender",
+            "colour",
+            "price",
+            "currency",
+            "url",
+            "photo",
+        )
+        read_only_fields = fields
+
+    @extend_schema_field(ItemPhotoSerializer(allow_null=True))
+    def get_photo(self, item: CatalogItem) -> Any:
+        photos = item.photos.all()  # all() reads what was prefetched, first() would ask the database for each item
+        return ItemPhotoSerializer(photos[0], context=self.context).data if photos else None
+
+
+class ItemDetailSerializer(ItemSerializer):
+    photos = ItemPhotoSerializer(many=True, read_only=True)
+
+    class Meta(ItemSerializer.Meta):
+        fields = (*ItemSerializer.Meta.fields, "attributes", "photos")
+        read_only_fields = fields

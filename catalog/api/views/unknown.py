@@ -1,0 +1,19 @@
+"""Addresses under /api/ that do not exist."""
+
+from dataclasses import replace
+
+from django.http import HttpRequest, JsonResponse
+from django.urls import resolve
+from django.views.decorators.csrf import csrf_exempt
+
+from catalog.api.errors import problem_json
+from catalog.problems import NOT_FOUND
+
+
+@csrf_exempt
+def unknown(request: HttpRequest) -> JsonResponse:
+    """A route of its own, so that Django does not redirect a POST without its last slash into a GET."""
+    with_slash = request.path_info + "/"
+    if request.path_info.endswith("/") or resolve(with_slash).func is unknown:
+        return problem_json(NOT_FOUND)
+    return problem_json(replace(NOT_FOUND, detail=f"There is nothing at this address. Did you mean {with_slash} ?"))

@@ -1,0 +1,38 @@
+"""Whether this process can serve: what a load balancer asks."""
+
+import redis
+from django.core.cache import cache
+from django.db import DatabaseError, InterfaceError, connection
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+
+@require_safe
+@never_cache
+def healthz(request: HttpRequest) -> JsonResponse:
+    """Ready with the database alone: while Redis is away queries are taken in, and answered later."""
+    database, queue = _database_answers(), _redis_answers()
+    report = {
+        "status": "ok" if database else "unavailable",
+        "database": "ok" if database else "away",
+        "redis": "ok" if queue else "away",
+    }
+    return JsonResponse(report, status=200 if database else 503)
+
+
+def _database_answers() -> bool:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except (DatabaseError, InterfaceError):
+        return False
+    return True
+
+
+def _redis_answers() -> bool:
+    try:
+        cache.get("healthz")
+    except redis.RedisError:
+        return False
+    return True

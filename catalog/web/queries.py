@@ -1,0 +1,69 @@
+"""The page of one query: its progress, then its answer."""
+
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from catalog import queue
+from catalog.models import QueryState, Recommendation, SimilarityQuery
+from catalog.services.answers import queries_with_answers
+from catalog.web.people import person_of
+
+POLL_WAIT = 0.35  # seconds; with the page's interval of 400 ms nearly always somebody waits for the answer
+
+# What people see of the states: three steps.
+STEPS = ("Photo received", "Looking at it closely", "Searching the catalogue")
+STEP_OF = {
+    QueryState.QUEUED: 0,
+    QueryState.EMBEDDING: 1,
+    QueryState.EMBEDDED: 2,
+    QueryState.SEARCHING: 2,
+    QueryState.DONE: 3,
+    QueryState.FAILED: 3,
+}
+
+
+@require_safe
+@never_cache
+def query_page(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """The whole page; for htmx, which says what state it shows, only what is new, or nothing."""
+    mine = queries_with_answers(**person_of(request))
+    query = get_object_or_404(mine, pk=pk)
+    if not request.htmx:  # type: ignore[attr-defined]  # set by django-htmx's middleware
+        return render(request, "catalog/query.html", _context(query))
+    if query.state != request.GET.get("seen"):
+        return progress(request, query)
+    queue.wait_until_ended(query.pk, POLL_WAIT)
+    query = get_object_or_404(mine.all(), pk=pk)
+    return HttpResponse(status=204) if query.state == request.GET.get("seen") else progress(request, query)
+
+
+def progress(request: HttpRequest, query: SimilarityQuery) -> HttpResponse:
+    """The part of the page that changes."""
+    return render(request, "catalog/_query.html", _context(query))
+
+
+def _context(query: SimilarityQuery) -> dict[str, object]:
+    reached = STEP_OF[QueryState(query.state)]
+    steps = [{"text": text, "over": number < reached, "now": number == reached} for number, text in enumerate(STEPS)]
+    return {
+        "query": query,
+        "steps": steps,
+        "step": STEPS[min(reached, len(STEPS) - 1)],
+        "seconds": query.timings.get("total", 0) / 1000,
+        "matches": [_match(found) for found in query.recommendations.all()],
+    }
+
+
+def _match(found: Recommendation) -> dict[str, object]:
+    """A recommendation as it is shown. Addresses come from the catalogue's source: only web pages are linked."""
+    return {
+        "rank": found.rank,
+        "item": found.item,
+        "photo": found.photo,
+        "percent": max(0, round(found.score * 100)),
+        "link": found.item.url if found.item.url.startswith(("https://", "http://")) else "",
+    }
