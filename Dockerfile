@@ -1,0 +1,23 @@
+# One image for every process; compose.yaml says which one a container runs.
+FROM python:3.11-slim-bookworm
+
+ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 VAR_DIR=/site/var HOST=0.0.0.0
+WORKDIR /site
+
+COPY requirements.txt constraints.txt ./
+RUN pip install -r requirements.txt -c constraints.txt
+
+COPY manage.py ./
+COPY clothes_matcher clothes_matcher
+COPY catalog catalog
+COPY ml ml
+COPY worker worker
+COPY templates templates
+
+# The static files are made while building, with a secret that no running site has; nothing runs as root.
+RUN SECRET_KEY=build python manage.py collectstatic --no-input --verbosity 0 \
+    && useradd --system --home-dir /site site \
+    && mkdir -p var/media && chown -R site var
+USER site
+EXPOSE 8000
+CMD ["gunicorn", "clothes_matcher.wsgi", "--config", "clothes_matcher/gunicorn.py"]
