@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from catalog.sample import palette
 from catalog.sample.fabrics import Fabric
+from catalog.sample.names import name_of
 from catalog.sample.noise import dice
 from catalog.sample.palette import COLOURS, Rgb, dyed, luminance, mix, shade
 from catalog.sample.wardrobe import KINDS
@@ -44,7 +45,6 @@ REPEATS: dict[str, tuple[float, float]] = {  # length of a pattern's repeat, in 
     "colour-block": (0.055, 0.075),
 }
 UNTOLD = {"none", "main", "trim", "sole"}  # choices that a shop would not list
-FAMILIAR = UNTOLD | {"regular", "plain", "washed", "round", "wide", "mid", "button"}  # nor put in a name
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ def _item(number: int, seed: int) -> SampleItem:
     luck = dice("item", seed, number)
     colour, (pattern, texture) = _dye_and_weave(kind, number // len(KINDS), seed)
     options = {name: luck.choice(choices) for name, choices in kind.options.items()}
-    if pattern not in ("plain", "colour-block"):
-        options.pop("motif", None)  # a print on a pattern would be neither
+    if pattern != "plain" or options.get("closure") == "zip":
+        options.pop("motif", None)  # a print on a pattern would be neither, and a zip would cut it in two
     measures = {
         name: luck.uniform(*value) if isinstance(value, tuple) else value for name, value in kind.measures.items()
     }
@@ -98,7 +98,7 @@ def _item(number: int, seed: int) -> SampleItem:
     shown = {name: choice for name, choice in options.items() if choice not in UNTOLD}
     return SampleItem(
         external_id=f"sample-{number + 1:04d}",
-        name=_name(kind, colour, (pattern, texture), options),
+        name=name_of(kind, colour, (pattern, texture), options),
         category=kind.name,
         brand=luck.choice(BRANDS),
         gender=luck.choice(kind.genders),
@@ -134,7 +134,7 @@ def _cloths(colour: str, other: str, weave: tuple[str, str], luck: random.Random
     pale_sole = luck.random() < 0.7 and texture != "wool"
     return {
         "main": main,
-        "trim": Fabric((trim,), texture="canvas" if texture == "knit" else "jersey"),
+        "trim": Fabric((trim,), texture="rib" if texture in ("knit", "cable knit") else "jersey"),
         "rib": Fabric((luck.choice((ground, shade(ground, 0.86))),), texture="rib"),
         "lining": Fabric((mix(ground, (0.55, 0.53, 0.5), 0.6),)),
         "wrong side": Fabric((mix(ground, (0.85, 0.87, 0.9), 0.55),), texture=texture),
@@ -168,53 +168,3 @@ def _inks(ground: Rgb, figure: Rgb, pattern: str, luck: random.Random) -> tuple[
             return ground, mix((0.24, 0.42, 0.25), ground, 0.25), figure, third
         case _:
             return ground, figure, third
-
-
-def _name(kind: Kind, colour: str, weave: tuple[str, str], options: Mapping[str, str]) -> str:
-    """What a shop would call it: "Navy striped crew-neck T-shirt"."""
-    pattern, texture = weave
-    cloth = [
-        word
-        for word in (pattern, texture)
-        if word in REPEATS or word in ("denim", "leather", "corduroy", "quilted", "cable knit")
-    ]
-    described = [_phrase(name, choice) for name, choice in options.items() if choice not in FAMILIAR]
-    noun = kind.name if kind.name == "T-shirt" else kind.name.lower()
-    if kind.name == "Jeans":
-        cloth = []
-    words = " ".join(word for word in (colour, *cloth, *described[:3], noun) if word)
-    return words[0].upper() + words[1:]
-
-
-def _phrase(option: str, choice: str) -> str:
-    """The option as an adjective, "" where it would only be noise."""
-    match option:
-        case "neckline":
-            return (
-                f"{choice}-neck"
-                if choice in ("crew", "V", "scoop", "square")
-                else choice
-                if choice in ("wrap", "turtleneck")
-                else ""
-            )
-        case "sleeves":
-            return {"sleeveless": choice}.get(choice, f"{choice}-sleeved")
-        case "motif":
-            return f"{choice}-print"
-        case "waist":
-            return {"belt": "belted", "tied": "tie-waist"}.get(choice, "")
-        case "shaft" | "heel":
-            return {
-                "ankle": "ankle",
-                "knee": "knee-high",
-                "low": f"low-{'top' if option == 'shaft' else 'heeled'}",
-                "high": "high",
-            }.get(choice, choice)
-        case "pockets":
-            return {"cargo": "cargo"}.get(choice, "")
-        case "closure":
-            return {"zip": "zip-up", "single-breasted": choice, "double-breasted": choice}.get(choice, "")
-        case "fit" | "length" | "style":
-            return choice
-        case _:
-            return ""

@@ -36,7 +36,7 @@ def phone_photo(item: SampleItem, seed: int = 0, size: tuple[int, int] = (768, 1
 
 def _pose(luck: random.Random) -> Pose:
     """Thrown down rather than laid out."""
-    stance = Stance(luck.uniform(-5, 18), luck.uniform(-10, 30), luck.uniform(0, 4))
+    stance = Stance(luck.uniform(0, 22), luck.uniform(-8, 18), luck.uniform(0, 4))
     light = Light(luck.choice((-0.9, 0.9)), luck.uniform(-0.6, 0.3), luck.uniform(1.0, 1.4))
     shift = (luck.uniform(-0.06, 0.06), luck.uniform(-0.05, 0.05))
     return Pose(

@@ -51,13 +51,13 @@ def draw_photo(item: SampleItem, view: int = 0, size: tuple[int, int] = (300, 40
 
 def shop_pose(luck: random.Random) -> Pose:
     """Laid flat and tidy."""
-    return Pose(Stance(), luck.uniform(-1, 1), 0.88, (0.0, 0.0), 0.0, Light())
+    return Pose(Stance(), luck.uniform(-1, 1), 0.9, (0.0, 0.0), 0.0, Light())
 
 
 def studio_pose(luck: random.Random) -> Pose:
     """Laid down again, by someone else and under another lamp."""
     side = luck.choice((-1, 1))
-    stance = Stance(luck.uniform(-6, 14), luck.uniform(-6, 26), luck.uniform(-1, 4), folded=luck.random() < 0.25)
+    stance = Stance(luck.uniform(-3, 18), luck.uniform(-8, 16), luck.uniform(-1, 4), folded=luck.random() < 0.25)
     light = Light(luck.choice((-0.8, 0.8)), luck.uniform(-0.7, -0.3), luck.uniform(1.0, 1.25))
     shift = (luck.uniform(-0.035, 0.035), luck.uniform(-0.03, 0.03))
     return Pose(stance, side * luck.uniform(4, 12), luck.uniform(0.74, 0.84), shift, luck.uniform(-0.05, 0.05), light)

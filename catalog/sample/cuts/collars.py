@@ -30,7 +30,7 @@ def neckline(cut: Cut, widen: float = 0.0) -> Points:
 def behind(cut: Cut) -> list[Mark]:
     """What shows through the neckline: the inside of the back, a standing collar's back, or a hood."""
     neck = cut["neck"]
-    rim = edges([(-neck - 0.004, 0.004, 0.09), (neck + 0.004, 0.004)])
+    rim = _back_rim(cut)
     inside = Part(join(rim, neckline(cut, 0.012)[::-1], flip(neckline(cut, 0.012))), shade=0.52, relief=0.2, folds=0.3)
     marks: list[Mark] = []
     if cut.option("neckline") == "hood":
@@ -43,9 +43,17 @@ def behind(cut: Cut) -> list[Mark]:
         stand = join(edges([(-neck, 0.008), (-neck * 0.9, -0.03, 0.1), (neck * 0.9, -0.03), (neck, 0.008)]))
         low = edges([(neck, 0.012, -0.1), (-neck, 0.012)])
         marks.append(Part(join(stand, low), cloth=_collar_cloth(cut), shade=0.78, folds=0.2, lift=0.2))
-    if cut.option("neckline") not in ("turtleneck", "stand collar", "hood", "strap"):
+    if cut.option("neckline") not in ("turtleneck", "stand collar", "hood", "strap", "square"):
         marks.append(Part(box(-0.018, 0.014, 0.018, 0.03), cloth="label", relief=0, folds=0, lift=0.2))
     return marks
+
+
+def _back_rim(cut: Cut) -> Points:
+    """The back of the neckline, from left to right: above the shoulders, or low where there are straps."""
+    neck = cut["neck"]
+    if cut.option("neckline") in ("strap", "square"):
+        return edges([(-neck - 0.004, 0.002, -0.3 * cut["depth"] / neck), (neck + 0.004, 0.002)])
+    return edges([(-neck - 0.004, 0.004, 0.09), (neck + 0.004, 0.004)])
 
 
 def _hood(neck: float) -> list[Mark]:
@@ -93,14 +101,14 @@ def _band(cut: Cut) -> list[Mark]:
 
 def _tube(cut: Cut, cloth: str, *, fold: bool) -> list[Mark]:
     """A standing tube around the neck; a turtleneck is folded over once, a jacket's collar meets at the zip."""
-    neck = cut["neck"]
-    tube = edges([(neck * 0.9, -0.085), (neck * 1.02, -0.01, -0.1), (neck * 1.1, 0.012, -0.14), (0, 0.034)])
-    mouth = arc((0.0, -0.084), (neck * 0.9, 0.011))
+    neck, high = cut["neck"], 0.085 if fold else 0.055
+    tube = edges([(neck * 0.9, -high), (neck * 1.02, -0.01, -0.1), (neck * 1.1, 0.012, -0.14), (0, 0.034)])
+    mouth = arc((0.0, -high), (neck * 0.9, 0.011))
     return [
-        Part(mirror(join([(0.0, -0.091)], tube)), cloth=cloth, folds=0.2, lift=0.9),
+        Part(mirror(join([(0.0, -high - 0.006)], tube)), cloth=cloth, folds=0.2, lift=0.9),
         Part(mouth, cloth=cloth, shade=0.5, relief=0, folds=0, lift=0),
         Line(
-            edges([(-neck, -0.018, -0.09), (neck, -0.018)]) if fold else edges([(0, -0.08), (0, 0.03)]),
+            edges([(-neck, -0.018, -0.09), (neck, -0.018)]) if fold else edges([(0, -high + 0.01), (0, 0.03)]),
             width=0.006,
             shade=0.7,
         ),

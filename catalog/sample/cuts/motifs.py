@@ -33,7 +33,7 @@ MOTIFS: dict[str, Motif] = {
         (arc((0, 0.2), (0.8, 0.8), 180, 360), "print"),
         *((box(-w, y, w, y + 0.1), "print two") for w, y in ((0.95, 0.3), (0.75, 0.5), (0.5, 0.7))),
     ),
-    "mountains": (
+    "mountain": (
         (edges([(-1, 0.6), (-0.35, -0.5), (0.0, 0.05), (0.4, -0.8), (1, 0.6)]), "print"),
         (edges([(0.4, -0.8), (0.58, -0.38), (0.42, -0.25), (0.3, -0.4), (0.18, -0.22)]), "print two"),
     ),
@@ -55,7 +55,7 @@ MOTIFS: dict[str, Motif] = {
             "print",
         ),
     ),
-    "rings": (
+    "ring": (
         (arc((0, 0), (0.9, 0.9)), "print"),
         (arc((0, 0), (0.62, 0.62)), "main"),
         (arc((0, 0), (0.36, 0.36)), "print two"),
@@ -67,7 +67,7 @@ MOTIFS: dict[str, Motif] = {
         (box(-0.04, -0.7, 0.04, 1.0), "print two"),
     ),
     "lightning": ((edges([(0.25, -1), (-0.55, 0.15), (-0.02, 0.15), (-0.3, 1), (0.6, -0.2), (0.08, -0.2)]), "print"),),
-    "chest stripes": tuple(
+    "bar": tuple(
         (box(-1.5, y, 1.5, y + 0.3), ink) for y, ink in ((-0.6, "print"), (-0.1, "print two"), (0.4, "print"))
     ),
     "fish": (

@@ -72,8 +72,8 @@ def _side_mark(cut: Cut) -> list[Mark]:
             ]
             return [Part(bar, cloth="trim", folds=0, lift=0.3) for bar in bars]
         case "wave":
-            axis = smooth([(-0.09, -0.075), (-0.02, -0.1), (0.06, -0.085), (0.19, -0.17)])
-            return [Part(ribbon(axis, 0.03), cloth="trim", folds=0, lift=0.3)]
+            axis = smooth([(-0.1, -0.07), (0.0, -0.098), (0.1, -0.108), (0.19, -0.16)])
+            return [Part(ribbon(axis, 0.026), cloth="trim", folds=0, lift=0.3)]
         case "disc":
             rim, middle = arc((0.15, -0.17), (0.042, 0.042)), arc((0.15, -0.17), (0.02, 0.02))
             return [Part(rim, cloth="sole", folds=0, lift=0.3), Part(middle, cloth="trim", folds=0, lift=0)]
@@ -131,7 +131,7 @@ def boot(cut: Cut) -> list[Mark]:
 def _boot_style(cut: Cut, top: float) -> list[Mark]:
     match cut.option("style"):
         case "laced":
-            rows = np.linspace(-0.2, top + 0.03, max(4, round(-top / 0.06)))
+            rows = np.linspace(-0.205, top + 0.025, max(3, round((-top - 0.2) / 0.04)))
             laces: list[Mark] = [
                 Line(edges([(0.018, y + 0.004), (0.072, y - 0.006)]), width=0.011, cloth="lace", shade=1.0)
                 for y in rows

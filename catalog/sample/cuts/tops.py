@@ -18,8 +18,8 @@ def top(cut: Cut) -> list[Mark]:
         Part(mirror(body_half(cut)), lift=0.7, folds=cut.measures.get("folds", 1.0)),
         *details.hem(cut),
         *details.waist(cut),
-        *details.closure(cut),
         *details.pockets(cut),
+        *details.closure(cut),
         *details.motif(cut),
         *collars.front(cut),
         *forearms(cut),
@@ -28,12 +28,13 @@ def top(cut: Cut) -> list[Mark]:
 
 def body_half(cut: Cut) -> Points:
     """The right half of the body's outline, from the middle of the neckline to the middle of the hem."""
-    shoulder, chest, arm, hem, length = cut["shoulder"], cut["chest"], cut["arm"], cut["hem"], cut["length"]
+    shoulder, chest, arm, hem = cut["shoulder"], cut["chest"], cut["arm"], cut["hem"]
+    length = cut["length"] - (0.02 if cut.option("hem") == "rib" else 0.0)  # the band hides the body's end
     side = smooth(
         [
             (chest, arm),
             (cut["waist"], cut["waist_at"]),
-            ((cut["waist"] + 3 * hem) / 4 + cut.measures.get("hip", 0.0), (cut["waist_at"] + length) / 2),
+            ((cut["waist"] + 2 * hem) / 3 + cut.measures.get("hip", 0.0), (cut["waist_at"] + length) / 2),
             (hem, length - cut.measures.get("tail", 0.0)),
         ]
     )
@@ -65,6 +66,7 @@ def _sleeve(cut: Cut) -> tuple[Points, Points, float]:
     outer = smooth(
         [
             (cut["shoulder"] - 0.004, cut["slope"] + 0.001),
+            towards((cut["shoulder"], cut["slope"]), (angle + 70) / 2, 0.035),  # rounds the shoulder
             towards(elbow, angle + 90, wide),
             towards(wrist, turned + 90, cuff),
         ]

@@ -68,7 +68,7 @@ ADJUSTMENTS: dict[tuple[str, str], dict[str, float]] = {
     ("sleeves", "three-quarter"): {"sleeve": 0.72, "cuff": 1.25},
     ("shaft", "low"): {"shaft": 0.8},
     ("shaft", "high"): {"shaft": 1.22},
-    ("shaft", "ankle"): {"shaft": 0.62},
+    ("shaft", "ankle"): {"shaft": 0.75},
     ("shaft", "knee"): {"shaft": 1.12},
     ("heel", "low"): {"heel": 0.5, "thick": 1.7},
     ("heel", "stiletto"): {"heel": 1.15, "thick": 0.5},

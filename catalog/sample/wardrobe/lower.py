@@ -69,7 +69,7 @@ BOTTOMS = (
         (15, 59),
         {**LEGS, "length": (0.42, 0.48), "leg": (0.09, 0.098), "knee": 0.0, "splay": (9.0, 13.0)},
         {
-            "fit": ("regular", "loose"),
+            "fit": ("fitted", "regular"),
             "waistband": ("button", "elastic"),
             "pockets": ("slanted", "cargo", "jeans"),
             "hem": ("plain", "turn-up"),

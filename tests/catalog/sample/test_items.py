@@ -110,3 +110,21 @@ def _choosing(item: SampleItem, option: str, choice: str) -> SampleItem:
     look = item.look
     changed = Look(look.kind, look.measures, {**look.options, option: choice}, look.cloths)
     return replace(item, look=changed)
+
+
+def test_a_name_says_what_was_a_choice_and_nothing_that_goes_without_saying(items: list[SampleItem]) -> None:
+    names = {item.category: [each.name for each in items if each.category == item.category] for item in items[:25]}
+    assert any("long-sleeved" in name for name in names["Shirt"])
+    assert not any("short-sleeved" in name for name in names["T-shirt"])  # they all are
+    assert not any("long-sleeved" in name for name in names["Long-sleeve top"])
+    assert not any("denim" in name for name in names["Jeans"])
+    assert any("double-breasted" in name for name in names["Coat"])
+
+
+def test_a_print_is_only_put_on_a_plain_front(items: list[SampleItem]) -> None:
+    printed = [item for item in items if "motif" in item.look.options and item.look.options["motif"] != "none"]
+    assert len(printed) > 10
+    for item in printed:
+        assert item.attributes["pattern"] == "plain"
+        assert item.look.options.get("closure") != "zip"
+        assert f"{item.attributes['motif']}-print" in item.name

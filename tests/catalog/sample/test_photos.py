@@ -76,7 +76,7 @@ def test_a_shop_photo_shows_the_whole_garment_on_a_light_backdrop(
 ) -> None:
     for front, _ in photos:
         frame = pixels(front)
-        border = np.concatenate([frame[:3].reshape(-1, 3), frame[:, :3].reshape(-1, 3), frame[:, -3:].reshape(-1, 3)])
+        border = np.concatenate([frame[0], frame[:, 0], frame[:, -1]])
         assert border.min() > 0.75
         assert np.abs(frame - border.mean(axis=0)).max() > 0.08
 
