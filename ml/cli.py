@@ -1,0 +1,49 @@
+"""`python -m ml COMMAND`: the command line. Bad input ends with exit code 2 and one line on stderr."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from ml.commands import convert, embed, fit_pretrained
+from ml.errors import InputError
+
+COMMANDS = {"fit-pretrained": fit_pretrained, "embed": embed, "convert": convert}
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """argparse prints the usage above its complaint; the complaint alone is what a person, or a log, needs."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"{self.prog}: {message} (try --help)\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code: 0, or 2 for bad input."""
+    args = build_parser().parse_args(arguments)
+    try:
+        sys.stdout.write(f"{COMMANDS[args.command].run(args)}\n")
+    except InputError as error:
+        return _complain(str(error), BAD_INPUT)
+    except OSError as error:  # a full disk or a folder without permission, met where no command expected it
+        return _complain(f"{error.strerror or error}: {error.filename or 'no file named'}", BAD_INPUT)
+    except KeyboardInterrupt:
+        return _complain("Stopped.", INTERRUPTED)
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser with all commands. Building it imports neither torch nor onnxruntime."""
+    parser = OneLineParser(prog="python -m ml", description="Networks that turn photos of clothes into vectors.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        command.add_arguments(commands.add_parser(name, help=command.HELP, description=command.HELP))
+    return parser
+
+
+def _complain(message: str, code: int) -> int:
+    sys.stderr.write(f"python -m ml: {' '.join(message.split())}\n")
+    return code

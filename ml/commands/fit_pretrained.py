@@ -1,0 +1,68 @@
+"""`fit-pretrained`: the first encoder, made without training."""
+
+import argparse
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from ml.allocator import keep_freed_pages
+from ml.errors import InputError
+from ml.manifest import read_manifest
+
+HELP = "Reduce the features of a pretrained backbone by a whitened PCA and write the result as an encoder folder."
+
+T = TypeVar("T")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, metavar="MANIFEST.csv", help="fitted on its train photos")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="the folder to write; must not exist yet"
+    )
+    parser.add_argument("--backbone", choices=("efficientnet-lite0",), default="efficientnet-lite0")
+    parser.add_argument("--embedding-size", type=int, default=100, metavar="D", help="default: 100")
+    parser.add_argument("--about-data", default="", metavar="TEXT", help="what the photos are, in words, for the card")
+    parser.add_argument("--threads", type=int, default=2, metavar="N", help="cores for torch; default: 2")
+
+
+def run(args: argparse.Namespace) -> str:
+    if args.embedding_size < 1 or args.threads < 1:
+        raise InputError("--embedding-size and --threads must be 1 or more.")
+    if args.out.exists():
+        raise InputError(f"{str(args.out)!r} exists already; remove it or choose another folder.")
+    manifest = read_manifest(args.data)
+    keep_freed_pages()  # before torch is imported
+    import torch
+
+    from ml.pretrained import Recipe, fit_pretrained
+
+    torch.set_num_threads(args.threads)
+    recipe = Recipe(args.out.name, args.backbone, args.embedding_size, args.about_data, _command(args))
+    card = fit_pretrained(manifest, args.out, recipe, bar)
+    figures = ", ".join(f"{name} {value:g}" for name, value in card.metrics.items())
+    return f"{args.out}: {card.identifier} ({figures})."
+
+
+def bar(things: Sequence[T], what: str) -> Iterable[T]:
+    """A `Progress` on stderr."""
+    return tqdm(things, desc=what, unit="photo")
+
+
+def _command(args: argparse.Namespace) -> str:
+    """What to type for the same encoder. Of an absolute path only the name is told: the rest says nothing to others."""
+    options = {
+        "--data": _shown(args.data),
+        "--out": _shown(args.out),
+        "--backbone": args.backbone,
+        "--embedding-size": args.embedding_size,
+        "--about-data": args.about_data,
+    }
+    words = [word for option, value in options.items() if value != "" for word in (option, str(value))]
+    return shlex.join(["python", "-m", "ml", "fit-pretrained", *words])
+
+
+def _shown(path: Path) -> str:
+    return path.name if path.is_absolute() else path.as_posix()

@@ -1,0 +1,105 @@
+"""Reading picture files that may be anything: found in a folder, decoded in threads, refused with a sentence."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image
+
+from ml.errors import InputError
+from ml.preprocess import Preprocess, upright_rgb
+from ml.vectors import Floats
+
+Job = TypeVar("Job")
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"})
+
+DECODING_THREADS = 2
+READ_AHEAD = 64
+"""Decoded pictures that may wait for the network: 64 of 224 x 224 are 38 MB."""
+
+
+class PictureError(InputError):
+    """A file is not a picture that can be decoded."""
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """Return the picture files in `folder` and below, by their suffix, sorted by path. Raises `InputError`."""
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {str(folder)!r}.")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        raise InputError(f"The folder {str(folder)!r} holds no pictures.")
+    return found
+
+
+def read_pixels(path: Path, preprocess: Preprocess) -> Floats:
+    """Decode one file at the scale it is needed and prepare it, float32 (3, h, w). Raises `PictureError`."""
+    with _opened(path) as image:
+        return preprocess(image)
+
+
+def read_picture(path: Path) -> Image.Image:
+    """Decode one file in full, upright RGB. Raises `PictureError`."""
+    with _opened(path) as image:
+        return upright_rgb(image)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path) as image:
+            yield image
+    # Pillow's decoders raise any of these on damaged files; DecompressionBombError has only Exception above it.
+    except (OSError, SyntaxError, ValueError, TypeError, IndexError, Image.DecompressionBombError) as error:
+        raise PictureError(f"{path.name!r} is not a readable picture.") from error
+
+
+def read_ahead(jobs: Iterable[Job], read: Callable[[Job], Floats]) -> Iterator[Floats | PictureError]:
+    """Yield `read(job)` for each job in order, worked on in threads ahead of the caller.
+
+    A `PictureError` is yielded in the place of its picture, so that one broken file stops nothing. Pillow lets other
+    threads run while it decodes and resizes.
+    """
+    with ThreadPoolExecutor(DECODING_THREADS) as pool:
+        waiting: deque[Future[Floats]] = deque()
+        for job in jobs:
+            waiting.append(pool.submit(read, job))
+            if len(waiting) >= READ_AHEAD:
+                yield _result(waiting.popleft())
+        while waiting:
+            yield _result(waiting.popleft())
+
+
+def read_batches(jobs: Iterable[Job], read: Callable[[Job], Floats], size: int = 32) -> Iterator[Floats]:
+    """Yield the pixels of `jobs` in batches (size, 3, h, w), the last one smaller. Raises `PictureError`."""
+    return in_batches((_or_raise(pixels) for pixels in read_ahead(jobs, read)), size)
+
+
+def in_batches(pictures: Iterable[Floats], size: int) -> Iterator[Floats]:
+    """Stack pictures (3, h, w) to batches (size, 3, h, w), the last one smaller."""
+    batch: list[Floats] = []
+    for pixels in pictures:
+        batch.append(pixels)
+        if len(batch) == size:
+            yield np.stack(batch)
+            batch.clear()
+    if batch:
+        yield np.stack(batch)
+
+
+def _or_raise(pixels: Floats | PictureError) -> Floats:
+    if isinstance(pixels, PictureError):
+        raise pixels
+    return pixels
+
+
+def _result(future: Future[Floats]) -> Floats | PictureError:
+    try:
+        return future.result()
+    except PictureError as error:
+        return error

@@ -1,0 +1,38 @@
+"""Runs a network with torch: on the GPU where there is one."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ml.card import Card
+from ml.embedder import Forward
+from ml.network import network_from_card
+from ml.vectors import Floats
+
+CPU = torch.device("cpu")
+
+
+def torch_forward(card: Card, weights: Mapping[str, npt.NDArray[np.floating]], threads: int | None = None) -> Forward:
+    """Return a function from pixels (n, 3, h, w) to the outputs (n, dim), float32, safe to call from many threads.
+
+    `threads` sets torch's threads for the whole process; None leaves them alone.
+    Raises `EncoderIncompatible` or `EncoderCorrupt`.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch_outputs(network_from_card(card, weights).to(device), device)
+
+
+def torch_outputs(network: Callable[[Tensor], Tensor], device: torch.device = CPU) -> Forward:
+    """Wrap a network, or a part of one, that lives on `device`: float32 arrays in, float32 arrays out, no gradients."""
+
+    def forward(pixels: Floats) -> Floats:
+        with torch.inference_mode():
+            outputs: Floats = network(torch.from_numpy(pixels).to(device)).cpu().numpy()
+            return outputs
+
+    return forward

@@ -1,0 +1,70 @@
+"""Unit vectors: made in one place, checked where they enter an index or a search."""
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.errors import InputError
+
+Floats = npt.NDArray[np.float32]
+
+UNIT_TOLERANCE = 1e-3
+"""How far a length may be from 1: float16 storage keeps vectors within 5e-4, a forgotten normalisation never does."""
+
+
+class VectorError(InputError):
+    """Base of the errors about vectors."""
+
+
+class ShapeError(VectorError):
+    """The array does not have the dimensions that were asked for."""
+
+
+class NotFiniteError(VectorError):
+    """A vector holds NaN or infinity."""
+
+
+class ZeroVectorError(VectorError):
+    """A vector of length zero points nowhere, so it cannot be made a unit vector."""
+
+
+class NotUnitError(VectorError):
+    """A vector that had to be of length one is not."""
+
+
+def unit_rows(rows: npt.ArrayLike) -> Floats:
+    """Scale each row of `rows` (n, d) to length one; the only place where vectors are normalised.
+
+    The length is taken in float64, so that tiny float32 values do not underflow.
+    Raises `ShapeError`, `NotFiniteError` or `ZeroVectorError`.
+    """
+    wide = np.asarray(rows, dtype=np.float64)
+    if wide.ndim != 2:
+        raise ShapeError(f"Vectors must come as rows (n, d), not in the shape {wide.shape}.")
+    _require_finite(wide)
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    if not lengths.all():
+        raise ZeroVectorError(f"Vector {int(np.argmin(lengths))} has length zero and cannot be normalised.")
+    unit: Floats = (wide / lengths).astype(np.float32)
+    return unit
+
+
+def require_unit_rows(rows: npt.ArrayLike, dim: int) -> Floats:
+    """Return `rows` as float32 (n, dim) after checking shape, finiteness and unit length.
+
+    Raises `ShapeError`, `NotFiniteError` or `NotUnitError`.
+    """
+    checked = np.asarray(rows, dtype=np.float32)
+    if checked.ndim != 2 or checked.shape[1] != dim:
+        raise ShapeError(f"Vectors must have the shape (n, {dim}), not {checked.shape}.")
+    _require_finite(checked)
+    off = np.abs(np.linalg.norm(checked, axis=1) - 1.0)
+    if (off > UNIT_TOLERANCE).any():
+        worst = int(np.argmax(off))
+        raise NotUnitError(f"Vector {worst} has length {np.linalg.norm(checked[worst]):.4g} instead of 1.")
+    return checked
+
+
+def _require_finite(rows: npt.NDArray[np.floating]) -> None:
+    if not np.isfinite(rows).all():
+        bad = int(np.argmin(np.isfinite(rows).all(axis=1)))
+        raise NotFiniteError(f"Vector {bad} holds a value that is not a finite number.")
