@@ -97,8 +97,10 @@ def backdrop(
 
 def over(canvas: Canvas, behind: Field) -> Field:
     """The garment and its shadow in front of a background."""
-    alpha = canvas.alpha[..., None]
-    return np.asarray(canvas.colour + (1 - alpha) * behind * (1 - shadow(canvas))[..., None], dtype=np.float32)
+    seen = (1 - canvas.alpha) * (1 - shadow(canvas))
+    picture = behind * seen[..., None]
+    picture += canvas.colour
+    return picture
 
 
 def shadow(canvas: Canvas) -> Field:
@@ -115,4 +117,6 @@ def shadow(canvas: Canvas) -> Field:
 
 def finished(picture: Field) -> Image.Image:
     """From 0 to 1 in floats to an RGB image."""
-    return Image.fromarray((np.clip(picture, 0, 1) * 255 + np.float32(0.5)).astype(np.uint8))
+    scaled = picture * np.float32(255)
+    scaled += np.float32(0.5)
+    return Image.fromarray(np.clip(scaled, 0, 255, out=scaled).astype(np.uint8))

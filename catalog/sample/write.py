@@ -15,7 +15,7 @@ from catalog.sample.scene import draw_photo
 VIEWS = 2
 QUALITY = 90
 COLUMNS = ("item", "image", "name", "category", "brand", "gender", "colour", "price", "currency")
-BATCH = 8  # items a worker takes at once
+BATCH = 8  # photos a worker takes at once
 
 Progress = Callable[[int, int], None]  # photos present, photos in all
 

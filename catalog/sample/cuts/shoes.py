@@ -65,12 +65,9 @@ def _instep(top: float) -> list[tuple[float, float]]:
 def _side_mark(cut: Cut) -> list[Mark]:
     """What a maker puts on the side of a sports shoe."""
     match cut.option("side"):
-        case "three bars":
-            bars = [
-                edges([(x, -0.06), (x + 0.024, -0.06), (x + 0.064, -0.15), (x + 0.04, -0.15)])
-                for x in (-0.02, 0.035, 0.09)
-            ]
-            return [Part(bar, cloth="trim", folds=0, lift=0.3) for bar in bars]
+        case "chevrons":
+            points = [smooth([(x + 0.04, -0.075), (x, -0.115), (x + 0.05, -0.155)]) for x in (0.03, 0.085, 0.14)]
+            return [Part(ribbon(point, 0.022), cloth="trim", folds=0, lift=0.3) for point in points]
         case "wave":
             axis = smooth([(-0.1, -0.07), (0.0, -0.098), (0.1, -0.108), (0.19, -0.16)])
             return [Part(ribbon(axis, 0.026), cloth="trim", folds=0, lift=0.3)]

@@ -42,7 +42,7 @@ ACCESSORIES = (
         {"shaft": (0.3, 0.33), "sole": (0.045, 0.065)},
         {
             "shaft": ("low", "low", "high"),
-            "side": ("three bars", "wave", "disc", "plain"),
+            "side": ("chevrons", "wave", "disc", "plain"),
             "toe": ("main", "sole", "trim"),
         },
     ),

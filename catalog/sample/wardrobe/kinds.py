@@ -49,7 +49,7 @@ ADJUSTMENTS: dict[tuple[str, str], dict[str, float]] = {
         "knee": 0.2,
     },
     ("fit", "flared"): {"hem": 1.28, "waist": 0.93, "leg": 1.55, "knee": 2.2},
-    ("length", "cropped"): {"length": 0.8, "waist_at": 0.93},
+    ("length", "cropped"): {"length": 0.84, "waist_at": 0.95},
     ("length", "regular"): {},
     ("length", "long"): {"length": 1.16},
     ("length", "mini"): {"length": 0.78},
