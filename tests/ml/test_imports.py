@@ -1,0 +1,68 @@
+"""What serving may load: each test starts an interpreter of its own and looks at what is in it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.ml.drawing import drawn_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = {"torch", "torchvision", "onnx", "sklearn", "scipy", "django", "celery"}
+
+
+def loaded_after(program: str) -> set[str]:
+    tail = "\nimport sys; print(' '.join({name.split('.')[0] for name in sys.modules}))"
+    answer = subprocess.run(
+        [sys.executable, "-c", program + tail], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(answer.stdout.splitlines()[-1].split())
+
+
+def test_embedding_and_searching_load_neither_torch_nor_torchvision(shipped_folder):
+    loaded = loaded_after(f"""
+from pathlib import Path
+from PIL import Image
+import ml.embedder
+from ml.search import VectorIndex
+ml.embedder._has_cuda = lambda: False
+embedder = ml.embedder.load_embedder(Path({str(shipped_folder)!r}), threads=1)
+vectors = embedder.embed([Image.new("RGB", (50, 50), colour) for colour in ("red", "blue")])
+index = VectorIndex(embedder.card.identifier, embedder.dim)
+index.add([1, 2], [1, 2], vectors)
+assert index.search(vectors[0], 1, encoder=embedder.card.identifier)[0].photo_id == 1
+""")
+    assert "onnxruntime" in loaded
+    assert loaded & HEAVY == set()
+
+
+def test_without_an_nvidia_driver_torch_is_not_even_tried(shipped_folder):
+    loaded = loaded_after(f"""
+from pathlib import Path
+import ml.embedder
+ml.embedder.NVIDIA_DRIVER = Path("/none")
+ml.embedder.shutil.which = lambda _: None
+ml.embedder.load_embedder(Path({str(shipped_folder)!r}), threads=1)
+""")
+    assert loaded & HEAVY == set()
+
+
+def test_the_embed_command_loads_no_torch(shipped_folder, tmp_path):
+    drawn_folder(tmp_path / "in", 1)
+    words = [
+        "embed",
+        "--encoder",
+        str(shipped_folder),
+        "--images",
+        str(tmp_path / "in"),
+        "--out",
+        str(tmp_path / "o.npz"),
+    ]
+    loaded = loaded_after(f"from ml.cli import main\nassert main({[*words, '--runtime', 'onnx']!r}) == 0")
+    assert loaded & HEAVY == set()
+
+
+@pytest.mark.parametrize("module", ["ml.search", "ml.cli", "ml.encoder_folder", "ml.embedder"])
+def test_the_light_modules_load_no_network_library(module):
+    assert loaded_after(f"import {module}") & (HEAVY | {"onnxruntime"}) == set()

@@ -1,0 +1,96 @@
+import io
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ml.errors import InputError
+from ml.pictures import PictureError, find_pictures, in_batches, read_ahead, read_batches, read_picture, read_pixels
+from ml.preprocess import Preprocess
+from tests.ml.drawing import drawn_folder, drawn_picture
+
+SMALL = Preprocess(8, 8, "crop", "bicubic", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
+
+
+def broken_files() -> dict[str, bytes]:
+    jpeg, png = io.BytesIO(), io.BytesIO()
+    drawn_picture(1).save(jpeg, "JPEG")
+    drawn_picture(1).save(png, "PNG")
+    return {
+        "empty": b"",
+        "text": b"this is no picture",
+        "truncated jpeg": jpeg.getvalue()[: len(jpeg.getvalue()) // 2],
+        "truncated png": png.getvalue()[:200],
+        "header only": jpeg.getvalue()[:30],
+        "damaged png": png.getvalue()[:60] + b"\xff" * 40 + png.getvalue()[100:],
+    }
+
+
+@pytest.mark.parametrize("name", broken_files())
+@pytest.mark.parametrize("read", [read_picture, lambda path: read_pixels(path, SMALL)])
+def test_a_broken_file_is_named(tmp_path, name, read):
+    path = tmp_path / f"{name}.jpg"
+    path.write_bytes(broken_files()[name])
+    with pytest.raises(PictureError, match=f"{name}.jpg"):
+        read(path)
+
+
+def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    (path,) = drawn_folder(tmp_path, 1)
+    with pytest.raises(PictureError):
+        read_pixels(path, SMALL)
+
+
+def test_pictures_are_found_below_sorted_and_by_suffix(tmp_path):
+    drawn_folder(tmp_path / "b", 1)
+    drawn_folder(tmp_path, 2)
+    (tmp_path / "labels.csv").write_text("x")
+    (tmp_path / "Z.PNG").write_bytes(b"")
+    names = [path.relative_to(tmp_path).as_posix() for path in find_pictures(tmp_path)]
+    assert names == ["000.jpg", "001.jpg", "Z.PNG", "b/000.jpg"]
+
+
+def test_no_folder_and_no_pictures_are_refused(tmp_path):
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(InputError):
+            find_pictures(folder)
+
+
+def test_reading_ahead_keeps_the_order_and_the_place_of_a_broken_file(tmp_path):
+    paths = drawn_folder(tmp_path, 150)
+    paths[70].write_text("broken")
+    read = list(read_ahead(paths, lambda path: read_pixels(path, SMALL)))
+    assert [isinstance(pixels, PictureError) for pixels in read] == [number == 70 for number in range(150)]
+    assert all(np.array_equal(read[at], read_pixels(paths[at], SMALL)) for at in (0, 69, 71, 149))
+
+
+def test_reading_ahead_does_not_run_far_ahead():
+    """A slow network must not fill the memory with decoded pictures."""
+    started = []
+    lock = threading.Lock()
+
+    def read(job: int) -> np.ndarray:
+        with lock:
+            started.append(job)
+        return np.zeros((3, 1, 1), dtype=np.float32)
+
+    ahead = read_ahead(range(10_000), read)
+    next(ahead)
+    assert len(started) <= 66
+    ahead.close()
+
+
+def test_batches_are_full_but_for_the_last():
+    pictures = [np.full((3, 2, 2), number, dtype=np.float32) for number in range(7)]
+    assert [len(batch) for batch in in_batches(pictures, 3)] == [3, 3, 1]
+    assert np.array_equal(np.concatenate(list(in_batches(pictures, 3))), np.stack(pictures))
+    assert list(in_batches([], 3)) == []
+
+
+def test_where_every_picture_counts_a_broken_one_stops_the_work(tmp_path):
+    paths = drawn_folder(tmp_path, 3)
+    paths[1].write_text("broken")
+    with pytest.raises(PictureError, match=r"001\.jpg"):
+        list(read_batches(paths, lambda path: read_pixels(path, SMALL)))
