@@ -1,5 +1,6 @@
 """The encoders that this process has loaded."""
 
+from pathlib import Path
 from threading import Lock
 from typing import Literal, cast
 
@@ -10,7 +11,7 @@ from ml.embedder import Embedder, load_embedder
 
 _KEPT = 2  # the live one, and a candidate that embeds the catalogue beside it
 
-_loaded: dict[int, Embedder] = {}
+_loaded: dict[Path, Embedder] = {}
 _lock = Lock()
 
 
@@ -21,8 +22,9 @@ def _runtime() -> Literal["auto", "onnx", "torch"]:
 def embedder_of(encoder: Encoder) -> Embedder:
     """The network of an encoder, loaded once per process. Raises `ml.errors.InputError` for an unusable folder."""
     with _lock:
-        if encoder.pk not in _loaded:
+        folder = encoder.folder
+        if folder not in _loaded:
             while len(_loaded) >= _KEPT:
                 _loaded.pop(next(iter(_loaded)))  # the one loaded first
-            _loaded[encoder.pk] = load_embedder(encoder.folder, _runtime())
-        return _loaded[encoder.pk]
+            _loaded[folder] = load_embedder(folder, _runtime())
+        return _loaded[folder]

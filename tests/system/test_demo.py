@@ -1,0 +1,143 @@
+"""The demo as a newcomer runs it: one command, an answer, a site that serves, and nothing left after Ctrl-C."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from PIL import Image
+
+from tests.system.site import PATIENCE, ROOT, free_port, until
+
+pytestmark = pytest.mark.system
+
+
+class Demo:
+    """A running `manage.py demo` in a folder of its own."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.output = folder.with_suffix(".out")
+        environment = {name: value for name, value in os.environ.items() if name not in ("REDIS_URL", "DATABASE_URL")}
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "demo", *arguments, "--port", str(self.port)],
+                cwd=ROOT,
+                env=environment | {"VAR_DIR": str(folder)},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def text(self) -> str:
+        return self.output.read_text(errors="replace")
+
+    def wait_until_serving(self) -> str:
+        until(
+            lambda: "Serving until Ctrl-C" in self.text or self.process.poll() is not None, "the answer", 3 * PATIENCE
+        )
+        assert self.process.poll() is None, self.text
+        return self.text
+
+    def processes(self) -> dict[int, str]:
+        """Every living process that works for this demo, with its command line."""
+        mark = f"VAR_DIR={self.folder}".encode()
+        found = {}
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue  # it ended while we looked
+        return found
+
+    def pid_of(self, word: str) -> int | None:
+        return next((pid for pid, command in self.processes().items() if word in command), None)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    demo = Demo(tmp_path_factory.mktemp("demo"), "--items", "40")
+    try:
+        demo.wait_until_serving()
+        yield demo
+    finally:
+        demo.process.kill()
+        demo.process.wait()
+
+
+def test_it_prints_a_ranked_answer_and_where_everything_is(demo: Demo) -> None:
+    text = demo.text
+    assert re.search(r"^ +1 +0\.\d{3} +\S+ +\S", text, re.MULTILINE)
+    assert re.search(r"milliseconds: receive .* clean .* queue .* embed .* search .* write .* total", text)
+    for word in ("The admin:", "password", "An API token:", f"http://127.0.0.1:{demo.port}/"):
+        assert word in text
+
+
+def test_the_picture_shows_the_query_and_its_matches(demo: Demo) -> None:
+    with Image.open(demo.folder / "answer.png") as picture:
+        assert picture.width > 1000 and picture.height > 500
+        assert len(picture.convert("RGB").resize((64, 64)).getcolors(64 * 64) or []) > 500
+
+
+def test_it_keeps_serving_and_the_printed_token_works(demo: Demo) -> None:
+    address = f"http://127.0.0.1:{demo.port}"
+    assert requests.get(address, timeout=20).status_code == 200
+    token = re.search(r"An API token: +(\S+)", demo.text)
+    assert token is not None
+    headers = {"Authorization": f"Token {token[1]}"}
+    items = requests.get(f"{address}/api/v1/items/", headers=headers, timeout=20)
+    assert items.status_code == 200 and items.json()["results"]
+
+
+@pytest.mark.parametrize("word", ["gpu@", "cpu@", "beat", "redis-server", "gunicorn"])
+def test_a_process_that_is_killed_is_started_again(demo: Demo, word: str) -> None:
+    pid = until(lambda: demo.pid_of(word), word)
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: demo.pid_of(word) not in (None, pid), f"another {word}")
+
+
+def test_a_second_demo_on_the_same_port_says_so_in_one_line(demo: Demo, tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "manage.py", "demo", "--port", str(demo.port)],
+        cwd=ROOT,
+        env=os.environ | {"VAR_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert f"Port {demo.port} cannot be used" in result.stderr
+
+
+def test_ctrl_c_leaves_no_process_behind(demo: Demo) -> None:
+    assert len(demo.processes()) > 5
+    demo.process.send_signal(signal.SIGINT)
+    demo.process.wait(timeout=PATIENCE)
+    until(lambda: not demo.processes(), "the end of every process", 10)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", demo.port))
+    assert demo.text.rstrip().endswith("Stopped.")
+
+
+@pytest.mark.parametrize("arguments", [["nowhere/at/all"], ["--photo", "no-such.jpg"]])
+def test_pictures_that_do_not_exist_are_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str]) -> None:
+    result = subprocess.run(
+        [sys.executable, "manage.py", "demo", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"VAR_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert f"{arguments[-1]} does not exist." in result.stderr
