@@ -1,0 +1,178 @@
+"""The import itself: rows in, items and photos out.
+
+Pictures are read and cleaned by one thread per processor, stored by a few more, and the rows are written by the calling
+thread alone, a batch at a time. While a batch is written the next one is already being cleaned; there are never more
+than two, so memory does not grow with the source.
+"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+from django.conf import settings
+from django.db import DatabaseError
+
+from catalog import queue
+from catalog.errors import Refused
+from catalog.importing.recovery import (
+    mark_interrupted,
+    photo_folder,
+    recover_killed_imports,
+    remove_orphans,
+    sign_of_life,
+)
+from catalog.importing.rows import RefusedRow, SourceRow
+from catalog.importing.sources import Source, source_open
+from catalog.importing.writing import ItemWriter, Picture, known_pictures
+from catalog.models import Encoder, ImportJob, ImportState
+from catalog.models.imports import MAX_ERRORS
+from catalog.photos import TOO_LARGE, clean_photo, source_hash
+
+BATCH = 50  # rows that are written in one transaction
+STORING_THREADS = 8  # they wait for the network, where the storage is one
+
+Progress = Callable[[int, int], None]
+
+
+class ImportStopped(Exception):
+    """The disk, the storage or the database failed, not the input. Running the import again goes on from there."""
+
+
+def catalog_import(*, source: Path, layout: str | None = None, progress: Progress | None = None) -> ImportJob:
+    """Bring the catalogue up to date with a source, and have the encoder embed what is new.
+
+    Pictures and rows that cannot be taken are listed in the job's `errors`. `progress` is told (done, total) now and
+    then. Raises `Refused` if the source as a whole cannot be read, `ImportStopped` if something else failed; the job is
+    then failed and says why.
+    """
+    recover_killed_imports()
+    name = str(source)[:1000].encode(errors="replace").decode().replace("\0", "")
+    if running := ImportJob.objects.filter(source=name, state=ImportState.RUNNING).first():
+        raise Refused("import_running", f"This source is being imported already (import {running.pk}).")
+    job = ImportJob.objects.create(source=name)
+    with sign_of_life(job), _told_on(job):
+        opened = source_open(source, layout)
+        job.layout = opened.layout
+        job.save(update_fields=["layout"])
+        _Import(job, opened, progress or (lambda done, total: None)).run()
+        job.finish()
+    if encoder := Encoder.objects.live():
+        queue.send_embed_catalog(encoder.pk)
+    return job
+
+
+@contextmanager
+def _told_on(job: ImportJob) -> Iterator[None]:
+    """Whatever ends the work is written on the job, and no picture stays without a row."""
+    try:
+        yield
+    except Exception as error:
+        reason = _reason(error)
+        job.finish(reason=reason)
+        remove_orphans(job)
+        if isinstance(error, Refused) or not _is_machine(error):
+            raise
+        raise ImportStopped(reason) from error
+    except BaseException:  # Ctrl-C
+        mark_interrupted(job)
+        remove_orphans(job)
+        raise
+
+
+def _is_machine(error: Exception) -> bool:
+    return isinstance(error, OSError | DatabaseError) or type(error).__module__.startswith(("botocore", "boto3"))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Refused):
+        return error.detail
+    if isinstance(error, OSError) and error.strerror:
+        return f"The import stopped: {error.strerror}. Run it again to go on."
+    return f"The import stopped: {type(error).__name__}: {error}"[:500]
+
+
+class _Import:
+    """One import at work: what it has done so far, and what comes next."""
+
+    def __init__(self, job: ImportJob, source: Source, progress: Progress) -> None:
+        self.job = job
+        self.source = source
+        self.progress = progress
+        self.writer = ItemWriter(photo_folder(job))
+        self.errors: list[RefusedRow] = []
+        self.refused = 0
+        self.done = 0
+        self.recorded_at = time.monotonic()
+
+    def run(self) -> None:
+        batches: deque[list[tuple[SourceRow, Future[Picture]]]] = deque()
+        rows = self.source.rows()
+        cleaners = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "clean")
+        with cleaners, ThreadPoolExecutor(STORING_THREADS, "store") as storing:
+            try:
+                while batch := list(islice(rows, BATCH)):
+                    batches.append(self._begin(batch, cleaners))
+                    if len(batches) > 1:
+                        self._complete(batches.popleft(), storing)
+                while batches:
+                    self._complete(batches.popleft(), storing)
+            except BaseException:
+                cleaners.shutdown(cancel_futures=True)
+                raise
+        self._record()
+
+    def _begin(
+        self, batch: list[SourceRow | RefusedRow], cleaners: ThreadPoolExecutor
+    ) -> list[tuple[SourceRow, Future[Picture]]]:
+        """Have the pictures of a batch cleaned, those excepted that the catalogue has."""
+        for row in batch:
+            if isinstance(row, RefusedRow):
+                self._refuse(row)
+        good = [row for row in batch if isinstance(row, SourceRow)]
+        known = known_pictures(row.item for row in good)
+        return [(row, cleaners.submit(_picture, row, known)) for row in good]
+
+    def _complete(self, batch: list[tuple[SourceRow, Future[Picture]]], storing: ThreadPoolExecutor) -> None:
+        pictures = []
+        for row, future in batch:
+            try:
+                pictures.append(future.result())
+            except Refused as error:
+                self._refuse(RefusedRow.because(error, row.number, row.file))
+            else:
+                self._advance()
+        self.writer.write(pictures, storing)
+
+    def _refuse(self, row: RefusedRow) -> None:
+        self.refused += 1
+        if len(self.errors) < MAX_ERRORS:
+            self.errors.append(row)
+        self._advance()
+
+    def _advance(self) -> None:
+        self.done += 1
+        self.progress(self.done, self.source.total)
+        if time.monotonic() - self.recorded_at >= 1:
+            self._record()
+
+    def _record(self) -> None:
+        counts = {**self.writer.counts, "refused": self.refused}
+        self.job.record_progress(counts, [row.as_json() for row in self.errors])
+        self.recorded_at = time.monotonic()
+
+
+def _picture(row: SourceRow, known: frozenset[tuple[str, str]]) -> Picture:
+    """Read a row's picture, and clean it unless it is among the known ones. Refused if it cannot be used."""
+    try:
+        if row.path.stat().st_size > settings.MAX_UPLOAD_MB * 1024 * 1024:
+            raise Refused(TOO_LARGE, f"The picture is larger than {settings.MAX_UPLOAD_MB} MB, the most we take.")
+        raw = row.path.read_bytes()
+    except OSError as error:
+        raise Refused("file_unreadable", f"The picture cannot be read: {error.strerror}.") from error
+    digest = source_hash(raw)
+    return Picture(row, digest, None if (row.item, digest) in known else clean_photo(raw))

@@ -1,0 +1,100 @@
+"""What an import leaves when it is killed, and how the next one finds and removes it.
+
+The pictures of one import lie in a folder of its own. Each is stored before its row is written, so a row never points
+to nothing; the folder of an import that did not end well may therefore hold files without a row, and only it.
+"""
+
+import fcntl
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.utils import timezone
+
+from catalog.models import ImportJob, ImportState, ItemPhoto
+
+SWEPT = "orphans_removed"  # among a job's counts: that its folder was looked through, and what was removed
+
+logger = logging.getLogger(__name__)
+
+
+def photo_folder(job: ImportJob) -> str:
+    """Where in the storage the pictures of an import lie."""
+    return f"items/import-{job.pk}"
+
+
+@contextmanager
+def sign_of_life(job: ImportJob) -> Iterator[None]:
+    """Hold a lock for as long as this process works on the job. A killed process loses it at once."""
+    path = _lock_path(job)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".new")
+    with draft.open("w") as file:
+        _lock(file)
+        draft.rename(path)  # only now it can be seen: nobody finds it unlocked while we live
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def recover_killed_imports() -> None:
+    """Tell the truth about imports that were killed, and remove the pictures that they left without a row."""
+    ImportJob.objects.mark_interrupted()  # by their silence, those on other machines too
+    for job in ImportJob.objects.filter(state=ImportState.RUNNING):
+        if is_dead(job):
+            mark_interrupted(job)
+    for job in ImportJob.objects.filter(state__in=(ImportState.INTERRUPTED, ImportState.FAILED)):
+        if SWEPT not in job.counts and not is_alive(job):
+            remove_orphans(job)
+
+
+def is_alive(job: ImportJob) -> bool:
+    """Whether a process of this machine works on the job, however silent it has become."""
+    return _lock_path(job).exists() and not is_dead(job)
+
+
+def is_dead(job: ImportJob) -> bool:
+    """Whether the job's process was on this machine and is no more."""
+    try:
+        with _lock_path(job).open() as file:
+            _lock(file)
+    except OSError:  # there is no such file, or it is held
+        return False
+    return True
+
+
+def mark_interrupted(job: ImportJob) -> None:
+    now = timezone.now()
+    job.state, job.finished_at = ImportState.INTERRUPTED, now
+    ImportJob.objects.filter(pk=job.pk, state=ImportState.RUNNING).update(state=job.state, finished_at=now)
+
+
+def remove_orphans(job: ImportJob) -> None:
+    """Delete the files of an ended import that have no row. What cannot be reached now is tried again next time."""
+    folder = photo_folder(job)
+    try:
+        _, names = default_storage.listdir(folder)
+    except FileNotFoundError:
+        names = []
+    kept = set(ItemPhoto.objects.filter(file__startswith=f"{folder}/").values_list("file", flat=True))
+    orphans = [name for name in (f"{folder}/{name}" for name in names) if name not in kept]
+    for name in orphans:
+        default_storage.delete(name)
+    if orphans:
+        logger.info("Import %s had left %s pictures without a row; they are removed.", job.pk, len(orphans))
+    job.counts = {**job.counts, SWEPT: len(orphans)}
+    job.save(update_fields=["counts"])
+    _lock_path(job).unlink(missing_ok=True)
+
+
+def _lock_path(job: ImportJob) -> Path:
+    return Path(settings.VAR_DIR) / "imports" / f"{job.pk}.lock"
+
+
+def _lock(file: IO[str]) -> None:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
