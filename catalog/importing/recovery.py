@@ -75,21 +75,28 @@ def mark_interrupted(job: ImportJob) -> None:
 
 
 def remove_orphans(job: ImportJob) -> None:
-    """Delete the files of an ended import that have no row. What cannot be reached now is tried again next time."""
-    folder = photo_folder(job)
+    """Delete the files of an ended import that have no row. What cannot be reached now is left to the next import."""
     try:
-        _, names = default_storage.listdir(folder)
-    except FileNotFoundError:
-        names = []
-    kept = set(ItemPhoto.objects.filter(file__startswith=f"{folder}/").values_list("file", flat=True))
-    orphans = [name for name in (f"{folder}/{name}" for name in names) if name not in kept]
-    for name in orphans:
-        default_storage.delete(name)
+        orphans = _orphans(photo_folder(job))
+        for name in orphans:
+            default_storage.delete(name)
+    except Exception as error:  # each kind of storage has its own, and none of them may hide why the import ended
+        logger.warning("What import %s left behind cannot be removed now: %s", job.pk, error)
+        return
     if orphans:
         logger.info("Import %s had left %s pictures without a row; they are removed.", job.pk, len(orphans))
     job.counts = {**job.counts, SWEPT: len(orphans)}
     job.save(update_fields=["counts"])
     _lock_path(job).unlink(missing_ok=True)
+
+
+def _orphans(folder: str) -> list[str]:
+    try:
+        _, names = default_storage.listdir(folder)
+    except FileNotFoundError:
+        return []
+    kept = set(ItemPhoto.objects.filter(file__startswith=f"{folder}/").values_list("file", flat=True))
+    return [name for name in (f"{folder}/{name}" for name in names) if name not in kept]
 
 
 def _lock_path(job: ImportJob) -> Path:

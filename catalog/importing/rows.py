@@ -46,7 +46,7 @@ def locate(root: Path, name: str, *folders: str) -> Path:
     if not name:
         raise Refused("image_blank", "The row names no picture.")
     relative = os.path.normpath(name.replace("\\", "/"))  # a table made on Windows
-    if "\0" in name or relative.startswith(("/", "..")):
+    if "\0" in name or f"{relative}/".startswith(("/", "../")):
         raise Refused("image_outside", "The picture lies outside of the source's folder.")
     for folder in folders or ("",):
         candidate = root / folder / relative

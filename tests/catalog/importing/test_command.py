@@ -1,0 +1,70 @@
+"""manage.py import_catalog, as someone at a terminal sees it."""
+
+import io
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from catalog.importing.importer import ImportStopped
+from catalog.management.commands import import_catalog
+from tests.catalog.importing.conftest import Shop
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+
+def run(*arguments: Any, **options: Any) -> str:
+    out = io.StringIO()
+    call_command("import_catalog", *arguments, stdout=out, **options)
+    return out.getvalue()
+
+
+def test_it_ends_with_one_line_of_counts_and_says_when_nothing_changed(shop: Shop) -> None:
+    shop.add("1.jpg")
+
+    first, second = run(shop.root), run(shop.root)
+
+    assert first == "items: 1 new, 0 changed, 0 as before; photos: 1 new, 0 as before; 0 refused.\n"
+    assert second.endswith("0 refused. Nothing changed.\n")
+
+
+def test_it_shows_what_was_refused_and_why(shop: Shop) -> None:
+    for number in range(25):
+        shop.add(f"{number:02}.jpg", b"text")
+
+    lines = run(shop.root).splitlines()
+
+    assert lines[0] == "Refused (25):"
+    assert lines[1].split() == ["row", "file", "code", "reason"]
+    assert "1    00.jpg  photo_unreadable  This is not a picture." in lines[2]
+    assert lines[22] == "  … and 5 more, all in the admin"
+    assert lines[23].startswith("items: 0 new")
+
+
+def test_a_source_that_cannot_be_read_is_one_line_and_exit_code_2(shop: Shop) -> None:
+    with pytest.raises(CommandError) as caught:
+        run(shop.root / "nowhere")
+
+    assert caught.value.returncode == 2
+    assert str(caught.value).endswith("nowhere does not exist.")
+
+
+def test_a_full_disk_is_one_line_and_exit_code_1(shop: Shop, monkeypatch: Any) -> None:
+    def stop(**options: Any) -> None:
+        raise ImportStopped("The import stopped: No space left on device. Run it again to go on.")
+
+    monkeypatch.setattr(import_catalog, "catalog_import", stop)
+
+    with pytest.raises(CommandError, match="No space left on device") as caught:
+        run(shop.root)
+
+    assert caught.value.returncode == 1
+
+
+def test_the_layout_can_be_chosen(shop: Shop) -> None:
+    shop.add("images/1.jpg")
+    shop.text("image,label\n1.jpg,Hat\n", "labels.csv")
+
+    assert run(shop.root, layout="folders").startswith("items: 1 new")
+    with pytest.raises(CommandError):
+        run(shop.root, layout="styles")

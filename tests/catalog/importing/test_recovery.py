@@ -1,0 +1,177 @@
+"""Imports that were killed: told from those that live, gone on with, and cleaned up after."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.utils import timezone
+
+from catalog.errors import Refused
+from catalog.importing.importer import catalog_import
+from catalog.importing.recovery import photo_folder, recover_killed_imports, sign_of_life
+from catalog.models import ImportJob, ImportState, ItemPhoto
+from tests.catalog.importing.conftest import Shop, picture
+from tests.factories import make_item_photo
+
+database = [pytest.mark.django_db, pytest.mark.database]
+
+
+@pytest.fixture(autouse=True)
+def own_locks(settings: Any, tmp_path: Path) -> None:
+    """Numbers of jobs come again in other tests; their locks must not."""
+    settings.VAR_DIR = tmp_path / "var"
+
+
+def killed_job(source: str = "somewhere", **columns: Any) -> ImportJob:
+    """A job as kill -9 leaves it: its row runs, its lock's file is there, and nobody holds it."""
+    job = ImportJob.objects.create(source=source, **columns)
+    _lock(job).parent.mkdir(parents=True, exist_ok=True)
+    _lock(job).touch()
+    return job
+
+
+def _lock(job: ImportJob) -> Path:
+    return Path(django_settings.VAR_DIR) / "imports" / f"{job.pk}.lock"
+
+
+def left_file(job: ImportJob, name: str = "left.jpg") -> str:
+    return default_storage.save(f"{photo_folder(job)}/{name}", ContentFile(picture()))
+
+
+class TestRows:
+    pytestmark = database
+
+    def test_a_killed_import_is_interrupted_and_its_files_without_rows_are_removed(self) -> None:
+        job = killed_job()
+        orphan, kept = left_file(job), left_file(job, "kept.jpg")
+        make_item_photo()
+        ItemPhoto.objects.update(file=kept)
+
+        recover_killed_imports()
+
+        job.refresh_from_db()
+        assert job.state == ImportState.INTERRUPTED
+        assert job.finished_at is not None
+        assert job.counts["orphans_removed"] == 1
+        assert not default_storage.exists(orphan)
+        assert default_storage.exists(kept)
+        assert not _lock(job).exists()
+
+    def test_an_import_that_lives_is_left_alone_however_silent(self) -> None:
+        job = ImportJob.objects.create(source="shop")
+        orphan = left_file(job)
+        with sign_of_life(job):
+            ImportJob.objects.update(updated_at=timezone.now() - timedelta(hours=1))
+            recover_killed_imports()
+            assert default_storage.exists(orphan)
+
+        recover_killed_imports()
+        assert not default_storage.exists(orphan)
+
+    def test_a_silent_import_of_another_machine_is_cleaned_up_after(self) -> None:
+        job = ImportJob.objects.create(source="elsewhere")
+        orphan = left_file(job)
+        recover_killed_imports()
+        assert default_storage.exists(orphan)
+        ImportJob.objects.update(updated_at=timezone.now() - timedelta(minutes=3))
+
+        recover_killed_imports()
+
+        assert not default_storage.exists(orphan)
+
+    def test_the_folder_of_an_import_that_ended_well_is_never_touched(self) -> None:
+        job = ImportJob.objects.create(source="shop")
+        name = left_file(job)
+        job.finish()
+
+        recover_killed_imports()
+
+        assert default_storage.exists(name)
+
+    def test_a_source_is_not_imported_twice_at_the_same_time(self, shop: Shop) -> None:
+        shop.add("1.jpg")
+        job = ImportJob.objects.create(source=str(shop.root))
+
+        with sign_of_life(job), pytest.raises(Refused) as caught:
+            catalog_import(source=shop.root)
+
+        assert caught.value.code == "import_running"
+        assert ImportJob.objects.count() == 1
+
+    def test_a_source_whose_import_was_killed_is_imported_again_at_once(self, shop: Shop) -> None:
+        shop.add("1.jpg")
+        killed_job(str(shop.root))
+
+        assert shop.run().counts["photos_created"] == 1
+
+
+# --- with a real process and a real kill -9
+
+
+class Site:
+    """A site of its own on SQLite, driven through manage.py."""
+
+    def __init__(self, var: Path) -> None:
+        self.var = var
+        var.mkdir(parents=True)
+        kept = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+        self.environment = {**kept, "VAR_DIR": str(var)}
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "manage.py", *arguments]
+        out = subprocess.PIPE
+        return subprocess.Popen(command, env=self.environment, stdout=out, stderr=out, text=True)
+
+    def run(self, *arguments: str) -> str:
+        process = self.start(*arguments)
+        output, problems = process.communicate(timeout=60)
+        assert process.returncode == 0, problems
+        return output
+
+    def files(self) -> set[str]:
+        media = self.var / "media"
+        return {path.relative_to(media).as_posix() for path in media.rglob("*.jpg")}
+
+    def column(self, sql: str) -> list[Any]:
+        with sqlite3.connect(self.var / "db.sqlite3") as connection:
+            return [row[0] for row in connection.execute(sql)]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no kill -9 here")
+def test_an_import_killed_half_way_goes_on_and_leaves_no_orphan(tmp_path: Path) -> None:
+    shop, site = Shop(tmp_path / "shop"), Site(tmp_path / "site")
+    count = 400
+    for number in range(count):
+        shop.add(f"{number:03}.jpg", picture(number) + number.to_bytes(2, "big"))
+    site.run("migrate", "-v0")
+
+    for more in (60, 70):  # twice, in different batches
+        process = site.start("import_catalog", str(shop.root))
+        goal = len(site.files()) + more
+        while len(site.files()) < goal and process.poll() is None:
+            time.sleep(0.002)
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+
+    photos = site.column("select file from catalog_itemphoto")
+    assert 0 < len(photos) < count
+    assert set(photos) <= site.files()
+    assert site.column("select count(*) from catalog_catalogitem") == [len(photos)]
+
+    assert "Nothing changed" not in site.run("import_catalog", str(shop.root))
+
+    assert set(site.column("select file from catalog_itemphoto")) == site.files()
+    assert len(site.files()) == count
+    assert site.column("select state from catalog_importjob order by id") == ["interrupted", "interrupted", "done"]
+    assert "Nothing changed" in site.run("import_catalog", str(shop.root))
