@@ -105,7 +105,7 @@ def _checked(raw: dict[str, Any]) -> Card:
     if unknown:
         raise ValueError(f"unknown entry {min(unknown)!r}.")
     return Card(
-        name=_name(raw["name"]),
+        name=checked_name(raw["name"]),
         kind=raw["kind"],
         backbone=_text(raw["backbone"]),
         pooling=raw["pooling"],
@@ -130,8 +130,8 @@ def _preprocess(raw: Any) -> Preprocess:
     return Preprocess(**values)
 
 
-def _name(value: Any) -> str:
-    """Names become folder names and words in messages, so they stay plain."""
+def checked_name(value: Any) -> str:
+    """Return the name of an encoder: a word for folders and messages. Raises `ValueError` or `TypeError`."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", _text(value)):
         raise ValueError(f"the name {value!r} is not made of letters, digits, dot, dash and underscore.")
     return str(value)

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -25,7 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0, or 2 for bad input."""
     args = build_parser().parse_args(arguments)
     try:
-        sys.stdout.write(f"{COMMANDS[args.command].run(args)}\n")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they speak to developers; Pillow's and torch's would drown the one line
+            last_line = COMMANDS[args.command].run(args)
+        sys.stdout.write(f"{last_line}\n")
     except InputError as error:
         return _complain(str(error), BAD_INPUT)
     except OSError as error:  # a full disk or a folder without permission, met where no command expected it

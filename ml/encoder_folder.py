@@ -92,12 +92,14 @@ def write_encoder(folder: Path, card: Card, weights: Mapping[str, npt.NDArray[np
     """Write an encoder folder as a whole or not at all, and return its card with the hashes filled in.
 
     Everything goes to `folder` + ".part" first, reaches the disk, and is renamed. What an interrupted attempt left
-    there is removed. Raises `EncoderError` if `folder` exists or the disk does not take it.
+    there is removed. Raises `EncoderError` if `folder` exists, the disk does not take it or
+    the card is not one that `read_card` would accept.
     """
     if folder.exists():
         raise EncoderError(f"{str(folder)!r} exists already; remove it or choose another folder.")
     contents = {WEIGHTS_FILE: safetensors.numpy.save(dict(weights)), ONNX_FILE: onnx_model}
     complete = replace(card, files={name: _sha256(data) for name, data in contents.items()})
+    card_from_json(card_to_json(complete))  # what could not be read back is not written
     part = folder.with_name(folder.name + ".part")
     try:
         shutil.rmtree(part, ignore_errors=True)

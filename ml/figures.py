@@ -21,6 +21,7 @@ def measure(embedder: Embedder, manifest: Manifest, progress: Progress = silent)
 
     near10, map_at_r: the right label, photos of the query's own contributor (or item, where the manifest has no such
     column) left out. garment_at_1, garment_at_5: the very photo found from a simulated phone photo of it.
+    A figure that is about nothing, such as that of a label which only one contributor has, is left out.
     Raises `PictureError`.
     """
     photos = manifest.photos
@@ -41,14 +42,9 @@ def measure(embedder: Embedder, manifest: Manifest, progress: Progress = silent)
     groups = _numbered([photo.more.get("contributor", photo.item) for photo in photos])
     near10, map_at_r = label_figures(gallery[queries], gallery, labels[queries], labels, groups[queries], groups)
     at_1, at_5 = found_within(phone, gallery, queries, (1, 5))
-    return {
-        "near10": round(near10, 4),
-        "map_at_r": round(map_at_r, 4),
-        "garment_at_1": round(at_1, 4),
-        "garment_at_5": round(at_5, 4),
-        "queries": len(queries),
-        "gallery": len(files),
-    }
+    shares = {"near10": near10, "map_at_r": map_at_r, "garment_at_1": at_1, "garment_at_5": at_5}
+    known = {name: round(share, 4) for name, share in shares.items() if np.isfinite(share)}
+    return known | {"queries": len(queries), "gallery": len(files)}
 
 
 def _numbered(names: list[str]) -> Ints:

@@ -27,6 +27,13 @@ class PictureError(InputError):
     """A file is not a picture that can be decoded."""
 
 
+def accept_heic() -> None:
+    """Teach Pillow to open what iPhones take, for the whole process: a command does this at its start."""
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+
+
 def find_pictures(folder: Path) -> list[Path]:
     """Return the picture files in `folder` and below, by their suffix, sorted by path. Raises `InputError`."""
     if not folder.is_dir():

@@ -15,9 +15,10 @@ import torch
 from PIL import Image
 
 from ml.backbones import BackboneName, build_backbone
-from ml.card import Card
+from ml.card import Card, checked_name
 from ml.embedder import Embedder
 from ml.encoder_folder import write_encoder
+from ml.errors import InputError
 from ml.figures import measure
 from ml.manifest import Manifest, Photo, data_hash
 from ml.network import EncoderNetwork, export_onnx, network_weights, round_filters
@@ -29,10 +30,12 @@ from ml.preprocess import Preprocess
 from ml.progress import Progress, silent
 from ml.torch_runtime import torch_outputs
 from ml.vectors import Floats
-from ml.whitening import Projection, whitened_pca
+from ml.whitening import Projection, require_photos, whitened_pca
 
 PREPROCESSING = Preprocess(224, 224, "crop", "bicubic", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
-"""EfficientNet-Lite reads (x - 127) / 128. The centre crop measured best: +5 points of right labels over squashing."""
+"""EfficientNet-Lite reads (x - 127) / 128. The centre crop was chosen over squashing to the square for the labels: 61.5 %
+of the ten nearest right against 57.9, MAP@R 26.5 against 24.2 %, while the garment is found in 89 % either way. Its price:
+a photo that arrives squeezed to a square is found in 84 % instead of 89 %. Padding and 256 pixels were no better."""
 
 SQUEEZED = (200, 200)
 """What the existing Android app makes of a photo before it sends it, whatever its proportions."""
@@ -80,6 +83,7 @@ def fit_pretrained(manifest: Manifest, out: Path, recipe: Recipe, progress: Prog
     The same photos and software give the same bytes on the same machine. Raises `InputError` with what is amiss.
     """
     train = [photo for photo in manifest.photos if photo.split == "train"]
+    _require_enough(manifest, train, recipe)  # before the long work
     trunk = build_backbone(recipe.backbone, pretrained=True)
     exact = EncoderNetwork(trunk, trunk.channels, "gem", recipe.dim).eval()
     _set_head(exact, _fitted(exact, manifest, train, recipe.dim, progress))
@@ -103,6 +107,16 @@ def _fitted(
         batches = read_batches(seen, _reader(look, files))
         views.append(np.concatenate([pooled(pixels) for pixels in batches]))
     return whitened_pca(np.stack(views, axis=1), dim, SHRINKAGE)
+
+
+def _require_enough(manifest: Manifest, train: Sequence[Photo], recipe: Recipe) -> None:
+    require_photos(len(train), recipe.dim)
+    if len(train) == len(manifest.photos):
+        raise InputError("The manifest has no val or test photos to measure the encoder on.")
+    try:
+        checked_name(recipe.name)
+    except ValueError as error:
+        raise InputError(f"The folder's name becomes the encoder's, but {error}") from error
 
 
 def _reader(look: Look, files: Sequence[Path]) -> Callable[[Path], Floats]:

@@ -24,7 +24,14 @@ def torch_forward(card: Card, weights: Mapping[str, npt.NDArray[np.floating]], t
     if threads is not None:
         torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch_outputs(network_from_card(card, weights).to(device), device)
+    network = torch_outputs(network_from_card(card, weights).to(device), device)
+
+    def forward(pixels: Floats) -> Floats:
+        # cuDNN would round the inputs of convolutions to TF32, and the vectors would differ from those of a CPU.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            return network(pixels)
+
+    return forward
 
 
 def torch_outputs(network: Callable[[Tensor], Tensor], device: torch.device = CPU) -> Forward:

@@ -37,12 +37,13 @@ def whitened_pca(views: Floats, dim: int, shrinkage: float) -> Projection:
     to each eigenvalue of the noise, so that directions which happen to be quiet in few views are not blown up.
 
     Signs are fixed (the largest entry of each component is positive), so that two machines agree.
-    Raises `TooFewPhotosError`, or `InputError` where all views of each photo are alike.
+    Raises `TooFewPhotosError`, or `InputError` for more components than features or views that are all alike.
     """
     stacked = np.asarray(views, dtype=np.float64)
     photos, _, channels = stacked.shape
-    if photos <= dim or channels < dim:
-        raise TooFewPhotosError(f"{dim} components need more than {dim} photos, and there are {photos}.")
+    require_photos(photos, dim)
+    if channels < dim:
+        raise InputError(f"{channels} features cannot be reduced to {dim} components.")
     means = stacked.mean(axis=1)  # (photos, c)
     centre = means.mean(axis=0)
     quiet = _inverse_root(_covariance((stacked - means[:, None]).reshape(-1, channels)), shrinkage)  # (c, c)
@@ -53,6 +54,12 @@ def whitened_pca(views: Floats, dim: int, shrinkage: float) -> Projection:
     # The length of all vectors together is free, as they are normalised later: about one suits float16 and float32.
     components /= np.sqrt(np.mean(np.square((means - centre) @ components.T)))
     return Projection(components.astype(np.float32), (-components @ centre).astype(np.float32))
+
+
+def require_photos(photos: int, dim: int) -> None:
+    """Raise `TooFewPhotosError` where `photos` photos do not determine `dim` components."""
+    if photos <= dim:
+        raise TooFewPhotosError(f"{dim} components need more than {dim} train photos, and there are {photos}.")
 
 
 def _covariance(centred: Doubles) -> Doubles:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from ml.embedder import BATCH, Embedder, load_embedder
 from ml.errors import InputError
 from ml.files import written_whole
-from ml.pictures import PictureError, find_pictures, in_batches, read_ahead, read_pixels
+from ml.pictures import PictureError, accept_heic, find_pictures, in_batches, read_ahead, read_pixels
 from ml.vectors import Floats
 
 HELP = "Embed every picture in a folder: FILE.npz with names (n) and embeddings (n, d), float32 unit rows."
@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> str:
+    accept_heic()
     paths = find_pictures(args.images)
     embedder = load_embedder(args.encoder, args.runtime, args.threads)
     with written_whole(args.out) as file:

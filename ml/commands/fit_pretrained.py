@@ -11,6 +11,7 @@ from tqdm import tqdm
 from ml.allocator import keep_freed_pages
 from ml.errors import InputError
 from ml.manifest import read_manifest
+from ml.pictures import accept_heic
 
 HELP = "Reduce the features of a pretrained backbone by a whitened PCA and write the result as an encoder folder."
 
@@ -33,6 +34,7 @@ def run(args: argparse.Namespace) -> str:
         raise InputError("--embedding-size and --threads must be 1 or more.")
     if args.out.exists():
         raise InputError(f"{str(args.out)!r} exists already; remove it or choose another folder.")
+    accept_heic()
     manifest = read_manifest(args.data)
     keep_freed_pages()  # before torch is imported
     import torch

@@ -226,6 +226,13 @@ def test_a_link_is_not_followed(folder, name):
 # --- writing
 
 
+def test_a_card_that_could_not_be_read_back_is_not_written(tmp_path):
+    for wrong in ({"name": "a name"}, {"metrics": {"near10": float("nan")}}):
+        with pytest.raises(EncoderCorrupt):
+            write_encoder(tmp_path / "new", replace(CARD, **wrong), WEIGHTS, b"model")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_existing_folder_is_left_alone(folder):
     before = (folder / "card.json").read_bytes()
     with pytest.raises(EncoderError, match="exists already"):

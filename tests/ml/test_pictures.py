@@ -6,7 +6,16 @@ import pytest
 from PIL import Image
 
 from ml.errors import InputError
-from ml.pictures import PictureError, find_pictures, in_batches, read_ahead, read_batches, read_picture, read_pixels
+from ml.pictures import (
+    PictureError,
+    accept_heic,
+    find_pictures,
+    in_batches,
+    read_ahead,
+    read_batches,
+    read_picture,
+    read_pixels,
+)
 from ml.preprocess import Preprocess
 from tests.ml.drawing import drawn_folder, drawn_picture
 
@@ -94,3 +103,10 @@ def test_where_every_picture_counts_a_broken_one_stops_the_work(tmp_path):
     paths[1].write_text("broken")
     with pytest.raises(PictureError, match=r"001\.jpg"):
         list(read_batches(paths, lambda path: read_pixels(path, SMALL)))
+
+
+def test_heic_is_read_once_it_is_asked_for(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    accept_heic()
+    pillow_heif.from_pillow(drawn_picture(1, (64, 96))).save(tmp_path / "a.heic")
+    assert read_picture(tmp_path / "a.heic").size == (64, 96)
