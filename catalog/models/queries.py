@@ -16,7 +16,7 @@ from catalog.models.items import CatalogItem, ItemPhoto
 from catalog.models.photos import UploadedPhoto
 from catalog.models.users import User
 
-NUDGE_AGAIN = timedelta(seconds=15)  # a message not acted upon for so long is sent again
+NUDGE_AGAIN = timedelta(seconds=10)  # a message not acted upon for so long is sent again
 MAX_ATTEMPTS = 3  # a query that was in the hands of so many dying workers is not tried again
 
 
