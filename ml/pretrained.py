@@ -34,9 +34,9 @@ from ml.whitening import Projection, require_photos, whitened_pca
 
 PREPROCESSING = Preprocess(224, 224, "crop", "bicubic", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
 """EfficientNet-Lite reads (x - 127) / 128. The centre crop was chosen over squashing to the square for the labels:
-61.5 % of the ten nearest right against 57.9, MAP@R 26.5 against 24.2 %; the garment is found in 89 % either way. The price: a
-photo that arrives squeezed to a square is found in 84 % instead of 89 %. Padding was worse for the labels (54.7 against
-60.0 % near ten, before the views were learned from), 256 pixels no better than 224."""
+61.5 % of the ten nearest right against 57.9, MAP@R 26.5 against 24.2 %; the garment is found in 89 % either way.
+The price: a photo that arrives squeezed to a square is found in 84 % instead of 89 %. Padding was worse for the labels
+(54.7 against 60.0 % near ten, before the views were learned from), 256 pixels no better than 224."""
 
 SQUEEZED = (200, 200)
 """What the existing Android app makes of a photo before it sends it, whatever its proportions."""
