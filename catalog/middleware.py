@@ -1,5 +1,6 @@
 """What happens to a request before any view sees it."""
 
+import time
 from collections.abc import Callable
 
 from django.conf import settings
@@ -7,6 +8,14 @@ from django.http import HttpRequest, HttpResponseBase
 
 from catalog.problems import Problem
 from catalog.web.errors import problem_page
+
+STARTED = "catalog.started"  # in request.META; no header can have such a name
+
+
+def ms_since_start(request: HttpRequest) -> float:
+    """Milliseconds since the headers were there. Once the body is read: what it took to arrive."""
+    started: float = request.META[STARTED]
+    return (time.perf_counter() - started) * 1000
 
 
 class BodySizeLimit:
@@ -20,12 +29,15 @@ class BodySizeLimit:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        request.META[STARTED] = time.perf_counter()
         problem = body_problem(request)
         return self.get_response(request) if problem is None else problem_page(request, problem)
 
 
 def body_problem(request: HttpRequest) -> Problem | None:
     """What is wrong with the announced size of the body, if anything."""
+    if not _is_charset(request.encoding):
+        return Problem(400, "bad_request", "The charset of the content type is unknown.")
     announced = request.META.get("CONTENT_LENGTH") or ""
     if not announced:
         chunked = "HTTP_TRANSFER_ENCODING" in request.META
@@ -35,3 +47,12 @@ def body_problem(request: HttpRequest) -> Problem | None:
     if int(announced[:20]) <= settings.MAX_BODY_BYTES:
         return None
     return Problem(413, "body_too_large", f"The picture is larger than {settings.MAX_UPLOAD_MB} MB, the most we take.")
+
+
+def _is_charset(name: str | None) -> bool:
+    """Django takes every codec of Python for a charset; reading a form as base64 or zip would crash."""
+    try:
+        "".encode(name or "utf-8")
+    except (LookupError, ValueError):
+        return False
+    return True

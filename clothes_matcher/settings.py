@@ -153,6 +153,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 1,
+    "max_retries": 0,  # who sends a message does not wait for a queue that is away: the sweep sends it again
     "queue_order_strategy": "priority",  # a person's photo goes before the catalogue's (0 before 9)
     "priority_steps": [0, 9],
 }
@@ -222,6 +223,25 @@ UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Clothes matcher",
     "SITE_HEADER": "Clothes matcher",
     "SITE_SYMBOL": "checkroom",
+    # The brick red of the pages, from light to dark.
+    "COLORS": {
+        "primary": {
+            shade: f"oklch({lightness}% {chroma} 32)"
+            for shade, lightness, chroma in (
+                ("50", 97, 0.014),
+                ("100", 94, 0.03),
+                ("200", 89, 0.06),
+                ("300", 82, 0.1),
+                ("400", 73, 0.15),
+                ("500", 63, 0.17),
+                ("600", 53, 0.165),
+                ("700", 46, 0.15),
+                ("800", 39, 0.12),
+                ("900", 33, 0.09),
+                ("950", 24, 0.06),
+            )
+        }
+    },
     "SIDEBAR": {
         "navigation": [
             {

@@ -42,6 +42,7 @@ class ReadOnlyAdmin(ModelAdmin[Row]):
 
 class ReadOnlyInline(TabularInline[Row, Any]):
     extra = 0
+    hide_title = True  # the columns say it
     can_delete = False
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -12,7 +12,7 @@ COLOURS = {QueryState.DONE: "success", QueryState.FAILED: "danger", QueryState.Q
 
 class RecommendationInline(ReadOnlyInline[Recommendation]):
     model = Recommendation
-    fields = ("rank", "picture", "item", "score")
+    fields = ("rank", "picture", "item", "similarity")
     readonly_fields = fields
     ordering = ("rank",)
 
@@ -22,6 +22,10 @@ class RecommendationInline(ReadOnlyInline[Recommendation]):
     @admin.display(description="Matched picture")
     def picture(self, found: Recommendation) -> SafeString | str:
         return thumbnail(found.photo, height=110)
+
+    @admin.display(description="Score")
+    def similarity(self, found: Recommendation) -> str:
+        return f"{found.score:.3f}"
 
 
 @admin.register(SimilarityQuery)
@@ -62,7 +66,7 @@ class SimilarityQueryAdmin(ReadOnlyAdmin[SimilarityQuery]):
 
 @admin.register(Recommendation)
 class RecommendationAdmin(ReadOnlyAdmin[Recommendation]):
-    list_display = ("query", "rank", "picture", "item", "score")
+    list_display = ("query", "rank", "picture", "item", "similarity")
     list_display_links = ("query", "rank")
     list_select_related = ("query", "item", "photo")
     show_full_result_count = False
@@ -73,3 +77,7 @@ class RecommendationAdmin(ReadOnlyAdmin[Recommendation]):
     @admin.display(description="")
     def picture(self, found: Recommendation) -> SafeString | str:
         return thumbnail(found.photo)
+
+    @admin.display(description="Score", ordering="score")
+    def similarity(self, found: Recommendation) -> str:
+        return f"{found.score:.3f}"

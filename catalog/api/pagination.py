@@ -27,6 +27,12 @@ class Pages(CursorPagination):
         except (NotFound, DjangoValidationError, ValueError, TypeError, OverflowError):
             raise Refused("invalid_cursor", "This cursor is not one of ours. Start from the first page.") from None
 
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        described: dict[str, Any] = super().get_paginated_response_schema(schema)
+        for name in ("next", "previous"):  # null on the last and the first page, said as OpenAPI 3.1 does
+            described["properties"][name] = {"type": ["string", "null"], "format": "uri"}
+        return described | {"required": ["next", "previous", "results"]}
+
 
 class NewestFirst(Pages):
     ordering = "-created_at"

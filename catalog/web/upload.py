@@ -1,7 +1,5 @@
 """The page that everybody starts from: choose a photo, send it."""
 
-import time
-
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse
@@ -9,6 +7,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views import View
 
+from catalog.middleware import ms_since_start
 from catalog.problems import Problem, problem_of
 from catalog.services.answers import queries_with_answers
 from catalog.services.queries import query_create
@@ -24,12 +23,11 @@ class UploadPage(View):
         return _form_page(request)
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        started = time.perf_counter()
         file = request.FILES.get("photo")
         if not isinstance(file, UploadedFile):
             return _refusal(request, NO_FILE)
         raw = file.read()
-        receive_ms = (time.perf_counter() - started) * 1000
+        receive_ms = ms_since_start(request)
         person = person_who_sends(request)
         try:
             query = query_create(photo=raw, k=ANSWERS, receive_ms=receive_ms, **person)

@@ -1,6 +1,5 @@
 """Asking for the items most like a photo, and reading the answer."""
 
-import time
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -21,6 +20,7 @@ from catalog.api.serializers.queries import (
     QuerySerializer,
     QuerySummarySerializer,
 )
+from catalog.middleware import ms_since_start
 from catalog.models import SimilarityQuery
 from catalog.services.answers import queries_with_answers
 from catalog.services.queries import query_create
@@ -33,10 +33,6 @@ class QueryList(ListAPIView[SimilarityQuery]):
 
     serializer_class = QuerySummarySerializer
     pagination_class = NewestFirst
-
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        self.started = time.perf_counter()  # the body arrives while it is read, later on
-        super().initial(request, *args, **kwargs)
 
     def get_queryset(self) -> Any:
         mine = SimilarityQuery.objects.of(user=signed_in(self.request))
@@ -71,7 +67,7 @@ class QueryList(ListAPIView[SimilarityQuery]):
     def post(self, request: Request) -> Response:
         serializer = QueryRequestSerializer(data=request.data, context={"request": request})
         serializer.is_valid(raise_exception=True)
-        receive_ms = (time.perf_counter() - self.started) * 1000
+        receive_ms = ms_since_start(request._request)
         query = query_create(owner=signed_in(request), receive_ms=receive_ms, **serializer.validated_data)
         return self._answer(query, preferred_wait(request._request))
 

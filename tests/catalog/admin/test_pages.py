@@ -1,0 +1,147 @@
+"""The admin: every registered model opens for staff, for nobody else, and cheaply."""
+
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group
+from django.db import connection
+from django.db.models import Model
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from knox.models import AuthToken
+
+from catalog.models import (
+    CatalogItem,
+    Embedding,
+    Encoder,
+    ImportJob,
+    ItemPhoto,
+    Recommendation,
+    SimilarityQuery,
+    UploadedPhoto,
+    User,
+)
+from tests.catalog.api.conftest import answered_query
+from tests.factories import make_embedding, make_encoder, make_item_photo, make_upload, make_user, unit
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
+READ_ONLY = {Encoder, Embedding, ItemPhoto, SimilarityQuery, Recommendation, ImportJob}
+
+
+def rows(number: int) -> None:
+    """One row more of everything."""
+    user = make_user(f"person {number}")
+    AuthToken.objects.create(user=user)
+    Group.objects.create(name=f"group {number}")
+    make_upload(visitor=f"visitor {number}")
+    query = answered_query(user, encoder=make_encoder(card={"kind": "metric"}))
+    make_embedding(query.encoder or make_encoder(), unit(1, 2), make_item_photo())
+    ImportJob.objects.create(
+        source="/data", counts={"photos_new": 3}, errors=[{"row": 2, "reason": "not a <b>picture</b>"}]
+    )
+
+
+@pytest.fixture
+def staff(client: Client) -> Client:
+    client.force_login(make_user("boss", is_staff=True, is_superuser=True))
+    rows(0)
+    return client
+
+
+def url(model: type[Model], page: str, *arguments: object) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=arguments)
+
+
+def test_every_model_of_the_catalogue_is_registered() -> None:
+    ours = {CatalogItem, Embedding, Encoder, ImportJob, ItemPhoto, Recommendation, SimilarityQuery, UploadedPhoto, User}
+    assert ours <= set(MODELS)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_its_pages_open_for_staff(staff: Client, model: type[Model]) -> None:
+    row = model._default_manager.first()
+    assert row is not None
+    assert staff.get(url(model, "changelist")).status_code == 200
+    assert staff.get(url(model, "changelist"), {"q": "a b"}).status_code == 200
+    assert staff.get(url(model, "change", row.pk)).status_code == 200
+    assert staff.get(url(model, "history", row.pk)).status_code == 200
+    may_add = model not in READ_ONLY | {UploadedPhoto, AuthToken}
+    assert staff.get(url(model, "add")).status_code == (200 if may_add else 403)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_its_pages_are_refused_to_everybody_else(staff: Client, model: type[Model]) -> None:
+    row = model._default_manager.first()
+    assert row is not None
+    person = Client()
+    person.force_login(make_user())
+    for client in (person, Client()):
+        for page in (url(model, "changelist"), url(model, "add"), url(model, "change", row.pk)):
+            assert client.get(page).status_code == 302
+            assert client.post(page).status_code == 302
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_a_list_takes_as_many_queries_whatever_its_length(staff: Client, model: type[Model]) -> None:
+    def cost() -> int:
+        with CaptureQueriesContext(
+            connection,
+        ) as captured:
+            staff.get(url(model, "changelist"))
+        return len(captured)
+
+    cost()  # the first request fills caches
+    few = cost()
+    for number in range(1, 5):
+        rows(number)
+    assert cost() == few
+
+
+@pytest.mark.parametrize("model", sorted(READ_ONLY, key=lambda model: model.__name__), ids=lambda model: model.__name__)
+def test_what_only_the_product_writes_cannot_be_written_here(staff: Client, model: type[Any]) -> None:
+    row = model._default_manager.first()
+    assert staff.post(url(model, "change", row.pk), {}).status_code == 403
+    assert staff.post(url(model, "delete", row.pk), {"post": "yes"}).status_code == 403
+
+
+def test_the_front_page_groups_the_models(staff: Client) -> None:
+    page = staff.get("/admin/").content.decode()
+    for title in ("Catalogue", "Queries", "Encoders", "People"):
+        assert title in page
+
+
+def test_an_encoder_shows_how_much_of_the_catalogue_it_covers(staff: Client) -> None:
+    photos = ItemPhoto.objects.count()
+    page = staff.get(url(Encoder, "changelist")).content.decode()
+    assert f"1 of {photos} photos" in page
+
+
+def test_a_query_shows_its_timings_and_matches(staff: Client) -> None:
+    query = SimilarityQuery.objects.get(state="done")
+    page = staff.get(url(SimilarityQuery, "change", query.pk)).content.decode()
+    assert "61.5" in page
+    found = query.recommendations.all()
+    assert all(reverse("item-photo", args=[match.photo_id]) in page for match in found)
+
+
+def test_peoples_own_photos_are_nowhere_shown(staff: Client) -> None:
+    photo = UploadedPhoto.objects.filter(owner=None).get()
+    query = SimilarityQuery.objects.get(state="done")
+    for page in (
+        url(UploadedPhoto, "changelist"),
+        url(UploadedPhoto, "change", photo.pk),
+        url(SimilarityQuery, "change", query.pk),
+    ):
+        text = staff.get(page).content.decode()
+        assert "/photos/uploads/" not in text
+        assert photo.file.name not in text
+        assert photo.visitor not in text
+
+
+def test_a_refused_row_is_shown_as_text(staff: Client) -> None:
+    page = staff.get(url(ImportJob, "change", ImportJob.objects.get().pk)).content.decode()
+    assert "not a &lt;b&gt;picture&lt;/b&gt;" in page

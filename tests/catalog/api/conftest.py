@@ -1,0 +1,58 @@
+"""A person with a device, and the answer of a query as a worker would write it."""
+
+from typing import Any
+
+import pytest
+from knox.models import AuthToken
+from rest_framework.test import APIClient
+
+from catalog.models import Encoder, QueryState, Recommendation, SimilarityQuery, User
+from tests.factories import make_encoder, make_item, make_item_photo, make_query, make_upload, make_user
+
+
+@pytest.fixture
+def me(db: None) -> User:
+    return make_user("me")
+
+
+@pytest.fixture
+def device(me: User) -> APIClient:
+    """A client that is signed in by token, as the app is."""
+    return device_of(me)
+
+
+def device_of(user: User) -> APIClient:
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Token {AuthToken.objects.create(user=user)[1]}")
+    return client
+
+
+def answered_query(user: User, *, items: int = 3, photos: int = 2, encoder: Encoder | None = None) -> SimilarityQuery:
+    query = make_query(
+        make_upload(user),
+        state=QueryState.DONE,
+        encoder=encoder or make_encoder(),
+        k=items,
+        timings={"embed": 61.5, "total": 120.25},
+        vector=b"\0" * 16,
+    )
+    for rank in range(1, items + 1):
+        item = make_item(price="19.99", currency="EUR")
+        shown = [make_item_photo(item, position=position) for position in range(photos)]
+        Recommendation.objects.create(query=query, rank=rank, item=item, photo=shown[-1], score=1 - rank / 10)
+    return query
+
+
+def assert_refused(
+    answer: Any, status: int, code: str, field: str | None = None, field_code: str | None = None
+) -> None:
+    assert answer.status_code == status, answer.content
+    assert answer["Content-Type"] == "application/problem+json"
+    body = answer.json()
+    assert set(body) == {"type", "title", "status", "detail", "code", "errors"}
+    assert (body["status"], body["code"]) == (status, code)
+    assert body["detail"]
+    assert body["title"]
+    if field is not None:
+        found = [(error["field"], error["code"]) for error in body["errors"]]
+        assert (field, field_code) in found if field_code else field in dict(found)

@@ -1,0 +1,96 @@
+"""Signing in and out."""
+
+import pytest
+from django.core.cache import cache
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from knox.models import AuthToken
+from pytest_django import Settings
+from rest_framework.test import APIClient
+
+from catalog.api.throttles import SharedThrottle
+from catalog.models import User
+from tests.catalog.api.conftest import device_of
+from tests.factories import make_user
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+SIGN_IN = "/api/v1/auth/sign-in/"
+
+
+def test_a_name_and_a_password_become_a_token_that_works(client: APIClient, me: User) -> None:
+    answer = APIClient().post(SIGN_IN, {"username": "me", "password": "long enough 1"})
+    assert answer.status_code == 200
+    expires = parse_datetime(answer.json()["expires_at"])
+    assert expires is not None
+    assert expires > timezone.now()
+    device = APIClient()
+    device.credentials(HTTP_AUTHORIZATION=f"Token {answer.json()['token']}")
+    assert device.get("/api/v1/me/").json()["username"] == "me"
+
+
+def test_signing_in_is_noted_on_the_account(me: User) -> None:
+    APIClient().post(SIGN_IN, {"username": "me", "password": "long enough 1"})
+    me.refresh_from_db()
+    assert me.last_login is not None
+
+
+@pytest.mark.parametrize("name", ["me", "nobody"])
+def test_a_wrong_password_and_an_unknown_name_get_the_same_answer(me: User, name: str) -> None:
+    answer = APIClient().post(SIGN_IN, {"username": name, "password": "wrong"})
+    assert answer.status_code == 401
+    assert answer["WWW-Authenticate"] == "Token"
+    assert answer.json()["code"] == "wrong_credentials"
+
+
+def test_an_account_that_was_closed_cannot_sign_in(db: None) -> None:
+    make_user("gone", is_active=False)
+    answer = APIClient().post(SIGN_IN, {"username": "gone", "password": "long enough 1"})
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"username": "me"}, {"username": "me\0", "password": "x"}, {"username": ["me"], "password": "x"}, [], "me"],
+)
+def test_a_sign_in_that_makes_no_sense_is_refused(db: None, body: object) -> None:
+    answer = APIClient().post(SIGN_IN, body)
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "invalid_input"
+
+
+def test_signing_out_ends_this_device_and_no_other(me: User) -> None:
+    one, other = device_of(me), device_of(me)
+    assert one.post("/api/v1/auth/sign-out/").status_code == 204
+    assert one.get("/api/v1/me/").status_code == 401
+    assert other.get("/api/v1/me/").status_code == 200
+
+
+def test_a_token_that_has_expired_is_refused(device: APIClient) -> None:
+    AuthToken.objects.update(expiry=timezone.now())
+    answer = device.get("/api/v1/me/")
+    assert answer.status_code == 401
+    assert answer["WWW-Authenticate"] == "Token"
+
+
+@pytest.mark.parametrize(
+    "header", ["Token", "Token a b", "Token \xff\xfe", "Token a\0b", "Token " + "x" * 5000, "Token tööken"]
+)
+def test_a_token_header_that_makes_no_sense_is_refused(db: None, header: str) -> None:
+    answer = APIClient().get("/api/v1/me/", HTTP_AUTHORIZATION=header)
+    assert answer.status_code == 401
+    assert answer["Content-Type"] == "application/problem+json"
+
+
+def test_too_many_attempts_to_sign_in_are_refused_for_a_while(
+    db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "sign-in"}}
+    monkeypatch.setattr(SharedThrottle, "THROTTLE_RATES", {"sign-in": "3/min"})
+    cache.clear()
+    wrong = {"username": "me", "password": "wrong"}
+    # Nobody may start over by claiming to come from elsewhere.
+    answers = [APIClient().post(SIGN_IN, wrong, HTTP_X_FORWARDED_FOR=f"10.0.0.{n}") for n in range(4)]
+    assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
+    assert answers[-1].json()["code"] == "throttled"
+    assert 0 < int(answers[-1]["Retry-After"]) <= 60

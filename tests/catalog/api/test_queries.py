@@ -1,0 +1,198 @@
+"""Making queries and reading their answers, with nobody to answer them."""
+
+import base64
+import json
+import threading
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import connection
+from pytest_django import DjangoAssertNumQueries
+from rest_framework.test import APIClient
+
+from catalog import queue
+from catalog.models import QueryState, SimilarityQuery, UploadedPhoto, User
+from tests.catalog.api.conftest import answered_query
+from tests.factories import jpeg, make_query, make_upload
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+QUERIES = "/api/v1/queries/"
+
+
+def in_base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def multipart(content: bytes | None = None, **fields: Any) -> dict[str, Any]:
+    from django.core.files.uploadedfile import SimpleUploadedFile
+
+    file = SimpleUploadedFile("photo.jpg", jpeg() if content is None else content, "image/jpeg")
+    return {"data": {"photo": file, **fields}, "format": "multipart"}
+
+
+def test_a_photo_sent_as_a_form_becomes_a_query_with_an_address(device: APIClient, me: User) -> None:
+    filters = json.dumps({"category": "Dress", "max_price": 50})
+    answer = device.post(QUERIES, **multipart(k="5", diversity="0.5", filters=filters))
+    assert answer.status_code == 202, answer.content
+    query = SimilarityQuery.objects.get()
+    assert answer["Location"] == f"http://testserver/api/v1/queries/{query.pk}/"
+    assert answer["Retry-After"] == "1"
+    assert (query.k, query.diversity, query.filters) == (5, 0.5, {"category": "Dress", "max_price": 50})
+    assert query.photo.owner == me
+    assert query.timings["receive"] > 0
+    body = answer.json()
+    assert body["state"] == "queued"
+    assert body["photo"]["url"] == f"http://testserver/photos/uploads/{query.photo_id}/"
+    assert body["recommendations"] == []
+    assert body["error"] is body["encoder"] is body["finished_at"] is None
+    assert device.get(answer["Location"]).json() == body
+
+
+def with_line_breaks(text: str) -> str:
+    return "".join(text[n : n + 76] + "\n" for n in range(0, len(text), 76))
+
+
+@pytest.mark.parametrize(
+    "dress",
+    [str, with_line_breaks, "data:image/jpeg;base64,{}".format, " \r\n{}\t".format],
+    ids=["plain", "android", "data", "spaces"],
+)
+def test_a_photo_may_come_as_base64_in_json(device: APIClient, dress: Any) -> None:
+    answer = device.post(QUERIES, {"photo": dress(in_base64(jpeg(size=(300, 400))))})
+    assert answer.status_code == 202
+    assert answer.json()["k"] == 10
+    assert answer.json()["photo"]["width"] == 300
+
+
+def test_the_same_photo_sent_again_is_one_photo_with_two_queries(device: APIClient) -> None:
+    for body in (multipart(), {"data": {"photo": in_base64(jpeg())}, "format": "json"}):
+        assert device.post(QUERIES, **body).status_code == 202
+    assert UploadedPhoto.objects.count() == 1
+    assert SimilarityQuery.objects.count() == 2
+
+
+def test_an_earlier_photo_can_be_asked_again_by_its_id(device: APIClient, me: User) -> None:
+    photo = make_upload(me)
+    answer = device.post(QUERIES, {"photo_id": str(photo.pk), "k": 3})
+    assert answer.status_code == 202
+    assert answer.json()["photo"]["id"] == str(photo.pk)
+
+
+def test_a_wish_to_wait_is_met_when_the_answer_comes_in_time(
+    device: APIClient, me: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer_it(query_id: UUID, seconds: float) -> None:
+        assert seconds == 20
+        SimilarityQuery.objects.filter(pk=query_id).update(state=QueryState.DONE)
+
+    monkeypatch.setattr(queue, "wait_until_ended", answer_it)  # there is no worker; the real wait is a system test
+    answer = device.post(QUERIES, **multipart(), HTTP_PREFER="respond-async, wait=3600")
+    assert answer.status_code == 200
+    assert answer["Preference-Applied"] == "wait=20"
+    assert answer.json()["state"] == "done"
+    assert "Location" in answer
+    assert "Retry-After" not in answer
+
+
+def test_a_wish_to_wait_ends_in_202_when_the_time_is_over(device: APIClient) -> None:
+    answer = device.post(QUERIES, **multipart(), HTTP_PREFER="wait=1")
+    assert answer.status_code == 202
+    assert "Preference-Applied" not in answer
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_waiting_request_holds_no_transaction(device: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(queue, "wait_until_ended", lambda query_id, seconds: seen.append(connection.in_atomic_block))
+    device.post(QUERIES, **multipart(), HTTP_PREFER="wait=2")
+    assert seen == [False]
+
+
+@pytest.mark.parametrize(
+    "wish", ["wait=0", "wait=-1", "wait=abc", "wait", "wait=", "return=minimal", ",;=,", "wait=\u0661", "wait=5x"]
+)
+def test_a_wish_that_makes_no_sense_is_ignored(device: APIClient, wish: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "wait_until_ended", lambda *_: pytest.fail("it waited"))
+    assert device.post(QUERIES, **multipart(), HTTP_PREFER=wish).status_code == 202
+
+
+def test_an_answer_names_the_items_in_order_with_their_pictures(device: APIClient, me: User) -> None:
+    query = answered_query(me, items=2)
+    answer = device.get(f"{QUERIES}{query.pk}/")
+    assert answer.status_code == 200
+    assert "Retry-After" not in answer
+    body = answer.json()
+    assert query.encoder is not None
+    assert (body["state"], body["encoder"]) == ("done", query.encoder.name)
+    assert body["timings"] == {"embed": 61.5, "total": 120.25}
+    assert [match["rank"] for match in body["recommendations"]] == [1, 2]
+    first = body["recommendations"][0]
+    found = query.recommendations.get(rank=1)
+    shown = found.item.photos.get(position=0)
+    assert first["score"] == 0.9
+    assert first["item"]["price"] == "19.99"
+    assert first["photo"]["url"] == f"http://testserver/photos/items/{found.photo_id}/"
+    assert first["item"]["photo"]["url"] == f"http://testserver/photos/items/{shown.pk}/"
+
+
+def test_a_failed_query_says_why(device: APIClient, me: User) -> None:
+    query = make_query(make_upload(me), state=QueryState.FAILED, error_code="no_encoder", error_detail="Not ready yet.")
+    body = device.get(f"{QUERIES}{query.pk}/").json()
+    assert body["error"] == {"code": "no_encoder", "detail": "Not ready yet."}
+
+
+@pytest.mark.parametrize("items", [1, 12])
+def test_reading_an_answer_takes_as_many_queries_whatever_its_length(
+    device: APIClient, me: User, items: int, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    query = answered_query(me, items=items)
+    # the token, the person's other tokens; the query, its recommendations, the photos of their items
+    with django_assert_num_queries(5):
+        device.get(f"{QUERIES}{query.pk}/")
+
+
+@pytest.mark.parametrize("count", [1, 8])
+def test_listing_takes_as_many_queries_whatever_its_length(
+    device: APIClient, me: User, count: int, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for _ in range(count):
+        answered_query(me, items=2)
+    with django_assert_num_queries(3):
+        assert len(device.get(QUERIES).json()["results"]) == count
+
+
+def test_my_queries_come_in_pages_newest_first_without_gaps(device: APIClient, me: User) -> None:
+    photo = make_upload(me)
+    made = [str(make_query(photo).pk) for _ in range(5)]
+    make_query()
+    seen, url = [], f"{QUERIES}?page_size=2"
+    while url:
+        page = device.get(url).json()
+        seen += [query["id"] for query in page["results"]]
+        url = page["next"]
+    assert seen == made[::-1]
+
+
+def test_parallel_uploads_of_the_same_photo_both_succeed(
+    transactional_db: None, me: User, device: APIClient, media: Path
+) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite's database in memory, as tests have it, does not wait for a lock")
+    statuses = []
+
+    def send() -> None:
+        statuses.append(device.post(QUERIES, **multipart()).status_code)
+        connection.close()
+
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [202] * 4
+    assert UploadedPhoto.objects.count() == 1
+    stored = [path for path in media.rglob("*") if path.is_file()]
+    assert len(stored) == 1

@@ -1,0 +1,79 @@
+"""The schema is valid, complete and true."""
+
+import json
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import validate
+from rest_framework.test import APIClient
+
+from catalog.models import User
+from tests.catalog.api.conftest import answered_query
+from tests.catalog.api.test_queries import multipart
+from tests.factories import make_item_photo, make_upload
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    target = StringIO()
+    call_command("spectacular", "--format", "openapi-json", "--validate", "--fail-on-warn", stdout=target)
+    loaded: dict[str, Any] = json.loads(target.getvalue())
+    return loaded
+
+
+def test_the_schema_is_valid_openapi(schema: dict[str, Any]) -> None:
+    validate(schema)
+    assert schema["openapi"].startswith("3.1")
+
+
+def test_every_endpoint_describes_its_errors_as_problems(schema: dict[str, Any]) -> None:
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            errors = {code: answer for code, answer in operation["responses"].items() if code >= "4"}
+            assert errors, (path, method)
+            for answer in errors.values():
+                reference = answer["content"]["application/problem+json"]["schema"]["$ref"]
+                assert reference == "#/components/schemas/Problem"
+
+
+def test_a_query_may_be_sent_as_a_form_or_as_json(schema: dict[str, Any]) -> None:
+    operation = schema["paths"]["/api/v1/queries/"]["post"]
+    assert set(operation["requestBody"]["content"]) == {"multipart/form-data", "application/json"}
+    assert {"200", "202"} <= set(operation["responses"])
+    assert {"Location", "Retry-After"} <= set(operation["responses"]["202"]["headers"])
+    assert "Prefer" in {parameter["name"] for parameter in operation["parameters"]}
+
+
+def fits(schema: dict[str, Any], path: str, method: str, answer: Any) -> None:
+    described = schema["paths"][path][method]["responses"][str(answer.status_code)]
+    content = described["content"][answer["Content-Type"]]["schema"]
+    OAS31Validator({**content, "components": schema["components"]}).validate(answer.json())
+
+
+@pytest.mark.django_db
+@pytest.mark.database
+def test_real_answers_fit_the_schema(schema: dict[str, Any], device: APIClient, me: User) -> None:
+    query, item = answered_query(me), make_item_photo().item
+    queries, one = "/api/v1/queries/", "/api/v1/queries/{id}/"
+    fits(schema, one, "get", device.get(f"{queries}{query.pk}/"))
+    fits(schema, queries, "get", device.get(queries))
+    fits(schema, queries, "post", device.post(queries, **multipart(filters='{"min_price": 5}')))
+    fits(schema, queries, "post", device.post(queries, {"k": 0}))
+    fits(schema, queries, "post", APIClient().post(queries))
+    fits(schema, one, "get", device.get(f"{queries}{make_upload().pk}/"))
+    fits(schema, "/api/v1/items/", "get", device.get("/api/v1/items/"))
+    fits(schema, "/api/v1/items/{id}/", "get", device.get(f"/api/v1/items/{item.pk}/"))
+    fits(schema, "/api/v1/me/", "get", device.get("/api/v1/me/"))
+    credentials = {"username": "me", "password": "long enough 1"}
+    fits(schema, "/api/v1/auth/sign-in/", "post", APIClient().post("/api/v1/auth/sign-in/", credentials))
+
+
+def test_the_schema_and_its_pages_are_public_and_need_no_other_site(client: Client) -> None:
+    assert client.get("/api/v1/schema/").status_code == 200
+    page = client.get("/api/v1/docs/").content.decode()
+    assert "/static/drf_spectacular_sidecar/" in page
+    assert "//cdn" not in page

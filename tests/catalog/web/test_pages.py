@@ -1,0 +1,49 @@
+"""Error pages and readiness."""
+
+import pytest
+from django.db import OperationalError, connection
+from django.test import Client
+from pytest_django import Settings
+
+
+@pytest.mark.django_db
+def test_an_address_that_leads_nowhere_gets_a_page(client: Client) -> None:
+    answer = client.get("/nothing/here")
+    assert answer.status_code == 404
+    assert b"<h1>Not Found</h1>" in answer.content
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("error", "status"), [(RuntimeError("a secret"), 500), (OperationalError("away"), 503), (OSError(28, "full"), 507)]
+)
+def test_a_crash_gets_a_page_that_tells_nothing_of_its_cause(
+    client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+) -> None:
+    def crash(*args: object) -> None:
+        raise error
+
+    monkeypatch.setattr("catalog.web.upload._form_page", crash)
+    client.raise_request_exception = False
+    answer = client.get("/")
+    assert answer.status_code == status
+    assert b"<h1>" in answer.content
+    assert b"secret" not in answer.content
+
+
+def test_a_host_that_is_not_ours_is_refused(client: Client, settings: Settings) -> None:
+    settings.ALLOWED_HOSTS = ["clothes.example"]
+    assert client.get("/healthz", headers={"Host": "evil.example"}).status_code == 400
+    answer = client.get("/api/v1/items/", headers={"Host": "evil.example"})
+    assert answer["Content-Type"] == "application/problem+json" or answer.status_code == 401
+
+
+@pytest.mark.django_db
+def test_a_site_without_its_database_is_not_ready(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away() -> None:
+        raise OperationalError("away")
+
+    monkeypatch.setattr(connection, "cursor", away)
+    answer = client.get("/healthz")
+    assert answer.status_code == 503
+    assert answer.json()["database"] == "away"

@@ -1,0 +1,115 @@
+"""The page of a query, in each of its states."""
+
+import re
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from pytest_django import DjangoAssertNumQueries
+
+from catalog import queue
+from catalog.models import QueryState, Recommendation, SimilarityQuery
+from tests.factories import make_encoder, make_item, make_item_photo, make_query, make_upload
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+HTMX = {"HX-Request": "true"}
+VISITOR = "this browser"
+
+
+@pytest.fixture
+def browser(client: Client) -> Client:
+    session = client.session
+    session["visitor"] = VISITOR
+    session.save()
+    return client
+
+
+def make(state: str, **columns: object) -> SimilarityQuery:
+    return make_query(make_upload(visitor=VISITOR), state=state, **columns)
+
+
+def answered(matches: int = 2, **item: object) -> SimilarityQuery:
+    query = make(QueryState.DONE, encoder=make_encoder(), timings={"total": 214.0})
+    for rank in range(1, matches + 1):
+        photo = make_item_photo(make_item(**item))
+        Recommendation.objects.create(query=query, rank=rank, item=photo.item, photo=photo, score=0.876)
+    return query
+
+
+def page(browser: Client, query: SimilarityQuery) -> str:
+    answer = browser.get(reverse("query", args=[query.pk]))
+    assert answer.status_code == 200
+    assert "no-store" in answer["Cache-Control"]
+    return answer.content.decode()
+
+
+@pytest.mark.parametrize("state", [QueryState.QUEUED, QueryState.EMBEDDING, QueryState.EMBEDDED, QueryState.SEARCHING])
+def test_without_scripts_the_page_asks_again_until_the_query_has_ended(browser: Client, state: str) -> None:
+    html = page(browser, make(state))
+    assert '<noscript><meta http-equiv="refresh"' in html
+    assert html.count('aria-current="step"') == 1
+    assert f"?seen={state}" in html
+
+
+def test_an_answer_shows_the_matches_in_order_with_what_one_wants_to_know(browser: Client) -> None:
+    html = page(browser, answered(name="Red dress", brand="Norrland", category="Dress", price="19.99", currency="EUR"))
+    assert "http-equiv" not in html
+    assert "hx-get" not in html
+    for text in ("Red dress", "Norrland · Dress", "19.99&nbsp;EUR", "88&nbsp;%", "0.21&nbsp;s by encoder-"):
+        assert text in html
+    assert re.findall(r"Rank </span>(\d)", html) == ["1", "2"]
+    assert 'alt="Your photo"' in html
+    assert "Search with another photo" in html
+
+
+def test_only_addresses_of_web_pages_become_links(browser: Client) -> None:
+    assert 'href="https://shop.example/1"' in page(browser, answered(1, url="https://shop.example/1"))
+    assert "javascript:" not in page(browser, answered(1, url="javascript:alert(1)"))
+
+
+def test_what_comes_from_a_catalogue_is_shown_as_text(browser: Client) -> None:
+    assert "<b>bold" not in page(browser, answered(1, name="<b>bold", brand="<b>bold", category="<b>bold"))
+
+
+def test_an_empty_answer_says_so(browser: Client) -> None:
+    assert "Nothing here looks like it" in page(browser, answered(0))
+
+
+def test_a_failed_query_says_why(browser: Client) -> None:
+    query = make(QueryState.FAILED, error_code="no_encoder", error_detail="The catalogue is not ready yet.")
+    assert "The catalogue is not ready yet." in page(browser, query)
+
+
+@pytest.mark.parametrize("matches", [1, 12])
+def test_an_answer_takes_as_many_queries_whatever_its_length(
+    browser: Client, matches: int, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    query = answered(matches)
+    # the session; the query, its recommendations, the photos of their items
+    with django_assert_num_queries(4):
+        page(browser, query)
+
+
+def test_htmx_gets_nothing_while_nothing_is_new(browser: Client) -> None:
+    query = make(QueryState.QUEUED)
+    answer = browser.get(reverse("query", args=[query.pk]), {"seen": "queued"}, headers=HTMX)
+    assert answer.status_code == 204
+
+
+def test_htmx_gets_the_part_that_changed(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "wait_until_ended", lambda *_: pytest.fail("it waited"))
+    query = make(QueryState.EMBEDDING)
+    answer = browser.get(reverse("query", args=[query.pk]), {"seen": "queued"}, headers=HTMX)
+    assert answer.status_code == 200
+    assert "<html" not in answer.content.decode()
+    assert "seen=embedding" in answer.content.decode()
+
+
+def test_htmx_gets_an_answer_that_comes_while_it_waits(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    query = answered()
+    SimilarityQuery.objects.update(state=QueryState.SEARCHING)
+    done = {"state": QueryState.DONE}
+    monkeypatch.setattr(queue, "wait_until_ended", lambda *_: SimilarityQuery.objects.update(**done))
+    answer = browser.get(reverse("query", args=[query.pk]), {"seen": "searching"}, headers=HTMX)
+    assert "look most like it" in answer.content.decode()
