@@ -96,7 +96,7 @@ def clean_photo(raw: bytes) -> CleanPhoto:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_many_pixels() from None
     except Exception as error:
-        logger.info("A picture could not be decoded: %r", error)
+        logger.debug("A picture could not be decoded: %r", error)
         raise Refused(DAMAGED, "The picture is damaged or incomplete. Please send it again.") from error
     return _encode(image)
 

@@ -44,6 +44,8 @@ def folder_rows(root: Path, *, categories: bool) -> Iterator[SourceRow | Refused
         file = legible(path.relative_to(root).as_posix())
         category = legible(path.parent.name) if path.parent != root else ""
         try:
+            if path.is_dir():
+                raise Refused("folder_unreadable", "The folder may not be read.")
             if path.is_symlink():
                 inside(root, path)
             item = checked_text("external_id", f"{legible(root.name)}/{file}")

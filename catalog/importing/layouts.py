@@ -55,7 +55,7 @@ def _read_named(table: Table, row: TableRow, folders: tuple[str, ...]) -> Source
         raise Refused("row_too_many_fields", f"The row has more cells than the {len(table.titles)} columns.")
     cells = _by_meaning(row.cells)
     image = cells.pop("image", "")
-    path = locate(table.path.parent.resolve(), image, *folders)
+    path = locate(table.path.parent, image, *folders)
     stem = PurePosixPath(image.replace("\\", "/")).stem
     item = checked_text("external_id", cells.pop("item", "") or stem)
     titles = dict(zip(table.keys, table.titles, strict=True))
@@ -83,7 +83,7 @@ def _read_styles(table: Table, row: TableRow) -> SourceRow:
         # Its last column is free text whose commas were not quoted.
         cells[title] = ",".join((cells[title], *row.extra)).strip(",")
     image = f"{cells.pop('id')}.jpg"
-    path = locate(table.path.parent.resolve(), image, "images")
+    path = locate(table.path.parent, image, "images")
     told = {"category": cells.pop("articletype"), "colour": cells.pop("basecolour"), "gender": cells.pop("gender", "")}
     default = " ".join(filter(None, (told["colour"], told["category"]))) or image
     if name := cells.pop("productdisplayname", ""):

@@ -12,7 +12,7 @@ from catalog.errors import Refused
 class SourceRow:
     """One picture of an item, and what the source says of the item."""
 
-    number: int  # where to find it: the line of a table, or the how-manieth picture of a folder
+    number: int  # where to find it: its line in the table, or its place among the pictures of a folder
     file: str  # the picture as the source names it
     path: Path
     item: str  # the item's external id

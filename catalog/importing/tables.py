@@ -26,7 +26,7 @@ class TableRow:
 class Table:
     """A CSV file that can be read again and again. The columns are keyed by `column_key` of their title."""
 
-    path: Path
+    path: Path  # absolute and without links in its folders, so that what lies beside it can be told from the rest
     encoding: str
     delimiter: str
     titles: tuple[str, ...]  # as they are written

@@ -71,6 +71,13 @@ def test_every_format_gives_the_same_picture(kind: str) -> None:
     assert alike(corners(photo), CORNERS)
 
 
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_a_container_that_does_not_say_which_kind_it_is_is_taken(kind: str) -> None:
+    raw = stored(drawing(), kind)
+
+    assert alike(corners(clean_photo(raw[:8] + b"mif1" + raw[12:])), CORNERS)
+
+
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
 def test_a_jpeg_may_be_grey_or_made_for_print(mode: str) -> None:
     wanted = drawing(mode=mode).convert("RGB")
@@ -176,6 +183,7 @@ def test_a_large_picture_is_turned_as_well_as_a_small_one() -> None:
     assert alike(corners(photo), TURNED[6])
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_broken_metadata_does_not_spoil_a_good_picture() -> None:
     raw = stored(drawing(), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xffgarbage", icc_profile=b"not a profile")
 
@@ -343,6 +351,7 @@ def test_a_truncated_progressive_jpeg_is_refused() -> None:
     assert refusal(raw[: len(raw) // 2]).code == photos.DAMAGED
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_bomb_is_refused_by_its_header_alone() -> None:
     tracemalloc.start()
     try:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,24 @@ def test_a_file_name_that_is_not_utf8_is_made_legible(shop: Shop) -> None:
 
     assert good[0].default_name == "frühling"
     assert good[0].path.read_bytes() == b"x"
+
+
+def test_a_folder_that_may_not_be_read_is_refused_and_the_others_are_read(shop: Shop, monkeypatch: Any) -> None:
+    shop.add("closed/1.jpg")
+    shop.add("open/2.jpg")
+    iterdir = Path.iterdir
+
+    def guarded(folder: Path) -> Any:
+        if folder.name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return iterdir(folder)
+
+    monkeypatch.setattr(Path, "iterdir", guarded)
+
+    _, good, refused = read(shop.root)
+
+    assert [row.file for row in good] == ["open/2.jpg"]
+    assert [(row.file, row.code) for row in refused] == [("closed", "folder_unreadable")]
 
 
 def test_names_too_long_for_an_id_are_refused(shop: Shop) -> None:
