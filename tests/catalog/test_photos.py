@@ -250,6 +250,13 @@ def test_a_large_picture_is_reduced_and_keeps_its_shape(
     assert alike(corners(photo), CORNERS)
 
 
+def test_a_phone_photo_takes_the_size_that_its_decoder_gives() -> None:
+    photo = clean_photo(stored(drawing((4032, 3024)), "JPEG"))
+
+    assert (photo.width, photo.height) == (1008, 756)
+    assert alike(corners(photo), CORNERS)
+
+
 def test_reducing_in_bands_leaves_no_seams() -> None:
     gradient = Image.linear_gradient("L").resize((3000, 6001), Image.Resampling.BICUBIC)
 
