@@ -5,7 +5,6 @@ from typing import Any
 
 from django.http import JsonResponse
 from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
-from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 from catalog.problems import FieldProblem, Problem, problem_of
@@ -13,24 +12,23 @@ from catalog.problems import FieldProblem, Problem, problem_of
 CONTENT_TYPE = "application/problem+json"
 
 
-def problem_handler(exception: Exception, context: dict[str, Any]) -> Response | None:
-    """What REST framework calls for an error in a view. None, for a bug, leads to Django's handler500."""
+def problem_handler(exception: Exception, context: dict[str, Any]) -> JsonResponse | None:
+    """What REST framework calls for an error in a view. None, for a bug, leads to Django's handler500.
+
+    The answer is rendered here and not by the view's renderer, which may write YAML or HTML.
+    """
     if not isinstance(exception, APIException):
         problem = problem_of(exception)
-        return None if problem is None else _response(problem)
+        return None if problem is None else problem_json(problem)
     response = exception_handler(exception, context)
     assert response is not None  # noqa: S101 - it has an answer to each of its own exceptions
     headers = {name: response[name] for name in ("WWW-Authenticate", "Retry-After") if name in response}
-    return _response(_api_problem(exception, headers))
+    return problem_json(_api_problem(exception, headers))
 
 
 def problem_json(problem: Problem) -> JsonResponse:
-    """The same shape where REST framework is not involved: unknown routes, middleware, crashes."""
+    """A problem as an answer, also where REST framework is not involved: unknown routes, middleware, crashes."""
     return JsonResponse(problem.as_json(), status=problem.status, content_type=CONTENT_TYPE, headers=problem.headers)
-
-
-def _response(problem: Problem) -> Response:
-    return Response(problem.as_json(), status=problem.status, content_type=CONTENT_TYPE, headers=problem.headers)
 
 
 def _api_problem(error: APIException, headers: dict[str, str]) -> Problem:

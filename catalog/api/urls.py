@@ -8,7 +8,7 @@ from catalog.api.views import auth, items, queries
 from catalog.api.views.unknown import unknown
 
 app_name = "api"
-public = {"authentication_classes": (), "permission_classes": (AllowAny,)}
+public = {"authentication_classes": (), "permission_classes": (AllowAny,), "http_method_names": ["get", "head"]}
 urlpatterns = [
     path("auth/sign-in/", auth.SignIn.as_view(), name="sign-in"),
     path("auth/sign-out/", auth.SignOut.as_view(), name="sign-out"),

@@ -152,3 +152,16 @@ def test_a_session_may_read_but_needs_the_forms_secret_to_write(me: User) -> Non
     browser.force_login(me)
     assert browser.get(QUERIES).status_code == 200
     assert_refused(browser.post(QUERIES, **multipart()), 403, "permission_denied")
+
+
+PATHS = ["queries/", "items/", "me/", "auth/sign-in/", "auth/sign-out/", "schema/", "docs/", "items/1/", "nothing/"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("method", ["OPTIONS", "HEAD", "GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW"])
+@pytest.mark.parametrize("accept", ["*/*", "text/html", "application/json", "nonsense"])
+def test_no_method_crashes_any_route(device: APIClient, path: str, method: str, accept: str) -> None:
+    answer = device.generic(method, f"/api/v1/{path}", b"", content_type="application/json", HTTP_ACCEPT=accept)
+    assert answer.status_code < 500
+    if answer.status_code >= 400 and method != "HEAD":
+        assert_refused(answer, answer.status_code, answer.json()["code"])

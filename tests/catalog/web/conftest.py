@@ -1,0 +1,1 @@
+from tests.catalog.api.conftest import fast_passwords as fast_passwords
