@@ -125,7 +125,7 @@ class Site:
         self.var = var
         var.mkdir(parents=True)
         kept = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-        self.environment = {**kept, "VAR_DIR": str(var)}
+        self.environment = {**kept, "VAR_DIR": str(var), "DJANGO_SETTINGS_MODULE": "clothes_matcher.settings"}
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "manage.py", *arguments]
@@ -161,8 +161,8 @@ def test_an_import_killed_half_way_goes_on_and_leaves_no_orphan(tmp_path: Path) 
         while len(site.files()) < goal and process.poll() is None:
             time.sleep(0.002)
         process.kill()
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
+        _, problems = process.communicate()
+        assert process.returncode == -signal.SIGKILL, problems
 
     photos = site.column("select file from catalog_itemphoto")
     assert 0 < len(photos) < count
