@@ -1,13 +1,8 @@
-"""Fixtures that every test may use. Tests write only below pytest's temporary folder."""
+"""Fixtures that every test may use. Tests write only to temporary folders, see tests/settings.py."""
 
 import os
-import tempfile
+import shutil
 from pathlib import Path
-
-# Before Django reads its settings: nothing of a test may touch the var/ folder of a site, nor its Redis.
-os.environ["VAR_DIR"] = tempfile.mkdtemp(prefix="cm-tests-")
-os.environ["REDIS_URL"] = "redis://127.0.0.1:1/0"  # nobody listens: a test that needs Redis starts one
-os.environ["SECRET_KEY"] = "only for tests"
 
 import pytest
 from pytest_django import Settings
@@ -20,10 +15,5 @@ def media(tmp_path: Path, settings: Settings) -> Path:
     return tmp_path / "media"
 
 
-@pytest.fixture(autouse=True)
-def plain_static_files(settings: Settings) -> None:
-    """Pages render without a collectstatic before them."""
-    settings.STORAGES = {
-        **settings.STORAGES,
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-    }
+def pytest_sessionfinish() -> None:
+    shutil.rmtree(os.environ["VAR_DIR"], ignore_errors=True)

@@ -9,7 +9,7 @@ from tests.factories import encoded
 from tests.system.conftest import ITEMS
 from tests.system.site import Phone, Site, until
 
-pytestmark = [pytest.mark.system, pytest.mark.database, pytest.mark.xdist_group("site")]
+pytestmark = [pytest.mark.system, pytest.mark.database]
 
 
 def assert_answered_once(phone: Phone, query_id: str) -> None:

@@ -10,7 +10,7 @@ from tests.factories import encoded
 from tests.system.conftest import ITEMS, PHOTOGRAPHED
 from tests.system.site import Phone, Site, until
 
-pytestmark = [pytest.mark.system, pytest.mark.database, pytest.mark.xdist_group("site")]
+pytestmark = [pytest.mark.system, pytest.mark.database]
 
 
 def test_a_phone_photo_finds_the_garment_it_shows(phone: Phone, photo: bytes) -> None:
