@@ -29,11 +29,11 @@ class EncoderError(InputError):
     """Base of the errors about encoder folders; not raised itself, except where a folder cannot be written."""
 
 
-class EncoderIncompatible(EncoderError):  # noqa: N818 - a state of the folder, named with its sibling
+class EncoderIncompatible(EncoderError):
     """The folder is sound but of a format, kind or backbone that this version cannot read."""
 
 
-class EncoderCorrupt(EncoderError):  # noqa: N818 - a state of the folder, named with its sibling
+class EncoderCorrupt(EncoderError):
     """The folder is damaged: a file is missing or changed, or the card is not what a card must be."""
 
 

@@ -23,7 +23,7 @@ class SearchError(InputError):
     """Base of the errors of a search that are not about the vectors themselves."""
 
 
-class EncoderMismatch(SearchError):  # noqa: N818 - the name that the rest of the product catches
+class EncoderMismatch(SearchError):
     """Vectors of different encoders cannot be compared."""
 
 

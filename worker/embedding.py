@@ -13,6 +13,8 @@ from worker.encoders import embedder_of
 
 BATCH = 16  # photos of the catalogue per message: a person's photo waits for one batch at most
 
+_DECODED = (512, 512)  # px at least, if the picture has as many; encoders take 224 to 384
+
 logger = logging.getLogger(__name__)
 
 
@@ -59,6 +61,7 @@ def _as_stored(vector: npt.NDArray[np.float32]) -> bytes:
 def open_photo(photo: ItemPhoto | UploadedPhoto) -> Image.Image:
     """The stored picture, decoded. FileNotFoundError or UnidentifiedImageError if it is lost or broken."""
     with photo.file.open("rb") as file, Image.open(file, formats=["JPEG"]) as picture:
+        picture.draft("RGB", _DECODED)  # the decoder then leaves out what no encoder looks at
         picture.load()
         return picture.copy()
 
