@@ -60,11 +60,7 @@ def main() -> None:
 
 
 def measure(site: Site, options: argparse.Namespace) -> dict[str, Any]:
-    site.manage("migrate", "--verbosity", "0")
-    site.manage("collectstatic", "--no-input", "--verbosity", "0")
-    site.manage("register_encoder", "ml/encoders/efficientnet-lite0-pca100", "--live")
-    site.start()
-    site.wait_until_ready()
+    site.open()
     phone = Phone(site, site.token_of("benchmark"))
     photo = encoded(phone_photo(sample_items(10)[3]))
     result: dict[str, Any] = {"cores": os.cpu_count(), "photo_bytes": len(photo), "sizes": {}}

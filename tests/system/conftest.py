@@ -8,7 +8,7 @@ import pytest
 
 from catalog.sample import phone_photo, sample_items, write_sample
 from tests.factories import encoded
-from tests.system.site import Phone, Site, until
+from tests.system.site import Phone, Site
 
 ITEMS = 40
 
@@ -24,19 +24,10 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shared_site(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Iterator[Site]:
     site = Site(tmp_path_factory.mktemp("site"))
     try:
-        site.manage("migrate", "--verbosity", "0")
-        site.manage("collectstatic", "--no-input", "--verbosity", "0")
-        site.start()
-        site.wait_until_ready()
-        site.manage("register_encoder", "ml/encoders/efficientnet-lite0-pca100", "--live")
-        site.manage("import_catalog", str(sample))
-        until(lambda: site.shell(MISSING) == "0", "the vectors of the catalogue")
+        site.open(sample)
         yield site
     finally:
         site.stop()
-
-
-MISSING = "from catalog.models import Encoder; print(Encoder.objects.live().missing_photos().count())"
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from clothes_matcher import stack
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 60.0  # seconds; these machines are slow at times
 
+MISSING = "from catalog.models import Encoder; print(Encoder.objects.live().missing_photos().count())"
+
 T = TypeVar("T")
 
 
@@ -61,6 +63,17 @@ class Site:
         self.commands = {"redis": stack.redis_command(self.socket, folder), **stack.procfile_commands(ROOT)}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._log_starts: dict[str, int] = {}
+
+    def open(self, catalogue: Path | None = None) -> None:
+        """Prepare and start everything, import a catalogue, and return when all of it can be found."""
+        self.manage("migrate", "--verbosity", "0")
+        self.manage("collectstatic", "--no-input", "--verbosity", "0")
+        self.manage("register_encoder", "ml/encoders/efficientnet-lite0-pca100", "--live")
+        self.start()
+        self.wait_until_ready()
+        if catalogue is not None:
+            self.manage("import_catalog", str(catalogue))
+            until(lambda: self.shell(MISSING) == "0", "the vectors of the catalogue")
 
     def start(self, *names: str) -> None:
         """Start processes by their names in the Procfile, or all of them."""

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from catalog.sample import sample_items
-from tests.system.conftest import MISSING, PHOTOGRAPHED
+from tests.system.conftest import PHOTOGRAPHED
 from tests.system.site import Phone, Site, free_port, until
 
 pytestmark = pytest.mark.system
@@ -46,13 +46,7 @@ def site_on_s3(tmp_path_factory: pytest.TempPathFactory, s3: str, sample: Path) 
     site = Site(tmp_path_factory.mktemp("s3"), S3_BUCKET=BUCKET, S3_ENDPOINT_URL=s3, **KEYS)
     _bucket(s3).create(CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     try:
-        site.manage("migrate", "--verbosity", "0")
-        site.manage("collectstatic", "--no-input", "--verbosity", "0")
-        site.start()
-        site.wait_until_ready()
-        site.manage("register_encoder", "ml/encoders/efficientnet-lite0-pca100", "--live")
-        site.manage("import_catalog", str(sample))
-        until(lambda: site.shell(MISSING) == "0", "the vectors of the catalogue")
+        site.open(sample)
         yield site
     finally:
         site.stop()
