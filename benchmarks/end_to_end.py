@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.sample import phone_photo, sample_items
-from tests.factories import encoded
+from tests.pictures import jpeg_of
 from tests.system.site import Phone, Site
 
 STEPS = ("receive", "clean", "queue", "embed", "search", "write", "total")
@@ -62,7 +62,7 @@ def main() -> None:
 def measure(site: Site, options: argparse.Namespace) -> dict[str, Any]:
     site.open()
     phone = Phone(site, site.token_of("benchmark"))
-    photo = encoded(phone_photo(sample_items(10)[3]))
+    photo = jpeg_of(phone_photo(sample_items(10)[3]))
     result: dict[str, Any] = {"cores": os.cpu_count(), "photo_bytes": len(photo), "sizes": {}}
     for items in sorted(options.items):
         site.shell(FILL.format(items=items))

@@ -76,10 +76,3 @@ def make_query(photo: UploadedPhoto | None = None, **columns: Any) -> Similarity
 
 def _picture_columns() -> dict[str, Any]:
     return {"source_sha256": uuid.uuid4().hex * 2, "sha256": uuid.uuid4().hex * 2, "width": 60, "height": 80, "size": 9}
-
-
-def encoded(picture: Image.Image) -> bytes:
-    """A picture as a JPEG file."""
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=88)
-    return buffer.getvalue()

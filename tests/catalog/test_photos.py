@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from catalog import photos
 from catalog.errors import Refused
 from catalog.photos import LONG_SIDE, CleanPhoto, clean_photo, source_hash
-from tests.catalog.pictures import (
+from tests.pictures import (
     BLUE,
     CORNERS,
     GREEN,

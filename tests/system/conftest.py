@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from catalog.sample import phone_photo, sample_items, write_sample
-from tests.factories import encoded
+from tests.pictures import jpeg_of
 from tests.system.site import Phone, Site
 
 ITEMS = 40
@@ -48,7 +48,7 @@ def phone(site: Site) -> Phone:
 @pytest.fixture(scope="session")
 def photo() -> bytes:
     """A phone photo of the item at `PHOTOGRAPHED`."""
-    return encoded(phone_photo(sample_items(ITEMS)[PHOTOGRAPHED]))
+    return jpeg_of(phone_photo(sample_items(ITEMS)[PHOTOGRAPHED]))
 
 
 PHOTOGRAPHED = 7

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from catalog.sample import draw_photo, sample_items
-from tests.factories import encoded
+from tests.pictures import jpeg_of
 from tests.system.conftest import ITEMS
 from tests.system.site import Phone, Site, until
 
@@ -61,7 +61,7 @@ def test_what_a_worker_held_when_it_was_killed_is_answered_after_its_restart(
 def test_a_worker_killed_in_the_middle_of_a_stream_loses_and_doubles_nothing(phone: Phone, site: Site) -> None:
     ids = []
     for number, item in enumerate(sample_items(ITEMS)[:16]):
-        ids.append(phone.post(encoded(draw_photo(item, view=1)), k=10).json()["id"])
+        ids.append(phone.post(jpeg_of(draw_photo(item, view=1)), k=10).json()["id"])
         if number in (5, 10):
             name = "gpu" if number == 5 else "cpu"
             site.kill(name)

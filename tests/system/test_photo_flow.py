@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from catalog.sample import draw_photo, phone_photo, sample_items
-from tests.factories import encoded
+from tests.pictures import jpeg_of
 from tests.system.conftest import ITEMS, PHOTOGRAPHED
 from tests.system.site import Phone, Site, until
 
@@ -36,7 +36,7 @@ def test_an_answer_is_ranked_complete_and_tells_what_made_it(phone: Phone, photo
 
 def test_a_photo_of_the_catalogue_finds_itself_first(phone: Phone) -> None:
     for item in sample_items(ITEMS)[::9]:
-        answer = phone.post(encoded(draw_photo(item)), wait=20, k=1).json()
+        answer = phone.post(jpeg_of(draw_photo(item)), wait=20, k=1).json()
         assert answer["recommendations"][0]["item"]["external_id"] == item.external_id
         assert answer["recommendations"][0]["score"] > 0.97
 
@@ -57,7 +57,7 @@ def test_the_same_picture_twice_is_one_photo_with_the_same_answer(phone: Phone, 
 
 def test_many_phones_at_once_each_get_their_own_answer(phone: Phone) -> None:
     items = sample_items(ITEMS)[:12]
-    photos = [encoded(draw_photo(item)) for item in items]
+    photos = [jpeg_of(draw_photo(item)) for item in items]
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda photo: phone.post(photo, wait=20, k=1).json(), photos))
     found = [answer["recommendations"][0]["item"]["external_id"] for answer in answers]
@@ -66,7 +66,7 @@ def test_many_phones_at_once_each_get_their_own_answer(phone: Phone) -> None:
 
 def test_a_new_item_is_found_within_two_seconds_of_its_embedding(phone: Phone, site: Site) -> None:
     newcomer = sample_items(ITEMS + 1)[-1]
-    picture = encoded(draw_photo(newcomer))
+    picture = jpeg_of(draw_photo(newcomer))
     site.shell(NEW_ITEM.format(photo=picture, external_id=newcomer.external_id))
     until(lambda: site.shell(VECTORS.format(external_id=newcomer.external_id)) == "1", "its embedding")
     found_at = time.monotonic() + 2
@@ -96,7 +96,7 @@ photo.save()
 
 def test_a_hidden_item_is_gone_from_the_very_next_answer(phone: Phone, site: Site) -> None:
     item = sample_items(ITEMS)[20]
-    picture = encoded(draw_photo(item))
+    picture = jpeg_of(draw_photo(item))
     switch = "from catalog.models import CatalogItem; CatalogItem.objects.filter(external_id={!r}).update(is_active={})"
     site.shell(switch.format(item.external_id, False))
     try:
@@ -112,7 +112,7 @@ def test_a_hidden_item_is_gone_from_the_very_next_answer(phone: Phone, site: Sit
 
 def test_filters_leave_only_what_they_ask_for_however_far_it_is(phone: Phone) -> None:
     items = sample_items(ITEMS)
-    picture = encoded(phone_photo(items[0]))
+    picture = jpeg_of(phone_photo(items[0]))
     other = next(item.category for item in items if item.category != items[0].category)
     answer = phone.post(picture, wait=20, k=50, filters=f'{{"category": "{other}"}}').json()
     found = {recommendation["item"]["external_id"] for recommendation in answer["recommendations"]}

@@ -21,7 +21,8 @@ from catalog.models import (
     SimilarityQuery,
 )
 from catalog.sample import draw_photo, sample_items
-from tests.factories import encoded, make_encoder, make_item_photo, make_query, make_upload
+from tests.factories import make_encoder, make_item_photo, make_query, make_upload
+from tests.pictures import jpeg_of
 from worker import tasks
 from worker.embedding import BATCH
 from worker.startup import release_own_claims, warm_up
@@ -38,7 +39,7 @@ def encoder() -> Encoder:
 
 
 def drawn(number: int, view: int = 0) -> bytes:
-    return encoded(draw_photo(sample_items(12)[number], view))
+    return jpeg_of(draw_photo(sample_items(12)[number], view))
 
 
 def embed_all(encoder: Encoder) -> None:

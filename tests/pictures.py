@@ -32,6 +32,11 @@ def stored(image: Image.Image, kind: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
+def jpeg_of(image: Image.Image) -> bytes:
+    """The picture as a phone would send it."""
+    return stored(image, "JPEG", quality=88)
+
+
 def png16(pixel: tuple[int, ...], size: tuple[int, int] = (32, 32), *, clear: tuple[int, ...] = ()) -> bytes:
     """A PNG of one colour with 16 bits a channel, which Pillow cannot write; `clear` is its transparent colour."""
     width, height = size
