@@ -10,10 +10,12 @@ from functools import cache, partial
 from uuid import UUID
 
 import redis
-from celery import signature
+from celery import current_app, signature
 from django.conf import settings
 from django.db import transaction
+from kombu import Connection
 from kombu.exceptions import OperationalError
+from kombu.pools import producers
 
 EMBED_QUERY = "worker.embed_query"
 SEARCH_QUERY = "worker.search_query"
@@ -44,9 +46,22 @@ def _send_after_commit(name: str, row_id: UUID | int, *, queue: str, priority: i
     transaction.on_commit(partial(_send, name, row_id, queue=queue, priority=priority))
 
 
+# Who sends a message does not wait for a Redis that is away; a worker, which shares the settings, waits for ever.
+_IMPATIENCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
+
+
+@cache
+def _sender() -> Connection:
+    connection = current_app.connection_for_write()
+    connection.transport_options = {**(connection.transport_options or {}), **_IMPATIENCE}
+    return connection
+
+
 def _send(name: str, row_id: UUID | int, *, queue: str, priority: int) -> None:
+    task = signature(name, args=(str(row_id),))
     try:
-        signature(name, args=(str(row_id),)).apply_async(queue=queue, priority=priority, retry=False)
+        with producers[_sender()].acquire(block=True) as producer:
+            task.apply_async(queue=queue, priority=priority, producer=producer, retry=True, retry_policy=_IMPATIENCE)
     except (OperationalError, redis.RedisError, OSError) as error:
         logger.warning("The queue cannot be reached (%s); the sweep will send %s %s again.", error, name, row_id)
 
@@ -75,6 +90,8 @@ def announce_ended(query_id: UUID) -> None:
 
 def wait_until_ended(query_id: UUID, seconds: float) -> None:
     """Return when the query has ended, when `seconds` are over, or at once when Redis is away. The row tells which."""
+    if seconds <= 0:  # to Redis that would mean: for ever
+        return
     key = f"ended:{query_id}"
     try:
         _redis().blmove(key, key, seconds)  # type: ignore[arg-type]  # Redis takes fractions of a second

@@ -153,11 +153,6 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 1,
-    # Who sends a message does not wait for a queue that is away: the sweep sends it again.
-    "max_retries": 2,
-    "interval_start": 0,
-    "interval_step": 0.1,
-    "interval_max": 0.2,
     "queue_order_strategy": "priority",  # a person's photo goes before the catalogue's (0 before 9)
     "priority_steps": [0, 9],
 }

@@ -1,0 +1,146 @@
+"""Sending and waiting, with a Redis of the test's own that comes and goes."""
+
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from pytest_django import Settings
+
+from catalog import queue
+from clothes_matcher import app, stack
+from clothes_matcher.env import socket_path
+from tests.system.site import until
+
+
+class OwnRedis:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.socket = socket_path(folder)
+        self.client = redis.Redis.from_url(f"unix://{self.socket}?db=0")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = ["/bin/sh", "-c", stack.redis_command(self.socket, self.folder)]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        until(self._answers, "Redis")
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.client.ping())
+        except redis.RedisError:
+            return False
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnRedis]:
+    """A Redis that this process's queue uses; not started yet."""
+    own = OwnRedis(tmp_path)
+    settings.REDIS_URL = f"unix://{own.socket}?db=0"
+    monkeypatch.setattr(app.conf, "broker_url", f"redis+socket://{own.socket}?virtual_host=0")
+    queue._redis.cache_clear()
+    queue._sender.cache_clear()
+    yield own
+    own.kill()
+    queue._redis.cache_clear()
+    queue._sender.cache_clear()
+
+
+def send() -> float:
+    """Send a message; how long that took in seconds."""
+    started = time.perf_counter()
+    queue._send(queue.EMBED_QUERY, uuid.uuid4(), queue="gpu", priority=queue.URGENT)
+    return time.perf_counter() - started
+
+
+def test_a_message_carries_one_id_to_its_queue(own_redis: OwnRedis) -> None:
+    own_redis.start()
+    send()
+    (message,) = own_redis.client.lrange("gpu", 0, -1)
+    assert queue.EMBED_QUERY.encode() in message
+    assert own_redis.client.llen("cpu") == 0
+
+
+def test_a_person_goes_before_the_catalogue(own_redis: OwnRedis) -> None:
+    own_redis.start()
+    queue._send(queue.EMBED_CATALOG, 7, queue="gpu", priority=queue.PATIENT)
+    send()
+    keys = sorted(key.decode() for key in own_redis.client.keys("gpu*"))
+    assert keys[0] == "gpu" and keys[1].startswith("gpu") and keys[1].endswith("9")
+
+
+def test_sending_while_redis_is_away_is_quick_and_only_a_warning(
+    own_redis: OwnRedis, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert send() < 2
+    assert "The queue cannot be reached" in caplog.text
+
+
+def test_sending_works_again_at_the_first_try_after_redis_came_back(own_redis: OwnRedis) -> None:
+    own_redis.start()
+    send()
+    own_redis.kill()
+    own_redis.start()
+    send()
+    assert own_redis.client.llen("gpu") == 2  # the first one was kept on disk
+
+
+def test_a_waiter_is_woken_by_the_end(own_redis: OwnRedis) -> None:
+    own_redis.start()
+    query_id = uuid.uuid4()
+    threading.Timer(0.3, queue.announce_ended, [query_id]).start()
+    started = time.perf_counter()
+    queue.wait_until_ended(query_id, 20)
+    assert 0.2 < time.perf_counter() - started < 10
+
+
+def test_who_comes_late_does_not_wait_and_neither_does_a_second_one(own_redis: OwnRedis) -> None:
+    own_redis.start()
+    query_id = uuid.uuid4()
+    queue.announce_ended(query_id)
+    started = time.perf_counter()
+    queue.wait_until_ended(query_id, 20)
+    queue.wait_until_ended(query_id, 20)
+    assert time.perf_counter() - started < 10
+
+
+def test_a_wait_ends_when_its_time_is_over(own_redis: OwnRedis) -> None:
+    own_redis.start()
+    started = time.perf_counter()
+    queue.wait_until_ended(uuid.uuid4(), 0.5)
+    assert 0.4 < time.perf_counter() - started < 10
+
+
+@pytest.mark.parametrize("seconds", [0, -1])
+def test_no_time_to_wait_means_no_waiting(own_redis: OwnRedis, seconds: int) -> None:
+    own_redis.start()
+    started = time.perf_counter()
+    queue.wait_until_ended(uuid.uuid4(), seconds)
+    assert time.perf_counter() - started < 1
+
+
+def test_without_redis_nobody_waits(own_redis: OwnRedis) -> None:
+    started = time.perf_counter()
+    queue.wait_until_ended(uuid.uuid4(), 20)
+    assert time.perf_counter() - started < 5
+
+
+def test_the_marks_of_ended_queries_do_not_stay(own_redis: OwnRedis) -> None:
+    own_redis.start()
+    query_id = uuid.uuid4()
+    queue.announce_ended(query_id)
+    assert 0 < int(own_redis.client.ttl(f"ended:{query_id}")) <= 60
+
+
+def test_the_socket_is_open_to_its_owner_alone(own_redis: OwnRedis) -> None:
+    own_redis.start()
+    assert own_redis.socket.stat().st_mode & 0o077 == 0
