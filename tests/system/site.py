@@ -55,10 +55,7 @@ class Site:
             DATABASE_URL=_fresh_database(folder),
             PORT=str(self.port),
             SECRET_KEY="only for tests",
-            WEB_WORKERS="1",
-            SWEEP_SECONDS="1",
-            OMP_NUM_THREADS="1",
-            **settings,
+            **({"WEB_WORKERS": "1", "SWEEP_SECONDS": "1"} | settings),
         )
         self.commands = {"redis": stack.redis_command(self.socket, folder), **stack.procfile_commands(ROOT)}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}

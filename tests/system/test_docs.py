@@ -1,0 +1,62 @@
+"""What the documents tell a newcomer to type works as written."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.system.site import ROOT, Phone, Site
+
+pytestmark = pytest.mark.system
+
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+
+
+def commands(document: str) -> list[str]:
+    """The lines of the code blocks of a document that a shell would run."""
+    text = (ROOT / document).read_text()
+    blocks = re.findall(r"^```\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    return [line for block in blocks for line in block.splitlines() if line.startswith(("curl", "echo"))]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photo: bytes) -> Path:
+    (tmp_path / "shirt.jpg").write_bytes(photo)
+    return tmp_path
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
+@pytest.mark.parametrize("document", ["README.md", "docs/api.md"])
+def test_each_curl_line_gets_the_answer_it_promises(document: str, site: Site, phone: Phone, folder: Path) -> None:
+    site.shell("from catalog.models import User; User.objects.create_user('demo-docs', password='as long as this')")
+    token = phone.headers["Authorization"].removeprefix("Token ")
+    lines = commands(document)
+    assert len(lines) >= (6 if document == "docs/api.md" else 1)
+    for line in lines:
+        line = line.replace("http://127.0.0.1:8000", site.address)
+        line = line.replace('"demo", "password": "…"', '"demo-docs", "password": "as long as this"')
+        environment = {"SITE": site.address, "TOKEN": token, "PATH": "/usr/bin:/bin"}
+        result = subprocess.run(
+            ["/bin/sh", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, check=True
+        )
+        if line.startswith("curl"):
+            answer = json.loads(result.stdout)
+            assert {"token", "recommendations", "results"} & set(answer), (line, answer)
+    site.shell("from catalog.models import User; User.objects.filter(username='demo-docs').delete()")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_to_a_file_leads_somewhere(document: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text())
+    assert [target for target in targets if not (document.parent / target).exists()] == []
+
+
+def test_the_map_of_the_readme_names_what_is_there() -> None:
+    block = (ROOT / "README.md").read_text().split("## The map")[1].split("```")[1]
+    named = {line.split()[0].rstrip("/") for line in block.strip().splitlines()}
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    folders = {path.split("/")[0] for path in tracked if "/" in path and not path.startswith(".")}
+    assert named == folders | {"manage.py"}
