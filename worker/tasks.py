@@ -17,7 +17,7 @@ from django.utils import timezone
 from catalog import queue
 from catalog.errors import ClaimLost, Refused
 from catalog.models import Encoder, ImportJob, QueryState, Recommendation, SimilarityQuery
-from catalog.services.uploads import uploads_expire
+from catalog.services.uploads import uploads_expire, uploads_remove_orphans
 from worker.embedding import embed_batch, query_vector
 from worker.index import index_of
 from worker.searching import similar_items
@@ -92,9 +92,11 @@ def sweep() -> None:
 
 @shared_task(name="worker.expire_photos")
 def expire_photos() -> None:
-    """Delete the uploaded photos whose time is over."""
+    """Delete the uploaded photos whose time is over, and files that a killed process left without a row."""
     if count := uploads_expire():
         logger.info("Deleted %d uploaded photos whose time was over.", count)
+    if count := uploads_remove_orphans():
+        logger.info("Deleted %d uploaded files that no row names.", count)
 
 
 @contextmanager

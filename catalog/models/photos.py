@@ -9,6 +9,8 @@ from django.utils import timezone
 
 from catalog.models.users import User
 
+UPLOAD_FOLDER = "uploads/%Y/%m/"
+
 
 def expiry() -> datetime:
     return timezone.now() + timedelta(days=settings.PHOTO_DAYS)
@@ -28,7 +30,7 @@ class UploadedPhoto(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(User, on_delete=models.CASCADE, null=True, blank=True, related_name="photos")
     visitor = models.CharField(max_length=64, blank=True, help_text="A browser without an account, by its session.")
-    file = models.FileField(upload_to="uploads/%Y/%m/", max_length=300)
+    file = models.FileField(upload_to=UPLOAD_FOLDER, max_length=300)
     source_sha256 = models.CharField(max_length=64, help_text="Of the file as it was sent.")
     sha256 = models.CharField(max_length=64, help_text="Of the cleaned file that is stored.")
     width = models.PositiveIntegerField()

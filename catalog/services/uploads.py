@@ -1,10 +1,13 @@
 """Uploaded photos: taking them in, and letting them go."""
 
+from datetime import timedelta
+
 from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from catalog.models import UploadedPhoto, User
-from catalog.models.photos import expiry
+from catalog.models.photos import UPLOAD_FOLDER, expiry
 from catalog.photos import clean_photo, source_hash
 
 
@@ -42,6 +45,39 @@ def uploads_expire() -> int:
         upload_delete(photo=photo)
         count += 1
     return count
+
+
+def uploads_remove_orphans() -> int:
+    """Delete the files that no row names: a process was killed between storing one and committing its row.
+
+    Files younger than an hour are left alone, since their rows may be on the way. Returns how many went.
+    """
+    too_young = timezone.now() - timedelta(hours=1)
+    orphans = [
+        name
+        for folder in _recent_folders()
+        for name in _files_without_rows(folder)
+        if default_storage.get_modified_time(name) < too_young
+    ]
+    for name in orphans:
+        default_storage.delete(name)
+    return len(orphans)
+
+
+def _recent_folders() -> list[str]:
+    """Where new uploads go, and where they went until the last turn of a month."""
+    now = timezone.now()
+    return sorted({(now - timedelta(days=days)).strftime(UPLOAD_FOLDER) for days in (0, 2)})
+
+
+def _files_without_rows(folder: str) -> list[str]:
+    try:
+        _, files = default_storage.listdir(folder)
+    except FileNotFoundError:  # nothing was uploaded in that month
+        return []
+    names = {f"{folder}{file}" for file in files}
+    known = UploadedPhoto.objects.filter(file__startswith=folder).values_list("file", flat=True)
+    return sorted(names.difference(known))
 
 
 def upload_delete(*, photo: UploadedPhoto) -> None:

@@ -1,5 +1,6 @@
 """Letting uploaded photos go: rows and files together."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import pytest
 from django.utils import timezone
 
 from catalog.models import Recommendation, SimilarityQuery, UploadedPhoto
-from catalog.services.uploads import upload_delete, uploads_expire
-from tests.factories import make_item_photo, make_query, make_upload
+from catalog.services.uploads import upload_delete, upload_prepare, uploads_expire, uploads_remove_orphans
+from tests.factories import jpeg, make_item_photo, make_query, make_upload, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -36,3 +37,23 @@ def test_a_photo_whose_file_is_gone_already_can_still_be_deleted() -> None:
 def test_nothing_expires_before_its_time() -> None:
     make_upload(expires_at=timezone.now() + timedelta(hours=1))
     assert uploads_expire() == 0
+
+
+def aged(photo: UploadedPhoto, hours: float) -> Path:
+    file = Path(photo.file.path)
+    then = (timezone.now() - timedelta(hours=hours)).timestamp()
+    os.utime(file, (then, then))
+    return file
+
+
+def test_a_file_that_a_killed_process_left_without_a_row_goes_after_an_hour() -> None:
+    left = upload_prepare(raw=jpeg("red"), owner=make_user())  # its row was never saved
+    young = upload_prepare(raw=jpeg("blue"), owner=make_user())
+    kept = make_upload()
+    files = aged(left, 2), aged(young, 0.5), aged(kept, 2)
+    assert uploads_remove_orphans() == 1
+    assert [file.exists() for file in files] == [False, True, True]
+
+
+def test_without_any_upload_there_are_no_orphans() -> None:
+    assert uploads_remove_orphans() == 0
