@@ -4,17 +4,10 @@ from typing import Any
 
 import pytest
 from knox.models import AuthToken
-from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from catalog.models import Encoder, QueryState, Recommendation, SimilarityQuery, User
 from tests.factories import make_encoder, make_item, make_item_photo, make_query, make_upload, make_user
-
-
-@pytest.fixture(autouse=True)
-def fast_passwords(settings: Settings) -> None:
-    """A real hash takes a quarter of a second, which is the point of it, but not of these tests."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture

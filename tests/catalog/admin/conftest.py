@@ -1,1 +1,0 @@
-from tests.catalog.api.conftest import fast_passwords as fast_passwords
