@@ -8,8 +8,13 @@ from typing import Any
 import pillow_heif
 from PIL import Image, ImageDraw
 
+from catalog.photos import CleanPhoto
+
 RED, GREEN, BLUE, YELLOW = (200, 30, 30), (30, 160, 30), (30, 30, 200), (220, 210, 40)
 CORNERS = (RED, GREEN, BLUE, YELLOW)  # top left, top right, bottom left, bottom right
+
+
+KINDS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "HEIF", "GIF")  # what clean_photo takes
 
 
 def drawing(size: tuple[int, int] = (96, 64), mode: str = "RGB") -> Image.Image:
@@ -68,3 +73,14 @@ def interlaced_png() -> bytes:
 
 def _chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def turned(orientation: int) -> bytes:
+    """The EXIF of a camera that was held so."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif.tobytes()
+
+
+def opened(photo: CleanPhoto) -> Image.Image:
+    return Image.open(io.BytesIO(photo.content))
