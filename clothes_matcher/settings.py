@@ -176,6 +176,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_VERSIONING_CLASS": None,
+    "ALLOWED_VERSIONS": ["v1"],  # else the schema's page repeats any ?version= in a header
     "DEFAULT_THROTTLE_RATES": {"sign-in": os.environ.get("SIGN_IN_RATE", "20/min")},
     "EXCEPTION_HANDLER": "catalog.api.errors.problem_handler",
     "NUM_PROXIES": env_int("NUM_PROXIES", 0),  # in front of us; 0: X-Forwarded-For is anybody's claim, so not read

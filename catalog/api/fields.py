@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
+from django.utils.datastructures import MultiValueDict
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
@@ -20,9 +21,15 @@ class PhotoField(serializers.Field[bytes, Any, Any, Any]):
     """The bytes of a picture: a file of a multipart form, or base64 in JSON. What they show is checked elsewhere."""
 
     default_error_messages = {  # noqa: RUF012 - REST framework's own way
-        "invalid": "Send the photo as a file, or as a base64 string.",
+        "invalid": "Send one photo, as a file or as a base64 string.",
         "not_base64": "The photo is not valid base64.",
     }
+
+    def get_value(self, dictionary: Any) -> Any:
+        """Several files under one name come as a list, which is refused: which of them was meant?"""
+        if isinstance(dictionary, MultiValueDict) and len(several := dictionary.getlist(self.field_name)) > 1:
+            return several
+        return dictionary.get(self.field_name, empty)
 
     def to_internal_value(self, data: Any) -> bytes:
         if isinstance(data, UploadedFile):

@@ -40,6 +40,8 @@ class ItemWishSerializer(FiltersSerializer):
 
 
 class ItemSerializer(serializers.ModelSerializer[CatalogItem]):
+    # Said to be plain text: an empty one would not fit the format that the model's field stands for.
+    url = serializers.CharField(read_only=True, help_text="Its page in the shop; may be empty.")
     photo = serializers.SerializerMethodField(help_text="The one that is shown first.")
 
     class Meta:

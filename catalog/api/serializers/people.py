@@ -18,6 +18,8 @@ class TokenSerializer(serializers.Serializer[Any]):
 
 
 class MeSerializer(serializers.ModelSerializer[User]):
+    email = serializers.CharField(read_only=True, help_text="May be empty.")
+
     class Meta:
         model = User
         fields = ("id", "username", "email", "is_staff", "date_joined")

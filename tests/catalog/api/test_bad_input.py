@@ -112,6 +112,12 @@ def test_two_sources_of_a_photo_are_refused(device: APIClient, keeps_photo: Uplo
     assert_refused(device.post(QUERIES, body), 400, "invalid_input", "photo", "one_photo_only")
 
 
+def test_two_photos_in_one_form_are_refused(device: APIClient) -> None:
+    files = [SimpleUploadedFile(f"{name}.jpg", jpeg(), "image/jpeg") for name in "ab"]
+    answer = device.post(QUERIES, {"photo": files}, format="multipart")
+    assert_refused(answer, 400, "invalid_input", "photo", "invalid")
+
+
 def test_a_photo_whose_time_is_over_is_unknown(device: APIClient, keeps_photo: UploadedPhoto) -> None:
     UploadedPhoto.objects.update(expires_at="2020-01-01T00:00:00Z")
     answer = device.post(QUERIES, {"photo_id": str(keeps_photo.pk)})
