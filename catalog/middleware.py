@@ -5,11 +5,27 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
+from django.urls import reverse
 
 from catalog.problems import Problem
 from catalog.web.errors import problem_page
 
 STARTED = "catalog.started"  # in request.META; no header can have such a name
+
+
+# Our pages have no script, style or address of anybody else inside. A preview is a blob of the page's own.
+CONTENT_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' blob:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
 
 
 def ms_since_start(request: HttpRequest) -> float:
@@ -32,6 +48,22 @@ class BodySizeLimit:
         request.META[STARTED] = time.perf_counter()
         problem = body_problem(request)
         return self.get_response(request) if problem is None else problem_page(request, problem)
+
+
+class ContentPolicy:
+    """Tells browsers to run and load only what is ours, so that text of a catalogue could never become a script.
+
+    The admin and the API's documentation are other people's pages, written with scripts inside.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        if not request.path.startswith((reverse("admin:index"), reverse("api:docs"))):
+            response.setdefault("Content-Security-Policy", CONTENT_POLICY)
+        return response
 
 
 def body_problem(request: HttpRequest) -> Problem | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from clothes_matcher.env import env_bool, env_choice, env_int, env_list, env_secret, socket_path
@@ -49,6 +50,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "catalog.middleware.ContentPolicy",
     "catalog.middleware.BodySizeLimit",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -223,6 +225,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Clothes matcher",
     "SITE_HEADER": "Clothes matcher",
     "SITE_SYMBOL": "checkroom",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("catalog/icon.svg")}],
     # The brick red of the pages, from light to dark.
     "COLORS": {
         "primary": {

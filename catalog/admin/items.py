@@ -1,23 +1,68 @@
-from django.contrib import admin
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import FieldTextFilter, RangeNumericFilter
+from unfold.widgets import UnfoldAdminFileFieldWidget
 
 from catalog.admin.base import DeletedByService, ReadOnlyAdmin, ReadOnlyInline, thumbnail
+from catalog.errors import Refused
 from catalog.models import CatalogItem, ItemPhoto
 from catalog.models.items import CatalogItemQuerySet
-from catalog.services.items import item_delete, items_hide, items_show
+from catalog.services.items import (
+    item_delete,
+    item_photo_add,
+    item_photo_prepare,
+    item_photo_remove,
+    items_hide,
+    items_restore,
+    items_show,
+)
+
+if TYPE_CHECKING:
+    _PhotoForm = forms.ModelForm[ItemPhoto]
+else:
+    _PhotoForm = forms.ModelForm
+
+
+class NewPhotoForm(_PhotoForm):
+    """A picture as it was chosen; what is wrong with it is told beside it, before anything is stored."""
+
+    picture = forms.FileField(
+        widget=UnfoldAdminFileFieldWidget(attrs={"accept": "image/*,.heic,.heif,.avif"}),
+        help_text="Another picture is another photo: those that are here never change.",
+    )
+
+    class Meta:
+        model = ItemPhoto
+        fields = ()
+
+    def clean(self) -> None:
+        item, picture = self.cleaned_data.get("item"), self.cleaned_data.get("picture")
+        if item is None or picture is None:
+            return
+        try:
+            self.instance = item_photo_prepare(item=item, raw=picture.read())
+        except Refused as refused:
+            self.add_error("picture", refused.detail)
 
 
 class ItemPhotoInline(ReadOnlyInline[ItemPhoto]):
-    """A picture never changes, and new ones come in through an import, which cleans them."""
+    """The photos of an item. Under one name a picture is shown where there is one, else asked for."""
 
     model = ItemPhoto
+    form = NewPhotoForm
     fields = ("picture", "position", "width", "height", "size", "problem")
-    readonly_fields = fields
+    readonly_fields = fields[1:]
+    can_delete = True
 
-    @admin.display(description="")
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("catalog.add_itemphoto")
+
+    @admin.display(description="Picture")
     def picture(self, photo: ItemPhoto) -> SafeString | str:
         return thumbnail(photo, height=160)
 
@@ -51,7 +96,7 @@ class CatalogItemAdmin(DeletedByService[CatalogItem]):
     search_fields = ("name", "external_id", "brand", "category")
     readonly_fields = ("deleted_at", "created_at", "updated_at")
     inlines = (ItemPhotoInline,)
-    actions = ("hide", "show")
+    actions = ("hide", "show", "restore")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CatalogItem]:
         return super().get_queryset(request).prefetch_related("photos")
@@ -68,6 +113,21 @@ class CatalogItemAdmin(DeletedByService[CatalogItem]):
     @admin.action(description="Show in answers", permissions=["change"])
     def show(self, request: HttpRequest, queryset: CatalogItemQuerySet) -> None:
         self.message_user(request, f"Shown: {items_show(items=queryset)}.")
+
+    @admin.action(description="Restore deleted items", permissions=["change"])
+    def restore(self, request: HttpRequest, queryset: CatalogItemQuerySet) -> None:
+        self.message_user(request, f"Restored: {items_restore(items=queryset)}.")
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """The photos: what was chosen is added, what was ticked is removed."""
+        added = formset.save(commit=False)
+        for photo in formset.deleted_objects:
+            item_photo_remove(photo=photo)
+        for photo in added:
+            try:
+                item_photo_add(photo=photo)
+            except Refused as refused:
+                self.message_user(request, refused.detail, messages.ERROR)
 
     def remove(self, row: CatalogItem) -> None:
         item_delete(item=row)

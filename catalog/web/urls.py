@@ -3,6 +3,7 @@
 from django.urls import path
 
 from catalog.web.health import healthz
+from catalog.web.icon import icon
 from catalog.web.photos import item_photo, uploaded_photo
 from catalog.web.queries import query_page
 from catalog.web.upload import UploadPage
@@ -12,5 +13,6 @@ urlpatterns = [
     path("queries/<uuid:pk>/", query_page, name="query"),
     path("photos/items/<int:pk>/", item_photo, name="item-photo"),
     path("photos/uploads/<uuid:pk>/", uploaded_photo, name="uploaded-photo"),
+    path("favicon.ico", icon, name="icon"),
     path("healthz", healthz, name="healthz"),
 ]

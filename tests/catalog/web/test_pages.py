@@ -47,3 +47,32 @@ def test_a_site_without_its_database_is_not_ready(client: Client, monkeypatch: p
     answer = client.get("/healthz")
     assert answer.status_code == 503
     assert answer.json()["database"] == "away"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("address", ["/", "/nothing/here", "/photos/items/1/?w=7"])
+def test_our_own_pages_allow_nothing_from_elsewhere_and_no_scripts_inside(client: Client, address: str) -> None:
+    policy = client.get(address)["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self';")
+    assert "unsafe" not in policy
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("address", ["/admin/login/", "/api/v1/docs/"])
+def test_pages_of_other_peoples_making_keep_their_scripts(client: Client, address: str) -> None:
+    answer = client.get(address)
+    assert answer.status_code == 200
+    assert "Content-Security-Policy" not in answer
+
+
+def test_a_body_that_is_refused_before_any_page_has_the_policy_too(client: Client, settings: Settings) -> None:
+    settings.MAX_BODY_BYTES = 1
+    assert "Content-Security-Policy" in client.post("/", {"photo": "too long"})
+
+
+@pytest.mark.django_db
+def test_every_page_has_an_icon_even_for_browsers_that_guess_its_address(client: Client) -> None:
+    icon = client.get("/favicon.ico")
+    assert (icon.status_code, icon["Location"]) == (302, "/static/catalog/icon.svg")
+    for page in ("/", "/admin/login/"):
+        assert '/static/catalog/icon.svg"' in client.get(page).content.decode()
