@@ -218,7 +218,14 @@ USE_TZ = True
 
 # --- the admin's look
 def _page(title: str, model: str, icon: str) -> dict[str, Any]:
-    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{model}_changelist")}
+    """A line of the sidebar, for those who may open what it leads to."""
+    app, _, name = model.partition("_")
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{model}_changelist"),
+        "permission": lambda request: any(request.user.has_perm(f"{app}.{may}_{name}") for may in ("view", "change")),
+    }
 
 
 UNFOLD: dict[str, Any] = {

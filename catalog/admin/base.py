@@ -81,6 +81,11 @@ def thumbnail(photo: ItemPhoto | None, *, height: int = 64) -> SafeString | str:
     return format_html(markup, source, height, height)
 
 
+def breakable(text: str) -> SafeString:
+    """A long name or number without spaces, which may go on in the next line of a narrow screen."""
+    return format_html('<span style="overflow-wrap: anywhere">{}</span>', text)
+
+
 def table(headings: Iterable[str], rows: Iterable[Iterable[Any]]) -> SafeString:
     """Rows as a plain table."""
     cell = "padding: 4px 16px 4px 0; text-align: left; vertical-align: top"

@@ -3,8 +3,9 @@ import struct
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 
-from catalog.admin.base import ReadOnlyAdmin
+from catalog.admin.base import ReadOnlyAdmin, breakable
 from catalog.models import Embedding
 
 SHOWN = 6  # numbers of a vector; nobody reads more
@@ -17,7 +18,8 @@ class EmbeddingAdmin(ReadOnlyAdmin[Embedding]):
     list_select_related = ("item", "photo", "encoder")
     show_full_result_count = False  # there are as many as photos times encoders
     search_fields = ("item__name", "item__external_id")
-    fields = ("item", "photo", "encoder", "numbers", "source_sha256", "created_at")
+    fields = ("item", "photo", "encoder", "numbers", "hash", "created_at")
+    readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Embedding]:
         return super().get_queryset(request).select_related("item", "photo", "encoder")
@@ -28,3 +30,7 @@ class EmbeddingAdmin(ReadOnlyAdmin[Embedding]):
         first = struct.unpack_from(f"<{min(count, SHOWN)}f", embedding.vector)
         rest = f", … ({count} numbers)" if count > SHOWN else ""
         return ", ".join(f"{number:.3f}" for number in first) + rest
+
+    @admin.display(description="SHA-256 of the picture")
+    def hash(self, embedding: Embedding) -> SafeString:
+        return breakable(embedding.source_sha256)

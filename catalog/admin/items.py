@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import FieldTextFilter, RangeNumericFilter
 from unfold.widgets import UnfoldAdminFileFieldWidget
 
-from catalog.admin.base import DeletedByService, ReadOnlyAdmin, ReadOnlyInline, thumbnail
+from catalog.admin.base import DeletedByService, ReadOnlyAdmin, ReadOnlyInline, breakable, thumbnail
 from catalog.errors import Refused
 from catalog.models import CatalogItem, ItemPhoto
 from catalog.models.items import CatalogItemQuerySet
@@ -76,8 +76,7 @@ class CatalogItemAdmin(DeletedByService[CatalogItem]):
         "brand",
         "gender",
         "colour",
-        "price",
-        "currency",
+        "shown_price",
         "is_active",
         "deleted_at",
     )
@@ -101,7 +100,11 @@ class CatalogItemAdmin(DeletedByService[CatalogItem]):
     def get_queryset(self, request: HttpRequest) -> QuerySet[CatalogItem]:
         return super().get_queryset(request).prefetch_related("photos")
 
-    @admin.display(description="")
+    @admin.display(description="Price", ordering="price")
+    def shown_price(self, item: CatalogItem) -> str:
+        return "" if item.price is None else f"{item.price} {item.currency}".strip()
+
+    @admin.display(description="Photo")
     def picture(self, item: CatalogItem) -> SafeString | str:
         photos = item.photos.all()  # all() reads what was prefetched
         return thumbnail(photos[0] if photos else None)
@@ -145,22 +148,34 @@ class ItemPhotoAdmin(ReadOnlyAdmin[ItemPhoto]):
         "large",
         "item",
         "position",
-        "file",
+        "name",
         "width",
         "height",
         "size",
-        "sha256",
-        "source_sha256",
+        "hash",
+        "source_hash",
         "perceptual_hash",
         "problem",
         "created_at",
     )
-    readonly_fields = ("large", "created_at")
+    readonly_fields = fields
 
-    @admin.display(description="")
+    @admin.display(description="Photo")
     def picture(self, photo: ItemPhoto) -> SafeString | str:
         return thumbnail(photo)
 
     @admin.display(description="Picture")
     def large(self, photo: ItemPhoto) -> SafeString | str:
         return thumbnail(photo, height=320)
+
+    @admin.display(description="File")
+    def name(self, photo: ItemPhoto) -> SafeString:
+        return breakable(photo.file.name or "")
+
+    @admin.display(description="SHA-256 of the stored file")
+    def hash(self, photo: ItemPhoto) -> SafeString:
+        return breakable(photo.sha256)
+
+    @admin.display(description="SHA-256 of the file as it was given")
+    def source_hash(self, photo: ItemPhoto) -> SafeString:
+        return breakable(photo.source_sha256)

@@ -1,7 +1,8 @@
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 
-from catalog.admin.base import DeletedByService
+from catalog.admin.base import DeletedByService, breakable
 from catalog.models import UploadedPhoto
 from catalog.services.uploads import upload_delete
 
@@ -19,7 +20,7 @@ class UploadedPhotoAdmin(DeletedByService[UploadedPhoto]):
     list_filter = ("created_at", ("owner", admin.EmptyFieldListFilter))
     list_select_related = ("owner",)
     search_fields = ("id", "owner__username", "sha256")
-    fields = ("id", "owner", "visitor_mark", "width", "height", "size", "sha256", "created_at", "expires_at")
+    fields = ("id", "owner", "visitor_mark", "width", "height", "size", "hash", "created_at", "expires_at")
     readonly_fields = fields
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -32,6 +33,10 @@ class UploadedPhotoAdmin(DeletedByService[UploadedPhoto]):
     def visitor_mark(self, photo: UploadedPhoto) -> str:
         # The whole key would let its reader pose as that visitor.
         return f"{photo.visitor[:6]}…" if photo.visitor else ""
+
+    @admin.display(description="SHA-256")
+    def hash(self, photo: UploadedPhoto) -> SafeString:
+        return breakable(photo.sha256)
 
     def remove(self, row: UploadedPhoto) -> None:
         upload_delete(photo=row)

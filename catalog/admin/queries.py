@@ -7,6 +7,7 @@ from unfold.decorators import display
 from catalog.admin.base import ReadOnlyAdmin, ReadOnlyInline, table, thumbnail
 from catalog.models import QueryState, Recommendation, SimilarityQuery
 
+STEPS = ("receive", "clean", "queue", "embed", "search", "write", "total")  # in the order in which they happen
 COLOURS = {QueryState.DONE: "success", QueryState.FAILED: "danger", QueryState.QUEUED: "info"}
 
 
@@ -38,13 +39,15 @@ class SimilarityQueryAdmin(ReadOnlyAdmin[SimilarityQuery]):
     search_fields = ("id", "error_code", "photo__owner__username")
     date_hierarchy = "created_at"
     fields = (
-        ("shown_state", "attempts"),
+        ("shown_state", "encoder"),
         ("error_code", "error_detail"),
-        ("k", "diversity", "filters"),
-        ("encoder", "photo"),
-        ("created_at", "embedded_at", "finished_at"),
+        ("k", "diversity"),
+        "filters",
+        "photo",
+        ("created_at", "finished_at"),
         "timings_table",
-        ("claimed_by", "claimed_at", "nudged_at"),
+        ("attempts", "nudged_at"),
+        ("claimed_by", "claimed_at"),
     )
     inlines = (RecommendationInline,)
 
@@ -61,7 +64,8 @@ class SimilarityQueryAdmin(ReadOnlyAdmin[SimilarityQuery]):
 
     @admin.display(description="Timings")
     def timings_table(self, query: SimilarityQuery) -> SafeString:
-        return table(("Step", "Milliseconds"), ((step, f"{spent:.1f}") for step, spent in query.timings.items()))
+        steps = sorted(query.timings.items(), key=lambda entry: STEPS.index(entry[0]) if entry[0] in STEPS else -1)
+        return table(("Step", "Milliseconds"), ((step.capitalize(), f"{spent:.1f}") for step, spent in steps))
 
 
 @admin.register(Recommendation)
@@ -74,7 +78,7 @@ class RecommendationAdmin(ReadOnlyAdmin[Recommendation]):
     fields = ("query", "rank", "picture", "item", "photo", "score")
     readonly_fields = ("picture",)
 
-    @admin.display(description="")
+    @admin.display(description="Matched picture")
     def picture(self, found: Recommendation) -> SafeString | str:
         return thumbnail(found.photo)
 

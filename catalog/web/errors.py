@@ -8,12 +8,25 @@ from django.shortcuts import render
 from catalog.api.errors import problem_json
 from catalog.problems import BAD_REQUEST, FORBIDDEN, INTERNAL, NOT_FOUND, Problem, problem_of
 
+# What people read where a program reads the status's own name.
+HEADINGS = {
+    400: "That did not work",
+    403: "Not allowed",
+    404: "Nothing here",
+    411: "That did not work",
+    413: "Too large",
+    500: "Something went wrong",
+    503: "Please try again in a moment",
+    507: "No room left",
+}
+
 
 def problem_page(request: HttpRequest, problem: Problem) -> HttpResponse:
     """What a program gets as JSON and a person as a page."""
     if request.path_info.startswith("/api/"):
         return problem_json(problem)
-    page = render(request, "catalog/problem.html", {"problem": problem}, status=problem.status)
+    context = {"problem": problem, "heading": HEADINGS.get(problem.status, problem.title)}
+    page = render(request, "catalog/problem.html", context, status=problem.status)
     for name, value in problem.headers.items():
         page[name] = value
     return page

@@ -65,8 +65,10 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   const { xhr } = event.detail;
   if (xhr.status < 400) return;
   // Ours say where their sentence belongs; anything else (a proxy, a crash) gets a sentence from here.
-  event.detail.shouldSwap = xhr.getResponseHeader("HX-Retarget") !== null;
-  if (!event.detail.shouldSwap) refuse(LOST);
+  const meant = xhr.getResponseHeader("HX-Retarget") !== null;
+  event.detail.shouldSwap = meant;
+  event.detail.isError = !meant;
+  if (!meant) refuse(LOST);
 });
 
 document.addEventListener("htmx:sendError", () => refuse(LOST));

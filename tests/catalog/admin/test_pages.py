@@ -1,10 +1,11 @@
 """The admin: every registered model opens for staff, for nobody else, and cheaply."""
 
+import re
 from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.db import connection
 from django.db.models import Model
 from django.test import Client
@@ -112,6 +113,14 @@ def test_the_front_page_groups_the_models(staff: Client) -> None:
     page = staff.get("/admin/").content.decode()
     for title in ("Catalogue", "Queries", "Encoders", "People"):
         assert title in page
+
+
+def test_the_front_page_leads_only_where_one_may_go(client: Client) -> None:
+    clerk = make_user("clerk", is_staff=True)
+    clerk.user_permissions.add(Permission.objects.get(codename="view_catalogitem"))
+    client.force_login(clerk)
+    links = set(re.findall(r'href="(/admin/[a-z]+/[a-z]+/)"', client.get("/admin/").content.decode()))
+    assert links == {url(CatalogItem, "changelist")}
 
 
 def test_an_encoder_shows_how_much_of_the_catalogue_it_covers(staff: Client) -> None:

@@ -10,7 +10,7 @@ from pytest_django import Settings
 def test_an_address_that_leads_nowhere_gets_a_page(client: Client) -> None:
     answer = client.get("/nothing/here")
     assert answer.status_code == 404
-    assert b"<h1>Not Found</h1>" in answer.content
+    assert b"<h1>Nothing here</h1>" in answer.content
 
 
 @pytest.mark.django_db
