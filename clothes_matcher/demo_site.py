@@ -41,6 +41,12 @@ def wait_until_ready(address: str) -> None:
     raise ShowcaseError(f"The web server did not answer at {address} within {_READY_SECONDS} s.")
 
 
+def collect_static_files() -> None:
+    """Bring the static files up to date; from the beginning where an earlier run was stopped and left half a file."""
+    complete = (settings.STATIC_ROOT / "staticfiles.json").exists()  # written last
+    call_command("collectstatic", interactive=False, clear=not complete, verbosity=0)
+
+
 def fill_catalogue(source: Path | None, items: int) -> Path:
     """Register the encoder that ships, import the catalogue, and return a photo to ask with.
 

@@ -57,9 +57,17 @@ class Client:
         except requests.RequestException as error:
             raise ShowcaseError(f"{self.address} does not answer ({type(error).__name__}).") from None
         if not response.ok:
-            raise ShowcaseError(f"{path} answered {response.status_code}: {response.text[:200]}")
+            raise ShowcaseError(f"{path} answered {response.status_code}: {_told(response)}")
         result: dict[str, Any] = response.json()
         return result
+
+
+def _told(response: requests.Response) -> str:
+    """The sentence of a problem, or the beginning of whatever else came."""
+    try:
+        return str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return response.text[:200]
 
 
 def answer_table(answer: dict[str, Any]) -> str:

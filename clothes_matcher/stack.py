@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import fcntl
 import multiprocessing
 import os
 import shlex
@@ -62,7 +63,20 @@ def process_environment(**more: str) -> dict[str, str]:
     return os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"} | more
 
 
+def lock_folder(folder: Path) -> TextIO:
+    """Keep other demos out of `folder` until the file is closed or this process ends, however it ends."""
+    lock = (folder / "demo.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise StackError(f"A demo runs in {folder} already. Stop it, or use another folder: VAR_DIR=…") from None
+    return lock
+
+
 def require_free_port(host: str, port: int) -> None:
+    if not 0 < port < 65536:
+        raise StackError(f"{port} is no port; choose one between 1 and 65535.")
     with contextlib.closing(socket.socket()) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -102,22 +116,22 @@ class Supervisor(Manager):  # type: ignore[misc]
     def __init__(self, log: TextIO) -> None:
         super().__init__(Printer(log, colour=False))
         self._process_ctor = _MortalProcess
-        self._stopping = False
+        self.stopping = False
         self._started_at: dict[str, float] = {}
 
     def terminate(self) -> None:
         """Stop everything; `loop` returns when all have ended."""
-        self._stopping = True
+        self.stopping = True
         if self._all_started():  # else the loop calls again: a process without a pid yet cannot be stopped
             super().terminate()
 
     def _any_stopped(self) -> bool:
-        return self._stopping
+        return self.stopping
 
     def _all_stopped(self) -> bool:
         # The loop asks this several times a second, which is the moment to look for the dead.
-        if self._stopping:
-            return bool(super()._all_stopped())
+        if self.stopping:
+            return all(self._is_dead(entry) for entry in self._processes.values())
         for name, entry in list(self._processes.items()):
             if self._is_dead(entry) and time.monotonic() - self._started_at.get(name, 0) > _RESTART_SECONDS:
                 self._start_again(name, entry)

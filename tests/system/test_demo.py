@@ -21,10 +21,10 @@ pytestmark = pytest.mark.system
 class Demo:
     """A running `manage.py demo` in a folder of its own."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, output: Path | None = None) -> None:
         self.folder = folder
         self.port = free_port()
-        self.output = folder.with_suffix(".out")
+        self.output = output or folder.with_suffix(".out")
         environment = {name: value for name, value in os.environ.items() if name not in ("REDIS_URL", "DATABASE_URL")}
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
@@ -129,6 +129,16 @@ def test_a_second_demo_on_the_same_port_says_so_in_one_line(demo: Demo, tmp_path
     assert f"Port {demo.port} cannot be used" in result.stderr
 
 
+def test_a_second_demo_in_the_same_folder_says_so_in_one_line(demo: Demo) -> None:
+    second = Demo(demo.folder, output=demo.folder.with_suffix(".second"))
+    assert second.process.wait(timeout=PATIENCE) == 2
+    assert (
+        second.text
+        == f"CommandError: A demo runs in {demo.folder} already. Stop it, or use another folder: VAR_DIR=…\n"
+    )
+    assert demo.answers()
+
+
 def test_ctrl_c_leaves_no_process_behind(demo: Demo) -> None:
     assert len(demo.processes()) > 5
     demo.process.send_signal(signal.SIGINT)
@@ -140,8 +150,25 @@ def test_ctrl_c_leaves_no_process_behind(demo: Demo) -> None:
     assert demo.text.rstrip().endswith("Stopped.")
 
 
-@pytest.mark.parametrize("arguments", [["nowhere/at/all"], ["--photo", "no-such.jpg"]])
-def test_pictures_that_do_not_exist_are_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str]) -> None:
+def test_ctrl_c_during_the_preparations_ends_without_a_traceback(tmp_path: Path) -> None:
+    demo = Demo(tmp_path / "site")
+    until(lambda: "Preparing" in demo.text, "the preparations")
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.process.wait(timeout=PATIENCE) == 130
+    assert "Traceback" not in demo.text
+    assert demo.processes() == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nowhere/at/all"], "nowhere/at/all does not exist."),
+        (["--photo", "no-such.jpg"], "no-such.jpg does not exist."),
+        (["--photo", "tests"], "tests is not a picture."),
+        (["--port", "99999"], "99999 is no port; choose one between 1 and 65535."),
+    ],
+)
+def test_what_cannot_work_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], told: str) -> None:
     result = subprocess.run(
         [sys.executable, "manage.py", "demo", *arguments],
         cwd=ROOT,
@@ -150,5 +177,4 @@ def test_pictures_that_do_not_exist_are_one_line_and_exit_code_2(tmp_path: Path,
         text=True,
         check=False,
     )
-    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
-    assert f"{arguments[-1]} does not exist." in result.stderr
+    assert (result.returncode, result.stderr) == (2, f"CommandError: {told}\n")

@@ -12,7 +12,13 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection, connections
 
 from clothes_matcher import showcase, stack
-from clothes_matcher.demo_site import demo_account, fill_catalogue, wait_for_embeddings, wait_until_ready
+from clothes_matcher.demo_site import (
+    collect_static_files,
+    demo_account,
+    fill_catalogue,
+    wait_for_embeddings,
+    wait_until_ready,
+)
 
 _DISK_MB = 300
 
@@ -46,17 +52,21 @@ class Command(BaseCommand):
         self.stdout.write("\nStopped.")
 
     def _check_machine(self) -> None:
-        for path in (self.options["source"], self.options["photo"]):
+        source, photo = self.options["source"], self.options["photo"]
+        for path in (source, photo):
             if path is not None and not path.exists():
                 raise stack.StackError(f"{path} does not exist.")
+        if photo is not None and not photo.is_file():
+            raise stack.StackError(f"{photo} is not a picture.")
         settings.VAR_DIR.mkdir(parents=True, exist_ok=True)
+        self.lock = stack.lock_folder(settings.VAR_DIR)
         stack.require_free_disk(settings.VAR_DIR, _DISK_MB)
         stack.require_free_port(self.options["host"], self.options["port"])
 
     def _prepare(self) -> None:
         self.stdout.write("Preparing the database and the static files ...")
         call_command("migrate", verbosity=0)
-        call_command("collectstatic", interactive=False, verbosity=0)
+        collect_static_files()
         connections.close_all()  # the processes are forked from this one
 
     def _supervisor(self, log: Any) -> stack.Supervisor:
@@ -77,7 +87,8 @@ class Command(BaseCommand):
             if not self.options["once"]:
                 return
         except (CommandError, showcase.ShowcaseError, requests.RequestException, OSError) as error:
-            self.failure = f"{error} (The processes' own words are in {settings.VAR_DIR / 'log.txt'}.)"
+            if not supervisor.stopping:  # else it is Ctrl-C that took the site away
+                self.failure = f"{error} (The processes' own words are in {settings.VAR_DIR / 'log.txt'}.)"
         except BaseException:
             self.failure = f"The demo itself failed; see {settings.VAR_DIR / 'log.txt'}."
             supervisor.terminate()
