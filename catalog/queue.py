@@ -48,12 +48,14 @@ def _send_after_commit(name: str, row_id: UUID | int, *, queue: str, priority: i
 
 # Who sends a message does not wait for a Redis that is away; a worker, which shares the settings, waits for ever.
 _IMPATIENCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
+_PATIENCE = 1.0  # seconds for Redis to answer: one that is there may hang, or the network may swallow what it says
 
 
 @cache
 def _sender() -> Connection:
     connection = current_app.connection_for_write()
-    connection.transport_options = {**(connection.transport_options or {}), **_IMPATIENCE}
+    options = {**(connection.transport_options or {}), **_IMPATIENCE, "socket_timeout": _PATIENCE}
+    connection.transport_options = options
     return connection
 
 
@@ -72,8 +74,8 @@ _MARK_SECONDS = 60
 
 
 @cache
-def _redis() -> "redis.Redis":
-    return redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1)
+def _redis(patience: float = _PATIENCE) -> "redis.Redis":
+    return redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=_PATIENCE, socket_timeout=patience)
 
 
 def announce_ended(query_id: UUID) -> None:
@@ -94,6 +96,6 @@ def wait_until_ended(query_id: UUID, seconds: float) -> None:
         return
     key = f"ended:{query_id}"
     try:
-        _redis().blmove(key, key, seconds)  # type: ignore[arg-type]  # Redis takes fractions of a second
+        _redis(settings.MAX_WAIT_SECONDS + _PATIENCE).blmove(key, key, seconds)  # type: ignore[arg-type]  # Redis takes fractions of a second
     except redis.RedisError as error:
         logger.warning("Query %s cannot be waited for (%s).", query_id, error)

@@ -1,5 +1,6 @@
 """Sending and waiting, with a Redis of the test's own that comes and goes."""
 
+import signal
 import subprocess
 import threading
 import time
@@ -85,6 +86,20 @@ def test_sending_while_redis_is_away_is_quick_and_only_a_warning(
     assert "The queue cannot be reached" in caplog.text
 
 
+def test_sending_to_a_redis_that_hangs_is_quick_and_only_a_warning(
+    own_redis: OwnRedis, caplog: pytest.LogCaptureFixture
+) -> None:
+    own_redis.start()
+    send()
+    assert own_redis.process is not None
+    own_redis.process.send_signal(signal.SIGSTOP)
+    started = time.perf_counter()
+    send()
+    queue.announce_ended(uuid.uuid4())
+    assert time.perf_counter() - started < 6
+    assert "The queue cannot be reached" in caplog.text
+
+
 def test_sending_works_again_at_the_first_try_after_redis_came_back(own_redis: OwnRedis) -> None:
     own_redis.start()
     send()
@@ -118,6 +133,13 @@ def test_a_wait_ends_when_its_time_is_over(own_redis: OwnRedis) -> None:
     started = time.perf_counter()
     queue.wait_until_ended(uuid.uuid4(), 0.5)
     assert 0.4 < time.perf_counter() - started < 10
+
+
+def test_a_wait_is_not_cut_short_by_the_patience_of_a_connection(own_redis: OwnRedis) -> None:
+    own_redis.start()
+    started = time.perf_counter()
+    queue.wait_until_ended(uuid.uuid4(), 6)
+    assert time.perf_counter() - started > 5.9
 
 
 @pytest.mark.parametrize("seconds", [0, -1])
