@@ -201,6 +201,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 
 # --- people
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"  # who opened the form itself, and so asked for no page
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (

@@ -89,7 +89,8 @@ def breakable(text: str) -> SafeString:
 def table(headings: Iterable[str], rows: Iterable[Iterable[Any]]) -> SafeString:
     """Rows as a plain table."""
     cell = "padding: 4px 16px 4px 0; text-align: left; vertical-align: top"
+    value_cell = f"{cell}; overflow-wrap: anywhere; min-width: 4.5rem"  # long names break on narrow screens
     head = format_html_join("", '<th scope="col" style="{}">{}</th>', ((cell, heading) for heading in headings))
-    lines = ((format_html_join("", '<td style="{}">{}</td>', ((cell, value) for value in row)),) for row in rows)
+    lines = ((format_html_join("", '<td style="{}">{}</td>', ((value_cell, value) for value in row)),) for row in rows)
     body = format_html_join("", "<tr>{}</tr>", lines)
     return format_html("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>", head, body)

@@ -115,6 +115,12 @@ def test_the_front_page_groups_the_models(staff: Client) -> None:
         assert title in page
 
 
+def test_signing_in_without_a_page_in_mind_leads_to_the_front_page(client: Client) -> None:
+    make_user("boss", is_staff=True)
+    answer = client.post("/admin/login/", {"username": "boss", "password": "long enough 1"})
+    assert (answer.status_code, answer["Location"]) == (302, "/admin/")
+
+
 def test_the_front_page_leads_only_where_one_may_go(client: Client) -> None:
     clerk = make_user("clerk", is_staff=True)
     clerk.user_permissions.add(Permission.objects.get(codename="view_catalogitem"))
