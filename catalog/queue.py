@@ -7,6 +7,7 @@ are never imported here, so a process that sends a task does not load the networ
 
 import logging
 from functools import cache, partial
+from math import ceil
 from uuid import UUID
 
 import redis
@@ -96,6 +97,6 @@ def wait_until_ended(query_id: UUID, seconds: float) -> None:
         return
     key = f"ended:{query_id}"
     try:
-        _redis(settings.MAX_WAIT_SECONDS + _PATIENCE).blmove(key, key, seconds)  # type: ignore[arg-type]  # Redis takes fractions of a second
+        _redis(ceil(seconds) + _PATIENCE).blmove(key, key, seconds)  # type: ignore[arg-type]  # Redis takes fractions of a second
     except redis.RedisError as error:
         logger.warning("Query %s cannot be waited for (%s).", query_id, error)

@@ -50,16 +50,25 @@ def env_secret(name: str, file: Path) -> str:
     """The secret in the environment, else one made on the first start and kept in `file` for its owner alone."""
     if value := os.environ.get(name):
         return value
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, draft = tempfile.mkstemp(dir=file.parent, suffix=".part")  # mode 0600
+    try:
+        if not file.exists():
+            _make_secret(file)
+        return file.read_text()
+    except OSError as error:
+        raise ImproperlyConfigured(f"{file} cannot be made or read: {error.strerror}.") from None
+
+
+def _make_secret(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, draft = tempfile.mkstemp(dir=file.parent, suffix=".part")  # mode 0600
+    try:
         with os.fdopen(descriptor, "w") as handle:
             handle.write(secrets.token_urlsafe(50))
         # A link fails where a file is already: of several processes that start together all get the first one's.
         with contextlib.suppress(FileExistsError):
             os.link(draft, file)
+    finally:
         Path(draft).unlink()
-    return file.read_text()
 
 
 def socket_path(folder: Path) -> Path:

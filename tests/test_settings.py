@@ -76,10 +76,17 @@ def test_every_variable_of_the_settings_is_documented() -> None:
     assert names == documented
 
 
-def test_a_bad_setting_ends_a_command_with_one_reason() -> None:
-    environment = os.environ | {"MAX_UPLOAD_MB": "plenty"}
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("MAX_UPLOAD_MB", "plenty", "MAX_UPLOAD_MB must be a whole number, not 'plenty'."),
+        ("VAR_DIR", "/dev/null/var", "/dev/null/var/secret-key cannot be made or read: Not a directory."),
+    ],
+)
+def test_a_bad_setting_ends_a_command_with_one_line(name: str, value: str, reason: str) -> None:
+    environment = {key: kept for key, kept in os.environ.items() if key != "SECRET_KEY"} | {name: value}
     result = subprocess.run(
         [sys.executable, "manage.py", "check"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert result.returncode != 0
-    assert "MAX_UPLOAD_MB must be a whole number, not 'plenty'." in result.stderr
+    assert result.stderr == f"The settings cannot be used: {reason}\n"
