@@ -33,7 +33,12 @@ def upload_prepare(*, raw: bytes, owner: User | None = None, visitor: str = "") 
         height=clean.height,
         size=len(clean.content),
     )
-    photo.file.save(f"{photo.id}.jpg", ContentFile(clean.content), save=False)
+    name = photo.file.field.generate_filename(photo, f"{photo.id}.jpg")
+    try:
+        photo.file = default_storage.save(name, ContentFile(clean.content))
+    except OSError:  # a full disk: a folder keeps what was written until then
+        default_storage.delete(name)
+        raise
     return photo
 
 

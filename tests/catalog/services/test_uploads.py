@@ -1,10 +1,13 @@
 """Letting uploaded photos go: rows and files together."""
 
+import errno
 import os
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.core.files.base import ContentFile
 from django.utils import timezone
 
 from catalog.models import Recommendation, SimilarityQuery, UploadedPhoto
@@ -53,6 +56,17 @@ def test_a_file_that_a_killed_process_left_without_a_row_goes_after_an_hour() ->
     files = aged(left, 2), aged(young, 0.5), aged(kept, 2)
     assert uploads_remove_orphans() == 1
     assert [file.exists() for file in files] == [False, True, True]
+
+
+def test_a_disk_that_fills_up_half_way_keeps_nothing(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(self: ContentFile, *_: object) -> Iterator[bytes]:
+        yield self.read(100)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ContentFile, "chunks", half)
+    with pytest.raises(OSError, match="No space left"):
+        upload_prepare(raw=jpeg(), owner=make_user())
+    assert [path for path in media.rglob("*") if path.is_file()] == []
 
 
 def test_without_any_upload_there_are_no_orphans() -> None:
