@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import fcntl
+import io
 import multiprocessing
 import os
 import shlex
@@ -110,11 +111,24 @@ def _die_with_parent(with_signal: int = signal.SIGTERM) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, with_signal)
 
 
+def open_log(file: Path) -> TextIO:
+    """A new log whose lines are written at once or not at all, so that none is left over to fail later."""
+    return io.TextIOWrapper(file.open("wb", buffering=0), write_through=True)
+
+
+class _Log(Printer):  # type: ignore[misc]
+    """honcho's printer, except that a full disk costs lines and not the supervisor."""
+
+    def write(self, message: Any) -> None:
+        with contextlib.suppress(OSError):
+            super().write(message)
+
+
 class Supervisor(Manager):  # type: ignore[misc]
     """honcho's manager, except that a process that died is started again instead of ending all the others."""
 
     def __init__(self, log: TextIO) -> None:
-        super().__init__(Printer(log, colour=False))
+        super().__init__(_Log(log, colour=False))
         self._process_ctor = _MortalProcess
         self.stopping = False
         self._started_at: dict[str, float] = {}

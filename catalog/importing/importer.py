@@ -6,6 +6,7 @@ than two, so memory does not grow with the source.
 """
 
 import os
+import stat
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -169,7 +170,10 @@ class _Import:
 def _picture(row: SourceRow, known: frozenset[tuple[str, str]]) -> Picture:
     """Read a row's picture, and clean it unless it is among the known ones. Refused if it cannot be used."""
     try:
-        if row.path.stat().st_size > settings.MAX_UPLOAD_MB * 1024 * 1024:
+        status = row.path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
+            raise Refused("file_unreadable", "The picture cannot be read: it is no file.")
+        if status.st_size > settings.MAX_UPLOAD_MB * 1024 * 1024:
             raise Refused(TOO_LARGE, f"The picture is larger than {settings.MAX_UPLOAD_MB} MB, the most we take.")
         raw = row.path.read_bytes()
     except OSError as error:

@@ -10,6 +10,13 @@ from clothes_matcher import stack
 
 ROOT = Path(__file__).parent.parent.parent
 
+
+def run(code: str) -> str:
+    """What a piece of Python prints in a process of its own, which must end by itself."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30).stdout
+
+
 STOP_AFTER_A_KEEPER_DIED = """
 import os, signal, sys, threading, time
 from clothes_matcher.stack import Supervisor
@@ -31,9 +38,25 @@ print("ended")
 
 
 def test_a_supervisor_that_lost_a_keeper_can_still_be_stopped() -> None:
-    command = [sys.executable, "-c", STOP_AFTER_A_KEEPER_DIED]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
-    assert result.stdout == "ended\n", result.stderr
+    assert run(STOP_AFTER_A_KEEPER_DIED) == "ended\n"
+
+
+STOP_WITH_A_FULL_DISK = """
+import threading, time
+from pathlib import Path
+from clothes_matcher.stack import Supervisor, open_log
+
+with open_log(Path("/dev/full")) as log:
+    supervisor = Supervisor(log)
+    supervisor.add_process("one", "echo hello; exec sleep 600")
+    threading.Timer(1, supervisor.terminate).start()
+    supervisor.loop()
+print("ended")
+"""
+
+
+def test_a_full_disk_costs_lines_of_the_log_and_not_the_supervisor() -> None:
+    assert run(STOP_WITH_A_FULL_DISK) == "ended\n"
 
 
 def test_a_folder_is_locked_for_one_demo_at_a_time(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ class Command(BaseCommand):
             self._prepare()
         except (stack.StackError, OSError) as error:
             raise CommandError(str(error), returncode=2) from None
-        with (settings.VAR_DIR / "log.txt").open("w") as log:
+        with stack.open_log(settings.VAR_DIR / "log.txt") as log:
             supervisor = self._supervisor(log)
             threading.Thread(target=self._show, args=(supervisor,), daemon=True).start()
             supervisor.loop()

@@ -1,5 +1,6 @@
 """What an import does to the catalogue."""
 
+import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,11 @@ def test_a_file_that_may_not_be_read_is_refused(shop: Shop, monkeypatch: Any) ->
     assert [(error["code"], error["reason"]) for error in shop.run().errors] == [
         ("file_unreadable", "The picture cannot be read: Permission denied.")
     ]
+
+
+def test_a_pipe_that_is_called_a_picture_is_refused_and_not_waited_for(shop: Shop) -> None:
+    os.mkfifo(shop.root / "pipe.jpg")
+    assert [error["code"] for error in shop.run().errors] == ["file_unreadable"]
 
 
 def test_the_table_of_refusals_is_bounded_and_its_count_is_not(shop: Shop, monkeypatch: Any) -> None:
