@@ -9,8 +9,9 @@ PORT ?= 8000
 HOST ?= 127.0.0.1
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input
+quoted = '$(subst ','\'',$(1))'
 # Own pictures get a site of their own, so that they never mix with the sample.
-export VAR_DIR ?= var/demo$(if $(DATA),-$(shell printf '%s' '$(abspath $(DATA))' | cksum | cut -d' ' -f1))
+export VAR_DIR ?= var/demo$(if $(DATA),-$(shell printf '%s' $(call quoted,$(abspath $(DATA))) | cksum | cut -d' ' -f1))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types unit postgres clean
@@ -19,7 +20,7 @@ help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
 
 demo: .venv/product
-	@exec $(BIN)/python manage.py demo $(if $(DATA),'$(DATA)') $(if $(PHOTO),--photo '$(PHOTO)') --host $(HOST) --port $(PORT)
+	@exec $(BIN)/python manage.py demo $(if $(DATA),$(call quoted,$(DATA))) $(if $(PHOTO),--photo $(call quoted,$(PHOTO))) --host $(HOST) --port $(PORT)
 
 test: .venv/everything lint types unit postgres
 

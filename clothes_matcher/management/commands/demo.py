@@ -1,5 +1,6 @@
 """manage.py demo: the whole product on this machine, with one photo sent through it."""
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ class Command(BaseCommand):
         supervisor = stack.Supervisor(log)
         port = {"HOST": self.options["host"], "PORT": str(self.options["port"]), "VAR_DIR": str(settings.VAR_DIR)}
         environment = stack.process_environment(**port)
-        if settings.REDIS_URL.startswith("unix://"):
+        if not os.environ.get("REDIS_URL"):  # else that is somebody else's, and runs
             command = stack.redis_command(stack.socket_of(settings.REDIS_URL), settings.VAR_DIR)
             supervisor.add_process("redis", command, env=environment)
         for name, command in stack.procfile_commands(settings.BASE_DIR).items():
@@ -90,6 +91,8 @@ class Command(BaseCommand):
             if not supervisor.stopping:  # else it is Ctrl-C that took the site away
                 self.failure = f"{error} (The processes' own words are in {settings.VAR_DIR / 'log.txt'}.)"
         except BaseException:
+            if supervisor.stopping:
+                return
             self.failure = f"The demo itself failed; see {settings.VAR_DIR / 'log.txt'}."
             supervisor.terminate()
             raise
