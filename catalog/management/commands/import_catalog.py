@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 from tqdm import tqdm
 
 from catalog.errors import Refused
@@ -31,6 +32,9 @@ class Command(BaseCommand):
                 )
         except Refused as error:
             raise CommandError(error.detail, returncode=2) from None
+        except DatabaseError as error:
+            hint = "Is VAR_DIR, or DATABASE_URL, that of the site, and has it been migrated?"
+            raise CommandError(f"The database cannot be used: {error}. {hint}") from None
         except ImportStopped as error:
             raise CommandError(str(error)) from None
         except KeyboardInterrupt:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 
 from catalog.importing.importer import ImportStopped
 from catalog.management.commands import import_catalog
@@ -68,3 +69,12 @@ def test_the_layout_can_be_chosen(shop: Shop) -> None:
     assert run(shop.root, layout="folders").startswith("items: 1 new")
     with pytest.raises(CommandError):
         run(shop.root, layout="styles")
+
+
+def test_a_database_that_is_not_the_sites_is_one_line(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_table(**_: Any) -> None:
+        raise OperationalError("no such table: catalog_importjob")
+
+    monkeypatch.setattr(import_catalog, "catalog_import", no_table)
+    with pytest.raises(CommandError, match="no such table: catalog_importjob. Is VAR_DIR, or DATABASE_URL, that of"):
+        run(shop.root)
