@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import unquote, urlsplit
 
+import redis
 from honcho.environ import parse_procfile
 from honcho.manager import Manager
 from honcho.printer import Printer
@@ -86,6 +87,13 @@ def require_free_port(host: str, port: int) -> None:
             raise StackError(
                 f"Port {port} cannot be used ({error.strerror}). Choose another: make demo PORT={port + 1}"
             ) from None
+
+
+def require_redis(url: str) -> None:
+    try:
+        redis.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3).ping()
+    except (redis.RedisError, OSError, ValueError) as error:
+        raise StackError(f"The Redis that REDIS_URL names cannot be used: {error}") from None
 
 
 def require_free_disk(folder: Path, megabytes: int) -> None:

@@ -71,3 +71,9 @@ def test_a_folder_is_locked_for_one_demo_at_a_time(tmp_path: Path) -> None:
 def test_a_number_that_is_no_port_is_refused(port: int) -> None:
     with pytest.raises(stack.StackError, match="no port"):
         stack.require_free_port("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "unix:///nowhere/redis.sock", "nonsense"])
+def test_a_redis_that_is_named_and_not_there_is_refused(url: str) -> None:
+    with pytest.raises(stack.StackError, match="REDIS_URL"):
+        stack.require_redis(url)

@@ -63,6 +63,8 @@ class Command(BaseCommand):
         self.lock = stack.lock_folder(settings.VAR_DIR)
         stack.require_free_disk(settings.VAR_DIR, _DISK_MB)
         stack.require_free_port(self.options["host"], self.options["port"])
+        if url := os.environ.get("REDIS_URL"):
+            stack.require_redis(url)
 
     def _prepare(self) -> None:
         self.stdout.write("Preparing the database and the static files ...")

@@ -76,5 +76,5 @@ def test_a_database_that_is_not_the_sites_is_one_line(shop: Shop, monkeypatch: p
         raise OperationalError("no such table: catalog_importjob")
 
     monkeypatch.setattr(import_catalog, "catalog_import", no_table)
-    with pytest.raises(CommandError, match="no such table: catalog_importjob. Is VAR_DIR, or DATABASE_URL, that of"):
+    with pytest.raises(CommandError, match="no such table: catalog_importjob"):
         run(shop.root)
