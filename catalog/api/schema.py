@@ -17,7 +17,6 @@ MEANINGS = {
     411: "The body's length was not announced.",
     413: "The photo is too large.",
     415: "The content type is not one that is taken here.",
-    422: "The photo cannot be used.",
     429: "Too many requests; `Retry-After` says when to come back.",
     503: "The database or the storage cannot be reached; try again later.",
     507: "No room for pictures is left.",

@@ -61,7 +61,7 @@ class QueryList(ListAPIView[SimilarityQuery]):
         responses={
             200: QuerySerializer,
             202: QuerySerializer,
-            **problems(400, 401, 403, 411, 413, 415, 422, 507),
+            **problems(400, 401, 403, 411, 413, 415, 507),
         },
     )
     def post(self, request: Request) -> Response:
