@@ -3,10 +3,13 @@
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 _BOOLEANS = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
@@ -44,6 +47,22 @@ def env_choice(name: str, *choices: str) -> str:
 
 def env_list(name: str, default: str = "") -> list[str]:
     return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]
+
+
+def env_rate(name: str, default: str) -> str:
+    """So many in a span of time, as REST framework writes it: 20/min."""
+    value = os.environ.get(name, "").strip() or default
+    if not re.fullmatch(r"[1-9][0-9]*/[smhd][a-z]*", value):
+        raise ImproperlyConfigured(f"{name} must be a number per second, minute, hour or day, such as 20/min.")
+    return value
+
+
+def env_database(name: str, default: str) -> dict[str, Any]:
+    """A database by its address. The value itself is not repeated in the error: it may hold a password."""
+    try:
+        return dict(dj_database_url.parse(os.environ.get(name, "").strip() or default, conn_max_age=60))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be like postgres://user:password@host/name.") from error
 
 
 def env_secret(name: str, file: Path) -> str:

@@ -8,11 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import dj_database_url
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
-from clothes_matcher.env import env_bool, env_choice, env_int, env_list, env_secret, socket_path
+from clothes_matcher.env import env_bool, env_choice, env_database, env_int, env_list, env_rate, env_secret, socket_path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(os.environ.get("VAR_DIR") or BASE_DIR / "var").resolve()  # everything that is written at run time
@@ -83,9 +82,7 @@ SECURE_HSTS_SECONDS = 30 * 24 * 3600 if HTTPS else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 
 # --- the database: SQLite in WAL mode, or PostgreSQL when DATABASE_URL says so
-DATABASES: dict[str, Any] = {
-    "default": dj_database_url.config(default=f"sqlite:///{VAR_DIR / 'db.sqlite3'}", conn_max_age=60)
-}
+DATABASES: dict[str, Any] = {"default": env_database("DATABASE_URL", f"sqlite:///{VAR_DIR / 'db.sqlite3'}")}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
         # IMMEDIATE: a transaction that will write takes the lock at its start and waits for it,
@@ -179,7 +176,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_VERSIONING_CLASS": None,
     "ALLOWED_VERSIONS": ["v1"],  # else the schema's page repeats any ?version= in a header
-    "DEFAULT_THROTTLE_RATES": {"sign-in": os.environ.get("SIGN_IN_RATE", "20/min")},
+    "DEFAULT_THROTTLE_RATES": {"sign-in": env_rate("SIGN_IN_RATE", "20/min")},
     "EXCEPTION_HANDLER": "catalog.api.errors.problem_handler",
     "NUM_PROXIES": env_int("NUM_PROXIES", 0),  # in front of us; 0: X-Forwarded-For is anybody's claim, so not read
     "TEST_REQUEST_DEFAULT_FORMAT": "json",

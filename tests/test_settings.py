@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from clothes_matcher.env import env_bool, env_int, env_list, env_secret, socket_path
+from clothes_matcher.env import env_bool, env_database, env_int, env_list, env_rate, env_secret, socket_path
 
 ROOT = Path(__file__).parent.parent
 
@@ -33,6 +33,23 @@ def test_a_number_that_is_none_stops_the_start(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("NUMBER", value)
     with pytest.raises(ImproperlyConfigured, match="NUMBER must be"):
         env_int("NUMBER", 3)
+
+
+@pytest.mark.parametrize("value", ["abc", "20", "0/min", "20/fortnight", "-1/min"])
+def test_a_rate_that_is_none_stops_the_start(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("RATE", value)
+    with pytest.raises(ImproperlyConfigured, match="RATE must be a number per"):
+        env_rate("RATE", "20/min")
+
+
+@pytest.mark.parametrize("value", ["nonsense", "mongodb://user:geheim@host/name", "postgres://user:geheim@host:port/n"])
+def test_a_database_address_that_is_none_stops_the_start_and_tells_no_password(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("DATABASE", value)
+    with pytest.raises(ImproperlyConfigured, match="DATABASE must be like") as failure:
+        env_database("DATABASE", "sqlite:///db")
+    assert "geheim" not in str(failure.value)
 
 
 def test_an_empty_value_means_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,9 +86,9 @@ def test_a_socket_whose_path_would_be_too_long_lies_elsewhere(tmp_path: Path) ->
 def test_every_variable_of_the_settings_is_documented() -> None:
     sources = ["settings.py", "gunicorn.py", "env.py"]
     code = "".join((ROOT / "clothes_matcher" / name).read_text() for name in sources)
-    names = set(re.findall(r'(?:environ\.get\(|env_(?:bool|choice|int|list|secret)\()\s*["\']([A-Z_0-9]+)', code)) | {
-        "DATABASE_URL"
-    }
+    names = set(
+        re.findall(r'(?:environ\.get\(|env_(?:bool|choice|database|int|list|rate|secret)\()\s*["\']([A-Z_0-9]+)', code)
+    ) | {"DATABASE_URL"}
     documented = set(re.findall(r"^\| `([A-Z_0-9]+)`", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE))
     assert names == documented
 

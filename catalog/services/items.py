@@ -13,6 +13,7 @@ from catalog.errors import Refused
 from catalog.models import CatalogItem, Encoder, ItemPhoto, Recommendation
 from catalog.models.items import CatalogItemQuerySet
 from catalog.photos import clean_photo, source_hash
+from catalog.services.files import picture_store
 
 
 def items_show(*, items: CatalogItemQuerySet) -> int:
@@ -48,7 +49,7 @@ def item_photo_prepare(*, item: CatalogItem, raw: bytes) -> ItemPhoto:
     clean = clean_photo(raw)
     return ItemPhoto(
         item=item,
-        file=ContentFile(clean.content, name=f"{uuid.uuid4().hex}.jpg"),
+        file=ContentFile(clean.content, name="new.jpg"),
         source_sha256=digest,
         sha256=clean.sha256,
         perceptual_hash=clean.perceptual_hash,
@@ -62,6 +63,8 @@ def item_photo_add(*, photo: ItemPhoto) -> None:
     """Store a prepared photo after the item's others, and have it embedded. Nothing is left of one that fails."""
     last = ItemPhoto.objects.filter(item=photo.item).aggregate(Max("position"))["position__max"]
     photo.position = 0 if last is None else last + 1
+    name = photo.file.field.generate_filename(photo, f"{uuid.uuid4().hex}.jpg")
+    photo.file = picture_store(name=name, content=photo.file.read())
     try:
         with transaction.atomic():
             photo.save(force_insert=True)

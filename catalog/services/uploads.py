@@ -2,13 +2,13 @@
 
 from datetime import timedelta
 
-from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from catalog.models import UploadedPhoto, User
 from catalog.models.photos import UPLOAD_FOLDER, expiry
 from catalog.photos import clean_photo, source_hash
+from catalog.services.files import picture_store
 
 
 def upload_prepare(*, raw: bytes, owner: User | None = None, visitor: str = "") -> UploadedPhoto:
@@ -34,11 +34,7 @@ def upload_prepare(*, raw: bytes, owner: User | None = None, visitor: str = "") 
         size=len(clean.content),
     )
     name = photo.file.field.generate_filename(photo, f"{photo.id}.jpg")
-    try:
-        photo.file = default_storage.save(name, ContentFile(clean.content))
-    except OSError:  # a full disk: a folder keeps what was written until then
-        default_storage.delete(name)
-        raise
+    photo.file = picture_store(name=name, content=clean.content)
     return photo
 
 

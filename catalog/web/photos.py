@@ -7,7 +7,7 @@ from django.core.exceptions import BadRequest
 from django.db.models.fields.files import FieldFile
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
-from django.utils.cache import get_conditional_response
+from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.views.decorators.http import require_safe
 from rest_framework.exceptions import AuthenticationFailed
 
@@ -18,7 +18,7 @@ from catalog.web.thumbnails import WIDTHS, thumbnail
 
 YEAR = 365 * 24 * 3600
 SHARED = f"public, max-age={YEAR}, immutable"  # another picture is another row, and so another address
-PRIVATE = f"private, max-age={YEAR}, immutable"
+PRIVATE = "private, no-cache"  # kept by the browser, but shown again only to who may still see it
 
 
 @require_safe
@@ -30,7 +30,7 @@ def item_photo(request: HttpRequest, pk: int) -> HttpResponseBase:
     if not request.user.is_staff:
         raise Http404
     hidden = get_object_or_404(ItemPhoto, pk=pk)
-    return _picture(request, hidden.file, hidden.sha256, "private, no-cache")
+    return _picture(request, hidden.file, hidden.sha256, PRIVATE)
 
 
 @require_safe
@@ -63,6 +63,8 @@ def _picture(request: HttpRequest, file: FieldFile, sha256: str, caching: str) -
             raise Http404 from None
     response["ETag"] = etag
     response["Cache-Control"] = caching
+    if caching == PRIVATE:
+        patch_vary_headers(response, ("Authorization", "Cookie"))
     return response
 
 

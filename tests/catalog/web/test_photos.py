@@ -77,7 +77,8 @@ def test_a_persons_own_picture_answers_to_token_and_session_and_is_kept_private(
     client.force_login(user)
     for answer in (with_token, client.get(url)):
         assert body(answer) == jpeg("green")
-        assert answer["Cache-Control"].startswith("private")
+        assert answer["Cache-Control"] == "private, no-cache"  # after signing out it is asked for again, and refused
+        assert {"Authorization", "Cookie"} <= set(answer["Vary"].replace(" ", "").split(","))
 
 
 @pytest.mark.parametrize("header", ["Token wrong", "Token", "Token \xff"])
