@@ -3,12 +3,14 @@
 Serving (neither torch nor torchvision is imported):
     encoder_folder, card     a trained network on disk
     preprocess, pictures     from a file to what a network reads
-    embedder, onnx_runtime   from pictures to unit vectors (torch_runtime where there is CUDA)
+    embedder, classifier     from pictures to unit vectors or to labels
+    runtime, onnx_runtime    what runs the network (torch_runtime where there is CUDA)
+    calibration, strangeness from a cosine to a probability; what is no photo of clothes
     vectors, search          unit vectors made and checked; who is nearest
 Building and judging:
-    manifest, convert        which photos, with which label, item and split
-    backbones, network       the trunk with its head, to weights and ONNX and back (onnx_file)
+    manifest, layouts/       which photos, with which label, item and split; data_check finds what is wrong with them
+    backbones, network       the trunk with its head, to weights and ONNX and back (onnx_file); vision is torchvision
     pretrained, whitening    the first encoder, made without training
-    metrics, figures         how good an encoder is; phone_view draws its queries
+    evaluation/              how good an encoder is; phone_view draws its queries
 The command line is cli and commands/.
 """

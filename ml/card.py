@@ -7,18 +7,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar, get_args
 
+from ml.calibration import Calibration
 from ml.errors import InputError
 from ml.preprocess import Preprocess
+from ml.strangeness import Strangeness
 
-CARD_FORMAT = 1
-"""The format this version reads and writes. 1: the first."""
+CARD_FORMAT = 2
+"""The format this version writes. 1: the first; 2: with `head`, `calibration` and `strangeness`."""
+
+READABLE_FORMATS = (1, 2)
+FORMAT_1 = {"head": "linear", "calibration": None, "strangeness": None}
+"""What an encoder of format 1 has of the entries that came with format 2."""
 
 Kind = Literal["metric", "classifier"]
 Pooling = Literal["mean", "gem"]
+Head = Literal["linear", "hidden512", "parts"]
 
 WEIGHTS_FILE = "weights.safetensors"
 ONNX_FILE = "model.onnx"
 FILE_NAMES = (WEIGHTS_FILE, ONNX_FILE)
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "kind": get_args(Kind),
+    "pooling": get_args(Pooling),
+    "head": get_args(Head),
+    "distance": ("cosine",),
+}
 
 MAX_DIM = 65_536
 
@@ -44,7 +58,9 @@ class Card:
     `labels`: what a classifier answers, in the order of its outputs; empty for a metric encoder. `dim`: length of its
     output. `metrics`: named figures (shares 0..1 unless the name says otherwise). `data`: the training photos in words,
     `data_sha256` their hash (`ml.manifest.data_hash`). `software`: version by package name. `files`: sha256 by file
-    name. `command`: what was typed to build it. `notes`: sentences about how far to trust it.
+    name. `command`: what was typed to build it. `notes`: sentences about how far to trust it. `head`: the layers behind
+    the pooling (`ml.network.build_head`). `calibration`: from a cosine to a probability, for a metric encoder that has
+    it. `strangeness`: from where on a photo is not of clothes; None means that the network has no such output.
     """
 
     name: str
@@ -62,6 +78,9 @@ class Card:
     files: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
     notes: tuple[str, ...] = ()
+    head: Head = "linear"
+    calibration: Calibration | None = None
+    strangeness: Strangeness | None = None
     format: int = CARD_FORMAT
 
     @property
@@ -79,9 +98,10 @@ def card_to_json(card: Card) -> str:
 
 
 def card_from_json(text: str) -> Card:
-    """Read a card that may come from anywhere.
+    """Read a card that may come from anywhere. One of format 1 is read as one of today's.
 
-    Raises `EncoderIncompatible` for another format, kind, pooling or distance, `EncoderCorrupt` for anything amiss.
+    Raises `EncoderIncompatible` for another format, kind, pooling, head or distance, `EncoderCorrupt` for anything
+    amiss.
     """
     try:
         raw = json.loads(text)
@@ -89,14 +109,18 @@ def card_from_json(text: str) -> Card:
         raise EncoderCorrupt(f"The card is not valid JSON ({type(error).__name__}).") from error
     if not isinstance(raw, dict):
         raise EncoderCorrupt("The card is not a JSON object.")
-    if raw.get("format") != CARD_FORMAT:
-        raise EncoderIncompatible(f"The card has format {raw.get('format')!r}; this version reads {CARD_FORMAT}.")
-    for key, known in (("kind", get_args(Kind)), ("pooling", get_args(Pooling)), ("distance", ("cosine",))):
+    if type(raw.get("format")) is not int or raw["format"] not in READABLE_FORMATS:
+        raise EncoderIncompatible(f"The card has format {raw.get('format')!r}; this version reads 1 and 2.")
+    if raw["format"] == 1:
+        if later := raw.keys() & FORMAT_1.keys():
+            raise EncoderCorrupt(f"A card of format 1 has no entry {min(later)!r}.")
+        raw |= FORMAT_1
+    for key, known in CHOICES.items():
         if raw.get(key) not in known:
             raise EncoderIncompatible(f"The card's {key} is {raw.get(key)!r}; this version knows {', '.join(known)}.")
     try:
         return _checked(raw)
-    except (KeyError, TypeError, ValueError, InputError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, InputError) as error:
         raise EncoderCorrupt(f"The card is damaged: {_in_words(error)}") from error
 
 
@@ -111,7 +135,7 @@ def _checked(raw: dict[str, Any]) -> Card:
         pooling=raw["pooling"],
         dim=_dim(raw["dim"]),
         preprocessing=_preprocess(raw["preprocessing"]),
-        labels=tuple(_list_of(_text, raw["labels"])),
+        labels=_labels(raw),
         metrics=_mapping_of(_number, raw["metrics"]),
         data=_text(raw["data"]),
         data_sha256=_text(raw["data_sha256"]),
@@ -119,7 +143,17 @@ def _checked(raw: dict[str, Any]) -> Card:
         files=_files(raw["files"]),
         command=_text(raw["command"]),
         notes=tuple(_list_of(_text, raw["notes"])),
+        head=raw["head"],
+        calibration=_calibration(raw["calibration"]),
+        strangeness=_strangeness(raw["strangeness"]),
     )
+
+
+def _labels(raw: dict[str, Any]) -> tuple[str, ...]:
+    labels = tuple(_list_of(_text, raw["labels"]))
+    if len(set(labels)) != len(labels) or len(labels) != (raw["dim"] if raw["kind"] == "classifier" else 0):
+        raise ValueError(f"{len(labels)} labels do not fit a {raw['kind']} with {raw['dim']!r} outputs.")
+    return labels
 
 
 def _preprocess(raw: Any) -> Preprocess:
@@ -128,6 +162,17 @@ def _preprocess(raw: Any) -> Preprocess:
     mean, std = (_list_of(_number, raw[key]) for key in ("mean", "std"))
     values = raw | {"mean": tuple(mean), "std": tuple(std)}
     return Preprocess(**values)
+
+
+def _calibration(raw: Any) -> Calibration | None:
+    if raw is None:
+        return None
+    cosines, probabilities = (tuple(_list_of(_number, raw[key])) for key in ("cosines", "probabilities"))
+    return Calibration(**(raw | {"cosines": cosines, "probabilities": probabilities}))
+
+
+def _strangeness(raw: Any) -> Strangeness | None:
+    return None if raw is None else Strangeness(**_mapping_of(_number, raw))
 
 
 def checked_name(value: Any) -> str:

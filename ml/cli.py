@@ -6,10 +6,28 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
-from ml.commands import convert, embed, fit_pretrained
+from ml.commands import (
+    check_data,
+    classify,
+    convert,
+    embed,
+    evaluate,
+    fit_pretrained,
+    train_classifier,
+    train_metric,
+)
 from ml.errors import InputError
 
-COMMANDS = {"fit-pretrained": fit_pretrained, "embed": embed, "convert": convert}
+COMMANDS = {
+    "train-classifier": train_classifier,
+    "train-metric": train_metric,
+    "fit-pretrained": fit_pretrained,
+    "evaluate": evaluate,
+    "embed": embed,
+    "classify": classify,
+    "convert": convert,
+    "check-data": check_data,
+}
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -30,13 +48,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.simplefilter("ignore")  # they speak to developers; Pillow's and torch's would drown the one line
             last_line = COMMANDS[args.command].run(args)
         sys.stdout.write(f"{last_line}\n")
+        return 0
     except InputError as error:
-        return _complain(str(error), BAD_INPUT)
+        message, code = str(error), BAD_INPUT
     except OSError as error:  # a full disk or a folder without permission, met where no command expected it
-        return _complain(f"{error.strerror or error}: {error.filename or 'no file named'}", BAD_INPUT)
+        message, code = f"{error.strerror or error}: {error.filename or 'no file named'}", BAD_INPUT
     except KeyboardInterrupt:
-        return _complain("Stopped.", INTERRUPTED)
-    return 0
+        message, code = "Stopped.", INTERRUPTED
+    # Said out here, where the error is gone and with it the frames that kept a progress bar open on the same line.
+    return _complain(message, code)
 
 
 def build_parser() -> argparse.ArgumentParser:

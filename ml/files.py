@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,3 +30,10 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
         raise UnwritableError(f"Cannot write {str(path)!r}: {error.strerror or error}.") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def require_room(path: Path, size: int) -> None:
+    """Raise `UnwritableError` where the disk of `path` has no room for `size` bytes: better known now than half-way."""
+    free = shutil.disk_usage(path.parent).free
+    if free < size:
+        raise UnwritableError(f"{str(path.parent)!r} needs {size / 1e9:.1f} GB of room, and {free / 1e9:.1f} are free.")

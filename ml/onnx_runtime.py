@@ -1,21 +1,20 @@
 """Runs an exported network on the CPU with ONNX Runtime."""
 
-from typing import cast
-
 import numpy as np
 import onnxruntime
 
 from ml.card import ONNX_FILE, Card, EncoderCorrupt
-from ml.embedder import Forward
+from ml.runtime import Forward, Outputs
 from ml.vectors import Floats
 
 ERRORS_ONLY = 3
 
 
 def onnx_forward(card: Card, model: bytes, threads: int | None = None) -> Forward:
-    """Return a function from pixels (n, 3, h, w) to the outputs (n, dim) of `model`, safe to call from many threads.
+    """Return `model` as a function, safe to call from many threads.
 
-    `model` is an ONNX file with one input and one output that fit `card`. Raises `EncoderCorrupt` where they do not.
+    `model` is an ONNX file with one input, and with one output or, where `card` has strangeness, two.
+    Raises `EncoderCorrupt` where they do not fit `card`.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
@@ -28,8 +27,8 @@ def onnx_forward(card: Card, model: bytes, threads: int | None = None) -> Forwar
         raise EncoderCorrupt(f"{ONNX_FILE} is not a model that ONNX Runtime can load.") from error
     input_name = _checked_input_name(session, card)
 
-    def forward(pixels: Floats) -> Floats:
-        return cast(Floats, session.run(None, {input_name: np.ascontiguousarray(pixels, dtype=np.float32)})[0])
+    def forward(pixels: Floats) -> Outputs:
+        return Outputs(*session.run(None, {input_name: np.ascontiguousarray(pixels, dtype=np.float32)}))
 
     return forward
 
@@ -37,6 +36,7 @@ def onnx_forward(card: Card, model: bytes, threads: int | None = None) -> Forwar
 def _checked_input_name(session: onnxruntime.InferenceSession, card: Card) -> str:
     inputs, outputs = session.get_inputs(), session.get_outputs()
     sides = [3, card.preprocessing.height, card.preprocessing.width]
-    if len(inputs) != 1 or len(outputs) != 1 or inputs[0].shape[1:] != sides or outputs[0].shape[1:] != [card.dim]:
+    answers = [[card.dim]] if card.strangeness is None else [[card.dim], []]
+    if [one.shape[1:] for one in inputs] != [sides] or [one.shape[1:] for one in outputs] != answers:
         raise EncoderCorrupt(f"{ONNX_FILE} does not have the input and output sizes that the card gives.")
     return str(inputs[0].name)

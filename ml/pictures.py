@@ -15,6 +15,7 @@ from ml.preprocess import Preprocess, upright_rgb
 from ml.vectors import Floats
 
 Job = TypeVar("Job")
+Decoded = TypeVar("Decoded")
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"})
 
@@ -66,25 +67,27 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise PictureError(f"{path.name!r} is not a readable picture.") from error
 
 
-def read_ahead(jobs: Iterable[Job], read: Callable[[Job], Floats]) -> Iterator[Floats | PictureError]:
+def read_ahead(jobs: Iterable[Job], read: Callable[[Job], Decoded]) -> Iterator[Decoded | PictureError]:
     """Yield `read(job)` for each job in order, worked on in threads ahead of the caller.
 
     A `PictureError` is yielded in the place of its picture, so that one broken file stops nothing. Pillow lets other
     threads run while it decodes and resizes.
     """
     with ThreadPoolExecutor(DECODING_THREADS) as pool:
-        waiting: deque[Future[Floats]] = deque()
+        waiting: deque[Future[Decoded]] = deque()
         for job in jobs:
             waiting.append(pool.submit(read, job))
             if len(waiting) >= READ_AHEAD:
-                yield _result(waiting.popleft())
+                first = _result(waiting.popleft())
+                yield first
         while waiting:
-            yield _result(waiting.popleft())
+            left = _result(waiting.popleft())
+            yield left
 
 
 def read_batches(jobs: Iterable[Job], read: Callable[[Job], Floats], size: int = 32) -> Iterator[Floats]:
     """Yield the pixels of `jobs` in batches (size, 3, h, w), the last one smaller. Raises `PictureError`."""
-    return in_batches((_or_raise(pixels) for pixels in read_ahead(jobs, read)), size)
+    return in_batches((or_raise(pixels) for pixels in read_ahead(jobs, read)), size)
 
 
 def in_batches(pictures: Iterable[Floats], size: int) -> Iterator[Floats]:
@@ -99,13 +102,14 @@ def in_batches(pictures: Iterable[Floats], size: int) -> Iterator[Floats]:
         yield np.stack(batch)
 
 
-def _or_raise(pixels: Floats | PictureError) -> Floats:
-    if isinstance(pixels, PictureError):
-        raise pixels
-    return pixels
+def or_raise(decoded: Decoded | PictureError) -> Decoded:
+    """Return what was decoded, or raise the error that stands in its place."""
+    if isinstance(decoded, PictureError):
+        raise decoded
+    return decoded
 
 
-def _result(future: Future[Floats]) -> Floats | PictureError:
+def _result(future: Future[Decoded]) -> Decoded | PictureError:
     try:
         return future.result()
     except PictureError as error:

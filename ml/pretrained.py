@@ -14,21 +14,22 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ml.backbones import BackboneName, build_backbone
+from ml.backbone_names import BackboneName
+from ml.backbones import build_backbone
 from ml.card import Card, checked_name
 from ml.embedder import Embedder
 from ml.encoder_folder import write_encoder
 from ml.errors import InputError
-from ml.figures import measure
+from ml.evaluation.figures import measure
 from ml.manifest import Manifest, Photo, data_hash
-from ml.network import EncoderNetwork, export_onnx, network_weights, round_filters
+from ml.network import EncoderNetwork, build_head, export_onnx, network_weights, round_filters
 from ml.onnx_file import halve_exact_weights
 from ml.onnx_runtime import onnx_forward
 from ml.phone_view import phone_view_of
 from ml.pictures import read_batches, read_picture, read_pixels
 from ml.preprocess import Preprocess
 from ml.progress import Progress, silent
-from ml.torch_runtime import torch_outputs
+from ml.torch_runtime import network_forward, torch_outputs
 from ml.vectors import Floats
 from ml.whitening import Projection, require_photos, whitened_pca
 
@@ -86,7 +87,7 @@ def fit_pretrained(manifest: Manifest, out: Path, recipe: Recipe, progress: Prog
     train = [photo for photo in manifest.photos if photo.split == "train"]
     _require_enough(manifest, train, recipe)  # before the long work
     trunk = build_backbone(recipe.backbone, pretrained=True)
-    exact = EncoderNetwork(trunk, trunk.channels, "gem", recipe.dim).eval()
+    exact = EncoderNetwork(trunk, trunk.channels, "gem", build_head("linear", trunk.channels, recipe.dim)).eval()
     _set_head(exact, _fitted(exact, manifest, train, recipe.dim, progress))
     card = _card(recipe, manifest, train)
     rounded = round_filters(exact)
@@ -125,9 +126,8 @@ def _reader(look: Look, files: Sequence[Path]) -> Callable[[Path], Floats]:
 
 
 def _set_head(network: EncoderNetwork, projection: Projection) -> None:
-    with torch.no_grad():
-        network.head.weight.copy_(torch.from_numpy(projection.weight))
-        network.head.bias.copy_(torch.from_numpy(projection.bias))
+    layer = {"weight": projection.weight, "bias": projection.bias}
+    network.head.load_state_dict({name: torch.from_numpy(values) for name, values in layer.items()})
 
 
 def _card(recipe: Recipe, manifest: Manifest, train: Sequence[Photo]) -> Card:
@@ -156,7 +156,7 @@ def _faithfulness(
     other = {"cosine_to_torch": rounded, "cosine_to_float32": exact}
     return {
         name: round(
-            _smallest_cosine(shipped, replace(embedder, forward=torch_outputs(network)).embed_batches(batches)), 6
+            _smallest_cosine(shipped, replace(embedder, forward=network_forward(network)).embed_batches(batches)), 6
         )
         for name, network in other.items()
     }

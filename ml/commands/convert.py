@@ -3,15 +3,29 @@
 import argparse
 from pathlib import Path
 
-from ml import convert
-from ml.manifest import Manifest, check_manifest, write_manifest
+from ml.layouts import (
+    clothing_dataset,
+    deepfashion2,
+    deepfashion_consumer2shop,
+    deepfashion_inshop,
+    deepfashion_landmark,
+    fashion_mnist,
+    fashion_products,
+    folder,
+)
+from ml.manifest import SPLITS, Manifest, check_manifest, write_manifest
 
 HELP = "Write the manifest of a photo collection."
 
 LAYOUTS = {
-    "clothing-dataset": convert.clothing_dataset,
-    "fashion-products": convert.fashion_products,
-    "folder": convert.folder,
+    "clothing-dataset": clothing_dataset,
+    "deepfashion-consumer2shop": deepfashion_consumer2shop,
+    "deepfashion-inshop": deepfashion_inshop,
+    "deepfashion-landmark": deepfashion_landmark,
+    "deepfashion2": deepfashion2,
+    "fashion-mnist": fashion_mnist,
+    "fashion-products": fashion_products,
+    "folder": folder,
 }
 
 
@@ -19,12 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("layout", choices=LAYOUTS, help="how the collection is laid out")
     parser.add_argument("source", type=Path, help="its folder")
     parser.add_argument("--out", type=Path, required=True, metavar="MANIFEST.csv", help="the file to write")
+    parser.add_argument(
+        "--subset", action="store_true", help="the copy is a part on purpose: do not insist on the published counts"
+    )
 
 
 def run(args: argparse.Namespace) -> str:
-    photos = LAYOUTS[args.layout](args.source, args.out.parent)
+    photos = LAYOUTS[args.layout].convert(args.source, args.out.parent, args.subset)
     check_manifest(Manifest(args.out.parent, tuple(photos)))
     write_manifest(args.out, photos)
     labels = len({photo.label for photo in photos})
-    splits = ", ".join(f"{sum(photo.split == name for photo in photos)} {name}" for name in ("train", "val", "test"))
+    splits = ", ".join(f"{sum(photo.split == name for photo in photos)} {name}" for name in SPLITS)
     return f"{args.out}: {len(photos)} photos of {labels} labels ({splits})."

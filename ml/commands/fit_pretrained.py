@@ -2,20 +2,15 @@
 
 import argparse
 import shlex
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
-
-from tqdm import tqdm
 
 from ml.allocator import keep_freed_pages
+from ml.commands.bars import bar
 from ml.errors import InputError
 from ml.manifest import read_manifest
 from ml.pictures import accept_heic
 
 HELP = "Reduce the features of a pretrained backbone by a whitened PCA and write the result as an encoder folder."
-
-T = TypeVar("T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,11 +41,6 @@ def run(args: argparse.Namespace) -> str:
     card = fit_pretrained(manifest, args.out, recipe, bar)
     figures = ", ".join(f"{name} {value:g}" for name, value in card.metrics.items())
     return f"{args.out}: {card.identifier} ({figures})."
-
-
-def bar(things: Sequence[T], what: str) -> Iterable[T]:
-    """A `Progress` on stderr."""
-    return tqdm(things, desc=what, unit="photo")
 
 
 def _command(args: argparse.Namespace) -> str:

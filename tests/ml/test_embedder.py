@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import ml.embedder
+import ml.runtime
 from ml.card import EncoderCorrupt, EncoderIncompatible
-from ml.embedder import BATCH, Embedder, load_embedder
+from ml.embedder import Embedder, load_embedder
 from ml.encoder_folder import read_onnx, read_weights, write_encoder
 from ml.onnx_runtime import onnx_forward
+from ml.runtime import BATCH, Outputs
+from ml.strangeness import Strangeness
 from ml.vectors import NotFiniteError, ZeroVectorError
 from tests.ml.drawing import drawn_folder, drawn_picture
 
@@ -19,7 +21,7 @@ def counting(embedder: Embedder, batches: list[int]) -> Embedder:
 
     def forward(pixels):
         batches.append(len(pixels))
-        return np.repeat(pixels.mean(axis=(2, 3)) + 2.0, 34, axis=1)[:, :100]
+        return Outputs(np.repeat(pixels.mean(axis=(2, 3)) + 2.0, 34, axis=1)[:, :100])
 
     return replace(embedder, forward=forward)
 
@@ -55,9 +57,40 @@ def test_the_network_gets_batches_of_at_most_thirty_two(shipped, count):
 
 @pytest.mark.parametrize(("value", "error"), [(0.0, ZeroVectorError), (np.nan, NotFiniteError)])
 def test_a_network_that_answers_nonsense_is_an_error(shipped, value, error):
-    broken = replace(shipped, forward=lambda pixels: np.full((len(pixels), 100), value, dtype=np.float32))
+    broken = replace(shipped, forward=lambda pixels: Outputs(np.full((len(pixels), 100), value, np.float32)))
     with pytest.raises(error):
         broken.embed([drawn_picture(1)])
+
+
+def test_an_encoder_without_strangeness_judges_nothing(shipped):
+    vectors, strangeness = shipped.embed_and_judge([np.zeros((2, 3, 224, 224), dtype=np.float32)])
+    assert vectors.shape == (2, 100)
+    assert strangeness is None
+
+
+def judging(embedder: Embedder, strangeness: list[float]) -> Embedder:
+    """An embedder without a network, which finds its pictures as strange as is said here, one after another."""
+    values = iter(strangeness)
+
+    def forward(pixels):
+        judged = np.array([next(values) for _ in pixels], dtype=np.float32)
+        return Outputs(np.ones((len(pixels), 100), dtype=np.float32), judged)
+
+    return replace(embedder, card=replace(embedder.card, strangeness=Strangeness(2.0, 0.99)), forward=forward)
+
+
+def test_the_strangeness_of_batches_comes_in_their_order(shipped):
+    batches = [np.zeros((size, 3, 4, 4), dtype=np.float32) for size in (2, 1)]
+    vectors, strangeness = judging(shipped, [0.5, 2.0, 3.0]).embed_and_judge(batches)
+    assert vectors.shape == (3, 100)
+    assert strangeness.tolist() == [0.5, 2.0, 3.0]
+    assert shipped.embed_batches([]).shape == (0, 100)
+    assert judging(shipped, []).embed_and_judge([])[1].shape == (0,)
+
+
+def test_a_strangeness_that_is_no_number_is_an_error(shipped):
+    with pytest.raises(NotFiniteError, match="strangeness"):
+        judging(shipped, [np.nan]).embed_and_judge([np.zeros((1, 3, 4, 4), dtype=np.float32)])
 
 
 def test_threads_may_share_an_embedder(shipped):
@@ -84,19 +117,19 @@ def test_onnx_and_torch_give_the_same_vectors(shipped, shipped_folder):
 
 
 def test_auto_takes_torch_only_where_there_is_cuda(shipped_folder, monkeypatch):
-    monkeypatch.setattr(ml.embedder, "_has_cuda", lambda: False)
+    monkeypatch.setattr(ml.runtime, "_has_cuda", lambda: False)
     assert load_embedder(shipped_folder, threads=1).runtime == "onnx"
-    monkeypatch.setattr(ml.embedder, "_has_cuda", lambda: True)
+    monkeypatch.setattr(ml.runtime, "_has_cuda", lambda: True)
     assert load_embedder(shipped_folder, threads=1).runtime == "torch"
 
 
 def test_a_driver_without_a_device_is_no_cuda(tmp_path, monkeypatch):
-    monkeypatch.setattr(ml.embedder, "NVIDIA_DRIVER", tmp_path / "none")
-    monkeypatch.setattr(ml.embedder.shutil, "which", lambda _: None)
-    assert not ml.embedder._has_cuda()
-    monkeypatch.setattr(ml.embedder, "NVIDIA_DRIVER", tmp_path)
+    monkeypatch.setattr(ml.runtime, "NVIDIA_DRIVER", tmp_path / "none")
+    monkeypatch.setattr(ml.runtime.shutil, "which", lambda _: None)
+    assert not ml.runtime._has_cuda()
+    monkeypatch.setattr(ml.runtime, "NVIDIA_DRIVER", tmp_path)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert not ml.embedder._has_cuda()
+    assert not ml.runtime._has_cuda()
 
 
 # --- folders that cannot be used
@@ -108,12 +141,6 @@ def rewritten(shipped, shipped_folder, folder, *, onnx=None, weights=None, **cha
     stored = read_weights(shipped_folder, shipped.card) if weights is None else weights
     write_encoder(folder, card, stored, read_onnx(shipped_folder, shipped.card) if onnx is None else onnx)
     return folder
-
-
-def test_a_classifier_is_no_embedder(shipped, shipped_folder, tmp_path):
-    folder = rewritten(shipped, shipped_folder, tmp_path / "c", kind="classifier", labels=("Hat",))
-    with pytest.raises(EncoderIncompatible, match="classifier"):
-        load_embedder(folder, "onnx")
 
 
 def test_an_unknown_backbone_is_incompatible(shipped, shipped_folder, tmp_path):
@@ -129,7 +156,7 @@ def test_a_file_that_is_no_onnx_model_is_corrupt(shipped, shipped_folder, tmp_pa
         load_embedder(folder, "onnx")
 
 
-@pytest.mark.parametrize("change", [{"dim": 99}, {"preprocessing": None}])
+@pytest.mark.parametrize("change", [{"dim": 99}, {"preprocessing": None}, {"strangeness": Strangeness(2.0, 0.99)}])
 def test_a_model_of_other_sizes_than_the_card_says_is_corrupt(shipped, shipped_folder, change):
     smaller = replace(shipped.card.preprocessing, height=192)
     change = {key: smaller if value is None else value for key, value in change.items()}

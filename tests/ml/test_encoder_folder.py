@@ -194,7 +194,21 @@ def test_every_entry_is_needed(folder, entry):
 # --- folders of another version
 
 
-@pytest.mark.parametrize("change", [{"format": 2}, {"format": None}, {"kind": "generator"}, {"distance": "euclid"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 3},
+        {"format": 0},
+        {"format": True},
+        {"format": 2.0},
+        {"format": "2"},
+        {"format": None},
+        {"kind": "generator"},
+        {"distance": "euclid"},
+        {"head": "hidden1024"},
+        {"head": None},
+    ],
+)
 def test_another_format_or_kind_is_incompatible_and_not_corrupt(folder, change):
     changed_card(folder, **change)
     with pytest.raises(EncoderIncompatible):

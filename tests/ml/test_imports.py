@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.ml.drawing import drawn_folder
+from tests.ml.small_encoder import small_encoder
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "torchvision", "onnx", "sklearn", "scipy", "django", "celery"}
@@ -25,8 +26,9 @@ def test_embedding_and_searching_load_neither_torch_nor_torchvision(shipped_fold
 from pathlib import Path
 from PIL import Image
 import ml.embedder
+import ml.runtime
 from ml.search import VectorIndex
-ml.embedder._has_cuda = lambda: False
+ml.runtime._has_cuda = lambda: False
 embedder = ml.embedder.load_embedder(Path({str(shipped_folder)!r}), threads=1)
 vectors = embedder.embed([Image.new("RGB", (50, 50), colour) for colour in ("red", "blue")])
 index = VectorIndex(embedder.card.identifier, embedder.dim)
@@ -41,28 +43,26 @@ def test_without_an_nvidia_driver_torch_is_not_even_tried(shipped_folder):
     loaded = loaded_after(f"""
 from pathlib import Path
 import ml.embedder
-ml.embedder.NVIDIA_DRIVER = Path("/none")
-ml.embedder.shutil.which = lambda _: None
+import ml.runtime
+ml.runtime.NVIDIA_DRIVER = Path("/none")
+ml.runtime.shutil.which = lambda _: None
 ml.embedder.load_embedder(Path({str(shipped_folder)!r}), threads=1)
 """)
     assert loaded & HEAVY == set()
 
 
-def test_the_embed_command_loads_no_torch(shipped_folder, tmp_path):
+@pytest.mark.parametrize("command", ["embed", "classify"])
+def test_the_serving_commands_load_no_torch(command, shipped_folder, tmp_path):
+    encoder = shipped_folder
+    if command == "classify":
+        encoder = tmp_path / "classifier"
+        small_encoder(encoder, ("Hat", "Shoes"))
     drawn_folder(tmp_path / "in", 1)
-    words = [
-        "embed",
-        "--encoder",
-        str(shipped_folder),
-        "--images",
-        str(tmp_path / "in"),
-        "--out",
-        str(tmp_path / "o.npz"),
-    ]
+    words = [command, "--encoder", str(encoder), "--images", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
     loaded = loaded_after(f"from ml.cli import main\nassert main({[*words, '--runtime', 'onnx']!r}) == 0")
     assert loaded & HEAVY == set()
 
 
-@pytest.mark.parametrize("module", ["ml.search", "ml.cli", "ml.encoder_folder", "ml.embedder"])
+@pytest.mark.parametrize("module", ["ml.search", "ml.cli", "ml.encoder_folder", "ml.embedder", "ml.classifier"])
 def test_the_light_modules_load_no_network_library(module):
     assert loaded_after(f"import {module}") & (HEAVY | {"onnxruntime"}) == set()

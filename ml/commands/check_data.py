@@ -1,0 +1,51 @@
+"""`check-data`: what is wrong with a manifest and its photos, told in full before a training finds out."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ml.commands.bars import bar
+from ml.data_check import check_data
+from ml.errors import InputError
+from ml.pictures import accept_heic
+
+HELP = "Read every photo of a manifest and list broken files, duplicates across splits, empty labels and more."
+
+
+class DataError(InputError):
+    """The manifest has errors; they were listed."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, metavar="MANIFEST.csv", help="what to check")
+    parser.add_argument("--show", type=int, default=5, metavar="N", help="list the first N of each kind; default: 5")
+
+
+def run(args: argparse.Namespace) -> str:
+    if args.show < 0:
+        raise InputError("--show must be 0 or more.")
+    accept_heic()
+    report = check_data(args.data, bar)
+    for severity, found in (("error", report.errors), ("warning", report.warnings)):
+        for line in _lines(severity, found, args.show):
+            sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()  # before what main writes to stderr
+    summary = (
+        f"{args.data}: {report.photos} photos, {_total(report.errors)} errors, {_total(report.warnings)} warnings."
+    )
+    if report.errors:
+        raise DataError(summary)
+    return summary
+
+
+def _lines(severity: str, found: Mapping[str, Sequence[str]], show: int) -> Iterable[str]:
+    for kind, texts in found.items():
+        yield f"{severity}: {kind}: {len(texts)}"
+        yield from (f"    {' '.join(text.split())}" for text in texts[:show])
+        if show and len(texts) > show:
+            yield f"    … and {len(texts) - show} more"
+
+
+def _total(found: Mapping[str, Sequence[str]]) -> int:
+    return sum(len(texts) for texts in found.values())

@@ -1,0 +1,41 @@
+"""`classify`: a folder of pictures to a .csv of labels."""
+
+import argparse
+import csv
+import io
+from collections.abc import Sequence
+
+from ml.classifier import load_classifier
+from ml.commands import pictures_in
+from ml.files import written_whole
+from ml.pictures import accept_heic
+from ml.vectors import Floats
+
+HELP = "Label every picture in a folder: FILE.csv with name, the most probable label and score, its probability."
+
+SCORE_DIGITS = 6
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    pictures_in.add_arguments(parser, out="FILE.csv")
+
+
+def run(args: argparse.Namespace) -> str:
+    accept_heic()
+    pictures = pictures_in.PicturesIn(args.images)
+    classifier = load_classifier(args.encoder, args.runtime, args.threads)
+    with written_whole(args.out) as file:
+        network, preprocess = classifier.probabilities_of_batches, classifier.card.preprocessing
+        names, probabilities = pictures.through(network, preprocess, "classifying")
+        file.write(_table(names, probabilities, classifier.labels))
+    return f"{args.out}: {len(names)} pictures labelled, {len(pictures.paths) - len(names)} skipped."
+
+
+def _table(names: Sequence[str], probabilities: Floats, labels: Sequence[str]) -> bytes:
+    table = io.StringIO(newline="")
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(("name", "label", "score"))
+    for name, row in zip(names, probabilities, strict=True):
+        best = int(row.argmax())
+        writer.writerow((name, labels[best], f"{row[best]:.{SCORE_DIGITS}f}"))
+    return table.getvalue().encode("utf-8", "surrogateescape")  # a file name need not be valid text

@@ -1,0 +1,90 @@
+"""The folder of one training run and its `metrics.jsonl`: one JSON object per epoch, readable at any moment."""
+
+import json
+import math
+from collections.abc import Mapping
+from numbers import Integral, Real
+from pathlib import Path
+
+from ml.errors import InputError
+from ml.files import UnwritableError, written_whole
+
+METRICS_FILE = "metrics.jsonl"
+
+Row = Mapping[str, float | int | str]
+
+
+class RunFolderDamaged(InputError):
+    """The metrics of a run cannot be read, and not because the run was killed while it wrote."""
+
+
+class RunFolder:
+    """A folder that is made if need be. Raises `UnwritableError` where it cannot be.
+
+    A line counts from its line break on: what a killed process left of a line is never read, and is cut off before
+    the next one is written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UnwritableError(f"Cannot make the run folder {str(path)!r}: {error.strerror or error}.") from error
+
+    @property
+    def metrics(self) -> Path:
+        """Where the rows are."""
+        return self.path / METRICS_FILE
+
+    def append(self, row: Row) -> None:
+        """Write one row and hand it to the system at once, so that it outlives this process.
+
+        NaN and infinity become null, as JSON has no word for them. Raises `UnwritableError`.
+        """
+        line = _line(row)
+        try:
+            with self.metrics.open("ab") as file:
+                file.truncate(len(self._whole_lines()))
+                file.write(line)
+        except OSError as error:
+            raise UnwritableError(f"Cannot write {str(self.metrics)!r}: {error.strerror or error}.") from error
+
+    def rows(self) -> list[dict[str, float | int | str]]:
+        """Return all whole rows, null as NaN; none before the first epoch. Raises `RunFolderDamaged`."""
+        lines = self._whole_lines().splitlines()
+        return [self._row(number, line) for number, line in enumerate(lines, start=1)]
+
+    def keep_until(self, epoch: int) -> None:
+        """Drop the rows of later epochs: those that a run resumed after `epoch` will write again.
+
+        Raises `RunFolderDamaged` or `UnwritableError`.
+        """
+        kept = [row for row in self.rows() if int(row.get("epoch", 0)) <= epoch]
+        with written_whole(self.metrics) as file:
+            file.writelines(map(_line, kept))
+
+    def _whole_lines(self) -> bytes:
+        content = self.metrics.read_bytes() if self.metrics.exists() else b""
+        return content[: content.rfind(b"\n") + 1]
+
+    def _row(self, number: int, line: bytes) -> dict[str, float | int | str]:
+        try:
+            row = json.loads(line)
+            return {name: math.nan if value is None else value for name, value in row.items()}
+        except (ValueError, AttributeError) as error:
+            raise RunFolderDamaged(f"Line {number} of {str(self.metrics)!r} is not a JSON object.") from error
+
+
+def _line(row: Row) -> bytes:
+    values = {name: _plain(value) for name, value in row.items()}
+    return json.dumps(values, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def _plain(value: object) -> object:
+    """Return what JSON can hold; NumPy's numbers become Python's."""
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value) if math.isfinite(value) else None
+    return value

@@ -1,0 +1,149 @@
+"""What an encoder says about photos, laid out to be looked through: guesses, answers, and what is taken for what."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from ml.reporting import look
+from ml.reporting.tiles import CHARACTERS, GAP, LINE, TILE, draw_tile
+
+Ints = npt.NDArray[np.int64]
+
+MARGIN = 0.35
+TITLE_HEIGHT = 0.6
+LEAST_WIDTH = 5.0
+"""For a title beside one or two photos."""
+
+MOST_COLUMNS = 8
+ARROW = 0.3
+"""Between a query and its answers."""
+
+NAME_CHARACTERS = 24
+NAMES_SIDE, SMALLEST_MATRIX = 2.4, 3.0
+FEW_LABELS = 20
+CELL_OF_FEW, CELL_OF_MANY = 0.68, 0.44
+CELL_TEXT = 15.0
+"""Points of text per inch of a cell: "1234" and "100%" fit into the smallest."""
+
+CHARACTERS_PER_INCH = 12
+DARK_SHARE = 0.3
+"""From this share of its row on a cell is so dark that its text is white."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A query and what was found for it, nearest first. `scores`: cosines; `right`: what a person would accept."""
+
+    query: Image.Image
+    query_label: str
+    results: Sequence[Image.Image]
+    labels: Sequence[str]
+    scores: Sequence[float]
+    right: Sequence[bool]
+
+
+def predictions_sheet(
+    pictures: Sequence[Image.Image], truths: Sequence[str], guesses: Sequence[str], scores: Sequence[float], path: Path
+) -> None:
+    """Write the photos as a grid, each with the guess, its score (0..1) and, where it is wrong, the truth.
+
+    Raises `UnwritableError`.
+    """
+    columns = max(1, min(MOST_COLUMNS, math.ceil(math.sqrt(1.6 * len(pictures)))))
+    tile_height = TILE + 2 * LINE + GAP
+    figure, page = _page(columns, math.ceil(len(pictures) / columns) * tile_height)
+    right = [truth == guess for truth, guess in zip(truths, guesses, strict=True)]
+    _title(page, f"Predictions: {sum(right)} of {len(right)} right")
+    tiles = zip(pictures, truths, guesses, scores, right, strict=True)
+    for place, (picture, truth, guess, score, is_right) in enumerate(tiles):
+        row, column = divmod(place, columns)
+        share = f" {score:.0%}"
+        captions = [look.shortened(guess, CHARACTERS - len(share)) + share]
+        captions += [] if is_right else [f"truth: {truth}"]
+        draw_tile(page, MARGIN + column * (TILE + GAP), TITLE_HEIGHT + row * tile_height, picture, is_right, captions)
+    look.save(figure, path)
+
+
+def result_strips(strips: Sequence[Strip], title: str, path: Path) -> None:
+    """Write one row per strip: the query, then its answers with cosine and label. Raises `UnwritableError`."""
+    columns = 1 + max((len(strip.results) for strip in strips), default=0)
+    strip_height = TILE + 2 * LINE + GAP
+    figure, page = _page(columns, len(strips) * strip_height, extra=ARROW)
+    _title(page, title)
+    for row, strip in enumerate(strips):
+        _draw_strip(page, TITLE_HEIGHT + row * strip_height, strip)
+    look.save(figure, path)
+
+
+def _draw_strip(page: Axes, top: float, strip: Strip) -> None:
+    draw_tile(page, MARGIN, top, strip.query, None, ["query", strip.query_label])
+    first = MARGIN + TILE + GAP + ARROW
+    page.text(first - (GAP + ARROW) / 2, top + TILE / 2, "→", size=18, color=look.FAINT_INK, ha="center", va="center")
+    answers = zip(strip.results, strip.labels, strip.scores, strip.right, strict=True)
+    for rank, (picture, label, score, right) in enumerate(answers):
+        draw_tile(page, first + rank * (TILE + GAP), top, picture, right, [f"{rank + 1}. cos {score:.2f}", label])
+
+
+def confusion_matrix(truths: Ints, guesses: Ints, labels: Sequence[str], path: Path) -> None:
+    """Write how often each label (a row, numbered as in `labels`) was taken for each (a column).
+
+    A cell shows the count and the share of its row, its shade the share; it is empty where the count is 0.
+    Raises `UnwritableError`.
+    """
+    counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    np.add.at(counts, (truths, guesses), 1)
+    totals, right = counts.sum(axis=1), int(np.trace(counts))
+    shares = counts / np.maximum(totals, 1)[:, None]
+    cell = max(SMALLEST_MATRIX / len(labels), CELL_OF_FEW if len(labels) <= FEW_LABELS else CELL_OF_MANY)
+    side = NAMES_SIDE + cell * len(labels)
+    figure = look.new_figure(side, side)
+    axes = figure.subplots()
+    _fill_cells(axes, counts, shares, min(look.TITLE_SIZE, CELL_TEXT * cell))
+    names = [look.shortened(label, NAME_CHARACTERS) for label in labels]
+    _name_cells(axes, [f"{name}  ({total})" for name, total in zip(names, totals, strict=True)], names, cell)
+    look.put_title(axes, f"Confusion: {right} of {len(truths)} right ({right / max(1, len(truths)):.1%})")
+    look.save(figure, path)
+
+
+def _fill_cells(axes: Axes, counts: Ints, shares: npt.NDArray[np.float64], size: float) -> None:
+    # The root shows the few per cent where the confusion is, which would be white on a plain scale.
+    axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
+    for truth, guess in np.argwhere(counts):
+        share = shares[truth, guess]
+        ink = "white" if share > DARK_SHARE else look.INK
+        text = f"{counts[truth, guess]}\n{share:.0%}"
+        axes.text(guess, truth, text, size=size, color=ink, ha="center", va="center")
+
+
+def _name_cells(axes: Axes, rows: list[str], columns: list[str], cell: float) -> None:
+    slanted = max(map(len, columns)) > CHARACTERS_PER_INCH * cell
+    axes.set_xticks(range(len(columns)), columns, size=look.TEXT_SIZE)
+    if slanted:
+        for text in axes.get_xticklabels():
+            text.set(rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(rows)), rows, size=look.TEXT_SIZE)
+    axes.set_xlabel("was taken for", size=look.TEXT_SIZE, color=look.FAINT_INK)
+    axes.set_ylabel("is (photos)", size=look.TEXT_SIZE, color=look.FAINT_INK)
+    edges = np.arange(len(rows) + 1) - 0.5
+    axes.set_xticks(edges, minor=True)
+    axes.set_yticks(edges, minor=True)
+    axes.tick_params(which="both", length=0)
+    axes.grid(which="minor", color=look.GRID, linewidth=0.8)
+    axes.spines[:].set_color(look.GRID)
+
+
+def _page(columns: int, height: float, extra: float = 0.0) -> tuple[Figure, Axes]:
+    """Return a page for that many tiles side by side and `extra` besides, and for a title above `height`."""
+    width = 2 * MARGIN - GAP + columns * (TILE + GAP) + extra
+    return look.new_page(max(LEAST_WIDTH, width), TITLE_HEIGHT + height + 0.1)
+
+
+def _title(page: Axes, title: str) -> None:
+    page.text(MARGIN, TITLE_HEIGHT - 0.25, title, size=look.TITLE_SIZE, color=look.INK)

@@ -1,0 +1,65 @@
+"""Training a classifier: cross entropy with label smoothing and mixup, accuracy on the photos that are held out."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ml.training.body import Body
+from ml.training.data import CLEAN, PHONE, Batch, TrainingData
+from ml.training.distributed import joined
+from ml.training.options import ClassifierOptions
+from ml.training.task import outputs_of
+from ml.vectors import Floats
+
+
+class ClassifierTask:
+    """The part of a run that is a classifier's own (see `ml.training.task.Task`)."""
+
+    copies = 1
+    per_label = 1
+
+    def __init__(self, data: TrainingData, options: ClassifierOptions) -> None:
+        self._data = data
+        self._mixup = options.mixup
+        self.loss = nn.CrossEntropyLoss(label_smoothing=options.smoothing)
+
+    def batch_loss(self, body: Body, batch: Batch, draw: np.random.Generator) -> tuple[Tensor, Mapping[str, float]]:
+        """Return the loss of a batch, and the share of it that is told right (of its heavier label where mixed).
+
+        In a distributed run, of the joint batch; each process mixes its own photos.
+        """
+        maps, labels = body.entered(batch.inputs), joined(batch.labels)
+        if not self._mixup:
+            outputs = joined(body.outputs(maps).float())
+            loss = self.loss(outputs, labels)
+        else:
+            share, partner = self._mixing(len(maps), draw)
+            partner = partner.to(maps.device)
+            outputs = joined(body.outputs(maps.lerp(maps[partner], 1 - share)).float())
+            partners = joined(batch.labels[partner])
+            loss = share * self.loss(outputs, labels) + (1 - share) * self.loss(outputs, partners)
+        accuracy = (outputs.argmax(dim=1) == labels).float().mean().item()
+        return loss, {"train_accuracy": accuracy}
+
+    def validate(self, body: Body) -> dict[str, float]:
+        """Return loss and accuracy of the clean photos, and the accuracy of phone views."""
+        labels = self._data.held.labels
+        clean, phone = (self.held_outputs(body, view) for view in (CLEAN, PHONE))
+        loss = nn.functional.cross_entropy(torch.from_numpy(clean), torch.from_numpy(labels)).item()
+        accuracy, phone_accuracy = (float((outputs.argmax(axis=1) == labels).mean()) for outputs in (clean, phone))
+        return {"val_loss": loss, "val_accuracy": accuracy, "phone_accuracy": phone_accuracy}
+
+    def score(self, figures: Mapping[str, float]) -> float:
+        """What the best epoch is chosen by: accuracy on clean photos and on phone photos, equally."""
+        return 0.5 * (figures["val_accuracy"] + figures["phone_accuracy"])
+
+    def held_outputs(self, body: Body, view: int) -> Floats:
+        """Return the logits of the held-out photos in one view (n, labels)."""
+        return outputs_of(body, self._data.held_store, len(self._data.held), view)
+
+    def _mixing(self, size: int, draw: np.random.Generator) -> tuple[float, Tensor]:
+        """The share of the first photo and who is mixed in: Zhang et al., "mixup", 2018, one share for a batch."""
+        share = float(draw.beta(self._mixup, self._mixup))
+        return max(share, 1 - share), torch.from_numpy(draw.permutation(size))

@@ -1,0 +1,95 @@
+"""Several processes that train one network, as `torchrun` starts them: NCCL between GPUs, gloo between CPUs."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+from torch import Tensor, distributed, nn
+
+PATIENCE = timedelta(days=2)
+"""How long processes wait for each other. The first one makes the views, validates and draws while the others wait, and
+torch's own ten minutes are soon over. A process that died is not waited for: `torchrun` then ends the others."""
+
+
+@contextmanager
+def process_group() -> Iterator[None]:
+    """Join the other processes where `torchrun` started this one, and leave them at the end."""
+    if "WORLD_SIZE" not in os.environ or distributed.is_initialized():
+        yield
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def rank() -> int:
+    """Return the number of this process; the one with 0 writes files and talks."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def world() -> int:
+    """Return how many processes there are."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def training_device() -> torch.device:
+    """Return the GPU of this process, or the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def joined(rows: Tensor) -> Tensor:
+    """Return the rows (n, ...) of all processes, those of the first one first: the same in each of them.
+
+    Gradients flow to this process' own rows alone. The processes may have different numbers of rows.
+    """
+    if world() == 1:
+        return rows
+    counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(world())]
+    distributed.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
+    padded = rows.new_zeros(max(int(count.item()) for count in counts), *rows.shape[1:])
+    padded[: len(rows)] = rows.detach()
+    parts = [torch.empty_like(padded) for _ in counts]
+    distributed.all_gather(parts, padded)
+    parts = [part[: int(count.item())] for part, count in zip(parts, counts, strict=True)]
+    parts[rank()] = rows
+    return torch.cat(parts)
+
+
+def join_gradients(network: Iterable[nn.Parameter], loss: Iterable[nn.Parameter]) -> None:
+    """Make the gradients in all processes those of the joint batch.
+
+    Each process has computed the loss of the rows that `joined` gave. It reached the network through the process' own
+    rows alone, so there the sum over the processes is the joint gradient. The loss' own weights (proxies) have got the
+    whole of it in each process, so there it is the mean, which only evens out how they rounded.
+    """
+    if world() == 1:
+        return
+    for parameters, factor in ((network, 1.0), (loss, 1 / world())):
+        for parameter in parameters:
+            if not parameter.requires_grad:
+                continue
+            if parameter.grad is None:  # each process must take part in each exchange
+                parameter.grad = torch.zeros_like(parameter)
+            distributed.all_reduce(parameter.grad)
+            parameter.grad *= factor
+
+
+def same_for_all(value: float) -> float:
+    """Return what the first process has, in all of them."""
+    if world() == 1:
+        return value
+    shared = torch.tensor([value], dtype=torch.float64, device=training_device())
+    distributed.broadcast(shared, src=0)
+    return float(shared.item())
+
+
+def wait_for_first() -> None:
+    """Let the first process go ahead: the others wait until it, too, calls this."""
+    if world() > 1:
+        distributed.barrier()

@@ -1,0 +1,194 @@
+"""The training loop, in the order in which it happens; the same for classifiers and metric encoders."""
+
+import hashlib
+import math
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from ml.reporting.run_folder import RunFolder
+from ml.training.body import Body
+from ml.training.checkpoints import load_checkpoint, save_checkpoint
+from ml.training.data import TrainingData
+from ml.training.distributed import join_gradients, rank, same_for_all, training_device, wait_for_first, world
+from ml.training.optimizing import MovingAverage, build_optimizer, penalty, set_rates
+from ml.training.options import TrainingOptions
+from ml.training.sampling import epoch_batches
+from ml.training.task import Tally, Task, TrainingFailed
+
+CHECKPOINT_FILE = "checkpoint.pt"
+BEST_FILE = "best.pt"
+
+COLLAPSED = 0.01
+"""A spread below this: all photos have nearly the same vector (their mean cosine is above 0.99)."""
+
+
+class Watcher(Protocol):
+    """Is told how the run goes: a progress bar, or JSON lines for another program."""
+
+    def step(self, epoch: int, step: int, steps: int, loss: float, photos_per_second: float) -> None:
+        """A batch is done."""
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        """An epoch is done; `row` is its line of metrics.jsonl."""
+
+
+class Run:
+    """One training run: `go` trains until the end or until it stops getting better, and returns the best network.
+
+    `about` names what a resumed run must have in common with its beginning.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        body: Body,
+        data: TrainingData,
+        options: TrainingOptions,
+        folder: RunFolder,
+        about: Mapping[str, Any],
+    ) -> None:
+        self.task, self.data, self.options, self.folder, self.about = task, data, options, folder, about
+        device = training_device()
+        self.body: Body = body.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.task.loss.to(device)
+        self.body.set_training(head_only=False)
+        self.optimizer = build_optimizer(self.body, task.loss, options)
+        self.average: MovingAverage[Body] = MovingAverage(self.body, options.ema)
+        self.epochs_done, self.best, self.best_epoch = 0, -math.inf, 0
+        if options.compile:
+            self.body.compile_parts()
+
+    def resume(self) -> None:
+        """Go back to the end of the last whole epoch, if there is one. Raises `CheckpointError`."""
+        path = self.folder.path / CHECKPOINT_FILE
+        if path.exists():
+            state = load_checkpoint(path, self.about)
+            self.body.load_state_dict(state["body"])
+            self.task.loss.load_state_dict(state["loss"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.options.ema:
+                self.average.network.load_state_dict(state["average"])
+            self.average.steps = state["steps"]
+            self.epochs_done, self.best, self.best_epoch = state["epoch"], state["best"], state["best_epoch"]
+        if rank() == 0:
+            self.folder.keep_until(self.epochs_done)
+
+    @property
+    def ending(self) -> bool:
+        """Whether no epoch is left to train, or too many have brought nothing better."""
+        tired = bool(self.options.patience) and self.epochs_done - self.best_epoch >= self.options.patience
+        return tired or self.epochs_done >= self.options.epochs
+
+    def go(self, watcher: Watcher) -> Body:
+        """Train the epochs that are left. Raises `TrainingFailed`."""
+        while not self.ending:
+            started = time.monotonic()
+            epoch = self.epochs_done + 1
+            row: dict[str, float] = {"epoch": epoch}
+            row |= self._train_epoch(epoch, watcher)
+            if rank() == 0:
+                row |= self.task.validate(self.average.network)
+            self._judge(epoch, row)
+            self.epochs_done = epoch
+            if rank() == 0:
+                row["seconds"] = round(time.monotonic() - started, 3)
+                self.folder.append(row)  # first: a row after the checkpoint's epoch is dropped, a missing one is lost
+                self._save()
+                watcher.epoch(row)
+        wait_for_first()  # it alone writes the file that all now read
+        return self.best_body()
+
+    def best_body(self) -> Body:
+        """Return the network of the best epoch, in evaluation mode."""
+        state = load_checkpoint(self.folder.path / BEST_FILE, {})
+        self.average.network.load_state_dict(state["body"])
+        self.average.network.eval()
+        return self.average.network
+
+    def _train_epoch(self, epoch: int, watcher: Watcher) -> dict[str, float]:
+        options = self.options
+        torch.manual_seed(_seed_of(options.seed, epoch, rank()))
+        batches = epoch_batches(
+            self.data.train.labels, options.batch_size, self.task.per_label, options.balance, options.seed, epoch
+        )
+        tally, started, seen, rate = Tally(), time.monotonic(), 0, 0.0
+        for step, batch in enumerate(self.data.batches(batches, self.task.copies, epoch)):
+            self.body.set_training(head_only=epoch <= options.head_epochs)
+            rate = set_rates(self.optimizer, (epoch - 1 + (step + 1) / len(batches)) / options.epochs, options.warmup)
+            draw = np.random.default_rng([options.seed, epoch, step, 1])
+            with self._precision():
+                loss, shown = self.task.batch_loss(self.body, batch, draw)
+            value = loss.item()
+            if not math.isfinite(value):
+                raise TrainingFailed(f"The loss became {value} in epoch {epoch}: lower --lr or --head-lr.")
+            self._step(loss)
+            tally.add({"train_loss": value} | dict(shown), len(batch.labels))
+            seen += len(batch.labels) * world()
+            if rank() == 0:
+                watcher.step(epoch, step + 1, len(batches), value, seen / max(time.monotonic() - started, 1e-9))
+        speed = seen / max(time.monotonic() - started, 1e-9)
+        return tally.means() | {"photos_per_second": round(speed, 2), "lr": options.lr * rate}
+
+    def _step(self, loss: torch.Tensor) -> None:
+        options = self.options
+        parts = [*self.body.trained_stages, self.body.network.head]
+        self.optimizer.zero_grad()
+        whole = loss + penalty(parts, options.l1, options.l2) / world()  # each process adds its share of the penalty
+        whole.backward()  # type: ignore[no-untyped-call] # torch's own
+        join_gradients(self.body.parameters(), self.task.loss.parameters())
+        if options.clip:
+            weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
+            torch.nn.utils.clip_grad_norm_(weights, options.clip)
+        self.optimizer.step()
+        self.average.update(self.body)
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        chosen = self.options.precision
+        if chosen == "auto":
+            chosen = "bfloat16" if _has_bfloat16(training_device()) else "float32"
+        return torch.autocast(training_device().type, torch.bfloat16) if chosen == "bfloat16" else nullcontext()
+
+    def _judge(self, epoch: int, row: Mapping[str, float]) -> None:
+        """Keep the network of the best epoch; raise for one whose vectors have become one. All processes agree."""
+        spread = same_for_all(row.get("spread", 1.0))
+        if spread < COLLAPSED:
+            raise TrainingFailed(
+                f"The vectors collapsed in epoch {epoch}: their spread is {spread:.4f}. Lower the learning rate, or "
+                "choose an easier miner (--miner semihard) or a loss with proxies (--label-loss softmax)."
+            )
+        score = same_for_all(self.task.score(row) if rank() == 0 else 0.0)
+        if score > self.best:
+            self.best, self.best_epoch = score, epoch
+            if rank() == 0:
+                save_checkpoint(self.folder.path / BEST_FILE, {"body": self.average.network.state_dict()})
+
+    def _save(self) -> None:
+        save_checkpoint(
+            self.folder.path / CHECKPOINT_FILE,
+            {
+                "about": dict(self.about),
+                "body": self.body.state_dict(),
+                "loss": self.task.loss.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "average": self.average.network.state_dict() if self.options.ema else {},
+                "steps": self.average.steps,
+                "epoch": self.epochs_done,
+                "best": self.best,
+                "best_epoch": self.best_epoch,
+            },
+        )
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether the device is a GPU that computes with bfloat16; older ones only imitate it, slowly."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _seed_of(seed: int, epoch: int, process: int) -> int:
+    """A number that differs between epochs and processes, for dropout and stochastic depth."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {epoch} {process}".encode()).digest()[:7], "big")

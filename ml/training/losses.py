@@ -1,0 +1,171 @@
+"""The losses of a metric encoder: one for labels, one for identity, all on one distance, the cosine.
+
+Losses, miners and reducers are pytorch-metric-learning's; every margin and distance is given, because their defaults
+differ from class to class. A distance of cosines is inverted (`is_inverted`): a margin is a difference of cosines.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pytorch_metric_learning import losses, miners
+from pytorch_metric_learning.distances import CosineSimilarity
+from pytorch_metric_learning.utils import loss_and_miner_utils
+from torch import Tensor, nn
+
+from ml.network import unit_parts
+from ml.training.distributed import joined
+from ml.training.options import PAIR_LOSSES, MetricOptions
+
+
+@dataclass(frozen=True)
+class LossValue:
+    """The loss of a batch and what is shown of it.
+
+    `mined`: the triplets of the label that the miner chose, or all of the batch where the loss has no miner; `active`:
+    those of them that violate the margin.
+    """
+
+    total: Tensor
+    label: float
+    identity: float
+    mined: int
+    active: int
+
+
+class MetricLoss(nn.Module):
+    """label_weight x the label loss on the label's numbers + identity_weight x the identity loss on the others.
+
+    With `label_size` 0 both work on the whole vector. Weights of its own (proxies) are trained with the head's rate;
+    the seed alone decides what they are at first, so that all processes of a run begin with the same.
+    """
+
+    def __init__(self, options: MetricOptions, classes: int) -> None:
+        super().__init__()
+        self._options = options
+        label_size = options.label_size or options.embedding_size
+        torch.manual_seed(options.seed)
+        self.label = label_loss(options, classes, label_size)
+        self.miner = miner(options)
+        if options.memory:
+            self.label = Memory(self.label, label_size, options.memory, self.miner)
+        self.identity = identity_loss(options)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a batch changes the loss of the next one."""
+        return bool(self._options.memory)
+
+    def forward(self, outputs: Tensor, labels: Tensor, items: Tensor) -> LossValue:
+        """Return the loss of outputs (n, d) with labels and items (n): rows of one item are views of one garment.
+
+        In a distributed run, of those of all processes together (see `distributed.join_gradients`).
+        """
+        return self.alone(joined(outputs), joined(labels), joined(items))
+
+    def alone(self, outputs: Tensor, labels: Tensor, items: Tensor) -> LossValue:
+        """Return the loss of these outputs only, whatever other processes do."""
+        label_part, identity_part = unit_parts(outputs, self._options.label_size)
+        zero = outputs.sum() * 0.0
+        indices = self._mined(label_part, labels)
+        label = zero if self.label is None else self.label(label_part, labels, indices)
+        identity = zero if self.identity is None else self.identity(identity_part, items)
+        total = self._options.label_weight * label + self._options.identity_weight * identity
+        mined, active = _counted(label_part.detach(), labels, indices, self._options.margin)
+        return LossValue(total, label.item(), identity.item(), mined, active)
+
+    @torch.no_grad()
+    def _mined(self, vectors: Tensor, labels: Tensor) -> Any:
+        """What the miner chooses; None where the label's loss takes no such choice, or its memory makes its own."""
+        if self.miner is None or self._options.memory or self._options.label_loss not in PAIR_LOSSES:
+            return None
+        return self.miner(vectors, labels)
+
+
+class Memory(losses.CrossBatchMemory):  # type: ignore[misc] # the library has no types
+    """The library's cross-batch memory. A checkpoint of it also tells how far it is filled, which the library forgets.
+
+    Wang et al., "Cross-Batch Memory for Embedding Learning", 2020.
+    """
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"queue_idx": self.queue_idx, "has_been_filled": int(self.has_been_filled)}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self.queue_idx, self.has_been_filled = state["queue_idx"], bool(state["has_been_filled"])
+
+
+def label_loss(options: MetricOptions, classes: int, size: int) -> Any:
+    """Return the loss that `options.label_loss` names for unit vectors (n, size) and labels below `classes`."""
+    cosine = CosineSimilarity()
+    match options.label_loss:
+        case "softmax":
+            return losses.NormalizedSoftmaxLoss(classes, size, temperature=1 / options.scale, distance=cosine)
+        case "triplet":
+            return losses.TripletMarginLoss(margin=options.margin, distance=cosine)
+        case "multi-similarity":
+            return losses.MultiSimilarityLoss(alpha=2, beta=options.scale, base=0.5, distance=cosine)
+        case "proxy-anchor":
+            return losses.ProxyAnchorLoss(classes, size, margin=options.margin, alpha=options.scale, distance=cosine)
+        case "supcon":
+            return losses.SupConLoss(temperature=options.temperature, distance=cosine)
+        case "arcface":
+            return losses.SubCenterArcFaceLoss(
+                num_classes=classes,  # by name: its constructor looks for the names
+                embedding_size=size,
+                margin=math.degrees(options.margin),
+                scale=options.scale,
+                sub_centers=options.sub_centres,
+                distance=cosine,
+            )
+        case _:
+            return None
+
+
+def identity_loss(options: MetricOptions) -> Any:
+    """Return the loss whose labels are items: views of one photo against all other photos of the batch.
+
+    "ntxent" is the normalised temperature-scaled cross entropy of Chen et al., "A Simple Framework for Contrastive
+    Learning of Visual Representations", 2020, equation 1.
+    """
+    match options.identity_loss:
+        case "ntxent":
+            return losses.NTXentLoss(temperature=options.temperature, distance=CosineSimilarity())
+        case "triplet":
+            return losses.TripletMarginLoss(margin=options.margin, distance=CosineSimilarity())
+        case _:
+            return None
+
+
+def miner(options: MetricOptions) -> Any:
+    """Return the miner that `options.miner` names, with the losses' margin and distance."""
+    cosine = CosineSimilarity()
+    match options.miner:
+        case "none":
+            return None
+        case "multi-similarity":
+            return miners.MultiSimilarityMiner(epsilon=options.margin, distance=cosine)
+        case kind:
+            return miners.TripletMarginMiner(margin=options.margin, type_of_triplets=kind, distance=cosine)
+
+
+@torch.no_grad()
+def _counted(vectors: Tensor, labels: Tensor, indices: Any, margin: float) -> tuple[int, int]:
+    """Return how many triplets `indices` are (None: all there are), and how many of them violate the margin."""
+    cosines = vectors @ vectors.T
+    if indices is None:
+        return _all_triplets(cosines, labels, margin)
+    anchors, positives, negatives = loss_and_miner_utils.convert_to_triplets(indices, labels)
+    gap = cosines[anchors, positives] - cosines[anchors, negatives]
+    return len(anchors), int((gap < margin).sum())
+
+
+def _all_triplets(cosines: Tensor, labels: Tensor, margin: float) -> tuple[int, int]:
+    """The same for all triplets: counted by sorting each anchor's negatives, as there are n^3."""
+    same = labels[:, None] == labels
+    positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    negatives = cosines.masked_fill(same, -math.inf).sort(dim=1).values
+    harmless = torch.searchsorted(negatives, cosines - margin, right=True)  # (n, n), the -inf among them
+    existing = (positive.sum(dim=1) * (~same).sum(dim=1)).sum()
+    return int(existing), int(((len(labels) - harmless) * positive).sum())

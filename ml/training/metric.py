@@ -1,0 +1,103 @@
+"""Training a metric encoder: what its loss is per batch, and how good it is on the photos that are held out."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ml.evaluation.retrieval import Scores, label_scores, target_ranks
+from ml.training.body import Body
+from ml.training.data import CLEAN, PHONE, Batch, TrainingData
+from ml.training.losses import MetricLoss
+from ml.training.options import MetricOptions
+from ml.training.task import Tally, outputs_of
+from ml.vectors import Floats, unit_rows
+
+SHOWN = ("recall_at_1", "recall_at_5", "recall_at_10", "near10", "map_at_r")
+
+
+class MetricTask:
+    """The part of a run that is a metric encoder's own (see `ml.training.task.Task`)."""
+
+    copies = 2
+    """Views of each photo in a batch: the identity loss compares them."""
+
+    def __init__(self, data: TrainingData, options: MetricOptions) -> None:
+        self._data = data
+        self.loss = MetricLoss(options, len(data.train.classes))
+        self.per_label = options.per_label
+        self.dim = options.embedding_size
+        self.sharpens = bool(options.label_size) and options.sharpen
+
+    def batch_loss(self, body: Body, batch: Batch, draw: np.random.Generator) -> tuple[Tensor, Mapping[str, float]]:
+        """Return the loss of a batch and what to show of it."""
+        del draw
+        outputs = body(batch.inputs).float()
+        with torch.autocast(outputs.device.type, enabled=False):  # a cosine in bfloat16 has two digits
+            value = self.loss(outputs, batch.labels, batch.items)
+        shown = {"label_loss": value.label, "identity_loss": value.identity}
+        return value.total, shown | {"mined_triplets": value.mined, "active_triplets": value.active}
+
+    def validate(self, body: Body) -> dict[str, float]:
+        """Return the figures of the held-out photos, the loss over them, and how far the vectors are spread.
+
+        spread: 1 - |mean vector|^2, which is the mean of 1 - cosine over all pairs of photos.
+        """
+        train, clean, phone = self.embed_train(body), self.embed_held(body, CLEAN), self.embed_held(body, PHONE)
+        mean = np.concatenate([train, clean]).mean(axis=0, dtype=np.float64)
+        measured = {"spread": 1.0 - float(np.square(mean).sum()), "val_loss": self._held_loss(clean, phone, body)}
+        return self.figures(train, clean, phone) | measured
+
+    def figures(self, train: Floats, clean: Floats, phone: Floats) -> dict[str, float]:
+        """Return the figures of held-out photos, as `clean` and `phone` vectors, in a gallery of `train` and `clean`.
+
+        recall_at_k, near10, map_at_r: from the clean photo, by label, the own contributor's photos left out.
+        garment_at_k: the very photo from its phone view.
+        """
+        gallery = np.concatenate([train, clean])
+        labels = np.concatenate([self._data.train.labels, self._data.held.labels])
+        groups = np.unique(self._data.train.groups + self._data.held.groups, return_inverse=True)[1].astype(np.int64)
+        mine = np.arange(len(train), len(gallery))
+        scores = label_scores(clean, gallery, labels[mine], labels, groups[mine], groups)
+        ranks = target_ranks(phone, gallery, mine)
+        figures = {name: _mean(getattr(scores, name)) for name in SHOWN}
+        return figures | {f"garment_at_{k}": float((ranks <= k).mean()) for k in (1, 5)}
+
+    def score(self, figures: Mapping[str, float]) -> float:
+        """What the best epoch is chosen by: the label (MAP@R) and the garment, equally.
+
+        The garment alone where one contributor gave all photos of each label, so that no other's can be right.
+        """
+        label, garment = figures["map_at_r"], figures["garment_at_1"]
+        return garment if math.isnan(label) else 0.5 * (label + garment)
+
+    def embed_train(self, body: Body) -> Floats:
+        """Return the unit vectors of the clean train photos (n, d)."""
+        return unit_rows(outputs_of(body, self._data.train_store, len(self._data.train), CLEAN))
+
+    def embed_held(self, body: Body, view: int) -> Floats:
+        """Return the unit vectors of the held-out photos in one view (n, d)."""
+        return unit_rows(outputs_of(body, self._data.held_store, len(self._data.held), view))
+
+    @torch.no_grad()
+    def _held_loss(self, clean: Floats, phone: Floats, body: Body) -> float:
+        """The loss of clean and phone views in batches as they come; with a cross-batch memory it would fill that."""
+        if self.loss.remembers:
+            return float("nan")
+        held, tally = self._data.held, Tally()
+        size = max(2, self._data.options.batch_size)
+        for start in range(0, len(held), size):
+            rows = slice(start, start + size)
+            outputs = torch.from_numpy(np.concatenate([clean[rows], phone[rows]]))
+            labels, items = (torch.from_numpy(np.tile(numbers[rows], 2)) for numbers in (held.labels, held.items))
+            device = next(body.parameters()).device
+            value = self.loss.alone(outputs.to(device), labels.to(device), items.to(device))
+            tally.add({"val_loss": float(value.total)}, len(held.labels[rows]))
+        return tally.means()["val_loss"]
+
+
+def _mean(scores: Scores) -> float:
+    """The mean over the queries that could be right, NaN where there is none."""
+    return float(scores[np.isfinite(scores)].mean()) if np.isfinite(scores).any() else math.nan

@@ -1,0 +1,86 @@
+"""Which photos make a batch: P labels with K photos each, or one after another. Decided by the seed and the epoch."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.training.options import Balance
+
+Ints = npt.NDArray[np.int64]
+
+POWER: dict[Balance, float] = {"none": 1.0, "root": 0.5, "full": 0.0}
+"""A label is drawn in proportion to its number of photos to this power."""
+
+
+def epoch_batches(labels: Ints, batch_size: int, per_label: int, balance: Balance, seed: int, epoch: int) -> list[Ints]:
+    """Return the batches of one epoch, each (at most batch_size) positions in `labels`, about one draw per photo.
+
+    A batch is filled with `per_label` photos of one label after another. A label of fewer photos gives those it has:
+    no photo is twice in one batch, so that nothing is its own positive. Each label deals its photos like a deck of
+    cards, shuffled anew when it is used up. A last batch that would be smaller than half is left out, unless it is the
+    only one.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    size = min(batch_size, len(labels))
+    decks = [_Deck(np.flatnonzero(labels == label), rng) for label in np.unique(labels)]
+    weights = np.array([len(deck) for deck in decks], dtype=np.float64) ** POWER[balance]
+    full, rest = divmod(len(labels), size)
+    sizes = [size] * full + ([rest] if rest >= size / 2 or not full else [])
+    return [_batch(decks, weights / weights.sum(), size, per_label, rng) for size in sizes]
+
+
+class _Deck:
+    """The photos of one label, dealt in a random order, all of them before any comes again."""
+
+    def __init__(self, photos: Ints, rng: np.random.Generator) -> None:
+        self._photos = photos
+        self._rng = rng
+        self._left: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+    def deal(self, count: int, taken: set[int]) -> Iterator[int]:
+        """Yield up to `count` photos that are not in `taken`."""
+        dealt = 0
+        passed: list[int] = []
+        for _ in range(2 * len(self._photos)):
+            if dealt == count:
+                break
+            if not self._left:
+                self._left = self._rng.permutation(self._photos).tolist()
+            photo = self._left.pop()
+            if photo in taken:
+                passed.append(photo)
+                continue
+            dealt += 1
+            yield photo
+        self._left.extend(reversed(passed))
+
+
+def _batch(
+    decks: list[_Deck], weights: npt.NDArray[np.float64], size: int, per_label: int, rng: np.random.Generator
+) -> Ints:
+    batch: list[int] = []
+    taken: set[int] = set()
+    while len(batch) < size:
+        deck = decks[rng.choice(len(decks), p=weights)]
+        for photo in deck.deal(min(per_label, size - len(batch)), taken):
+            batch.append(photo)
+            taken.add(photo)
+    return np.array(batch, dtype=np.int64)
+
+
+def view_numbers(batch: Ints, views: int, copies: int, seed: int, epoch: int, step: int) -> Ints:
+    """Return (copies, len(batch)) numbers of views, different ones for each photo where there are enough.
+
+    `views` > 0: among 0..views-1, which are kept; 0 is the photo as it is. `views` == 0: numbers never used before, so
+    that each epoch sees new views.
+    """
+    if views == 0:
+        first = 1 + epoch * copies
+        return np.tile(np.arange(first, first + copies, dtype=np.int64)[:, None], (1, len(batch)))
+    rng = np.random.default_rng([seed, epoch, step])
+    order = rng.random((len(batch), views)).argsort(axis=1).T  # (views, batch): a permutation for each photo
+    return order[np.arange(copies) % views].astype(np.int64)

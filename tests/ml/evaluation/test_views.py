@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from ml.evaluation.views import SEED, clean, phone
+from ml.manifest import Manifest, Photo
+from ml.phone_view import phone_view_of
+from ml.pictures import PictureError, read_pixels
+from tests.ml.drawing import drawn_folder
+from tests.ml.evaluation.encoders import PREPROCESSING
+
+
+@pytest.fixture
+def manifest(tmp_path) -> Manifest:
+    paths = drawn_folder(tmp_path, 4)
+    return Manifest(tmp_path, tuple(Photo(path.name, "Hat", path.stem, "val") for path in paths))
+
+
+def test_the_clean_view_is_what_embed_would_read(manifest):
+    photo = manifest.photos[1]
+    assert np.array_equal(clean(manifest, PREPROCESSING, photo), read_pixels(manifest.file(photo), PREPROCESSING))
+
+
+def test_the_clean_view_of_a_box_is_what_lies_in_it(manifest):
+    whole = manifest.photos[0]
+    boxed = Photo(whole.path, "Hat", "0", "val", {"box": "10,20,50,70"})
+    with Image.open(manifest.file(whole)) as picture:
+        expected = PREPROCESSING(picture.convert("RGB").crop((10, 20, 50, 70)))
+    assert np.array_equal(clean(manifest, PREPROCESSING, boxed), expected)
+
+
+def test_the_phone_view_is_that_of_the_simulation_with_any_photo_behind_it(manifest):
+    files = [manifest.file(photo) for photo in manifest.photos]
+    for photo, file in zip(manifest.photos, files, strict=True):
+        expected = PREPROCESSING(phone_view_of(file, files, SEED))
+        assert np.array_equal(phone(manifest, PREPROCESSING, photo), expected)
+
+
+def test_the_phone_view_differs_from_the_clean_one_and_is_always_the_same(manifest):
+    photo = manifest.photos[2]
+    first, second = (phone(manifest, PREPROCESSING, photo) for _ in range(2))
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, clean(manifest, PREPROCESSING, photo))
+    assert first.shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize("view", [clean, phone])
+def test_a_broken_picture_is_named(manifest, view):
+    photo = manifest.photos[3]
+    manifest.file(photo).write_text("no picture")
+    with pytest.raises(PictureError, match=r"'003\.jpg'"):
+        view(manifest, PREPROCESSING, photo)

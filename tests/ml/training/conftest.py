@@ -1,0 +1,71 @@
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ml.card import Card
+from ml.manifest import Manifest, read_manifest
+from ml.training.running import train_and_publish
+from tests.ml.training.garments import write_garments
+from tests.ml.training.tiny import Remembering, classifier_options, job, metric_options
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A whole run that went well: its encoder folder, its run folder, its card and what its watcher was told."""
+
+    out: Path
+    run: Path
+    card: Card
+    watcher: Remembering
+
+
+@pytest.fixture(scope="session")
+def manifest_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_garments(tmp_path_factory.mktemp("garments"))
+
+
+@pytest.fixture(scope="session")
+def manifest(manifest_file: Path) -> Manifest:
+    return read_manifest(manifest_file)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Kept views of runs with the options of `tiny`; a test that changes what they are made of takes its own folder."""
+    return tmp_path_factory.mktemp("views")
+
+
+@pytest.fixture(scope="session")
+def metric_run(manifest: Manifest, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    place, watcher = job(tmp_path_factory.mktemp("metric"), cache=cache), Remembering()
+    card = train_and_publish(manifest, metric_options(), place, watcher)
+    assert card is not None
+    return Trained(place.out, place.run, card, watcher)
+
+
+@pytest.fixture(scope="session")
+def classifier_run(manifest: Manifest, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    place, watcher = job(tmp_path_factory.mktemp("classifier"), cache=cache), Remembering()
+    card = train_and_publish(manifest, classifier_options(), place, watcher)
+    assert card is not None
+    return Trained(place.out, place.run, card, watcher)
+
+
+@pytest.fixture
+def no_file_above() -> Callable[[int], AbstractContextManager[None]]:
+    """A disk that is full as soon as a file has so many bytes."""
+
+    @contextmanager
+    def limited(size: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from ml.training.body import Body
+from ml.training.building import build_body
+from ml.training.classifier import ClassifierTask
+from ml.training.data import CLEAN, PHONE, Batch, TrainingData
+from tests.ml.training.tiny import classifier_options, loaded
+
+
+@pytest.fixture(scope="module")
+def data(manifest, cache) -> TrainingData:
+    return loaded(manifest, classifier_options(), cache)
+
+
+@pytest.fixture(scope="module")
+def body(data) -> Body:
+    return build_body(data.options, 3).eval()
+
+
+@pytest.fixture(scope="module")
+def batch(data) -> Batch:
+    return next(data.batches([np.array([0, 13, 25, 1])], 1, 1))
+
+
+def test_the_loss_is_the_smoothed_cross_entropy_by_its_definition(data, body, batch):
+    loss, shown = ClassifierTask(data, classifier_options(smoothing=0.3)).batch_loss(
+        body, batch, np.random.default_rng(0)
+    )
+    logits = body(batch.inputs).detach().numpy().astype(np.float64)
+    expected = []
+    for row, label in zip(logits, batch.labels.tolist(), strict=True):
+        log_shares = row - np.log(np.exp(row).sum())
+        wanted = [0.3 / 3 + (0.7 if at == label else 0) for at in range(3)]
+        expected.append(-sum(share * log for share, log in zip(wanted, log_shares, strict=True)))
+    assert loss.item() == pytest.approx(np.mean(expected), rel=1e-4)
+    assert shown == {"train_accuracy": np.mean(logits.argmax(axis=1) == batch.labels.numpy())}
+
+
+def test_mixup_mixes_maps_and_losses_by_one_share(data, body, batch):
+    mixing = ClassifierTask(data, classifier_options(mixup=0.4, smoothing=0.0))
+    loss, shown = mixing.batch_loss(body, batch, np.random.default_rng(5))
+    draw = np.random.default_rng(5)
+    share = draw.beta(0.4, 0.4)
+    share, partner = max(share, 1 - share), draw.permutation(4).tolist()
+    maps = body.entered(batch.inputs)
+    mixed = torch.stack([share * maps[at] + (1 - share) * maps[partner[at]] for at in range(4)])
+    logits, labels = body.outputs(mixed), batch.labels
+    expected = sum(
+        share * cross_entropy(logits[at], labels[at]) + (1 - share) * cross_entropy(logits[at], labels[partner[at]])
+        for at in range(4)
+    )
+    assert loss.item() == pytest.approx(expected.item() / 4, rel=1e-4)
+    assert shown["train_accuracy"] == (logits.argmax(dim=1) == labels).float().mean().item()
+
+
+def test_the_first_photo_of_a_mixture_never_is_the_lesser_one(data):
+    task = ClassifierTask(data, classifier_options(mixup=1.0))
+    shares = [task._mixing(4, np.random.default_rng(seed))[0] for seed in range(50)]
+    assert all(0.5 <= share <= 1 for share in shares)
+    assert max(shares) - min(shares) > 0.3
+
+
+def test_an_epoch_is_judged_by_plain_loss_and_by_both_views(data, body):
+    task = ClassifierTask(data, classifier_options(smoothing=0.5))
+    figures = task.validate(body)
+    truths = data.held.labels
+    clean, phone = (task.held_outputs(body, view) for view in (CLEAN, PHONE))
+    assert figures["val_accuracy"] == np.mean([row.argmax() == truth for row, truth in zip(clean, truths, strict=True)])
+    assert figures["phone_accuracy"] == np.mean(
+        [row.argmax() == truth for row, truth in zip(phone, truths, strict=True)]
+    )
+    chances = [np.exp(row)[truth] / np.exp(row).sum() for row, truth in zip(clean, truths, strict=True)]
+    assert figures["val_loss"] == pytest.approx(-np.mean(np.log(chances)), rel=1e-4)
+
+
+def test_both_views_count_the_same(data):
+    assert ClassifierTask(data, classifier_options()).score({"val_accuracy": 0.9, "phone_accuracy": 0.5}) == 0.7
+
+
+@pytest.mark.parametrize("head", ["linear", "hidden512"])
+def test_either_head_has_an_output_for_each_label(data, head):
+    options = classifier_options(head=head)
+    outputs = ClassifierTask(data, options).held_outputs(build_body(options, 3), CLEAN)
+    assert outputs.shape == (18, 3)

@@ -1,0 +1,162 @@
+"""Two real processes, as `torchrun` starts them, against one that has the joint batch to itself."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from ml.cli import main
+from ml.training.distributed import join_gradients, joined, process_group, rank, same_for_all, world
+from tests.ml.training.joint_batch import CLASSIFIERS, METRIC, answers, train_classifier
+
+ROOT = Path(__file__).resolve().parents[3]
+METRIC_RUN = (
+    "--epochs 2 --batch-size 9 --side 32 --freeze-stages 17 --views 3 --threads 1 --drop 0 --embedding-size 12 "
+    "--label-size 6 --no-pictures"
+).split()
+
+
+def by_processes(count: int, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run `python WORDS` in so many processes of one core each."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*launcher, *words], cwd=ROOT, env=environment, check=False, capture_output=True, text=True, timeout=170
+    )
+
+
+def rows_of(run: Path) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{name: row[name] for name in row if name not in ("seconds", "photos_per_second")} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def folder(manifest_file, tmp_path_factory) -> Path:
+    """Where two processes have left what `joint_batch` writes."""
+    folder = tmp_path_factory.mktemp("joint")
+    ended = by_processes(2, "-m", "tests.ml.training.joint_batch", str(manifest_file), str(folder))
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shared(folder) -> list[dict]:
+    """What each of the two has got."""
+    return [torch.load(folder / f"{number}.pt", weights_only=True) for number in range(2)]
+
+
+@pytest.fixture(scope="module")
+def single() -> dict:
+    return answers()
+
+
+@pytest.mark.parametrize("case", [*METRIC, *CLASSIFIERS])
+def test_the_losses_are_those_of_one_process_with_the_joint_batch(shared, single, case):
+    known = slice(2) if case == "remembered in part" else slice(None)  # then each order of rows forgets other ones
+    for values in (process[case]["values"] for process in shared):
+        assert np.array(values[known]) == pytest.approx(np.array(single[case]["values"][known]), rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("case", [case for case in (*METRIC, *CLASSIFIERS) if case != "remembered in part"])
+def test_the_gradients_are_those_of_one_process_with_the_joint_batch(shared, single, case):
+    expected = single[case]["gradients"]
+    assert any(gradient.abs().max() > 1e-3 for gradient in expected.values())
+    for gradients in (process[case]["gradients"] for process in shared):
+        assert gradients.keys() == expected.keys()
+        for name, gradient in gradients.items():
+            assert gradient.numpy() == pytest.approx(expected[name].numpy(), rel=1e-3, abs=1e-5), name
+
+
+@pytest.mark.parametrize("case", [*METRIC, *CLASSIFIERS])
+def test_both_processes_have_the_same_to_the_last_bit(shared, case):
+    first, second = (process[case] for process in shared)
+    assert first["values"] == second["values"]
+    assert all(torch.equal(gradient, second["gradients"][name]) for name, gradient in first["gradients"].items())
+
+
+def test_the_proxies_get_their_gradient_once(single):
+    assert {"label.W", "label.proxies"} <= {name for case in METRIC for name in single[case]["gradients"]}
+
+
+def test_the_first_process_decides_for_all(shared):
+    assert [process["same"] for process in shared] == [0.0, 0.0]
+
+
+def test_a_classifier_with_penalties_and_unequal_shares_trains_as_in_one_process(folder, manifest_file):
+    """Four batches of 9 an epoch, shared as 5 and 4; the gradients are clipped, so each factor would show."""
+    assert train_classifier(manifest_file, folder / "alone") == 0
+    for row, expected in zip(rows_of(folder / "shared.run"), rows_of(folder / "alone.run"), strict=True):
+        assert row == pytest.approx(expected, rel=1e-3, abs=1e-5)
+    weights, expected = (load_file(folder / name / "weights.safetensors") for name in ("shared", "alone"))
+    for name, array in weights.items():
+        assert array.astype(np.float32) == pytest.approx(expected[name].astype(np.float32), abs=2e-3), name
+
+
+def test_one_process_of_torchrun_is_like_none(monkeypatch):
+    for name, value in {"WORLD_SIZE": "1", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    rows = torch.rand(3, 2, requires_grad=True)
+    with process_group():
+        assert torch.distributed.is_initialized()
+        assert (rank(), world()) == (0, 1)
+        with process_group():  # the inner one leaves the group to the outer one
+            assert joined(rows) is rows
+        assert torch.distributed.is_initialized()
+        joined(rows).sum().backward()
+        join_gradients([rows], [])
+        assert same_for_all(0.25) == 0.25
+    assert not torch.distributed.is_initialized()
+    assert torch.equal(rows.grad, torch.ones(3, 2))
+
+
+def test_without_torchrun_there_is_one_process_and_no_group():
+    with process_group():
+        assert not torch.distributed.is_initialized()
+        assert (rank(), world()) == (0, 1)
+
+
+# --- a whole run
+
+
+@pytest.fixture(scope="module")
+def metric_runs(manifest_file, tmp_path_factory) -> Path:
+    """The encoder folders `two` and `one`, trained by so many processes; `told` is what the two wrote."""
+    folder = tmp_path_factory.mktemp("runs")
+    words = ["train-metric", "--data", str(manifest_file), *METRIC_RUN]
+    ended = by_processes(2, "-m", "ml", *words, "--out", str(folder / "two"), "--progress", "json")
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    (folder / "told").write_text(ended.stdout)
+    assert main([*words, "--out", str(folder / "one"), "--progress", "none"]) == 0
+    return folder
+
+
+def test_two_processes_end_with_one_encoder_and_the_figures_of_one_process(metric_runs):
+    two, one = (json.loads((metric_runs / name / "card.json").read_text()) for name in ("two", "one"))
+    assert two["metrics"] == pytest.approx(one["metrics"], abs=0.02)
+    for row, expected in zip(rows_of(metric_runs / "two.run"), rows_of(metric_runs / "one.run"), strict=True):
+        assert row == pytest.approx(expected, rel=1e-3, abs=2e-3)
+
+
+def test_only_the_first_process_talks(metric_runs):
+    lines = (metric_runs / "told").read_text().splitlines()
+    events = [json.loads(line) for line in lines if line.startswith("{")]
+    assert [event["epoch"] for event in events if event["event"] == "epoch"] == [1, 2]
+    assert len({(event["epoch"], event["step"]) for event in events if event["event"] == "step"}) == len(events) - 2
+    assert sorted(line.split(":")[0] for line in lines if not line.startswith("{")) == [
+        str(metric_runs / "two"),
+        "This process has done its part.",
+    ]
+
+
+def test_a_batch_too_small_for_all_processes_is_refused_before_the_work(manifest_file, tmp_path):
+    words = ["--batch-size", "3", "--epochs", "1", "--no-pretrained", "--out", str(tmp_path / "small")]
+    ended = by_processes(2, "-m", "ml", "train-metric", "--data", str(manifest_file), *words)
+    assert ended.returncode != 0
+    assert "A batch of 3 photos is too small for 2 processes; they need 4." in ended.stderr
+    assert not (tmp_path / "small.run").exists()

@@ -1,0 +1,280 @@
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ml.manifest import Manifest
+from ml.training.body import Body
+from ml.training.checkpoints import CheckpointError
+from ml.training.loop import BEST_FILE, CHECKPOINT_FILE, COLLAPSED, Run
+from ml.training.metric import MetricTask
+from ml.training.task import TrainingFailed
+from tests.ml.training.tiny import Remembering, begun, classifier_options, metric_options
+
+Weights = Mapping[str, torch.Tensor]
+
+
+class Killed(Exception):
+    """Stands for the death of the process, as what it leaves on the disk is the same."""
+
+
+class KilledAfter(Remembering):
+    """Dies when it is told of an epoch, or of a step of it."""
+
+    def __init__(self, epoch: int, step: int | None = None) -> None:
+        super().__init__()
+        self._last = (epoch, step)
+
+    def step(self, epoch: int, step: int, steps: int, loss: float, photos_per_second: float) -> None:
+        if (epoch, step) == self._last:
+            raise Killed
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        if (row["epoch"], None) == self._last:
+            raise Killed
+
+
+def weights(body: Body) -> Weights:
+    return {name: tensor.clone() for name, tensor in body.state_dict().items()}
+
+
+def same(one: Weights, other: Weights) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def timeless(rows: list[dict]) -> list[dict]:
+    """The rows without what a clock said; NaN is made equal to itself."""
+    return [
+        {name: repr(value) for name, value in row.items() if name not in ("seconds", "photos_per_second")}
+        for row in rows
+    ]
+
+
+def finished(manifest: Manifest, options: object, folder: Path, cache: Path) -> tuple[Run, Weights]:
+    run = begun(manifest, options, folder, cache)
+    return run, weights(run.go(Remembering()))
+
+
+class TestSameSeed:
+    @pytest.fixture(scope="class")
+    def first(self, manifest, cache, tmp_path_factory) -> tuple[Run, Weights]:
+        return finished(manifest, metric_options(), tmp_path_factory.mktemp("first"), cache)
+
+    def test_the_same_seed_gives_the_same_bits(self, first, manifest, cache, tmp_path):
+        run, again = finished(manifest, metric_options(), tmp_path, cache)
+        assert same(first[1], again)
+        assert timeless(first[0].folder.rows()) == timeless(run.folder.rows())
+
+    def test_another_seed_gives_others(self, first, manifest, tmp_path):
+        _, other = finished(manifest, metric_options(seed=1), tmp_path, tmp_path / "cache")
+        assert not same(first[1], other)
+
+    def test_a_row_tells_all_that_there_is_to_see(self, first):
+        for number, row in enumerate(first[0].folder.rows(), start=1):
+            assert row["epoch"] == number
+            assert set(row) >= {
+                *("train_loss", "val_loss", "mined_triplets", "active_triplets", "spread", "near10", "map_at_r", "lr"),
+                *("recall_at_1", "recall_at_5", "recall_at_10", "garment_at_1", "garment_at_5"),
+                *("seconds", "photos_per_second"),
+            }
+            assert all(math.isfinite(value) for value in row.values())
+
+    def test_what_is_frozen_stays_and_the_rest_is_learned(self, first, manifest, cache, tmp_path):
+        start = begun(manifest, metric_options(), tmp_path, cache).body
+        learned = first[0].body
+        for before, after in zip(start.frozen_stages, learned.frozen_stages, strict=True):
+            assert same(weights(before), weights(after))
+        for before, after in zip(start.trained_stages, learned.trained_stages, strict=True):
+            assert not same(weights(before), weights(after))
+        means = [name for name in weights(start) if name.endswith("running_mean")]
+        assert all(torch.equal(weights(start)[name], weights(learned)[name]) for name in means)
+
+
+RESUMED = {
+    "as it is": metric_options(),
+    "the last weights": metric_options(ema=0.0),
+    "a memory of earlier batches": metric_options(label_loss="triplet", memory=64),
+    "proxies": metric_options(label_loss="proxy-anchor", label_size=0),
+    "trained statistics and fresh views": metric_options(statistics="trained", views=0, freeze_stages=14),
+    "a classifier": classifier_options(mixup=0.4, optimizer="adam", l2=1e-4, head="hidden512"),
+}
+
+
+class TestResumed:
+    @pytest.mark.parametrize("options", RESUMED.values(), ids=RESUMED)
+    def test_a_run_that_died_twice_ends_as_if_it_had_not(self, options, manifest, cache, tmp_path):
+        run, expected = finished(manifest, options, tmp_path / "whole", cache)
+        for watcher in (KilledAfter(1), KilledAfter(2, step=2)):
+            with pytest.raises(Killed):
+                begun(manifest, options, tmp_path / "died", cache).go(watcher)
+        resumed, found = finished(manifest, options, tmp_path / "died", cache)
+        assert same(expected, found)
+        assert timeless(resumed.folder.rows()) == timeless(run.folder.rows())
+        assert [row["epoch"] for row in resumed.folder.rows()] == [1, 2]
+
+    def test_a_run_that_is_over_trains_no_more(self, manifest, cache, tmp_path):
+        _, expected = finished(manifest, metric_options(), tmp_path, cache)
+        watcher = Remembering()
+        assert same(weights(begun(manifest, metric_options(), tmp_path, cache).go(watcher)), expected)
+        assert (watcher.steps, watcher.rows) == ([], [])
+
+    def test_a_row_whose_checkpoint_was_never_written_is_dropped(self, manifest, cache, tmp_path):
+        for epoch, left in ((1, []), (2, [1])):
+            run = begun(manifest, metric_options(), tmp_path, cache)
+            run.folder.append({"epoch": epoch, "train_loss": 0.0})
+            assert [row["epoch"] for row in begun(manifest, metric_options(), tmp_path, cache).folder.rows()] == left
+            if epoch == 1:
+                with pytest.raises(Killed):
+                    run.go(KilledAfter(1))
+
+    def test_another_option_is_refused_by_name(self, manifest, cache, tmp_path):
+        with pytest.raises(Killed):
+            begun(manifest, metric_options(), tmp_path, cache).go(KilledAfter(1))
+        with pytest.raises(CheckpointError, match=r"started with lr 0\.001, not 0\.002; resume it with the same"):
+            begun(manifest, metric_options(lr=0.002), tmp_path, cache)
+
+
+class Scripted(MetricTask):
+    """Scores that a test decides."""
+
+    scores = (0.5, 0.9, 0.7, 0.8)
+
+    def score(self, figures: Mapping[str, float]) -> float:
+        return self.scores[int(figures["epoch"]) - 1]
+
+
+class TestBestEpoch:
+    @pytest.fixture
+    def scripted(self, manifest, cache, tmp_path):
+        def started(**changes: object) -> Run:
+            options = metric_options(epochs=4, **changes)
+            run = begun(manifest, options, tmp_path, cache)
+            run.task = Scripted(run.data, options)
+            return run
+
+        return started
+
+    def test_the_network_of_the_best_epoch_is_returned(self, scripted):
+        run, kept = scripted(), []
+
+        class Keeping(Remembering):
+            def epoch(self, row: Mapping[str, float]) -> None:
+                kept.append(weights(run.average.network))
+
+        best = weights(run.go(Keeping()))
+        assert run.best_epoch == 2
+        assert [same(best, each) for each in kept] == [False, True, False, False]
+        assert not run.best_body().training
+
+    @pytest.mark.parametrize(("patience", "epochs"), [(0, 4), (1, 3), (2, 4)])
+    def test_patience_ends_after_so_many_epochs_without_a_better_figure(self, scripted, patience, epochs):
+        run = scripted(patience=patience)
+        run.go(Remembering())
+        assert len(run.folder.rows()) == epochs
+
+
+class TestFailed:
+    @pytest.fixture
+    def alike(self, manifest, tmp_path) -> Manifest:
+        """The drawn manifest with one and the same picture behind every name."""
+        folder = tmp_path / "alike"
+        folder.mkdir()
+        picture = manifest.file(manifest.photos[0]).read_bytes()
+        for photo in manifest.photos:
+            (folder / photo.path).write_bytes(picture)
+        return Manifest(folder, manifest.photos)
+
+    def test_vectors_that_have_become_one_stop_the_run_with_a_reason(self, alike, tmp_path):
+        with pytest.raises(TrainingFailed, match=r"collapsed in epoch 1: their spread is 0\.0000\. Lower the learning"):
+            begun(alike, metric_options(augment="none"), tmp_path / "run").go(Remembering())
+        assert not (tmp_path / "run" / CHECKPOINT_FILE).exists()
+
+    @pytest.mark.parametrize(("spread", "stops"), [(COLLAPSED * 0.9, True), (COLLAPSED * 1.1, False)])
+    def test_the_alarm_has_a_threshold(self, manifest, cache, tmp_path, spread, stops):
+        run = begun(manifest, metric_options(epochs=1), tmp_path, cache)
+        row = {"epoch": 1, "spread": spread, "map_at_r": 1.0, "garment_at_1": 1.0}
+        if stops:
+            with pytest.raises(TrainingFailed, match="collapsed"):
+                run._judge(1, row)
+        else:
+            run._judge(1, row)
+        assert (tmp_path / BEST_FILE).exists() is not stops
+
+    @pytest.mark.parametrize("kind", [metric_options, classifier_options], ids=["metric", "classifier"])
+    def test_a_loss_that_is_no_number_stops_the_run_with_a_reason(self, kind, manifest, cache, tmp_path):
+        options = kind(lr=1e30, head_lr=1e30, warmup=0.0)
+        with pytest.raises(TrainingFailed, match="lower --lr or --head-lr"):
+            begun(manifest, options, tmp_path, cache).go(Remembering())
+        assert not (tmp_path / CHECKPOINT_FILE).exists()
+
+
+METRIC = {
+    "no augmentation": {"augment": "none"},
+    "flipped": {"augment": "flip", "views": 0},
+    "randaugment": {"augment": "randaugment", "views": 0},
+    "fresh views made beside": {"views": 0, "workers": 1},
+    "nothing frozen": {"freeze_stages": 0, "backbone": "resnet18", "pretrained": False},
+    "all frozen": {"freeze_stages": 18},
+    "adam with both penalties": {"optimizer": "adam", "l1": 1e-5, "l2": 1e-4},
+    "no average": {"ema": 0.0},
+    "trained statistics": {"statistics": "trained"},
+    "bfloat16": {"precision": "bfloat16"},
+    "mean pooling, padded": {"pooling": "mean", "resize": "pad"},
+    "no warm-up, no clipping": {"warmup": 0.0, "clip": 0.0},
+    "triplets": {"label_loss": "triplet", "miner": "hard", "identity_loss": "triplet"},
+    "a memory": {"label_loss": "supcon", "memory": 64},
+    "labels alone": {"identity_loss": "none", "label_loss": "multi-similarity", "miner": "multi-similarity"},
+    "identity alone": {"label_loss": "none", "label_size": 0},
+    "arcface": {"label_loss": "arcface", "sub_centres": 2, "balance": "full"},
+    "a batch above all photos": {"batch_size": 500, "balance": "none"},
+}
+CLASSIFIER = {
+    "mixup": {"mixup": 0.4},
+    "the old head": {"head": "hidden512"},
+    "no smoothing": {"smoothing": 0.0, "precision": "bfloat16"},
+    "fresh views made beside": {"views": 0, "workers": 1, "augment": "randaugment"},
+}
+EVERY = [pytest.param(metric_options(epochs=1, **changes), id=name) for name, changes in METRIC.items()]
+EVERY += [pytest.param(classifier_options(epochs=1, **changes), id=name) for name, changes in CLASSIFIER.items()]
+
+
+@pytest.mark.parametrize("options", EVERY)
+def test_an_epoch_can_be_trained_with_each_option(options, manifest, tmp_path):
+    run = begun(manifest, options, tmp_path)
+    before = weights(run.body)
+    watcher = Remembering()
+    best = run.go(watcher)
+    assert np.isfinite(watcher.losses).all()
+    assert [row["epoch"] for row in watcher.rows] == [1]
+    assert not same(before, weights(run.body))
+    assert not same(before, weights(best))
+
+
+def test_in_the_first_epochs_the_head_alone_can_be_trained(manifest, cache, tmp_path):
+    run = begun(manifest, metric_options(head_epochs=1), tmp_path, cache)
+    before = weights(run.body)
+    with pytest.raises(Killed):
+        run.go(KilledAfter(1))
+    learned = {name for name, tensor in weights(run.body).items() if not torch.equal(tensor, before[name])}
+    assert learned == {"network.head.layer.weight", "network.head.layer.bias"}
+    run.go(Remembering())
+    assert any(not torch.equal(weights(run.body)[name], before[name]) for name in before if ".trunk." in name)
+
+
+def test_a_watcher_hears_of_every_step_and_epoch(manifest, cache, tmp_path):
+    watcher = Remembering()
+    begun(manifest, metric_options(), tmp_path, cache).go(watcher)
+    assert watcher.steps == [(epoch, step, 3) for epoch in (1, 2) for step in (1, 2, 3)]
+    assert [row["epoch"] for row in watcher.rows] == [1, 2]
+    assert watcher.rows[1]["train_loss"] == pytest.approx(np.mean(watcher.losses[3:]))
+
+
+def test_photos_of_one_label_only_in_what_is_held_out_are_no_obstacle(manifest, tmp_path):
+    photos = tuple(photo for photo in manifest.photos if photo.split == "train" or photo.label == "Top")
+    run = begun(replace(manifest, photos=photos), metric_options(epochs=1), tmp_path)
+    run.go(Remembering())
+    assert run.best_epoch == 1

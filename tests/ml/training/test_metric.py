@@ -1,0 +1,134 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ml.manifest import Manifest
+from ml.training.body import Body
+from ml.training.building import build_body
+from ml.training.data import CLEAN, PHONE, TrainingData
+from ml.training.metric import MetricTask
+from ml.training.task import outputs_of
+from ml.vectors import unit_rows
+from tests.ml.training.tiny import loaded, metric_options
+
+
+@pytest.fixture(scope="module")
+def data(manifest, cache) -> TrainingData:
+    return loaded(manifest, metric_options(), cache)
+
+
+@pytest.fixture(scope="module")
+def body(data) -> Body:
+    return build_body(data.options, 3)
+
+
+@pytest.fixture(scope="module")
+def task(data) -> MetricTask:
+    return MetricTask(data, data.options)
+
+
+def some_vectors(count: int, seed: int) -> np.ndarray:
+    return unit_rows(np.random.default_rng(seed).normal(size=(count, 6)) + 0.7)
+
+
+def by_loops(data: TrainingData, train: np.ndarray, clean: np.ndarray, phone: np.ndarray) -> dict[str, float]:
+    """The figures, photo by photo, as their definitions say."""
+    gallery = [*train, *clean]
+    labels = [*data.train.labels, *data.held.labels]
+    groups = [*data.train.groups, *data.held.groups]
+    found: dict[str, list[float]] = {name: [] for name in ("1", "5", "10", "near10", "map", "garment1", "garment5")}
+    for at in range(len(clean)):
+        mine = len(train) + at
+        others = [row for row in range(len(gallery)) if groups[row] != groups[mine]]
+        nearest = sorted(others, key=lambda row: -float(clean[at] @ gallery[row]))
+        right = [bool(labels[row] == labels[mine]) for row in nearest]
+        for k in (1, 5, 10):
+            found[str(k)].append(any(right[:k]))
+        found["near10"].append(sum(right[:10]) / 10)
+        total = sum(right)
+        precisions = [sum(right[: rank + 1]) / (rank + 1) for rank in range(total) if right[rank]]
+        found["map"].append(sum(precisions) / total)
+        scores = [float(phone[at] @ row) for row in gallery]
+        rank = sum(score >= scores[mine] for score in scores)
+        found["garment1"].append(rank <= 1)
+        found["garment5"].append(rank <= 5)
+    means = {name: float(np.mean(values)) for name, values in found.items()}
+    return {
+        **{f"recall_at_{k}": means[str(k)] for k in (1, 5, 10)},
+        **{"near10": means["near10"], "map_at_r": means["map"]},
+        **{"garment_at_1": means["garment1"], "garment_at_5": means["garment5"]},
+    }
+
+
+def test_the_figures_are_what_loops_over_the_photos_give(task, data):
+    train, clean = some_vectors(36, 0), some_vectors(18, 1)
+    phone = unit_rows(clean + 0.4 * some_vectors(18, 2))
+    assert task.figures(train, clean, phone) == pytest.approx(by_loops(data, train, clean, phone))
+
+
+def test_an_epoch_is_judged_by_clean_and_phone_views(task, data, body):
+    figures = task.validate(body)
+    train = unit_rows(outputs_of(body, data.train_store, 36, CLEAN))
+    clean, phone = (unit_rows(outputs_of(body, data.held_store, 18, view)) for view in (CLEAN, PHONE))
+    assert figures == pytest.approx(
+        by_loops(data, train, clean, phone) | {"spread": figures["spread"], "val_loss": figures["val_loss"]}
+    )
+    assert np.array_equal(train, task.embed_train(body))
+    assert np.array_equal(phone, task.embed_held(body, PHONE))
+
+
+def test_the_spread_is_the_mean_of_one_minus_cosine_over_all_pairs(task, body):
+    vectors = np.concatenate([task.embed_train(body), task.embed_held(body, CLEAN)]).astype(np.float64)
+    pairs = [1 - one @ other for one in vectors for other in vectors]
+    assert task.validate(body)["spread"] == pytest.approx(np.mean(pairs), abs=1e-5)
+
+
+def test_the_held_out_loss_is_that_of_clean_and_phone_views_together(manifest, cache, body):
+    data = loaded(manifest, metric_options(batch_size=64), cache)
+    task = MetricTask(data, data.options)
+    both = torch.from_numpy(np.concatenate([task.embed_held(body, view) for view in (CLEAN, PHONE)]))
+    labels, items = (torch.from_numpy(np.tile(numbers, 2)) for numbers in (data.held.labels, data.held.items))
+    expected = task.loss.alone(both, labels, items).total.item()
+    assert task.validate(body)["val_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_loss_that_remembers_is_not_shown_held_out_photos(data, body):
+    options = metric_options(label_loss="triplet", memory=64)
+    task = MetricTask(data, options)
+    before = task.loss.state_dict()["label.embedding_memory"].clone()
+    assert math.isnan(task.validate(body)["val_loss"])
+    assert torch.equal(task.loss.state_dict()["label.embedding_memory"], before)
+
+
+def test_the_loss_of_a_batch_is_label_and_identity_by_their_weights(data, body):
+    batch = next(data.batches([np.arange(12)], 2, 1))
+    task = MetricTask(data, metric_options(label_weight=2.0, identity_weight=0.5))
+    body.eval()
+    loss, shown = task.batch_loss(body, batch, np.random.default_rng(0))
+    assert loss.requires_grad
+    assert loss.item() == pytest.approx(2 * shown["label_loss"] + 0.5 * shown["identity_loss"], rel=1e-5)
+    assert 0 <= shown["active_triplets"] <= shown["mined_triplets"]
+
+
+class TestScore:
+    def test_label_and_garment_count_the_same(self, task):
+        assert task.score({"map_at_r": 0.4, "garment_at_1": 0.8, "recall_at_1": 0.1}) == pytest.approx(0.6)
+
+    def test_where_labels_cannot_be_told_the_garment_alone_counts(self, manifest, tmp_path):
+        """One contributor gave all photos, so that none is left for a label to be found among."""
+        photos = tuple(replace(photo, more={"contributor": "shop"}) for photo in manifest.photos)
+        data = loaded(Manifest(manifest.folder, photos), metric_options(), tmp_path)
+        task = MetricTask(data, data.options)
+        figures = task.figures(some_vectors(36, 0), some_vectors(18, 1), some_vectors(18, 1))
+        assert math.isnan(figures["map_at_r"])
+        assert task.score(figures) == figures["garment_at_1"] == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "sharpens"), [({}, True), ({"sharpen": False}, False), ({"label_size": 0}, False)], ids=str
+)
+def test_only_a_vector_of_two_parts_is_sharpened_and_only_if_asked(data, changes, sharpens):
+    assert MetricTask(data, metric_options(**changes)).sharpens is sharpens

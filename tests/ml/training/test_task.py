@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ml.training import task
+from ml.training.building import build_body
+from ml.training.store import ViewStore
+from ml.training.task import Tally, TrainingFailed, features_of, outputs_of
+from tests.ml.training.tiny import metric_options
+
+
+class TestTally:
+    def test_numbers_are_averaged_by_weight_and_triplets_are_summed(self):
+        tally = Tally()
+        tally.add({"train_loss": 1.0, "mined_triplets": 10, "active_triplets": 4}, weight=3)
+        tally.add({"train_loss": 5.0, "mined_triplets": 20, "active_triplets": 0}, weight=1)
+        assert tally.means() == {"train_loss": 2.0, "mined_triplets": 30, "active_triplets": 4}
+
+    def test_nothing_was_added(self):
+        assert Tally().means() == {}
+
+
+class TestOutputs:
+    @pytest.fixture(scope="class")
+    def body(self):
+        return build_body(metric_options(freeze_stages=0, pretrained=False), 3)
+
+    @pytest.fixture(scope="class")
+    def store(self) -> ViewStore:
+        return ViewStore(np.random.default_rng(0).integers(0, 256, (5, 2, 64, 64, 3)).astype(np.uint8))
+
+    def test_they_are_those_of_the_body_a_few_photos_at_a_time(self, body, store, monkeypatch):
+        monkeypatch.setattr(task, "EVALUATED_AT_A_TIME", 2)
+        pictures = torch.from_numpy(store.array[:, 1].copy()).permute(0, 3, 1, 2)
+        with torch.inference_mode():
+            expected = body.eval()(pictures).numpy()
+            features = body.features(body.entered(pictures)).numpy()
+        assert outputs_of(body, store, 5, 1) == pytest.approx(expected, abs=1e-5)
+        assert features_of(body, store, 5, 1) == pytest.approx(features, abs=1e-4)
+        assert outputs_of(body, store, 3, 1) == pytest.approx(expected[:3], abs=1e-5)
+
+    def test_the_network_is_in_evaluation_mode_and_learns_nothing(self, body, store):
+        body.train()
+        first, second = (outputs_of(body, store, 5, 0) for _ in range(2))
+        assert np.array_equal(first, second)
+        assert not body.training
+
+    def test_a_network_whose_weights_are_no_numbers_any_more_is_told_as_such(self, store):
+        broken = build_body(metric_options(freeze_stages=0, pretrained=False), 3)
+        nn.init.constant_(broken.network.head.layer.bias, float("nan"))
+        with pytest.raises(TrainingFailed, match="no numbers: lower --lr or --head-lr"):
+            outputs_of(broken, store, 5, 0)
