@@ -1,6 +1,6 @@
 """The speed of a whole training step, ours against a plain PyTorch loop. Prints one JSON object.
 
-    python -m benchmarks.training [--backbone efficientnet-lite0] [--batch-size 16] [--steps 4] [--threads 2] [--side 224]
+    python -m benchmarks.training [--backbone NAME] [--batch-size 16] [--steps 4] [--threads 2] [--side 224]
 
 Same network, same weights, same batch size, same loss; one step of ours, one of the plain loop, and so on, so that
 what else the machine does falls on both. A speed is the batch size over the median time of a step, warm-up left out;

@@ -37,6 +37,20 @@ Step = Callable[[], float]
 """Does one training step and returns its loss."""
 
 
+def now() -> float:
+    """Seconds on a clock that waits until the GPU, too, has done what it was told."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def timed(step: Step) -> tuple[float, float]:
+    """Return the seconds of a step and its loss."""
+    started = now()
+    loss = step()
+    return now() - started, loss
+
+
 def speeds(setting: "Setting", *, few: bool = False) -> dict[str, object]:
     """Return each comparison by its name; `few`: only the two that any machine should make."""
     torch.set_num_threads(setting.threads)
@@ -124,7 +138,7 @@ class Alternating:
     ours: list[float] = field(default_factory=list)
     theirs: list[float] = field(default_factory=list)
     losses: list[tuple[float, float]] = field(default_factory=list)
-    _resumed: float = field(default_factory=lambda: now())
+    _resumed: float = field(default_factory=now)
 
     def step(self, epoch: int, step: int, steps: int, loss: float, photos_per_second: float) -> None:
         self.ours.append(now() - self._resumed)
@@ -171,15 +185,15 @@ def compared(first: list[float], plain: list[float], setting: "Setting") -> dict
 
 
 def data_of(body: Body, options: ClassifierOptions, photos: int) -> TrainingData:
-    """Noise in the place of photos: kept pictures, or maps of the shape that the frozen stages make."""
-    pictures = noise(photos, options.side)
-    store, held = ViewStore(pictures), ViewStore(np.repeat(pictures[:2], 2, axis=1))
+    """Noise in the place of kept views, as pictures or as maps; as many different ones as there are in a batch."""
+    kept: np.ndarray = noise(options.batch_size, options.side)
     if options.freeze_stages:
         body.eval()
         with torch.inference_mode():
-            maps = body.frozen_maps(torch.from_numpy(pictures[:1, 0]).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
-        store = ViewStore(np.repeat(maps[:, None].astype(np.float16), photos, axis=0))
-        held = ViewStore(np.repeat(store.array[:2], 2, axis=1))
+            maps = body.frozen_maps(torch.from_numpy(kept[:, 0]).permute(0, 3, 1, 2))
+        kept = maps.permute(0, 2, 3, 1).numpy().astype(np.float16)[:, None]
+    store = ViewStore(kept[np.arange(photos) % len(kept)])
+    held = ViewStore(np.repeat(kept[:2], 2, axis=1))
     viewer = Viewer([], body.preprocess, "none", options.seed)
     return TrainingData(photos_of(photos), photos_of(2), viewer, store, held, options)
 
@@ -196,19 +210,5 @@ def labels_of(count: int) -> np.ndarray:
 
 
 def noise(count: int, side: int) -> np.ndarray:
-    """One view of each picture, uint8 (count, 1, side, side, 3); the first ones are the same whatever the count."""
+    """One view of each picture, uint8 (count, 1, side, side, 3); always the same."""
     return np.random.default_rng(0).integers(0, 256, (count, 1, side, side, 3), dtype=np.uint8)
-
-
-def timed(step: Step) -> tuple[float, float]:
-    """Return the seconds of a step and its loss."""
-    started = now()
-    loss = step()
-    return now() - started, loss
-
-
-def now() -> float:
-    """Seconds on a clock that waits until the GPU, too, has done what it was told."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()

@@ -123,7 +123,7 @@ PHOTO_DAYS = env_int("PHOTO_DAYS", 30, minimum=1)  # an uploaded photo is delete
 
 # --- encoders: folders by name, the first place that has one wins
 ENCODER_DIRS = [VAR_DIR / "encoders", BASE_DIR / "ml" / "encoders"]
-DEFAULT_ENCODER = "efficientnet-lite0-pca100"  # the one that a new site starts with
+DEFAULT_ENCODER = "efficientnet-lite0-metric100"  # the one that a new site starts with
 EMBEDDER_RUNTIME = env_choice("EMBEDDER_RUNTIME", "auto", "onnx", "torch")
 
 # --- Redis: the queue, the waiting room of answers, and shared counters

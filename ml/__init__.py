@@ -11,6 +11,7 @@ Building and judging:
     manifest, layouts/       which photos, with which label, item and split; data_check finds what is wrong with them
     backbones, network       the trunk with its head, to weights and ONNX and back (onnx_file); vision is torchvision
     pretrained, whitening    the first encoder, made without training
+    training/                from a manifest to an encoder folder; reporting/ draws what one sees of a run
     evaluation/              how good an encoder is; phone_view draws its queries
 The command line is cli and commands/.
 """

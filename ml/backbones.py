@@ -3,7 +3,6 @@
 import contextlib
 import importlib
 import io
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TypeGuard, get_args
 
@@ -29,12 +28,12 @@ class Trunk(nn.Module):
     channels: int
 
     @property
-    @abstractmethod
     def stages(self) -> Sequence[nn.Module]:
         """The trunk as modules to be applied one after another; they share its weights and its training mode.
 
         The first ones may be frozen and what they give be kept, so that training starts from there.
         """
+        raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
         maps = images

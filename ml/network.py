@@ -174,9 +174,11 @@ def _empty_head(card: Card, channels: int, weights: Mapping[str, npt.NDArray[np.
     if card.head != "parts":
         return build_head(card.head, channels, card.dim)
     split, prototypes = (weights.get(f"head.{name}", np.zeros(0)) for name in ("split", "prototypes"))
-    if split.shape != (3,) or not 0 < split[0] < card.dim or not 0 < split[1] < 1:
+    whole = split.shape == (3,) and float(split[0]).is_integer()
+    if not whole or not 0 < split[0] < card.dim or not 0 < split[1] < 1 or not 0 <= split[2] < np.inf:
         raise EncoderCorrupt("The weights do not say how the vector is divided between label and item.")
-    return PartsHead(channels, card.dim, int(split[0]), float(split[1]), len(prototypes))
+    labels = len(prototypes) if prototypes.shape[1:] == (int(split[0]),) else 0  # an empty array may claim any length
+    return PartsHead(channels, card.dim, int(split[0]), float(split[1]), labels)
 
 
 def _empty_strangeness(channels: int, weights: Mapping[str, npt.NDArray[np.floating]]) -> StrangenessLayers:

@@ -15,7 +15,7 @@ from ml.files import written_whole
 from ml.manifest import SPLITS, read_manifest
 from ml.pictures import accept_heic
 
-HELP = "Tell how good an encoder is on the photos of a manifest, with 95 % intervals."
+HELP = "Tell how good an encoder is on the photos of a manifest, with intervals, and whether it is better than another."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

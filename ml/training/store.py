@@ -7,6 +7,7 @@ Kept as maps of float16 they cost a read. The file is a cache: it carries what i
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,7 +89,8 @@ def stored_views(
     except OSError as error:
         raise UnwritableError(f"Cannot keep the views in {str(path)!r}: {error.strerror or error}.") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
     return ViewStore(np.load(path, mmap_mode="r"))
 
 

@@ -3,9 +3,12 @@ from pathlib import Path
 import pytest
 
 import ml
+from ml.classifier import Classifier, load_classifier
 from ml.embedder import Embedder, load_embedder
 
-SHIPPED = Path(ml.__file__).parent / "encoders" / "efficientnet-lite0-pca100"
+ENCODERS = Path(ml.__file__).parent / "encoders"
+SHIPPED = ENCODERS / "efficientnet-lite0-metric100"
+SHIPPED_CLASSIFIER = ENCODERS / "efficientnet-lite0-classifier17"
 
 
 @pytest.fixture(scope="session")
@@ -15,5 +18,11 @@ def shipped_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def shipped() -> Embedder:
-    """The encoder that is committed, through ONNX Runtime."""
+    """The metric encoder that is committed, through ONNX Runtime."""
     return load_embedder(SHIPPED, "onnx", threads=1)
+
+
+@pytest.fixture(scope="session")
+def shipped_classifier() -> Classifier:
+    """The classifier that is committed, through ONNX Runtime."""
+    return load_classifier(SHIPPED_CLASSIFIER, "onnx", threads=1)

@@ -15,8 +15,10 @@ from ml.card import (
     card_from_json,
     card_to_json,
 )
+from ml.embedder import load_embedder
 from ml.preprocess import Preprocess
 from ml.strangeness import Strangeness
+from tests.ml.small_encoder import small_encoder, some_pixels
 
 CARD = Card(
     name="small",
@@ -74,9 +76,14 @@ def test_a_card_of_format_1_is_written_as_one_of_format_2():
     assert card_from_json(text) == card_from_json(json.dumps(as_format_1()))
 
 
-def test_the_shipped_card_of_format_1_is_read(shipped_folder, shipped):
-    assert json.loads((shipped_folder / "card.json").read_text())["format"] == 1
-    assert (shipped.card.head, shipped.card.calibration, shipped.card.strangeness) == ("linear", None, None)
+def test_a_folder_of_format_1_still_embeds(tmp_path):
+    small_encoder(tmp_path / "small")
+    path = tmp_path / "small" / "card.json"
+    raw = {key: value for key, value in json.loads(path.read_text()).items() if key not in NEW}
+    path.write_text(json.dumps(raw | {"format": 1}))
+    vectors, strangeness = load_embedder(tmp_path / "small", "onnx", threads=1).embed_and_judge([some_pixels(2)])
+    assert vectors.shape == (2, 5)
+    assert strangeness is None
 
 
 @pytest.mark.parametrize("entry", NEW)

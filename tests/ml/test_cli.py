@@ -140,7 +140,7 @@ def python_m_ml(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "ml", *words], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("command", [[], ["embed"], ["convert"], ["fit-pretrained"]])
+@pytest.mark.parametrize("command", [[], ["embed"], ["classify"], ["convert"], ["fit-pretrained"]])
 def test_every_command_explains_itself(command):
     answer = python_m_ml(*command, "--help")
     assert (answer.returncode, answer.stderr) == (0, "")

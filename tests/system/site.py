@@ -65,7 +65,7 @@ class Site:
         """Prepare and start everything, import a catalogue, and return when all of it can be found."""
         self.manage("migrate", "--verbosity", "0")
         self.manage("collectstatic", "--no-input", "--verbosity", "0")
-        self.manage("register_encoder", "ml/encoders/efficientnet-lite0-pca100", "--live")
+        self.manage("register_encoder", "ml/encoders/efficientnet-lite0-metric100", "--live")
         self.start()
         self.wait_until_ready()
         if catalogue is not None:

@@ -30,7 +30,7 @@ def test_an_answer_is_ranked_complete_and_tells_what_made_it(phone: Phone, photo
     assert scores == sorted(scores, reverse=True)
     assert all(-1 <= score <= 1 for score in scores)
     assert len({recommendation["item"]["id"] for recommendation in recommendations}) == 6
-    assert answer["encoder"] == "efficientnet-lite0-pca100"
+    assert answer["encoder"] == "efficientnet-lite0-metric100"
     assert {"receive", "clean", "queue", "embed", "search", "write", "total"} <= set(answer["timings"])
 
 

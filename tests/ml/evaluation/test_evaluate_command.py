@@ -103,6 +103,14 @@ def test_a_broken_picture_is_named(folder, tmp_path, capsys):
     assert not list(tmp_path.glob("r.json*"))
 
 
+@pytest.mark.parametrize("words", [["--help"], ["evaluate", "--help"]])
+def test_the_command_explains_itself(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 0
+    assert "evaluate" in capsys.readouterr().out
+
+
 def test_the_command_loads_no_torch(folder):
     words = ["evaluate", "--encoder", str(folder / "colours"), "--data", str(folder / "m.csv"), "--runtime", "onnx"]
     words += ["--threads", "1", "--resamples", "50"]

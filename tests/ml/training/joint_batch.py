@@ -94,15 +94,17 @@ def _gradients(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: weight.grad.clone() for name, weight in module.named_parameters() if weight.grad is not None}
 
 
-CLASSIFIER_RUN = (
-    "--epochs 2 --batch-size 9 --side 32 --freeze-stages 17 --views 3 --threads 1 --drop 0 --balance none --lr 0.003 "
-    "--l1 1e-5 --l2 1e-3 --clip 0.5 --no-pictures --progress none"
-).split()
+SMALL_RUN = (
+    *("--epochs=2", "--batch-size=9", "--side=32", "--freeze-stages=17", "--views=3", "--drop=0", "--threads=1"),
+    "--no-pictures",
+)
+PENALTIES = ("--lr=0.003", "--l1=1e-5", "--l2=1e-3", "--clip=0.5")
 
 
 def train_classifier(manifest: Path, out: Path) -> int:
     """Train a classifier on the garments of `manifest` into the encoder folder `out` and return the exit code."""
-    return main(["train-classifier", "--data", str(manifest), "--out", str(out), *CLASSIFIER_RUN])
+    places = ["--data", str(manifest), "--out", str(out)]
+    return main(["train-classifier", *places, *SMALL_RUN, *PENALTIES, "--progress=none"])
 
 
 def _program(manifest: Path, folder: Path) -> int:

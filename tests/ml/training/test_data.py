@@ -68,7 +68,7 @@ class TestUsedAgain:
         """Load with these options and return when each array was written."""
 
         def stamps(photos: Manifest = manifest, **changes: object) -> dict[str, int]:
-            loaded(photos, metric_options(**changes), tmp_path)
+            loaded(photos, metric_options(**{"freeze_stages": 1} | changes), tmp_path)
             return {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
 
         return stamps
@@ -85,7 +85,7 @@ class TestUsedAgain:
             ({"side": 96}, {"train.npy", "held.npy"}),
             ({"resize": "pad"}, {"train.npy", "held.npy"}),
             ({"pretrained": False}, {"train.npy", "held.npy"}),
-            ({"freeze_stages": 11}, {"train.npy", "held.npy"}),
+            ({"freeze_stages": 2}, {"train.npy", "held.npy"}),
             ({"train_splits": "train,test"}, {"train.npy", "held.npy"}),
             ({"views": 3}, {"train.npy"}),
             ({"augment": "flip"}, {"train.npy"}),
@@ -148,7 +148,7 @@ class TestBatches:
         seen = {
             picture.numpy().tobytes() for epoch in (1, 2) for batch in batches(data, epoch) for picture in batch.inputs
         }
-        assert len(seen) > 0.9 * 2 * 2 * 36  # those that are the plain photo or its mirror image come again
+        assert len(seen) > 0.75 * 2 * 2 * 36  # those that are the plain photo or its mirror image come again
 
     def test_processes_beside_make_the_same_fresh_views(self, fresh):
         alone, helped = batches(fresh()), batches(fresh(workers=1))

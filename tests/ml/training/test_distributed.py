@@ -13,22 +13,16 @@ from safetensors.numpy import load_file
 
 from ml.cli import main
 from ml.training.distributed import join_gradients, joined, process_group, rank, same_for_all, world
-from tests.ml.training.joint_batch import CLASSIFIERS, METRIC, answers, train_classifier
+from tests.ml.training.joint_batch import CLASSIFIERS, METRIC, SMALL_RUN, answers, train_classifier
 
 ROOT = Path(__file__).resolve().parents[3]
-METRIC_RUN = (
-    "--epochs 2 --batch-size 9 --side 32 --freeze-stages 17 --views 3 --threads 1 --drop 0 --embedding-size 12 "
-    "--label-size 6 --no-pictures"
-).split()
 
 
 def by_processes(count: int, *words: str) -> subprocess.CompletedProcess[str]:
     """Run `python WORDS` in so many processes of one core each."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [*launcher, *words], cwd=ROOT, env=environment, check=False, capture_output=True, text=True, timeout=170
-    )
+    return subprocess.run([*launcher, *words], cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
 
 
 def rows_of(run: Path) -> list[dict[str, float]]:
@@ -70,7 +64,7 @@ def test_the_gradients_are_those_of_one_process_with_the_joint_batch(shared, sin
     for gradients in (process[case]["gradients"] for process in shared):
         assert gradients.keys() == expected.keys()
         for name, gradient in gradients.items():
-            assert gradient.numpy() == pytest.approx(expected[name].numpy(), rel=1e-3, abs=1e-5), name
+            assert torch.allclose(gradient, expected[name], rtol=1e-3, atol=1e-5), name
 
 
 @pytest.mark.parametrize("case", [*METRIC, *CLASSIFIERS])
@@ -95,7 +89,7 @@ def test_a_classifier_with_penalties_and_unequal_shares_trains_as_in_one_process
         assert row == pytest.approx(expected, rel=1e-3, abs=1e-5)
     weights, expected = (load_file(folder / name / "weights.safetensors") for name in ("shared", "alone"))
     for name, array in weights.items():
-        assert array.astype(np.float32) == pytest.approx(expected[name].astype(np.float32), abs=2e-3), name
+        assert np.allclose(array.astype(np.float32), expected[name].astype(np.float32), rtol=0, atol=2e-3), name
 
 
 def test_one_process_of_torchrun_is_like_none(monkeypatch):
@@ -128,7 +122,7 @@ def test_without_torchrun_there_is_one_process_and_no_group():
 def metric_runs(manifest_file, tmp_path_factory) -> Path:
     """The encoder folders `two` and `one`, trained by so many processes; `told` is what the two wrote."""
     folder = tmp_path_factory.mktemp("runs")
-    words = ["train-metric", "--data", str(manifest_file), *METRIC_RUN]
+    words = ["train-metric", "--data", str(manifest_file), *SMALL_RUN, "--embedding-size=12", "--label-size=6"]
     ended = by_processes(2, "-m", "ml", *words, "--out", str(folder / "two"), "--progress", "json")
     assert ended.returncode == 0, ended.stderr[-2000:]
     (folder / "told").write_text(ended.stdout)

@@ -55,6 +55,8 @@ def _head(options: ClassifierOptions | MetricOptions, channels: int, labels: int
 
 
 def tiny_pictures(count: int, seed: int = 0) -> Tensor:
-    """Return uint8 pictures (count, 3, 32, 32) of random dots."""
+    """Return uint8 pictures (count, 3, 32, 32), each in a colour of its own with dots of all colours."""
     draw = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (count, 3, SIDE, SIDE), dtype=torch.uint8, generator=draw)
+    colours = torch.randint(0, 256, (count, 3, 1, 1), generator=draw)
+    dots = torch.randint(0, 256, (count, 3, SIDE, SIDE), generator=draw)
+    return torch.where(torch.rand(count, 1, SIDE, SIDE, generator=draw) < 0.2, dots, colours).to(torch.uint8)
