@@ -97,7 +97,9 @@ def write_encoder(folder: Path, card: Card, weights: Mapping[str, npt.NDArray[np
     """
     if folder.exists():
         raise EncoderError(f"{str(folder)!r} exists already; remove it or choose another folder.")
-    contents = {WEIGHTS_FILE: safetensors.numpy.save(dict(weights)), ONNX_FILE: onnx_model}
+    # safetensors stores the memory as it lies, and that of a network trained with channels last lies in another order.
+    rows = {name: np.ascontiguousarray(array) for name, array in weights.items()}
+    contents = {WEIGHTS_FILE: safetensors.numpy.save(rows), ONNX_FILE: onnx_model}
     complete = replace(card, files={name: _sha256(data) for name, data in contents.items()})
     card_from_json(card_to_json(complete))  # what could not be read back is not written
     part = folder.with_name(folder.name + ".part")

@@ -156,7 +156,7 @@ class Run:
     def _judge(self, epoch: int, row: Mapping[str, float]) -> None:
         """Keep the network of the best epoch; raise for one whose vectors have become one. All processes agree."""
         spread = same_for_all(row.get("spread", 1.0))
-        if spread < COLLAPSED:
+        if same_for_all(float(rank() == 0 and self._collapsed(spread))):
             raise TrainingFailed(
                 f"The vectors collapsed in epoch {epoch}: their spread is {spread:.4f}. Lower the learning rate, or "
                 "choose an easier miner (--miner semihard) or a loss with proxies (--label-loss softmax)."
@@ -166,6 +166,15 @@ class Run:
             self.best, self.best_epoch = score, epoch
             if rank() == 0:
                 save_checkpoint(self.folder.path / BEST_FILE, {"body": self.average.network.state_dict()})
+
+    def _collapsed(self, spread: float) -> bool:
+        """Random weights, too, give all photos nearly the same vector, but training then spreads them."""
+        if spread >= COLLAPSED:
+            return False
+        rows = self.folder.rows()
+        if not rows:
+            return self.options.pretrained or bool(self.options.start_from)
+        return spread <= float(rows[-1]["spread"])
 
     def _save(self) -> None:
         save_checkpoint(

@@ -47,7 +47,8 @@ class MetricTask:
         """
         train, clean, phone = self.embed_train(body), self.embed_held(body, CLEAN), self.embed_held(body, PHONE)
         mean = np.concatenate([train, clean]).mean(axis=0, dtype=np.float64)
-        measured = {"spread": 1.0 - float(np.square(mean).sum()), "val_loss": self._held_loss(clean, phone, body)}
+        spread = max(0.0, 1.0 - float(np.square(mean).sum()))  # rounding may bring it below
+        measured = {"spread": spread, "val_loss": self._held_loss(clean, phone, body)}
         return self.figures(train, clean, phone) | measured
 
     def figures(self, train: Floats, clean: Floats, phone: Floats) -> dict[str, float]:

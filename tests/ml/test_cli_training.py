@@ -202,7 +202,7 @@ class TestRefused:
             (["--label-column", "colour"], "no column 'colour'"),
             (["--freeze-stages", "40"], "freeze_stages is 40, but efficientnet-lite0 has 18"),
             (["--start-from", "nowhere"], "no encoder folder 'nowhere'"),
-            (["--train-splits", "train,val,test"], "no photos outside the training splits"),
+            (["--train-splits", "train,val,test"], "not all three"),
             (["--train-splits", "night"], "it takes train, val and test"),
             (["--side", "65"], "side must be a multiple of 32"),
             (["--label-size", "24"], "label_size must be less than embedding_size"),

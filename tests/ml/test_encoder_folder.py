@@ -58,6 +58,14 @@ def test_what_was_written_is_read_back(folder):
     }
 
 
+def test_weights_that_lie_in_memory_in_another_order_are_read_back_as_they_were(tmp_path):
+    """As those of a network do that was trained with channels last."""
+    filters = np.arange(2 * 3 * 4 * 5, dtype=np.float16).reshape(2, 4, 5, 3).transpose(0, 3, 1, 2)
+    assert not filters.flags.c_contiguous
+    card = write_encoder(tmp_path / "last", CARD, {"filters": filters}, b"an onnx model")
+    assert np.array_equal(read_weights(tmp_path / "last", card)["filters"], filters)
+
+
 def test_the_card_is_the_same_after_a_round_trip_through_text(folder):
     card = read_card(folder)
     assert card_from_json(card_to_json(card)) == card

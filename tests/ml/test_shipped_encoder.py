@@ -1,4 +1,4 @@
-"""The committed encoders: whole, small enough, honest in their cards, and better than what was there before training."""
+"""The committed encoders: whole, small enough, honest in their cards, better than what was there before training."""
 
 import numpy as np
 import pytest

@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 
 from ml.manifest import Photo, write_manifest
 
@@ -26,19 +26,28 @@ class Garment:
 def drawn(garment: Garment) -> Image.Image:
     """Return the photo of a garment, 64 x 80 pixels; the same garment is drawn the same."""
     rng = random.Random(f"{garment.label} {garment.seed}")  # noqa: S311 - draws pictures
-    ground, cloth, stripe = (tuple(rng.randrange(low, high) for _ in range(3)) for low, high in RANGES)
-    picture = Image.new("RGB", SIZE, ground)
-    pen = ImageDraw.Draw(picture)
+    picture, cloth, worn = (
+        Image.new("RGB", SIZE, _pale(rng)),
+        Image.new("RGB", SIZE, _strong(rng)),
+        Image.new("L", SIZE),
+    )
     x, y = rng.randrange(-4, 5), rng.randrange(-4, 5)
     for outline in OUTLINES[garment.label]:
-        pen.polygon([(x + 64 * across, y + 80 * down) for across, down in outline], fill=cloth)
-    height = y + rng.randrange(24, 44)
-    pen.rectangle((x + 26, height, x + 38, height + rng.randrange(3, 9)), fill=stripe)
+        ImageDraw.Draw(worn).polygon([(x + 64 * across, y + 80 * down) for across, down in outline], fill=255)
+    pen, slant, gap = ImageDraw.Draw(cloth), rng.randrange(-60, 61), rng.randrange(8, 24)
+    for start in range(-80, 160, gap):
+        pen.line((start, 0, start + slant, 80), fill=_strong(rng), width=gap // 3)
+    picture.paste(cloth, mask=worn)
     return picture
 
 
-RANGES = ((170, 256), (20, 130), (0, 256))
-"""Of the colours of ground, cloth and pattern: a light ground and darker clothes."""
+def _pale(rng: random.Random) -> tuple[int, int, int]:
+    return ImageColor.getrgb(f"hsv({rng.randrange(360)}, 30%, 95%)")
+
+
+def _strong(rng: random.Random) -> tuple[int, int, int]:
+    return ImageColor.getrgb(f"hsv({rng.randrange(360)}, {rng.randrange(60, 101)}%, {rng.randrange(20, 90)}%)")
+
 
 OUTLINES: dict[str, list[list[tuple[float, float]]]] = {
     "Dress": [[(0.4, 0.15), (0.6, 0.15), (0.85, 0.85), (0.15, 0.85)]],

@@ -4,7 +4,9 @@
 end, and trains a tiny classifier on the garments of MANIFEST into FOLDER/shared.
 """
 
+import io
 import sys
+from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,10 +109,19 @@ def train_classifier(manifest: Path, out: Path) -> int:
     return main(["train-classifier", *places, *SMALL_RUN, *PENALTIES, "--progress=none"])
 
 
+def too_small(manifest: Path, out: Path) -> str:
+    """Return what is said of a batch of three photos."""
+    words = ["train-classifier", "--data", str(manifest), "--out", str(out), "--batch-size=3"]
+    with redirect_stderr(io.StringIO()) as complaint:
+        code = main(words)
+    return complaint.getvalue().strip().removeprefix("python -m ml: ") if code == 2 else f"exit code {code}"
+
+
 def _program(manifest: Path, folder: Path) -> int:
     torch.set_num_threads(1)
     with process_group():
-        torch.save(answers() | {"same": same_for_all(float(rank()))}, folder / f"{rank()}.pt")
+        told = {"same": same_for_all(float(rank())), "too small": too_small(manifest, folder / "small")}
+        torch.save(answers() | told, folder / f"{rank()}.pt")
         return train_classifier(manifest, folder / "shared")
 
 

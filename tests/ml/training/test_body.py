@@ -7,10 +7,10 @@ from torch import nn
 
 from ml.card import Card
 from ml.encoder_folder import write_encoder
-from ml.network import EncoderNetwork, PartsHead, build_head, network_weights, round_filters
+from ml.network import PartsHead, network_weights, round_filters
 from ml.training.body import frozen_on_onnx
-from ml.training.building import build_body, head_kind
-from ml.training.options import ClassifierOptions, MetricOptions, OptionsError
+from ml.training.building import build_body
+from ml.training.options import ClassifierOptions, MetricOptions
 from tests.ml.training.tiny_body import SIDE, tiny_body, tiny_pictures
 
 OPTIONS = MetricOptions(embedding_size=6, label_size=2, drop=0.0)
@@ -26,7 +26,8 @@ def changed_by_a_step(body, *, head_only: bool = False) -> set[str]:
     body.set_training(head_only=head_only)
     optimizer = torch.optim.SGD(body.parameters(), lr=0.1)
     optimizer.zero_grad()
-    body(tiny_pictures(6)).square().mean().backward()
+    outputs = body(tiny_pictures(6))
+    (outputs * torch.rand(outputs.shape, generator=torch.Generator().manual_seed(0))).sum().backward()
     optimizer.step()
     return {name for name, tensor in body.state_dict().items() if not torch.equal(tensor, before[name])}
 
@@ -94,11 +95,6 @@ def test_the_hidden_head_has_a_dropout_of_its_own():
     assert tiny_body(ClassifierOptions(drop=0.4)).drop.p == 0.4
 
 
-def test_more_frozen_stages_than_there_are_is_an_error():
-    with pytest.raises(OptionsError, match="freeze_stages is 4, but efficientnet-lite0 has 3"):
-        tiny_body(replace(OPTIONS, freeze_stages=4))
-
-
 # --- what goes in
 
 
@@ -148,13 +144,6 @@ def test_the_normalisation_is_not_among_the_weights():
 # --- building one
 
 
-def test_the_kind_of_the_head_follows_from_the_options():
-    assert head_kind(ClassifierOptions()) == "linear"
-    assert head_kind(ClassifierOptions(head="hidden512")) == "hidden512"
-    assert head_kind(MetricOptions()) == "parts"
-    assert head_kind(MetricOptions(label_size=0)) == "linear"
-
-
 def without_pretraining(**changes):
     return MetricOptions(**{"pretrained": False, "side": 64, "resize": "pad"} | changes)
 
@@ -168,19 +157,6 @@ def test_a_metric_body_is_built_as_its_options_say():
     assert (body.preprocess.height, body.preprocess.width, body.preprocess.resize) == (64, 64, "pad")
     plain = build_body(without_pretraining(label_size=0), 7)
     assert isinstance(plain.network.head, nn.Linear)
-
-
-def test_a_classifier_has_an_output_for_each_label():
-    body = build_body(ClassifierOptions(pretrained=False, side=64), 7)
-    assert body.network.head.out_features == 7
-    deep = build_body(ClassifierOptions(pretrained=False, side=64, head="hidden512", drop=0.3), 7)
-    assert [layer.out_features for layer in deep.network.head if isinstance(layer, nn.Linear)] == [512, 7]
-
-
-def test_the_seed_decides_the_random_weights():
-    first, same, other = (tensors(build_body(without_pretraining(seed=seed), 3)) for seed in (1, 1, 2))
-    assert all(torch.equal(tensor, same[name]) for name, tensor in first.items())
-    assert not torch.equal(first["network.head.layer.weight"], other["network.head.layer.weight"])
 
 
 def test_imagenet_s_weights_are_taken_where_they_are_asked_for():
@@ -207,14 +183,3 @@ def test_a_run_may_start_from_another_encoder_s_trunk(classifier_folder):
     expected = network.trunk.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in body.network.trunk.state_dict().items())
     assert isinstance(body.network.head, PartsHead)
-
-
-def test_a_trunk_of_another_backbone_is_refused(classifier_folder):
-    with pytest.raises(OptionsError, match="has the backbone efficientnet-lite0, not efficientnet-lite1"):
-        build_body(MetricOptions(start_from=str(classifier_folder[0]), backbone="efficientnet-lite1"), 3)
-
-
-def test_a_body_knows_its_network():
-    body = tiny_body(OPTIONS)
-    assert isinstance(body.network, EncoderNetwork)
-    assert build_head("linear", 8, 6).weight.shape == body.network.head.layer.weight.shape

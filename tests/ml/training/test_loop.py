@@ -193,16 +193,35 @@ class TestFailed:
             begun(alike, metric_options(augment="none"), tmp_path / "run").go(Remembering())
         assert not (tmp_path / "run" / CHECKPOINT_FILE).exists()
 
-    @pytest.mark.parametrize(("spread", "stops"), [(COLLAPSED * 0.9, True), (COLLAPSED * 1.1, False)])
-    def test_the_alarm_has_a_threshold(self, manifest, cache, tmp_path, spread, stops):
-        run = begun(manifest, metric_options(epochs=1), tmp_path, cache)
-        row = {"epoch": 1, "spread": spread, "map_at_r": 1.0, "garment_at_1": 1.0}
+    @pytest.mark.parametrize(
+        ("options", "spreads", "stops"),
+        [
+            ({}, [0.9], True),
+            ({}, [1.1], False),
+            ({}, [1.1, 0.9], True),
+            ({"pretrained": False}, [0.1, 0.5, 2.0], False),
+            ({"pretrained": False}, [0.5, 0.5], True),
+            ({"pretrained": False}, [3.0, 0.9], True),
+        ],
+        ids=["alike", "not yet", "gone back", "from random weights", "no progress", "from there and back"],
+    )
+    def test_vectors_that_are_alike_and_spread_no_more_have_collapsed(
+        self, manifest, tmp_path, options, spreads, stops
+    ):
+        run = begun(manifest, metric_options(freeze_stages=0, views=1, **options), tmp_path)
+        *earlier, last = [
+            {"epoch": at, "spread": COLLAPSED * share, "map_at_r": 1.0, "garment_at_1": 1.0}
+            for at, share in enumerate(spreads, start=1)
+        ]
+        for row in earlier:
+            run._judge(row["epoch"], row)
+            run.folder.append(row)
         if stops:
-            with pytest.raises(TrainingFailed, match="collapsed"):
-                run._judge(1, row)
+            with pytest.raises(TrainingFailed, match=f"collapsed in epoch {last['epoch']}"):
+                run._judge(last["epoch"], last)
         else:
-            run._judge(1, row)
-        assert (tmp_path / BEST_FILE).exists() is not stops
+            run._judge(last["epoch"], last)
+        assert (tmp_path / BEST_FILE).exists() is bool(earlier or not stops)
 
     @pytest.mark.parametrize("kind", [metric_options, classifier_options], ids=["metric", "classifier"])
     def test_a_loss_that_is_no_number_stops_the_run_with_a_reason(self, kind, manifest, cache, tmp_path):
@@ -217,7 +236,7 @@ METRIC = {
     "flipped": {"augment": "flip", "views": 0},
     "randaugment": {"augment": "randaugment", "views": 0},
     "fresh views made beside": {"views": 0, "workers": 1},
-    "nothing frozen": {"freeze_stages": 0, "backbone": "resnet18", "pretrained": False},
+    "nothing frozen": {"freeze_stages": 0, "backbone": "resnet18", "pretrained": False, "statistics": "trained"},
     "all frozen": {"freeze_stages": 18},
     "adam with both penalties": {"optimizer": "adam", "l1": 1e-5, "l2": 1e-4},
     "no average": {"ema": 0.0},
@@ -230,7 +249,7 @@ METRIC = {
     "labels alone": {"identity_loss": "none", "label_loss": "multi-similarity", "miner": "multi-similarity"},
     "identity alone": {"label_loss": "none", "label_size": 0},
     "arcface": {"label_loss": "arcface", "sub_centres": 2, "balance": "full"},
-    "a batch above all photos": {"batch_size": 500, "balance": "none"},
+    "a batch above all photos": {"batch_size": 500, "balance": "none", "warmup": 1.0},
 }
 CLASSIFIER = {
     "mixup": {"mixup": 0.4},

@@ -7,25 +7,14 @@ import numpy as np
 import pytest
 import torch
 from pytorch_metric_learning.distances import CosineSimilarity
-from torch import nn
 
 from ml.training.losses import MetricLoss, identity_loss, label_loss, miner
 from ml.training.options import PAIR_LOSSES, MetricOptions
+from tests.ml.training.plain_losses import OPTIONS, mean_of_losses_above_zero, unit
 
 LABELS = [0, 0, 0, 1, 1, 1, 2, 2, 1, 0]
 ITEMS = [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]
 """Five photos, each seen twice: some labels here differ between the views of an item, so that no loss mixes them up."""
-
-OPTIONS = MetricOptions(
-    embedding_size=8,
-    label_size=3,
-    label_loss="triplet",
-    miner="none",
-    margin=0.2,
-    scale=10.0,
-    temperature=0.3,
-    batch_size=5,
-)
 
 
 @pytest.fixture
@@ -45,11 +34,6 @@ def of_label(options: MetricOptions, vectors, labels=LABELS) -> float:
     return value_of(replace(options, label_size=0), vectors, labels)[0].label
 
 
-def unit(vectors):
-    vectors = np.asarray(vectors, dtype=float)
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-
-
 def triplets(labels) -> list[tuple[int, int, int]]:
     every = range(len(labels))
     return [
@@ -59,11 +43,6 @@ def triplets(labels) -> list[tuple[int, int, int]]:
         for n in every
         if a != p and labels[a] == labels[p] and labels[a] != labels[n]
     ]
-
-
-def mean_of_losses_above_zero(losses) -> float:
-    above = [loss for loss in losses if loss > 0]
-    return sum(above) / len(above) if above else 0.0
 
 
 # --- triplets
@@ -342,72 +321,3 @@ def test_what_is_none_is_none():
     options = replace(OPTIONS, label_loss="none")
     assert (label_loss(options, 3, 8), miner(options)) == (None, None)
     assert identity_loss(replace(OPTIONS, identity_loss="none")) is None
-
-
-# --- cross-batch memory
-
-
-def batches_of(count: int) -> list[tuple[np.ndarray, list[int]]]:
-    draw = np.random.default_rng(9)
-    return [(unit(draw.normal(size=(10, 8)) + 0.3), draw.integers(0, 3, 10).tolist()) for _ in range(count)]
-
-
-def remembered_triplet_loss(batch, labels, memory, margin) -> float:
-    """Triplets of an anchor of the batch with what is remembered, the batch included: no row is its own positive."""
-    losses = []
-    for anchor, (vector, label) in enumerate(zip(batch, labels, strict=True)):
-        positives = [v for v, other, row in memory if other == label and row != anchor]
-        negatives = [v for v, other, _ in memory if other != label]
-        losses += [margin - float(vector @ p) + float(vector @ n) for p in positives for n in negatives]
-    return mean_of_losses_above_zero(losses)
-
-
-@pytest.mark.parametrize("size", [10, 20, 25])
-def test_a_memory_pairs_a_batch_with_the_last_vectors_before_it(size):
-    """Of memories of one batch, of two, and of two and a half, which overwrites a part of one batch."""
-    loss = MetricLoss(replace(OPTIONS, label_size=0, miner="all", margin=0.3, memory=size), 3)
-    places: list = [None] * size  # (vector, label, row of the batch that is new); a ring
-    written = 0
-    for batch, labels in batches_of(5):
-        places = [place and (*place[:2], None) for place in places]
-        for row, (vector, label) in enumerate(zip(batch, labels, strict=True)):
-            places[written % size] = (vector, label, row)
-            written += 1
-        value = loss(torch.tensor(batch, dtype=torch.float32), torch.tensor(labels), torch.arange(10))
-        expected = remembered_triplet_loss(batch, labels, [place for place in places if place], 0.3)
-        assert value.label == pytest.approx(expected, rel=1e-4)
-
-
-def test_only_the_new_vectors_get_a_gradient():
-    loss = MetricLoss(replace(OPTIONS, label_size=0, label_loss="supcon", memory=20, identity_loss="none"), 3)
-    outputs = [torch.tensor(batch, dtype=torch.float32, requires_grad=True) for batch, _ in batches_of(2)]
-    for rows, (_, labels) in zip(outputs, batches_of(2), strict=True):
-        total = loss(rows, torch.tensor(labels), torch.arange(10)).total
-    total.backward()
-    assert outputs[0].grad is None
-    assert outputs[1].grad.any()
-
-
-def test_a_loss_with_a_memory_says_so_and_goes_on_from_a_checkpoint(tmp_path):
-    options = replace(OPTIONS, label_loss="supcon", memory=25)
-    assert MetricLoss(options, 3).remembers
-    assert not MetricLoss(OPTIONS, 3).remembers
-    batches = [
-        (torch.tensor(batch, dtype=torch.float32), torch.tensor(labels), torch.arange(10))
-        for batch, labels in batches_of(4)
-    ]
-    whole, first = MetricLoss(options, 3), MetricLoss(options, 3)
-    expected = [whole(*batch).label for batch in batches]
-    for batch in batches[:2]:
-        first(*batch)
-    torch.save(first.state_dict(), tmp_path / "state.pt")
-    second = MetricLoss(options, 3)
-    second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    assert [second(*batch).label for batch in batches[2:]] == expected[2:]
-
-
-def test_own_weights_are_parameters_and_a_memory_is_none():
-    assert [name for name, _ in MetricLoss(replace(OPTIONS, label_loss="arcface"), 3).named_parameters()] == ["label.W"]
-    remembering: nn.Module = MetricLoss(replace(OPTIONS, memory=10), 3)
-    assert list(remembering.parameters()) == []
-    assert {name for name, _ in remembering.named_buffers()} == {"label.embedding_memory", "label.label_memory"}

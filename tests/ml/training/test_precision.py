@@ -54,7 +54,7 @@ def test_a_cpu_computes_in_float32_unless_told_otherwise(manifest, cache, tmp_pa
         assert not torch.is_autocast_enabled("cpu")
 
 
-@pytest.mark.timeout(600)  # of which it needs fifteen seconds, but it starts compilers
+@pytest.mark.timeout(600)  # it starts a C++ compiler: seconds, but minutes where the cores are busy
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
 def test_compiled_parts_give_the_same_outputs_and_gradients():
     eager = tiny_body(classifier_options(freeze_stages=1, drop=0.0))
