@@ -112,7 +112,7 @@ class TestClassifier:
         named = [classifier.labels[row.argmax()] for row in classifier.probabilities(pictures)]
         truths = [photo.label for photo in manifest.photos if photo.split != "train"]
         right = np.mean([guess == truth for guess, truth in zip(named, truths, strict=True)])
-        assert right == pytest.approx(classifier_run.card.metrics["accuracy"], abs=1e-6)
+        assert right == pytest.approx(classifier_run.card.metrics["accuracy"], abs=1e-4)
         assert right > 0.7
 
 
@@ -180,7 +180,7 @@ class TestNothingHalfWritten:
         options = metric_options() if kind == "metric" else classifier_options()
         data, body = loaded(manifest, options, cache), deepcopy(build_body(options, 3))
         with torch.no_grad():
-            next(body.network.head.parameters()).fill_(float("nan"))
+            next(weight for weight in body.network.head.parameters() if weight.ndim > 1 and len(weight)).fill_(np.nan)
         with pytest.raises(InputError):
             if kind == "metric":
                 publish_metric(body, MetricTask(data, options), data, ABOUT, tmp_path / "tiny")
