@@ -1,6 +1,6 @@
 """The speed of a whole training step, ours against a plain PyTorch loop. Prints one JSON object.
 
-    python -m benchmarks.training [--backbone NAME] [--batch-size 16] [--steps 4] [--threads 2] [--side 224]
+    python -m benchmarks.training [--backbone NAME] [--batch-size 16] [--steps 3] [--threads 2] [--side 224]
 
 Same network, same weights, same batch size, same loss; one step of ours, one of the plain loop, and so on, so that
 what else the machine does falls on both. A speed is the batch size over the median time of a step, warm-up left out;
@@ -54,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backbone", choices=get_args(BackboneName), default="efficientnet-lite0")
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=4, help="of each loop in each comparison, besides the warm-up")
+    parser.add_argument("--steps", type=int, default=3, help="of each loop in each comparison, besides the warm-up")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--side", type=int, default=224, help="pixels of a side of a picture")
     setting = Setting(**vars(parser.parse_args()))
