@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ml.training.body import Body
 from ml.training.data import CLEAN, PHONE, Batch, TrainingData
 from ml.training.distributed import joined
+from ml.training.mixing import draw_mixing
 from ml.training.options import ClassifierOptions
 from ml.training.task import outputs_of
 from ml.vectors import Floats
@@ -35,10 +36,10 @@ class ClassifierTask:
             outputs = joined(body.outputs(maps).float())
             loss = self.loss(outputs, labels)
         else:
-            share, partner = self._mixing(len(maps), draw)
-            partner = partner.to(maps.device)
-            outputs = joined(body.outputs(maps.lerp(maps[partner], 1 - share)).float())
-            partners = joined(batch.labels[partner])
+            mixing = draw_mixing(self._mixup, len(maps), self.copies, draw)
+            outputs = joined(body.outputs(mixing.mixed(maps)).float())
+            partners = joined(mixing.partners(batch.labels))
+            share = mixing.share
             loss = share * self.loss(outputs, labels) + (1 - share) * self.loss(outputs, partners)
         accuracy = (outputs.argmax(dim=1) == labels).float().mean().item()
         return loss, {"train_accuracy": accuracy}
@@ -58,8 +59,3 @@ class ClassifierTask:
     def held_outputs(self, body: Body, view: int) -> Floats:
         """Return the logits of the held-out photos in one view (n, labels)."""
         return outputs_of(body, self._data.held_store, len(self._data.held), view)
-
-    def _mixing(self, size: int, draw: np.random.Generator) -> tuple[float, Tensor]:
-        """The share of the first photo and who is mixed in: Zhang et al., "mixup", 2018, one share for a batch."""
-        share = float(draw.beta(self._mixup, self._mixup))
-        return max(share, 1 - share), torch.from_numpy(draw.permutation(size))

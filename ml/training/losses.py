@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ml.network import unit_parts
 from ml.training.distributed import joined
+from ml.training.mixing import Mixing
 from ml.training.options import PAIR_LOSSES, MetricOptions
 
 
@@ -57,19 +58,29 @@ class MetricLoss(nn.Module):
         """Whether a batch changes the loss of the next one."""
         return bool(self._options.memory)
 
-    def forward(self, outputs: Tensor, labels: Tensor, items: Tensor) -> LossValue:
+    def forward(self, outputs: Tensor, labels: Tensor, items: Tensor, mixing: Mixing | None = None) -> LossValue:
         """Return the loss of outputs (n, d) with labels and items (n): rows of one item are views of one garment.
 
-        In a distributed run, of those of all processes together (see `distributed.join_gradients`).
+        Of mixed rows the label loss is that of both labels; for identity a mixture is an item of its own. In a
+        distributed run, of those of all processes together (see `distributed.join_gradients`).
         """
-        return self.alone(joined(outputs), joined(labels), joined(items))
+        mixed = None if mixing is None else (mixing.share, joined(mixing.partners(labels)))
+        return self.alone(joined(outputs), joined(labels), joined(items), mixed)
 
-    def alone(self, outputs: Tensor, labels: Tensor, items: Tensor) -> LossValue:
-        """Return the loss of these outputs only, whatever other processes do."""
+    def alone(
+        self, outputs: Tensor, labels: Tensor, items: Tensor, mixed: tuple[float, Tensor] | None = None
+    ) -> LossValue:
+        """Return the loss of these outputs only, whatever other processes do.
+
+        mixed: the share of `labels` in each row, and the labels (n) that have the rest.
+        """
         label_part, identity_part = unit_parts(outputs, self._options.label_size)
         zero = outputs.sum() * 0.0
         indices = self._mined(label_part, labels)
         label = zero if self.label is None else self.label(label_part, labels, indices)
+        if self.label is not None and mixed is not None:
+            share, partners = mixed
+            label = share * label + (1 - share) * self.label(label_part, partners)
         identity = zero if self.identity is None else self.identity(identity_part, items)
         total = self._options.label_weight * label + self._options.identity_weight * identity
         mined, active = _counted(label_part.detach(), labels, indices, self._options.margin)

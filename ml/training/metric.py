@@ -11,6 +11,7 @@ from ml.evaluation.retrieval import Scores, label_scores, target_ranks
 from ml.training.body import Body
 from ml.training.data import CLEAN, PHONE, Batch, TrainingData
 from ml.training.losses import MetricLoss
+from ml.training.mixing import draw_mixing
 from ml.training.options import MetricOptions
 from ml.training.task import Tally, outputs_of
 from ml.vectors import Floats, unit_rows
@@ -26,6 +27,7 @@ class MetricTask:
 
     def __init__(self, data: TrainingData, options: MetricOptions) -> None:
         self._data = data
+        self._mixup = options.mixup
         self.loss = MetricLoss(options, len(data.train.classes))
         self.per_label = options.per_label
         self.dim = options.embedding_size
@@ -33,10 +35,12 @@ class MetricTask:
 
     def batch_loss(self, body: Body, batch: Batch, draw: np.random.Generator) -> tuple[Tensor, Mapping[str, float]]:
         """Return the loss of a batch and what to show of it."""
-        del draw
-        outputs = body(batch.inputs).float()
+        maps = body.entered(batch.inputs)
+        photos = len(batch.labels) // self.copies
+        mixing = draw_mixing(self._mixup, photos, self.copies, draw) if self._mixup else None
+        outputs = body.outputs(mixing.mixed(maps) if mixing else maps).float()
         with torch.autocast(outputs.device.type, enabled=False):  # a cosine in bfloat16 has two digits
-            value = self.loss(outputs, batch.labels, batch.items)
+            value = self.loss(outputs, batch.labels, batch.items, mixing)
         shown = {"label_loss": value.label, "identity_loss": value.identity}
         return value.total, shown | {"mined_triplets": value.mined, "active_triplets": value.active}
 

@@ -67,6 +67,7 @@ class TrainingOptions:
     head_epochs: int = option(0, "epochs at the beginning that train the head alone", 0, 10_000)
     statistics: Statistics = option("frozen", "whether batch normalisation keeps its means and variances")
     drop: float = option(0.1, "dropout before the last layer", 0, 0.95)
+    mixup: float = option(0.0, "Beta(a, a) of the mixing of two photos of a batch; 0: none", 0, 10)
     augment: Augment = option("phone", "how the views of a photo differ from it")
     views: int = option(0, "views of each photo made once and kept; 0: new ones in every epoch", 0, 1000)
     balance: Balance = option("root", "how much rare labels are drawn more often than they are: by the root, or fully")
@@ -109,7 +110,6 @@ class ClassifierOptions(TrainingOptions):
         "linear", "from features to labels: one layer, or the hidden layer of 512 of the old project"
     )
     smoothing: float = option(0.1, "label smoothing", 0, 0.99)
-    mixup: float = option(0.0, "Beta(a, a) of the mixing of two photos of a batch; 0: none", 0, 10)
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,8 @@ class MetricOptions(TrainingOptions):
             raise OptionsError("Without a loss for labels and without one for items there is nothing to learn.")
         if self.memory and self.label_loss not in PAIR_LOSSES:
             raise OptionsError(f"memory is for label losses made of pairs: {', '.join(PAIR_LOSSES)}.")
+        if self.mixup and self.label_loss in PAIR_LOSSES:
+            raise OptionsError("mixup is not for label losses made of pairs: a mixture has two labels.")
         if 0 < self.memory < 2 * self.batch_size:
             raise OptionsError("memory must be at least twice batch_size: a batch holds two views of each photo.")
 

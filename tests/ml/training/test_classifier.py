@@ -56,13 +56,6 @@ def test_mixup_mixes_maps_and_losses_by_one_share(data, body, batch):
     assert shown["train_accuracy"] == (logits.argmax(dim=1) == labels).float().mean().item()
 
 
-def test_the_first_photo_of_a_mixture_never_is_the_lesser_one(data):
-    task = ClassifierTask(data, classifier_options(mixup=1.0))
-    shares = [task._mixing(4, np.random.default_rng(seed))[0] for seed in range(50)]
-    assert all(0.5 <= share <= 1 for share in shares)
-    assert max(shares) - min(shares) > 0.3
-
-
 def test_an_epoch_is_judged_by_plain_loss_and_by_both_views(data, body):
     task = ClassifierTask(data, classifier_options(smoothing=0.5))
     figures = task.validate(body)

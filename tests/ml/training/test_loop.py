@@ -98,7 +98,7 @@ RESUMED = {
     "as it is": metric_options(),
     "the last weights": metric_options(ema=0.0),
     "a memory of earlier batches": metric_options(label_loss="triplet", memory=64),
-    "proxies": metric_options(label_loss="proxy-anchor", label_size=0),
+    "proxies": metric_options(label_loss="proxy-anchor", label_size=0, mixup=0.4),
     "trained statistics and fresh views": metric_options(statistics="trained", views=0, freeze_stages=14),
     "a classifier": classifier_options(mixup=0.4, optimizer="adam", l2=1e-4, head="hidden512"),
 }
@@ -248,7 +248,7 @@ METRIC = {
     "a memory": {"label_loss": "supcon", "memory": 64},
     "labels alone": {"identity_loss": "none", "label_loss": "multi-similarity", "miner": "multi-similarity"},
     "identity alone": {"label_loss": "none", "label_size": 0},
-    "arcface": {"label_loss": "arcface", "sub_centres": 2, "balance": "full"},
+    "arcface": {"label_loss": "arcface", "sub_centres": 2, "balance": "full", "mixup": 0.2},
     "a batch above all photos": {"batch_size": 500, "balance": "none", "warmup": 1.0},
 }
 CLASSIFIER = {
