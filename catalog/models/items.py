@@ -22,6 +22,8 @@ FILTERS = {
     "colour": "colour__iexact",
     "min_price": "price__gte",
     "max_price": "price__lte",
+    "in_stock": "in_stock",
+    "collection": "collection__iexact",
 }
 
 
@@ -37,6 +39,8 @@ class CatalogItem(models.Model):
     price = models.DecimalField(max_digits=12, decimal_places=2, null=True, blank=True)
     currency = models.CharField(max_length=3, blank=True, help_text="Three letters, such as EUR.")
     url = models.URLField(max_length=1000, blank=True)
+    collection = models.CharField(max_length=100, blank=True, db_index=True, help_text="Such as a season.")
+    in_stock = models.BooleanField(default=True, help_text="Whether it can be bought now.")
     attributes = models.JSONField(default=dict, blank=True)
     is_active = models.BooleanField(default=True, db_index=True, help_text="Untick to hide it from answers.")
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -64,6 +68,7 @@ class ItemPhoto(models.Model):
     source_sha256 = models.CharField(max_length=64, help_text="Of the file as it was given.")
     sha256 = models.CharField(max_length=64, db_index=True, help_text="Of the cleaned file that is stored.")
     perceptual_hash = models.CharField(max_length=16, db_index=True, help_text="64 bits, alike for alike pictures.")
+    colour_lab = models.JSONField(null=True, blank=True, editable=False, help_text="The garment's in CIE L*a*b*.")
     width = models.PositiveIntegerField()
     height = models.PositiveIntegerField()
     size = models.PositiveIntegerField(help_text="Bytes.")

@@ -1,12 +1,12 @@
 import uuid
 from datetime import datetime, timedelta
-from typing import Self
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from catalog.models.owned import Owned, one_kind_of_owner
 from catalog.models.users import User
 
 UPLOAD_FOLDER = "uploads/%Y/%m/"
@@ -16,12 +16,8 @@ def expiry() -> datetime:
     return timezone.now() + timedelta(days=settings.PHOTO_DAYS)
 
 
-class UploadedPhotoQuerySet(models.QuerySet["UploadedPhoto"]):
-    def of(self, *, user: User | None = None, visitor: str = "") -> Self:
-        """The photos of one person: an account, or a browser without one."""
-        if user is not None:
-            return self.filter(owner=user)
-        return self.filter(owner=None, visitor=visitor) if visitor else self.none()
+class UploadedPhotoQuerySet(Owned, models.QuerySet["UploadedPhoto"]):
+    """Uploaded photos."""
 
 
 class UploadedPhoto(models.Model):
@@ -50,10 +46,7 @@ class UploadedPhoto(models.Model):
             models.UniqueConstraint(
                 fields=["visitor", "source_sha256"], condition=~Q(visitor=""), name="one_row_per_visitor_and_picture"
             ),
-            models.CheckConstraint(
-                condition=Q(owner__isnull=False, visitor="") | (Q(owner__isnull=True) & ~Q(visitor="")),
-                name="a_photo_has_one_kind_of_owner",
-            ),
+            one_kind_of_owner("a_photo_has_one_kind_of_owner"),
         )
 
     def __str__(self) -> str:

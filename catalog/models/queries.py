@@ -1,7 +1,7 @@
 import uuid
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -13,6 +13,7 @@ from catalog.errors import ClaimLost, IllegalMove
 from catalog.models.claims import Claimable, ClaimableQuerySet, new_claim, no_claim
 from catalog.models.encoders import Encoder
 from catalog.models.items import CatalogItem, ItemPhoto
+from catalog.models.owned import Owned, one_kind_of_owner
 from catalog.models.photos import UploadedPhoto
 from catalog.models.users import User
 
@@ -21,8 +22,13 @@ MAX_ATTEMPTS = 3  # a query that was in the hands of so many dying workers is no
 
 
 class QueryState(models.TextChoices):
-    """queued -> embedding -> embedded -> searching -> done, and from each of the first four to failed."""
+    """[to_fetch -> fetching ->] queued -> embedding -> embedded -> searching -> done, or from a claimed one to failed.
 
+    A photo that is sent is queued at once; one that is only named by its address has to be fetched before.
+    """
+
+    TO_FETCH = "to_fetch"  # waits for a net worker
+    FETCHING = "fetching"  # claimed by one
     QUEUED = "queued"  # waits for a gpu worker
     EMBEDDING = "embedding"  # claimed by one
     EMBEDDED = "embedded"  # has its vector, waits for a cpu worker
@@ -31,18 +37,27 @@ class QueryState(models.TextChoices):
     FAILED = "failed"
 
 
-WAITING = (QueryState.QUEUED, QueryState.EMBEDDED)
-CLAIMED = (QueryState.EMBEDDING, QueryState.SEARCHING)
+CLAIM_OF = {
+    QueryState.TO_FETCH: QueryState.FETCHING,
+    QueryState.QUEUED: QueryState.EMBEDDING,
+    QueryState.EMBEDDED: QueryState.SEARCHING,
+}
+WAITING, CLAIMED = tuple(CLAIM_OF), tuple(CLAIM_OF.values())
 ENDED = (QueryState.DONE, QueryState.FAILED)
-CLAIM_OF = {QueryState.QUEUED: QueryState.EMBEDDING, QueryState.EMBEDDED: QueryState.SEARCHING}
+_IS_WAITING = Q(state__in=[state.value for state in WAITING])
+_IS_CLAIMED = Q(state__in=[state.value for state in CLAIMED])
 BACK_FROM = {claimed: waiting for waiting, claimed in CLAIM_OF.items()}
 
 
-class SimilarityQuerySet(ClaimableQuerySet["SimilarityQuery"]):
-    def of(self, *, user: User | None = None, visitor: str = "") -> Self:
-        """The queries of one person: an account, or a browser without one."""
-        return self.filter(photo__in=UploadedPhoto.objects.of(user=user, visitor=visitor))
+class Outcome(models.TextChoices):
+    """What a finished query has found."""
 
+    CLOSE_MATCH = "close_match"  # the best item probably is the garment, or its twin
+    NO_CLOSE_MATCH = "no_close_match"  # there are answers, but none is likely to be it
+    NOTHING_FITS = "nothing_fits"  # no item passes the filters and the minimum score
+
+
+class SimilarityQuerySet(Owned, ClaimableQuerySet["SimilarityQuery"]):
     def claim(self, pk: uuid.UUID | str, waiting: QueryState, *, worker: str) -> "SimilarityQuery | None":
         """Take a query that waits in the state `waiting`; None if it is gone, further on, or someone else's."""
         claim = new_claim(worker)
@@ -77,10 +92,24 @@ class SimilarityQuerySet(ClaimableQuerySet["SimilarityQuery"]):
 
 
 class SimilarityQuery(Claimable):
-    """One request for the items most similar to a photo, and the way it has come."""
+    """One request for the items most similar to something, and the way it has come.
+
+    That is one of: `photo`, perhaps with `more_photos` of the same garment; a photo at `source_url`, which becomes
+    `photo` once it is fetched; or `item`, a thing of the catalogue itself.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    photo = models.ForeignKey(UploadedPhoto, on_delete=models.CASCADE, related_name="queries")
+    owner = models.ForeignKey(User, on_delete=models.CASCADE, null=True, blank=True, related_name="queries")
+    visitor = models.CharField(max_length=64, blank=True, help_text="A browser without an account, by its session.")
+    photo = models.ForeignKey(UploadedPhoto, on_delete=models.CASCADE, null=True, blank=True, related_name="queries")
+    more_photos = models.ManyToManyField(UploadedPhoto, blank=True, related_name="joint_queries")
+    source_url = models.CharField(max_length=2000, blank=True, help_text="Where the photo is fetched from.")
+    item = models.ForeignKey(CatalogItem, on_delete=models.CASCADE, null=True, blank=True, related_name="queries")
+    crop = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="The part of the photo that counts, in shares of its sides.",
+    )
     k = models.PositiveSmallIntegerField(
         default=10, validators=[MinValueValidator(1), MaxValueValidator(settings.MAX_K)], help_text="Items wanted."
     )
@@ -90,12 +119,23 @@ class SimilarityQuery(Claimable):
         validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],
         help_text="0: the nearest, 1: the most varied.",
     )
+    min_score = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(-1.0), MaxValueValidator(1.0)],
+        help_text="Items below this score are left out.",
+    )
     state = models.CharField(max_length=10, choices=QueryState, default=QueryState.QUEUED)
+    outcome = models.CharField(max_length=20, choices=Outcome, blank=True, help_text="Of a query that is done.")
     encoder = models.ForeignKey(Encoder, on_delete=models.PROTECT, null=True, blank=True, related_name="queries")
-    vector = models.BinaryField(null=True, blank=True, help_text="The photo's embedding, float32.")
+    vector = models.BinaryField(null=True, blank=True, help_text="The embedding it is searched with, float32.")
+    colour_lab = models.JSONField(null=True, blank=True, editable=False, help_text="The garment's in CIE L*a*b*.")
+    guess = models.JSONField(default=dict, blank=True, help_text="What most of the nearest items have in common.")
     timings = models.JSONField(default=dict, help_text="Milliseconds of each step.")
     error_code = models.CharField(max_length=50, blank=True)
     error_detail = models.CharField(max_length=500, blank=True)
+    idempotency_key = models.CharField(max_length=255, null=True, blank=True, editable=False)  # noqa: DJ001 - NULL is no key
+    request_sha256 = models.CharField(max_length=64, blank=True, editable=False, help_text="What came with the key.")
     attempts = models.PositiveSmallIntegerField(default=0, help_text="Workers that died with it.")
     nudged_at = models.DateTimeField(default=timezone.now, editable=False, help_text="When its message was last sent.")
     created_at = models.DateTimeField(default=timezone.now)
@@ -108,13 +148,29 @@ class SimilarityQuery(Claimable):
         ordering = ("-created_at",)
         verbose_name_plural = "similarity queries"
         indexes = (
-            models.Index(fields=["nudged_at"], condition=Q(state__in=["queued", "embedded"]), name="waiting_queries"),
             models.Index(
-                fields=["claimed_at"], condition=Q(state__in=["embedding", "searching"]), name="claimed_queries"
+                fields=["nudged_at"], condition=Q(state__in=["to_fetch", "queued", "embedded"]), name="waiting_queries"
             ),
+            models.Index(
+                fields=["claimed_at"],
+                condition=Q(state__in=["fetching", "embedding", "searching"]),
+                name="claimed_queries",
+            ),
+            models.Index(fields=["owner", "-created_at"], name="history"),
         )
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(k__gte=1, k__lte=settings.MAX_K), name="k_is_in_range"),
+            one_kind_of_owner("a_query_has_one_kind_of_owner"),
+            models.CheckConstraint(
+                condition=Q(item__isnull=False, photo__isnull=True, source_url="")
+                | (Q(item__isnull=True) & (Q(photo__isnull=False) | ~Q(source_url=""))),
+                name="a_query_has_one_kind_of_source",
+            ),
+            models.UniqueConstraint(
+                fields=["owner", "idempotency_key"],
+                condition=Q(idempotency_key__isnull=False),
+                name="one_query_per_idempotency_key",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -198,6 +254,8 @@ class Recommendation(models.Model):
         ItemPhoto, on_delete=models.CASCADE, related_name="+", help_text="The picture that matched."
     )
     score = models.FloatField(help_text="Cosine similarity, -1 to 1.")
+    probability = models.FloatField(null=True, blank=True, help_text="How likely it is the same garment, 0 to 1.")
+    why = models.JSONField(default=dict, blank=True, help_text="What it has in common with what was asked for.")
 
     class Meta:
         ordering = ("query", "rank")

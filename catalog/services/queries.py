@@ -29,7 +29,15 @@ def query_create(
     upload = upload_prepare(raw=photo, owner=owner, visitor=visitor) if isinstance(photo, bytes) else photo
     timings = {"receive": round(receive_ms, 2), "clean": round((time.perf_counter() - started) * 1000, 2)}
     is_new = upload._state.adding
-    query = SimilarityQuery(photo=upload, k=k, filters=filters or {}, diversity=diversity, timings=timings)
+    query = SimilarityQuery(
+        owner=owner,
+        visitor=visitor,
+        photo=upload,
+        k=k,
+        filters=filters or {},
+        diversity=diversity,
+        timings=timings,
+    )
     try:
         _save(upload, query)
     except BaseException as error:
