@@ -41,6 +41,7 @@ __all__ = [
     "read_card",
     "read_onnx",
     "read_weights",
+    "weights_file",
     "write_encoder",
 ]
 
@@ -88,6 +89,12 @@ def read_weights(folder: Path, card: Card) -> dict[str, npt.NDArray[np.floating]
         raise EncoderCorrupt(f"{WEIGHTS_FILE} in {str(folder)!r} is not a safetensors file.") from error
 
 
+def weights_file(weights: Mapping[str, npt.NDArray[np.floating]]) -> bytes:
+    """Return the content of `weights.safetensors`."""
+    # safetensors stores the memory as it lies, and that of a network trained with channels last lies in another order.
+    return safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in weights.items()})
+
+
 def write_encoder(folder: Path, card: Card, weights: Mapping[str, npt.NDArray[np.floating]], onnx_model: bytes) -> Card:
     """Write an encoder folder as a whole or not at all, and return its card with the hashes filled in.
 
@@ -97,9 +104,7 @@ def write_encoder(folder: Path, card: Card, weights: Mapping[str, npt.NDArray[np
     """
     if folder.exists():
         raise EncoderError(f"{str(folder)!r} exists already; remove it or choose another folder.")
-    # safetensors stores the memory as it lies, and that of a network trained with channels last lies in another order.
-    rows = {name: np.ascontiguousarray(array) for name, array in weights.items()}
-    contents = {WEIGHTS_FILE: safetensors.numpy.save(rows), ONNX_FILE: onnx_model}
+    contents = {WEIGHTS_FILE: weights_file(weights), ONNX_FILE: onnx_model}
     complete = replace(card, files={name: _sha256(data) for name, data in contents.items()})
     card_from_json(card_to_json(complete))  # what could not be read back is not written
     part = folder.with_name(folder.name + ".part")

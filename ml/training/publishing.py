@@ -7,17 +7,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+import safetensors.numpy
 import torch
 
 from ml.calibration import Calibration, CalibrationError, fit_calibration, search_pairs
 from ml.card import Card
 from ml.classifier import Classifier
 from ml.embedder import Embedder
-from ml.encoder_folder import write_encoder
+from ml.encoder_folder import weights_file, write_encoder
 from ml.evaluation.classifying import measure_classifier
 from ml.evaluation.figures import measure
 from ml.manifest import Manifest, Photo, data_hash
-from ml.network import EncoderNetwork, StrangenessLayers, export_onnx, network_weights, round_filters
+from ml.network import EncoderNetwork, StrangenessLayers, export_onnx, network_from_card, network_weights, round_filters
 from ml.onnx_file import halve_exact_weights
 from ml.onnx_runtime import onnx_forward
 from ml.pictures import read_batches
@@ -107,9 +108,11 @@ def _written(card: Card, network: EncoderNetwork, data: TrainingData, out: Path,
     preprocess = card.preprocessing
     onnx_model = halve_exact_weights(export_onnx(network, preprocess.height, preprocess.width))
     forward = onnx_forward(card, onnx_model)
+    weights = network_weights(network)
+    as_read = network_from_card(card, safetensors.numpy.load(weights_file(weights)))  # what whoever loads it will have
     photos = data.held.photos[:CHECKED_PHOTOS]
-    figures = measured(forward, card) | {"cosine_to_torch": _agreement(forward, network, data, photos, preprocess)}
-    return write_encoder(out, replace(card, metrics=figures), network_weights(network), onnx_model)
+    figures = measured(forward, card) | {"cosine_to_torch": _agreement(forward, as_read, data, photos, preprocess)}
+    return write_encoder(out, replace(card, metrics=figures), weights, onnx_model)
 
 
 def _round(network: EncoderNetwork) -> None:
