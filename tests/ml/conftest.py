@@ -8,7 +8,7 @@ from ml.embedder import Embedder, load_embedder
 
 ENCODERS = Path(ml.__file__).parent / "encoders"
 SHIPPED = ENCODERS / "efficientnet-lite0-metric100"
-SHIPPED_CLASSIFIER = ENCODERS / "efficientnet-lite0-classifier17"
+SHIPPED_CLASSIFIER = ENCODERS / "efficientnet-lite2-classifier17"
 
 
 @pytest.fixture(scope="session")
