@@ -14,7 +14,7 @@ quoted = '$(subst ','\'',$(1))'
 export VAR_DIR ?= var/demo$(if $(DATA),-$(shell printf '%s' $(call quoted,$(abspath $(DATA))) | cksum | cut -d' ' -f1))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit postgres clean
+.PHONY: help demo test lint types unit postgres messages clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -41,6 +41,10 @@ unit: .venv/everything
 postgres: .venv/everything
 	$(BIN)/python -m tests.on_postgres -n 2 -m "database and not system"
 	$(BIN)/python -m tests.on_postgres -m "database and system"
+
+# The sentences that people read, collected for their translations (locale/), and those compiled.
+messages: .venv/everything
+	$(BIN)/python -m tests.messages
 
 clean:
 	rm -rf .venv var

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, Final
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 from PIL import AvifImagePlugin, GifImagePlugin, Image, ImageCms, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from catalog.errors import Refused
@@ -23,7 +24,7 @@ _LONG_ENOUGH = 960  # a quarter of a phone's 4000 or 4032: the decoder gives it 
 SHORT_SIDE: Final = 16  # below this there is nothing to recognise
 QUALITY: Final = 92
 MAX_SCANS: Final = 100  # a progressive JPEG has about ten; thousands keep a decoder busy for minutes
-TAKEN: Final = "JPEG, PNG, WebP, AVIF, HEIC or GIF"
+TAKEN: Final = "JPEG, PNG, WebP, AVIF, HEIC, GIF"
 
 # The codes of what is refused. They never change; the sentences may.
 EMPTY: Final = "photo_empty"
@@ -107,8 +108,8 @@ def _formats_of(raw: bytes) -> list[str]:
     if not raw:
         raise Refused(EMPTY, "The file is empty. Please choose another picture.")
     if len(raw) > settings.MAX_UPLOAD_MB * 1024 * 1024:
-        detail = f"The picture is larger than {settings.MAX_UPLOAD_MB} MB, the most we take. Please send a smaller one."
-        raise Refused(TOO_LARGE, detail, status=413)
+        detail = _("The picture is larger than {limit} MB, the most we take. Please send a smaller one.")
+        raise Refused(TOO_LARGE, detail.format(limit=settings.MAX_UPLOAD_MB), status=413)
     if raw.startswith(b"\xff\xd8\xff"):
         return ["JPEG"]
     if raw.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -129,7 +130,8 @@ def _container_formats(brand: bytes) -> list[str]:
     if brand in (*_HEIC_BRANDS, b"mif1", b"msf1"):
         _learn_heic()
         return ["HEIF"] if brand in _HEIC_BRANDS else ["AVIF", "HEIF"]
-    raise Refused(UNSUPPORTED, f"This looks like a film. Please send a picture: {TAKEN}.", status=415)
+    detail = _("This looks like a film. Please send a picture of one of these kinds: {taken}.").format(taken=TAKEN)
+    raise Refused(UNSUPPORTED, detail, status=415)
 
 
 def _not_taken(raw: bytes) -> Refused:
@@ -138,8 +140,10 @@ def _not_taken(raw: bytes) -> Refused:
     if name is None and b"<svg" in head:
         name = "SVG"
     if name is None:
-        return Refused(UNREADABLE, f"This is not a picture. Please send {TAKEN}.", status=415)
-    return Refused(UNSUPPORTED, f"{name} files are not taken. Please send the picture as {TAKEN}.", status=415)
+        detail = _("This is not a picture. Please send one of these kinds: {taken}.").format(taken=TAKEN)
+        return Refused(UNREADABLE, detail, status=415)
+    detail = _("Files of the kind {name} are not taken. Please send the picture as one of these: {taken}.")
+    return Refused(UNSUPPORTED, detail.format(name=name, taken=TAKEN), status=415)
 
 
 @cache
@@ -167,16 +171,17 @@ def _check_measures(width: int, height: int) -> None:
     if width * height > settings.MAX_PHOTO_MEGAPIXELS * 1_000_000:
         raise _too_many_pixels()
     if min(width, height) < SHORT_SIDE:
-        detail = f"The picture has {width} x {height} pixels; {SHORT_SIDE} on each side are needed."
-        raise Refused(TOO_SMALL, f"{detail} Please send a larger one.")
+        detail = _(
+            "The picture has {width} x {height} pixels; {least} on each side are needed. Please send a larger one."
+        )
+        raise Refused(TOO_SMALL, detail.format(width=width, height=height, least=SHORT_SIDE))
     if min(width, height) * LONG_SIDE < SHORT_SIDE * max(width, height):
         raise Refused(TOO_NARROW, "The picture is a very narrow strip. Please crop it to the garment.")
 
 
 def _too_many_pixels() -> Refused:
-    limit = settings.MAX_PHOTO_MEGAPIXELS
-    detail = f"The picture has more than {limit} megapixels, the most we take. Please send a smaller one."
-    return Refused(TOO_MANY_PIXELS, detail, status=413)
+    detail = _("The picture has more than {limit} megapixels, the most we take. Please send a smaller one.")
+    return Refused(TOO_MANY_PIXELS, detail.format(limit=settings.MAX_PHOTO_MEGAPIXELS), status=413)
 
 
 def _prepare(image: Image.Image) -> None:

@@ -21,6 +21,8 @@ from django.http.multipartparser import MultiPartParserError
 from django.http.request import UnreadablePostError
 
 from catalog.errors import Refused
+from catalog.request_ids import request_id
+from catalog.wording import translated
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 STORAGE_PACKAGES = ("botocore", "boto3", "s3transfer")  # by name: a site on a local disk never loads them
@@ -57,9 +59,10 @@ class Problem:
             "type": "about:blank",  # RFC 9457: the title is the status's own name, `code` says more
             "title": self.title,
             "status": self.status,
-            "detail": self.detail,
+            "detail": translated(self.detail),
             "code": self.code,
             "errors": [vars(error) for error in self.errors],
+            "request_id": request_id(),
         }
 
 

@@ -1,13 +1,16 @@
 """The one place that speaks to Redis: sending tasks by name, and waiting for an answer.
 
 Rows are the truth and a message is only a nudge that carries one id. When Redis is away nothing here fails: the
-sweep sends the message again, and whoever waits asks again. `worker.tasks` has the functions behind the names; they
-are never imported here, so a process that sends a task does not load the networks.
+sweep sends the message again, and whoever waits asks again. `worker.tasks` and `worker.fetching` have the functions
+behind the names; they are never imported here, so a process that sends a task does not load the networks.
 """
 
 import logging
+import time
+from collections.abc import Callable
 from functools import cache, partial
 from math import ceil
+from types import TracebackType
 from uuid import UUID
 
 import redis
@@ -18,14 +21,20 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 from kombu.pools import producers
 
+FETCH_PHOTO = "worker.fetch_photo"
 EMBED_QUERY = "worker.embed_query"
 SEARCH_QUERY = "worker.search_query"
 EMBED_CATALOG = "worker.embed_catalog"
-SENT_TASKS = (EMBED_QUERY, SEARCH_QUERY, EMBED_CATALOG)
+SENT_TASKS = (FETCH_PHOTO, EMBED_QUERY, SEARCH_QUERY, EMBED_CATALOG)
 
 URGENT, PATIENT = 0, 9  # a person waits; nobody does
 
 logger = logging.getLogger(__name__)
+
+
+def send_fetch_photo(query_id: UUID) -> None:
+    """Have the photo of a query fetched from its address, once the current transaction is committed."""
+    _send_after_commit(FETCH_PHOTO, query_id, queue="net", priority=URGENT)
 
 
 def send_embed_query(query_id: UUID) -> None:
@@ -80,12 +89,13 @@ def _redis(patience: float = _PATIENCE) -> "redis.Redis":
 
 
 def announce_ended(query_id: UUID) -> None:
-    """Wake whoever waits for this query."""
+    """Wake whoever waits for this query, or follows it."""
     key = f"ended:{query_id}"
     try:
         with _redis().pipeline() as pipeline:
             pipeline.lpush(key, 1)
             pipeline.expire(key, _MARK_SECONDS)
+            pipeline.publish(_channel(query_id), "")
             pipeline.execute()
     except redis.RedisError as error:
         logger.warning("Nobody could be told that query %s has ended (%s).", query_id, error)
@@ -100,3 +110,55 @@ def wait_until_ended(query_id: UUID, seconds: float) -> None:
         _redis(ceil(seconds) + _PATIENCE).blmove(key, key, seconds)  # type: ignore[arg-type]  # Redis takes fractions of a second
     except redis.RedisError as error:
         logger.warning("Query %s cannot be waited for (%s).", query_id, error)
+
+
+def announce_change(query_id: UUID) -> None:
+    """Tell whoever follows this query that its state has changed; the row tells to which."""
+    try:
+        _redis().publish(_channel(query_id), "")
+    except redis.RedisError as error:
+        logger.warning("Nobody could be told that query %s has changed (%s).", query_id, error)
+
+
+def _channel(query_id: UUID) -> str:
+    return f"changed:{query_id}"
+
+
+class Following:
+    """The changes of one query, from the moment on at which the `with` block begins.
+
+    Whoever reads the row inside of the block, and then waits, misses nothing. While Redis is away a wait is a second
+    at most, so that the row is read often enough without it.
+    """
+
+    def __init__(self, query_id: UUID) -> None:
+        self._query_id = query_id
+        self._changes = _redis().pubsub()  # type: ignore[no-untyped-call]
+        self._away = False
+
+    def __enter__(self) -> "Following":
+        self._tolerantly(self._subscribe)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._changes.close()
+
+    def wait(self, seconds: float) -> None:
+        """Return at the next change, or when `seconds` are over; now and then for no reason."""
+        if self._away:
+            time.sleep(min(seconds, _PATIENCE))
+        else:
+            self._tolerantly(partial(self._changes.get_message, timeout=seconds))
+
+    def _subscribe(self) -> None:
+        self._changes.subscribe(_channel(self._query_id))
+        self._changes.get_message(timeout=_PATIENCE)  # its confirmation: only now a change would reach us
+
+    def _tolerantly(self, ask: Callable[[], object]) -> None:
+        try:
+            ask()
+        except redis.RedisError as error:
+            logger.warning("Query %s is followed without Redis (%s).", self._query_id, error)
+            self._away = True

@@ -1,4 +1,4 @@
-"""The Celery application: how messages travel. What they do is in `worker.tasks`."""
+"""The Celery application: how messages travel. What they do is in the modules that a worker is told to `--include`."""
 
 import os
 
@@ -9,4 +9,4 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "clothes_matcher.settings")
 
 app = Celery("clothes_matcher")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.conf.task_queues = [Queue(name, Exchange(name), routing_key=name) for name in ("gpu", "cpu")]
+app.conf.task_queues = [Queue(name, Exchange(name), routing_key=name) for name in ("gpu", "cpu", "net")]

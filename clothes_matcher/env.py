@@ -49,6 +49,15 @@ def env_list(name: str, default: str = "") -> list[str]:
     return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]
 
 
+def env_origins(name: str) -> list[str]:
+    """Origins as browsers name them: a scheme, a host, perhaps a port, and nothing after it."""
+    origins = env_list(name)
+    for origin in origins:
+        if not re.fullmatch(r"https?://[^/?#@\s*]+", origin):
+            raise ImproperlyConfigured(f"{name} must be origins such as https://shop.example, not {origin!r}.")
+    return origins
+
+
 def env_rate(name: str, default: str) -> str:
     """So many in a span of time, as REST framework writes it: 20/min."""
     value = os.environ.get(name, "").strip() or default

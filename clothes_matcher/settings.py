@@ -8,10 +8,21 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from corsheaders.defaults import default_headers
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
-from clothes_matcher.env import env_bool, env_choice, env_database, env_int, env_list, env_rate, env_secret, socket_path
+from clothes_matcher.env import (
+    env_bool,
+    env_choice,
+    env_database,
+    env_int,
+    env_list,
+    env_origins,
+    env_rate,
+    env_secret,
+    socket_path,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(os.environ.get("VAR_DIR") or BASE_DIR / "var").resolve()  # everything that is written at run time
@@ -37,8 +48,10 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django_htmx",
+    "corsheaders",
     "rest_framework",
     "knox",
+    "axes",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "catalog",
@@ -47,10 +60,15 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "catalog.middleware.RequestIds",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "catalog.middleware.Compression",
+    "catalog.middleware.ApiLanguage",
     "catalog.middleware.ContentPolicy",
     "catalog.middleware.BodySizeLimit",
+    "catalog.middleware.ApiAnswers",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -58,6 +76,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "axes.middleware.AxesMiddleware",  # last: it replaces the answer to one password too many
 ]
 
 TEMPLATES = [
@@ -119,6 +138,7 @@ MAX_BODY_BYTES = int(MAX_UPLOAD_MB * 1.45 * 2**20) + 2**16
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 MAX_PHOTO_MEGAPIXELS = env_int("MAX_PHOTO_MEGAPIXELS", 64, minimum=1)
+FETCH_PRIVATE_HOSTS = env_list("FETCH_PRIVATE_HOSTS")  # may be fetched from although they are not on the internet
 PHOTO_DAYS = env_int("PHOTO_DAYS", 30, minimum=1)  # an uploaded photo is deleted after so many days
 
 # --- encoders: folders by name, the first place that has one wins
@@ -142,7 +162,6 @@ SESSION_ENGINE = "django.contrib.sessions.backends.db"  # a visitor stays a visi
 SWEEP_SECONDS = env_int("SWEEP_SECONDS", 5, minimum=1)  # how often stuck work is looked for
 CLAIM_SECONDS = env_int("CLAIM_SECONDS", 60, minimum=1)  # a claim older than this is given to someone else
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
-CELERY_IMPORTS = ["worker.tasks", "worker.startup"]  # names: only workers import them
 CELERY_TASK_IGNORE_RESULT = True  # the rows are the result
 CELERY_TASK_DEFAULT_QUEUE = "cpu"
 CELERY_TASK_ACKS_LATE = False  # a lost message is the sweep's business, a doubled one the claim's
@@ -170,17 +189,50 @@ REST_FRAMEWORK: dict[str, Any] = {
         "catalog.api.authentication.TokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["catalog.api.permissions.HasScope"],
     "DEFAULT_PARSER_CLASSES": ["catalog.api.parsers.DeepSafeJSONParser", "rest_framework.parsers.MultiPartParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "catalog.api.schema.Schema",
     "DEFAULT_VERSIONING_CLASS": None,
     "ALLOWED_VERSIONS": ["v1"],  # else the schema's page repeats any ?version= in a header
-    "DEFAULT_THROTTLE_RATES": {"sign-in": env_rate("SIGN_IN_RATE", "20/min")},
+    "DEFAULT_THROTTLE_CLASSES": ["catalog.api.throttles.SharedThrottle"],
     "EXCEPTION_HANDLER": "catalog.api.errors.problem_handler",
     "NUM_PROXIES": env_int("NUM_PROXIES", 0),  # in front of us; 0: X-Forwarded-For is anybody's claim, so not read
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
+# How often who may do what: a person on all devices together, or an address that nobody has signed in from.
+RATES = {
+    "query": env_rate("QUERY_RATE", "120/min"),  # each photo, item or entry of a batch
+    "upload": env_rate("UPLOAD_RATE", "60/min"),
+    "legacy": env_rate("LEGACY_RATE", "30/min"),  # photos from the existing app, of one address
+    "sign-in": env_rate("SIGN_IN_RATE", "20/min"),
+    "sign-up": env_rate("SIGN_UP_RATE", "20/hour"),
+    "reset": env_rate("RESET_RATE", "10/hour"),  # mails for a forgotten password
+    "read": env_rate("READ_RATE", "1200/min"),
+    "write": env_rate("WRITE_RATE", "240/min"),  # whatever else changes something
+    "anonymous": env_rate("ANONYMOUS_RATE", "600/min"),  # everything together from one such address
+}
+# Pages of other origins whose scripts may call the API, with a token: cookies do not count there.
+CORS_ALLOWED_ORIGINS = env_origins("CORS_ORIGINS")
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_CREDENTIALS = False
+CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "if-none-match", "prefer", "x-request-id"]
+CORS_EXPOSE_HEADERS = [
+    "Location",
+    "Retry-After",
+    "X-Request-ID",
+    "Idempotency-Replayed",
+    "Preference-Applied",
+    "ETag",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Deprecation",
+    "Sunset",
+    "Link",
+]
+# The existing Android app, which posts its photo to / without an account.
+LEGACY_ROUTE = env_bool("LEGACY_ROUTE", False)
+LEGACY_MAX_KB = env_int("LEGACY_MAX_KB", 4096, minimum=1)  # the body; it squeezes its photos to a few dozen
 KNOX_TOKEN_MODEL = "knox.AuthToken"  # noqa: S105 - a name of a model
 REST_KNOX = {"TOKEN_TTL": timedelta(days=TOKEN_DAYS), "AUTH_HEADER_PREFIX": "Token"}
 SPECTACULAR_SETTINGS: dict[str, Any] = {
@@ -194,10 +246,20 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "catalog.api.schema.say_what_texts_cannot_hold",
+    ],
     "ENUM_NAME_OVERRIDES": {"QueryState": "catalog.models.QueryState"},
 }
 
 # --- people
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesBackend",  # asked first, and refuses whoever guessed too often
+    "django.contrib.auth.backends.ModelBackend",
+]
+SIGN_UP = env_bool("SIGN_UP", False)  # whether anybody may make an account
+PASSWORD_RESET_TIMEOUT = 3600  # seconds that the link in a mail is good for
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"  # who opened the form itself, and so asked for no page
 AUTH_PASSWORD_VALIDATORS = [
@@ -209,7 +271,34 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+# One name from one address: nobody can lock a person out from elsewhere. The rows survive a Redis that is away.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # so that Retry-After stays true
+AXES_RESET_ON_SUCCESS = True
+AXES_CLIENT_IP_CALLABLE = "catalog.clients.address_of"
+AXES_LOCKOUT_CALLABLE = "catalog.signing_in.locked_out"
+AXES_DISABLE_ACCESS_LOG = True  # no diary of who signed in when
+AXES_ENABLE_ADMIN = False  # the admin has a page of its own for it
+AXES_VERBOSE = False
+
+# --- mail: by SMTP where EMAIL_HOST says so, else as files
+_MAIL_SERVER = os.environ.get("EMAIL_HOST") or ""
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if _MAIL_SERVER else 'filebased'}.EmailBackend"
+EMAIL_FILE_PATH = VAR_DIR / "mail"
+EMAIL_HOST = _MAIL_SERVER
+EMAIL_PORT = env_int("EMAIL_PORT", 587, minimum=1)
+EMAIL_USE_SSL, EMAIL_USE_TLS = EMAIL_PORT == 465, EMAIL_PORT == 587  # what each of the two ports stands for
+EMAIL_HOST_USER = os.environ.get("EMAIL_USER") or ""
+EMAIL_HOST_PASSWORD = os.environ.get("EMAIL_PASSWORD") or ""
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = os.environ.get("EMAIL_FROM") or "Clothes matcher <noreply@localhost>"
+
+# --- languages and times
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("pl", "polski")]  # those that the API speaks
+LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
@@ -282,6 +371,7 @@ UNFOLD: dict[str, Any] = {
                     _page("Users", "catalog_user", "person"),
                     _page("Groups", "auth_group", "group"),
                     _page("Signed-in devices", "knox_authtoken", "key"),
+                    _page("Wrong passwords", "axes_accessattempt", "lock"),
                 ],
             },
         ],
@@ -293,7 +383,9 @@ _LOG_LEVEL = env_choice("LOG_LEVEL", "INFO", "DEBUG", "WARNING", "ERROR", "CRITI
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"request": {"()": "catalog.request_ids.RequestIdFilter"}},
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {request_id}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request"]}},
     "root": {"handlers": ["console"], "level": _LOG_LEVEL},
+    "loggers": {"axes": {"level": "WARNING"}},  # four lines for each time that somebody signs in
 }

@@ -2,10 +2,15 @@
 
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytest_django import Settings
+
+from catalog import fetching
+from tests.servers import Script, Server
 
 
 @pytest.fixture(autouse=True)
@@ -13,6 +18,27 @@ def media(tmp_path: Path, settings: Settings) -> Path:
     """Each test has a folder of photos of its own."""
     settings.MEDIA_ROOT = tmp_path / "media"
     return tmp_path / "media"
+
+
+@pytest.fixture
+def serve(settings: Settings) -> Iterator[Callable[..., Server]]:
+    """Starts servers that may be asked as localhost, though not by any other name."""
+    servers: list[Server] = []
+
+    def start(does: bytes | Script, **options: Any) -> Server:
+        servers.append(Server(does, **options))
+        settings.FETCH_PRIVATE_HOSTS = [f"localhost:{server.port}" for server in servers]
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def short_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fetching has one second instead of ten."""
+    monkeypatch.setattr(fetching, "SECONDS", 1.0)
 
 
 def pytest_sessionfinish() -> None:

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from clothes_matcher.env import env_bool, env_database, env_int, env_list, env_rate, env_secret, socket_path
+from clothes_matcher.env import (
+    env_bool,
+    env_database,
+    env_int,
+    env_list,
+    env_origins,
+    env_rate,
+    env_secret,
+    socket_path,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,6 +49,13 @@ def test_a_rate_that_is_none_stops_the_start(monkeypatch: pytest.MonkeyPatch, va
     monkeypatch.setenv("RATE", value)
     with pytest.raises(ImproperlyConfigured, match="RATE must be a number per"):
         env_rate("RATE", "20/min")
+
+
+@pytest.mark.parametrize("value", ["*", "shop.example", "https://shop.example/", "https://a@b", "https://*.example"])
+def test_an_origin_that_is_none_stops_the_start(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("ORIGINS", f"https://fine.example:8443,{value}")
+    with pytest.raises(ImproperlyConfigured, match="ORIGINS must be origins such as"):
+        env_origins("ORIGINS")
 
 
 @pytest.mark.parametrize("value", ["nonsense", "mongodb://user:geheim@host/name", "postgres://user:geheim@host:port/n"])
@@ -86,9 +102,8 @@ def test_a_socket_whose_path_would_be_too_long_lies_elsewhere(tmp_path: Path) ->
 def test_every_variable_of_the_settings_is_documented() -> None:
     sources = ["settings.py", "gunicorn.py", "env.py"]
     code = "".join((ROOT / "clothes_matcher" / name).read_text() for name in sources)
-    names = set(
-        re.findall(r'(?:environ\.get\(|env_(?:bool|choice|database|int|list|rate|secret)\()\s*["\']([A-Z_0-9]+)', code)
-    ) | {"DATABASE_URL"}
+    reader = r"(?:environ\.get\(|env_(?:bool|choice|database|int|list|origins|rate|secret)\()"
+    names = set(re.findall(reader + r"\s*[\"']([A-Z_0-9]+)", code)) | {"DATABASE_URL"}
     documented = set(re.findall(r"^\| `([A-Z_0-9]+)`", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE))
     assert names == documented
 

@@ -1,5 +1,6 @@
 """What holds the parts apart, proven in interpreters of their own."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,8 +41,44 @@ def test_a_worker_on_a_machine_without_a_gpu_loads_no_torch() -> None:
     assert loaded == "False True"
 
 
+def test_the_worker_that_fetches_loads_no_network() -> None:
+    loaded = run(
+        "import django, sys, os; os.environ['DJANGO_SETTINGS_MODULE'] = 'clothes_matcher.settings'; django.setup();"
+        "from clothes_matcher import app; app.conf.include = ['worker.fetching']; app.loader.import_default_modules();"
+        f"print('worker.fetch_photo' in app.tasks, [name for name in {(*HEAVY, 'numpy')!r} if name in sys.modules])"
+    )
+    assert loaded == "True []"
+
+
+def workers() -> dict[str, list[str]]:
+    """The modules that the Procfile's workers load, by the queue they listen to."""
+    lines = (ROOT / "Procfile").read_text()
+    found = re.findall(r"--include (\S+) --queues (\w+) ", lines)
+    assert len(found) == lines.count(" worker ")
+    return {queue: modules.split(",") for modules, queue in found}
+
+
+@pytest.mark.parametrize(
+    ("listens_to", "task"), [("gpu", "embed_query"), ("cpu", "search_query"), ("net", "fetch_photo")]
+)
+def test_the_worker_of_each_queue_loads_the_tasks_that_are_sent_there(listens_to: str, task: str) -> None:
+    loaded = run(
+        "import django, os; os.environ['DJANGO_SETTINGS_MODULE'] = 'clothes_matcher.settings'; django.setup();"
+        f"from clothes_matcher import app; app.conf.include = {workers()[listens_to]!r};"
+        f"app.loader.import_default_modules(); print('worker.{task}' in app.tasks)"
+    )
+    assert loaded == "True"
+
+
+def test_the_containers_run_the_workers_of_the_procfile() -> None:
+    composed = " ".join((ROOT / "compose.yaml").read_text().replace(",", " ").replace('"', "").split())
+    for listens_to, modules in workers().items():
+        assert f"--include {' '.join(modules)} --queues {listens_to} " in composed
+
+
 @pytest.mark.parametrize("name", queue.SENT_TASKS)
 def test_every_task_that_is_sent_by_name_is_registered(name: str) -> None:
+    import worker.fetching
     import worker.tasks  # noqa: F401
     from clothes_matcher import app
 
@@ -59,7 +96,7 @@ def test_a_message_goes_to_one_queue_alone() -> None:
     from clothes_matcher import app
 
     routes = {(entry.exchange.name, entry.routing_key) for entry in app.amqp.queues.values()}
-    assert routes == {("gpu", "gpu"), ("cpu", "cpu")}
+    assert routes == {("gpu", "gpu"), ("cpu", "cpu"), ("net", "net")}
 
 
 def test_the_models_and_the_migrations_agree() -> None:

@@ -1,5 +1,8 @@
 """From a query's vector to its ranked items: cosine on the CPU, filters, one slot per item, diversity."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
 import numpy as np
 
 from catalog.errors import IllegalMove
@@ -7,27 +10,44 @@ from catalog.models import CatalogItem, ItemPhoto, SimilarityQuery
 from ml.search import Hit, VectorIndex, diversify
 from worker.index import CatalogIndex
 
+NEAREST = 10  # items by which a photo's garment is guessed
+TOLD = ("category", "gender", "colour", "brand", "collection")  # what is told of an item beside its score
+
 _POOL = 64  # nearest items looked at before the rows are asked which of them may be shown
 _VARIETY = 5  # pages that diversity chooses one page from
 
+Facts = dict[str, str]
+"""An item's values of `TOLD`, empty where nothing is known."""
 
-def similar_items(query: SimilarityQuery, index: CatalogIndex) -> list[Hit]:
+
+@dataclass(frozen=True)
+class Found:
+    """The answer, and what is needed to explain it."""
+
+    hits: list[Hit]
+    nearest: list[Hit]  # the nearest items that can be found at all, whatever the filters
+    items: dict[int, Facts]  # by item
+    colours: dict[int, list[float] | None] = field(default_factory=dict)  # by photo of a hit; None if not known
+
+
+def similar_items(query: SimilarityQuery, index: CatalogIndex) -> Found:
     """The answer to an embedded query, best first: at most `k` items, each once, all findable at this moment.
 
     The index only proposes. Which items and photos exist, are shown and fit the filters is asked of the rows, so a
     deleted or hidden item is gone from the very next answer.
     """
     vectors = index.refresh()
-    hits = _nearest(query, vectors)
-    if _names_lost_photos(hits):
+    found = _nearest(query, vectors)
+    if len(found.colours) < len(found.hits):  # photos are gone that the index still knows
         vectors = index.rebuild()
-        hits = _nearest(query, vectors)
+        found = _nearest(query, vectors)
     if not query.diversity:
-        return hits
-    return diversify(hits, vectors.vectors_of([hit.photo_id for hit in hits]), query.k, query.diversity)
+        return found
+    photos = [hit.photo_id for hit in found.hits]
+    return replace(found, hits=diversify(found.hits, vectors.vectors_of(photos), query.k, query.diversity))
 
 
-def _nearest(query: SimilarityQuery, vectors: VectorIndex) -> list[Hit]:
+def _nearest(query: SimilarityQuery, vectors: VectorIndex) -> Found:
     """The nearest items that may be shown: `k`, or several times as many for diversity to choose from."""
     if query.vector is None:
         raise IllegalMove(f"{query} has no vector yet and cannot be searched")
@@ -35,20 +55,41 @@ def _nearest(query: SimilarityQuery, vectors: VectorIndex) -> list[Hit]:
     vector = np.frombuffer(bytes(query.vector), dtype="<f4")
     wanted = query.k * _VARIETY if query.diversity else query.k
     pool = vectors.search(vector, max(_POOL, 2 * wanted), encoder=encoder)
-    hits = _allowed(pool, query)[:wanted]
-    if len(hits) == wanted or len(pool) == len(vectors):
+    items = _findable(hit.item_id for hit in pool)
+    items.pop(query.item_id or 0, None)  # an item is not similar to itself, it is itself
+    near = [hit for hit in pool if hit.item_id in items]
+    hits = _fitting(near, query)[:wanted]
+    if len(hits) < wanted and len(pool) < len(vectors):
+        # The filters, or hidden items, left too few of the nearest: search once more, among all that may be shown.
+        hits = vectors.search(vector, wanted, encoder=encoder, allowed_items=_allowed_items(query))
+        items |= _findable(hit.item_id for hit in hits if hit.item_id not in items)
+    if query.min_score is not None:
+        hits = [hit for hit in hits if hit.score >= query.min_score]
+    return Found(hits, near[:NEAREST], items, _colours(hits))
+
+
+def _findable(ids: Iterable[int]) -> dict[int, Facts]:
+    """What is known of those items that may be shown at all."""
+    if not (wanted := list(ids)):
+        return {}
+    rows = CatalogItem.objects.findable().filter(pk__in=wanted).values_list("pk", *TOLD)
+    return {pk: dict(zip(TOLD, values, strict=True)) for pk, *values in rows}
+
+
+def _fitting(hits: list[Hit], query: SimilarityQuery) -> list[Hit]:
+    if not query.filters:
         return hits
-    # The filters, or hidden items, left too few of the nearest: search once more, among all that may be shown.
-    allowed = np.fromiter(CatalogItem.objects.matching(query.filters).values_list("pk", flat=True), dtype=np.int64)
-    return vectors.search(vector, wanted, encoder=encoder, allowed_items=allowed)
-
-
-def _allowed(hits: list[Hit], query: SimilarityQuery) -> list[Hit]:
     near = CatalogItem.objects.matching(query.filters).filter(pk__in=[hit.item_id for hit in hits])
-    allowed = set(near.values_list("pk", flat=True))
-    return [hit for hit in hits if hit.item_id in allowed]
+    fitting = set(near.values_list("pk", flat=True))
+    return [hit for hit in hits if hit.item_id in fitting]
 
 
-def _names_lost_photos(hits: list[Hit]) -> bool:
-    photos = [hit.photo_id for hit in hits]
-    return ItemPhoto.objects.filter(pk__in=photos).count() < len(photos)
+def _allowed_items(query: SimilarityQuery) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    others = CatalogItem.objects.matching(query.filters).exclude(pk=query.item_id or 0)
+    return np.fromiter(others.values_list("pk", flat=True), dtype=np.int64)
+
+
+def _colours(hits: list[Hit]) -> dict[int, list[float] | None]:
+    """The colours of the photos that still exist."""
+    photos = ItemPhoto.objects.filter(pk__in=[hit.photo_id for hit in hits])
+    return dict(photos.values_list("pk", "colour_lab"))

@@ -7,13 +7,13 @@ from unfold.decorators import display
 from catalog.admin.base import ReadOnlyAdmin, ReadOnlyInline, table, thumbnail
 from catalog.models import QueryState, Recommendation, SimilarityQuery
 
-STEPS = ("receive", "clean", "queue", "embed", "search", "write", "total")  # in the order in which they happen
+STEPS = ("receive", "fetch", "clean", "queue", "embed", "search", "write", "total")  # in the order in which they happen
 COLOURS = {QueryState.DONE: "success", QueryState.FAILED: "danger", QueryState.QUEUED: "info"}
 
 
 class RecommendationInline(ReadOnlyInline[Recommendation]):
     model = Recommendation
-    fields = ("rank", "picture", "item", "similarity")
+    fields = ("rank", "picture", "item", "similarity", "likelihood", "why")
     readonly_fields = fields
     ordering = ("rank",)
 
@@ -28,22 +28,28 @@ class RecommendationInline(ReadOnlyInline[Recommendation]):
     def similarity(self, found: Recommendation) -> str:
         return f"{found.score:.3f}"
 
+    @admin.display(description="Likely the same")
+    def likelihood(self, found: Recommendation) -> str:
+        return "" if found.probability is None else f"{found.probability:.0%}"
+
 
 @admin.register(SimilarityQuery)
 class SimilarityQueryAdmin(ReadOnlyAdmin[SimilarityQuery]):
     """What was asked and answered. The query's own photo is private and not shown."""
 
-    list_display = ("id", "shown_state", "k", "encoder", "total", "error_code", "attempts", "created_at")
-    list_filter = ("state", "error_code", "encoder", "created_at")
-    list_select_related = ("encoder", "owner", "photo")
+    list_display = ("id", "shown_state", "outcome", "k", "encoder", "total", "error_code", "attempts", "created_at")
+    list_filter = ("state", "outcome", "error_code", "encoder", "created_at")
+    list_select_related = ("encoder", "owner", "photo", "item")
     search_fields = ("id", "error_code", "owner__username")
     date_hierarchy = "created_at"
     fields = (
-        ("shown_state", "encoder"),
+        ("shown_state", "outcome", "encoder"),
         ("error_code", "error_detail"),
-        ("k", "diversity"),
+        ("k", "diversity", "min_score"),
         "filters",
-        "photo",
+        ("photo", "item"),
+        ("source_url", "crop"),
+        "guess",
         ("created_at", "finished_at"),
         "timings_table",
         ("attempts", "nudged_at"),
@@ -75,7 +81,7 @@ class RecommendationAdmin(ReadOnlyAdmin[Recommendation]):
     list_select_related = ("query", "item", "photo")
     show_full_result_count = False
     search_fields = ("query__id", "item__name", "item__external_id")
-    fields = ("query", "rank", "picture", "item", "photo", "score")
+    fields = ("query", "rank", "picture", "item", "photo", "score", "probability", "why")
     readonly_fields = ("picture",)
 
     @admin.display(description="Matched picture")

@@ -1,5 +1,6 @@
 from typing import TYPE_CHECKING, Any
 
+from axes.models import AccessAttempt
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
@@ -11,6 +12,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from catalog.admin.base import DeletedByService, ModelAdmin, ReadOnlyAdmin
 from catalog.models import User
+from catalog.services.devices import device_of
 from catalog.services.users import user_delete
 
 # Both were registered by their own apps, without this admin's look.
@@ -45,13 +47,38 @@ class GroupAdmin(DjangoGroupAdmin, ModelAdmin[Group]):
 class AuthTokenAdmin(ReadOnlyAdmin[Any]):
     """Devices that are signed in. Only a hash of each token is kept; deleting the row signs the device out."""
 
-    list_display = ("token_key", "user", "created", "expiry")
-    list_select_related = ("user",)
-    search_fields = ("user__username", "token_key")
-    fields = ("user", "token_key", "created", "expiry")
+    list_display = ("token_key", "user", "device_name", "scope", "created", "expiry", "last_seen")
+    list_select_related = ("user", "device")
+    list_filter = ("device__scope",)
+    search_fields = ("user__username", "token_key", "device__name")
+    fields = ("user", "token_key", "device_name", "scope", "created", "expiry", "last_seen")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("user")
+        return super().get_queryset(request).select_related("user", "device")
+
+    @admin.display(description="Device")
+    def device_name(self, token: AuthToken) -> str:
+        return device_of(token=token).name
+
+    @admin.display(description="Scope")
+    def scope(self, token: AuthToken) -> str:
+        return device_of(token=token).scope
+
+    @admin.display(description="Last seen")
+    def last_seen(self, token: AuthToken) -> Any:
+        return device_of(token=token).last_seen_at
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("knox.delete_authtoken")
+
+
+@admin.register(AccessAttempt)
+class AccessAttemptAdmin(ReadOnlyAdmin[Any]):
+    """Wrong passwords of the last minutes. Deleting the row lets its name in again from its address."""
+
+    list_display = ("username", "ip_address", "failures_since_start", "attempt_time")
+    search_fields = ("username", "ip_address")
+    fields = ("username", "ip_address", "failures_since_start", "attempt_time", "path_info", "user_agent")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("axes.delete_accessattempt")

@@ -8,6 +8,7 @@ from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
 from rest_framework.views import exception_handler
 
 from catalog.problems import FieldProblem, Problem, problem_of
+from catalog.wording import translated
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -17,13 +18,18 @@ def problem_handler(exception: Exception, context: dict[str, Any]) -> JsonRespon
 
     The answer is rendered here and not by the view's renderer, which may write YAML or HTML.
     """
-    if not isinstance(exception, APIException):
-        problem = problem_of(exception)
-        return None if problem is None else problem_json(problem)
-    response = exception_handler(exception, context)
-    assert response is not None  # noqa: S101 - it has an answer to each of its own exceptions
-    headers = {name: response[name] for name in ("WWW-Authenticate", "Retry-After") if name in response}
-    return problem_json(_api_problem(exception, headers))
+    headers = {}
+    if isinstance(exception, APIException):
+        response = exception_handler(exception, context)
+        assert response is not None  # noqa: S101 - it has an answer to each of its own exceptions
+        headers = {name: response[name] for name in ("WWW-Authenticate", "Retry-After") if name in response}
+    problem = problem_from(exception, headers)
+    return None if problem is None else problem_json(problem)
+
+
+def problem_from(exception: Exception, headers: dict[str, str] | None = None) -> Problem | None:
+    """What to tell about an error of a view, with `headers` for REST framework's own. None for a bug."""
+    return _api_problem(exception, headers or {}) if isinstance(exception, APIException) else problem_of(exception)
 
 
 def problem_json(problem: Problem) -> JsonResponse:
@@ -50,4 +56,4 @@ def _flat(detail: Any, path: str = "") -> Iterator[FieldProblem]:
         for inner in detail:
             yield from _flat(inner, path)
     else:
-        yield FieldProblem(path, getattr(detail, "code", "invalid"), str(detail))
+        yield FieldProblem(path, getattr(detail, "code", "invalid"), translated(str(detail)))

@@ -9,6 +9,8 @@ from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
 from django.utils.datastructures import MultiValueDict
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
@@ -18,11 +20,14 @@ DATA_URL = re.compile(r"data:[^,]{0,200},")
 
 @extend_schema_field({"type": "string", "contentEncoding": "base64"})
 class PhotoField(serializers.Field[bytes, Any, Any, Any]):
-    """The bytes of a picture: a file of a multipart form, or base64 in JSON. What they show is checked elsewhere."""
+    """The bytes of a picture: a file of a multipart form, base64 in JSON, or a body that is nothing but the picture.
+
+    What they show is checked elsewhere.
+    """
 
     default_error_messages = {  # noqa: RUF012 - REST framework's own way
-        "invalid": "Send one photo, as a file or as a base64 string.",
-        "not_base64": "The photo is not valid base64.",
+        "invalid": gettext_lazy("Send one photo, as a file or as a base64 string."),
+        "not_base64": gettext_lazy("The photo is not valid base64."),
     }
 
     def get_value(self, dictionary: Any) -> Any:
@@ -34,6 +39,8 @@ class PhotoField(serializers.Field[bytes, Any, Any, Any]):
     def to_internal_value(self, data: Any) -> bytes:
         if isinstance(data, UploadedFile):
             return bytes(data.read())
+        if isinstance(data, bytes):  # from RawPhotoParser; no other body can hold them
+            return data
         if not isinstance(data, str):
             self.fail("invalid")
         # Line breaks as Android writes them, the prefix as browsers do.
@@ -85,7 +92,7 @@ class StrictSerializer(serializers.Serializer[Any]):
         if isinstance(data, dict):
             unknown = sorted(str(name)[:50] for name in data if name not in self.fields)
             if unknown:
-                message = f"Unknown. Known are: {', '.join(self.fields)}."
+                message = _("Unknown. Known are: {names}.").format(names=", ".join(self.fields))
                 raise serializers.ValidationError(
                     {name: serializers.ErrorDetail(message, code="unknown_field") for name in unknown[:10]}
                 )

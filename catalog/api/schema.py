@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
@@ -14,9 +15,12 @@ MEANINGS = {
     404: "There is no such thing, or it is not yours.",
     405: "The address does not take this method.",
     406: "Nothing acceptable to answer with.",
+    410: "The photo was deleted meanwhile.",
+    409: "Someone or something else is in the way.",
     411: "The body's length was not announced.",
     413: "The photo is too large.",
     415: "The content type is not one that is taken here.",
+    422: "The `Idempotency-Key` came with another request before.",
     429: "Too many requests; `Retry-After` says when to come back.",
     503: "The database or the storage cannot be reached; try again later.",
     507: "No room for pictures is left.",
@@ -37,14 +41,33 @@ class ProblemSerializer(serializers.Serializer[Any]):
     status = serializers.IntegerField()
     detail = serializers.CharField(help_text="A sentence for people.")
     code = serializers.CharField(help_text="For machines; never changes.")
+    request_id = serializers.CharField(help_text="The answer's `X-Request-ID`; name it when you ask us for help.")
     errors = FieldProblemSerializer(many=True)  # type: ignore[assignment]  # hides an attribute nobody uses here
+
+
+class Schema(AutoSchema):
+    """drf-spectacular's, which also tells of the body of a DELETE where one is declared."""
+
+    def get_request_serializer(self) -> Any:
+        return None if self.method == "DELETE" else super().get_request_serializer()  # a declared one comes before
+
+    def _get_request_body(self, direction: Any = "request") -> Any:
+        if self.method != "DELETE":
+            return super()._get_request_body(direction)  # type: ignore[no-untyped-call]
+        if self.get_request_serializer() is None:
+            return None
+        self.method = "POST"
+        try:
+            return super()._get_request_body(direction)  # type: ignore[no-untyped-call]
+        finally:
+            self.method = "DELETE"
 
 
 def problems(*statuses: int) -> dict[Any, OpenApiResponse]:
     """The error answers of an endpoint, for `extend_schema(responses=...)`."""
     return {
         (status, CONTENT_TYPE): OpenApiResponse(ProblemSerializer, description=MEANINGS[status])
-        for status in (*statuses, 503)
+        for status in sorted({*statuses, 429, 503})
     }
 
 
@@ -52,3 +75,28 @@ def response_header(name: str, description: str, *statuses: int) -> OpenApiParam
     return OpenApiParameter(
         name, str, OpenApiParameter.HEADER, description=description, response=[str(code) for code in statuses]
     )
+
+
+NO_NULL_CHARACTERS = "^[^\\u0000]*$"  # PostgreSQL's texts cannot hold one
+
+
+def say_what_texts_cannot_hold(result: Any, **_: Any) -> Any:
+    """A postprocessing hook of drf-spectacular: every text that is sent is without null characters."""
+    sent = [component for name, component in result["components"]["schemas"].items() if name.endswith("Request")]
+    for operations in result["paths"].values():
+        for operation in operations.values():
+            sent += [parameter["schema"] for parameter in operation.get("parameters", ()) if parameter["in"] == "query"]
+    for schema in sent:
+        _forbid_null_characters(schema)
+    return result
+
+
+def _forbid_null_characters(schema: Any) -> None:
+    if isinstance(schema, list):
+        for inner in schema:
+            _forbid_null_characters(inner)
+    elif isinstance(schema, dict):
+        if schema.get("type") == "string" and not {"format", "enum", "pattern", "contentEncoding"} & schema.keys():
+            schema["pattern"] = NO_NULL_CHARACTERS
+        for inner in schema.values():
+            _forbid_null_characters(inner)

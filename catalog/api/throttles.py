@@ -1,21 +1,53 @@
-"""How often something may be asked for."""
+"""Which rate a request counts against."""
 
-import logging
+from typing import TYPE_CHECKING
 
-import redis
+from django.http import HttpRequest
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
-from rest_framework.throttling import ScopedRateThrottle
-from rest_framework.views import APIView
+from rest_framework.throttling import BaseThrottle
 
-logger = logging.getLogger(__name__)
+from catalog.clients import address_of
+from catalog.rates import spend
+
+if TYPE_CHECKING:  # views are made with their throttles, so these cannot wait for those
+    from rest_framework.views import APIView
+
+READ = "read"
+WRITE = "write"  # what changes something and has no rate of its own
+ANONYMOUS = "anonymous"
+COUNTED_AS = "catalog.counted_as"  # in request.META: the scope and the seconds to wait, if any
 
 
-class SharedThrottle(ScopedRateThrottle):
-    """Counts in Redis, so that all web processes share one count. While Redis is away it lets everything pass."""
+class SharedThrottle(BaseThrottle):
+    """Reading counts as `read`, everything else as the view's `throttle_scope`; the rates are the setting RATES.
 
-    def allow_request(self, request: Request, view: APIView) -> bool:
-        try:
-            return super().allow_request(request, view)
-        except redis.RedisError as error:
-            logger.warning("Requests are not counted, since Redis is away (%s).", error)
-            return True
+    People are counted one by one, on all their devices together. Who is nobody yet is counted by address, and twice:
+    an address may not do everything at once that each scope allows it. A view whose requests weigh differently has a
+    method `throttle_cost(request)`.
+    """
+
+    _wait: int | None = None
+
+    def allow_request(self, request: Request, view: "APIView") -> bool:
+        scope = READ if request.method in SAFE_METHODS else getattr(view, "throttle_scope", WRITE)
+        cost = view.throttle_cost(request) if hasattr(view, "throttle_cost") else 1
+        if request.user and request.user.is_authenticated:
+            self._wait = spend(scope=scope, who=f"user:{request.user.pk}", cost=cost)
+        else:
+            self._wait = spend_anonymously(request._request, scope=scope, cost=cost)
+        request._request.META[COUNTED_AS] = scope, self._wait
+        return self._wait is None
+
+    def wait(self) -> float | None:
+        """Seconds until it may work again, for `Retry-After`."""
+        return self._wait
+
+
+def spend_anonymously(request: HttpRequest, *, scope: str, who: str = "", cost: int = 1) -> int | None:
+    """Count a request of nobody's against its scope and its address; the seconds to wait, or None if it may pass.
+
+    `who` names a browser that is known from before; without it the scope counts the address as well.
+    """
+    address = f"address:{address_of(request)}"
+    return spend(scope=ANONYMOUS, who=address, cost=cost) or spend(scope=scope, who=who or address, cost=cost)

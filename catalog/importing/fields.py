@@ -11,14 +11,28 @@ from django.core.validators import URLValidator
 from catalog.errors import Refused
 from catalog.models import CatalogItem
 
-TEXTS = ("name", "category", "brand", "gender", "colour")
-COLUMNS = (*TEXTS, "price", "currency", "url")
+TEXTS = ("name", "category", "brand", "gender", "colour", "collection")
+COLUMNS = (*TEXTS, "price", "currency", "url", "in_stock", "stock")
 MAX_ATTRIBUTE = 2000
 
 _LIMITS = {field.name: field.max_length for field in CatalogItem._meta.fields if field.max_length}
 
 _SIGNS = {"€": "EUR", "$": "USD", "US$": "USD", "£": "GBP", "¥": "JPY", "₹": "INR", "zł": "PLN", "₺": "TRY"}
 _PRICE = re.compile(r"(?P<before>[^\d.,]{0,5}?)\s*(?P<number>[\d.,][\d.,'\u2019\s]*)(?P<after>[^\d.,]{0,5})")
+_IN_STOCK = (
+    "yes",
+    "y",
+    "true",
+    "t",
+    "in stock",
+    "instock",
+    "available",
+    "limited availability",
+    "preorder",
+    "backorder",
+)
+_OUT_OF_STOCK = ("no", "n", "false", "f", "out of stock", "outofstock", "sold out", "soldout", "unavailable", "none")
+_STOCK_WORDS = dict.fromkeys(_IN_STOCK, True) | dict.fromkeys(_OUT_OF_STOCK, False)
 _is_url = URLValidator(schemes=["http", "https"])
 
 
@@ -36,6 +50,10 @@ def item_columns(cells: Mapping[str, str], attributes: Mapping[str, str]) -> dic
         columns["currency"] = _currency(cells["currency"])
     if "url" in cells:
         columns["url"] = _url(cells["url"])
+    # A word in one column says it plainly; a number in the other is only counted where it does not.
+    stock = [told for name in ("stock", "in_stock") if (told := parse_stock(cells.get(name, ""))) is not None]
+    if stock:
+        columns["in_stock"] = stock[-1]
     columns["attributes"] = {checked_title(name): _attribute(name, value) for name, value in attributes.items()}
     return columns
 
@@ -80,6 +98,22 @@ def parse_price(text: str) -> tuple[Decimal | None, str]:
     if price >= Decimal(10) ** 10:
         raise Refused("price_invalid", f"{text[:40]!r} is more than a price can be.")
     return price, _SIGNS.get(sign) or (sign.upper() if re.fullmatch("[A-Za-z]{3}", sign) else "")
+
+
+def parse_stock(text: str) -> bool | None:
+    """Whether an item can be bought: a word ("yes", "out of stock") or a number of pieces. None for an empty text."""
+    word = " ".join(re.sub(r"[_-]", " ", text).split()).casefold()
+    if not word:
+        return None
+    if word in _STOCK_WORDS:
+        return _STOCK_WORDS[word]
+    try:
+        pieces = Decimal(text.replace(",", "."))
+    except InvalidOperation:
+        pieces = Decimal("NaN")
+    if not pieces.is_finite():
+        raise Refused("stock_invalid", f"{text[:40]!r} is neither a number of pieces nor a word such as yes or no.")
+    return pieces > 0
 
 
 def _plain_number(text: str) -> str:

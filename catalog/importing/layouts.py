@@ -16,6 +16,8 @@ _ALIASES = {
     "name": ("title", "product_name"),
     "category": ("label",),
     "colour": ("color",),
+    "collection": ("season",),
+    "in_stock": ("instock", "availability"),
 }
 
 
@@ -85,6 +87,8 @@ def _read_styles(table: Table, row: TableRow) -> SourceRow:
     image = f"{cells.pop('id')}.jpg"
     path = locate(table.path.parent, image, "images")
     told = {"category": cells.pop("articletype"), "colour": cells.pop("basecolour"), "gender": cells.pop("gender", "")}
+    if "season" in cells:
+        told["collection"] = cells.pop("season")
     default = " ".join(filter(None, (told["colour"], told["category"]))) or image
     if name := cells.pop("productdisplayname", ""):
         told["name"] = name

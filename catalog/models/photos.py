@@ -17,7 +17,9 @@ def expiry() -> datetime:
 
 
 class UploadedPhotoQuerySet(Owned, models.QuerySet["UploadedPhoto"]):
-    """Uploaded photos."""
+    def unexpired(self) -> "UploadedPhotoQuerySet":
+        """Those whose time is not over. The others are there until the next round of tidying, but for nobody."""
+        return self.filter(expires_at__gt=timezone.now())
 
 
 class UploadedPhoto(models.Model):

@@ -18,6 +18,7 @@ from catalog.models.photos import UploadedPhoto
 from catalog.models.users import User
 
 NUDGE_AGAIN = timedelta(seconds=10)  # a message not acted upon for so long is sent again
+NOT_CLOTHES = "not_clothes"  # in a query's guess: its photo is unlike the clothes that the encoder has learned from
 MAX_ATTEMPTS = 3  # a query that was in the hands of so many dying workers is not tried again
 
 
@@ -63,7 +64,7 @@ class SimilarityQuerySet(Owned, ClaimableQuerySet["SimilarityQuery"]):
         claim = new_claim(worker)
         if not self.filter(pk=pk, state=waiting).update(state=CLAIM_OF[waiting], **claim):
             return None
-        return self.select_related("photo", "encoder").filter(pk=pk, claim_token=claim["claim_token"]).first()
+        return self.select_related("photo", "encoder", "item").filter(pk=pk, claim_token=claim["claim_token"]).first()
 
     def release(self) -> int:
         """Give claimed queries back, to be tried again; those tried too often fail. Returns how many there were."""
@@ -142,6 +143,8 @@ class SimilarityQuery(Claimable):
     embedded_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
+    is_replay = False  # no column: whether it was made by an earlier request under the same Idempotency-Key
+
     objects = SimilarityQuerySet.as_manager()
 
     class Meta:
@@ -181,14 +184,29 @@ class SimilarityQuery(Claimable):
         return self.state in ENDED
 
     @property
+    def probably_not_clothes(self) -> bool:
+        """Whether its photo seems to show something else; no without an encoder that can tell."""
+        return bool(self.guess.get(NOT_CLOTHES))
+
+    @property
     def answering_encoder(self) -> Encoder:
         """The encoder whose vectors this query is compared with. IllegalMove before it is embedded."""
         if self.encoder is None:
             raise IllegalMove(f"{self} is not embedded yet")
         return self.encoder
 
-    def record_embedding(self, encoder: Encoder, vector: bytes, timings: dict[str, float]) -> None:
-        """embedding -> embedded."""
+    def record_fetched(self, photo: UploadedPhoto, timings: dict[str, float]) -> None:
+        """fetching -> queued, with the photo that was at its address."""
+        self._move(
+            QueryState.FETCHING,
+            QueryState.QUEUED,
+            photo=photo,
+            timings={**self.timings, **timings},
+            nudged_at=timezone.now(),
+        )
+
+    def record_embedding(self, encoder: Encoder, vector: bytes, timings: dict[str, float], **seen: Any) -> None:
+        """embedding -> embedded. `seen`: what else the picture told, for the columns `colour_lab` and `guess`."""
         self._move(
             QueryState.EMBEDDING,
             QueryState.EMBEDDED,
@@ -197,14 +215,17 @@ class SimilarityQuery(Claimable):
             timings={**self.timings, **timings},
             embedded_at=timezone.now(),
             nudged_at=timezone.now(),
+            **seen,
         )
 
-    def record_answer(self, recommendations: "Iterable[Recommendation]", timings: dict[str, float]) -> None:
-        """searching -> done, with its recommendations: both or neither."""
+    def record_answer(
+        self, recommendations: "Iterable[Recommendation]", timings: dict[str, float], **told: Any
+    ) -> None:
+        """searching -> done, with its recommendations: both or neither. `told` is for `outcome` and `guess`."""
         with transaction.atomic():
             # The move comes first: it locks the row, and a lost claim stops here before anything is written.
             started = timezone.now()
-            self._move(QueryState.SEARCHING, QueryState.DONE, finished_at=started)
+            self._move(QueryState.SEARCHING, QueryState.DONE, finished_at=started, **told)
             Recommendation.objects.bulk_create(recommendations)
             now = timezone.now()
             before = self.timings.get("receive", 0.0) + self.timings.get("clean", 0.0)

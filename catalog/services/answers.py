@@ -6,8 +6,20 @@ from catalog.models import Recommendation, SimilarityQuery, User
 from catalog.models.queries import SimilarityQuerySet
 
 
+def queries_of(*, owner: User | None = None, visitor: str = "") -> SimilarityQuerySet:
+    """One person's queries with what they are about, in a number of SQL queries that does not grow with theirs."""
+    mine = SimilarityQuery.objects.of(user=owner, visitor=visitor).select_related("photo", "encoder", "item")
+    return mine.defer("vector").prefetch_related("more_photos", "item__photos")
+
+
 def queries_with_answers(*, owner: User | None = None, visitor: str = "") -> SimilarityQuerySet:
-    """One person's queries with all that is shown of them, in a number of SQL queries that does not grow with k."""
+    """The same with all that is shown of their answers, in a number of SQL queries that does not grow with k."""
     ranked = Recommendation.objects.select_related("item", "photo").order_by("rank")
-    mine = SimilarityQuery.objects.of(user=owner, visitor=visitor).select_related("photo", "encoder").defer("vector")
+    mine = queries_of(owner=owner, visitor=visitor)
     return mine.prefetch_related(Prefetch("recommendations", ranked), "recommendations__item__photos")
+
+
+def place_in_line(*, query: SimilarityQuery) -> int:
+    """How many queries that wait as this one does came before it, and itself: 1 is the next."""
+    waiting = SimilarityQuery.objects.filter(state=query.state, created_at__lt=query.created_at)
+    return waiting.count() + 1

@@ -1,11 +1,16 @@
 """Uploaded photos: taking them in, and letting them go."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
+from django.conf import settings
 from django.core.files.storage import default_storage
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from catalog.models import UploadedPhoto, User
+from catalog import queue
+from catalog.crops import require_large_enough
+from catalog.models import SimilarityQuery, UploadedPhoto, User
 from catalog.models.photos import UPLOAD_FOLDER, expiry
 from catalog.photos import clean_photo, source_hash
 from catalog.services.files import picture_store
@@ -38,8 +43,67 @@ def upload_prepare(*, raw: bytes, owner: User | None = None, visitor: str = "") 
     return photo
 
 
+def upload_create(
+    *,
+    raw: bytes,
+    owner: User | None = None,
+    visitor: str = "",
+    attach: Callable[[UploadedPhoto], None] | None = None,
+) -> tuple[UploadedPhoto, bool]:
+    """The person's photo with these bytes, stored, and whether it is new: the same bytes twice are one photo.
+
+    `attach` writes what belongs to it in the same transaction. If that fails a new photo leaves no row and no file.
+    Raises `Refused` for bytes that are no usable picture.
+    """
+    photo = upload_prepare(raw=raw, owner=owner, visitor=visitor)
+    is_new = photo._state.adding
+    name = photo.file.name or ""
+    try:
+        _save(photo, attach)
+    except BaseException as error:
+        if not is_new:
+            raise
+        default_storage.delete(name)
+        twin = _twin(photo) if isinstance(error, IntegrityError) else None
+        if twin is None:
+            raise
+        _save(twin, attach)  # the same bytes came twice at the same moment, and the other request stored them
+        return twin, False
+    return photo, is_new
+
+
+def _save(photo: UploadedPhoto, attach: Callable[[UploadedPhoto], None] | None) -> None:
+    with transaction.atomic():
+        if photo._state.adding:
+            photo.save(force_insert=True)
+        if attach is not None:
+            attach(photo)
+
+
+def _twin(photo: UploadedPhoto) -> UploadedPhoto | None:
+    mine = UploadedPhoto.objects.of(user=photo.owner, visitor=photo.visitor)
+    return mine.filter(source_sha256=photo.source_sha256).exclude(pk=photo.pk).first()
+
+
+def upload_take_fetched(*, query: SimilarityQuery, raw: bytes, timings: dict[str, float]) -> UploadedPhoto:
+    """Make what was fetched for a claimed query its photo, and send the query on its way: all of it or nothing."""
+
+    def attach(photo: UploadedPhoto) -> None:
+        if query.crop is not None:
+            require_large_enough(query.crop, photo.width, photo.height)
+        query.record_fetched(photo, timings)
+        queue.send_embed_query(query.pk)
+
+    return upload_create(raw=raw, owner=query.owner, visitor=query.visitor, attach=attach)[0]
+
+
 def uploads_expire() -> int:
-    """Delete the photos whose time is over, with their queries and files. Returns how many."""
+    """Delete the photos whose time is over, with their queries and files. Returns how many.
+
+    A query whose photo never came, since it could not be fetched, goes after the same time.
+    """
+    never_came = SimilarityQuery.objects.filter(photo=None, item=None)
+    never_came.filter(created_at__lte=timezone.now() - timedelta(days=settings.PHOTO_DAYS)).delete()
     expired = UploadedPhoto.objects.filter(expires_at__lte=timezone.now())
     count = 0
     for photo in expired.iterator(chunk_size=200):
@@ -84,6 +148,8 @@ def _files_without_rows(folder: str) -> list[str]:
 def upload_delete(*, photo: UploadedPhoto) -> None:
     """Delete a photo with its queries, then its file: a file without a row is found again, the reverse is an error."""
     name, storage = photo.file.name, photo.file.storage
-    photo.delete()
+    with transaction.atomic():
+        photo.joint_queries.all().delete()  # queries about several photos, of which this was not the first
+        photo.delete()
     if name:
         storage.delete(name)

@@ -1,4 +1,4 @@
-"""Errors as pages, or in the API's shape below /api/."""
+"""Errors as pages, or in the API's shape for programs."""
 
 import sys
 
@@ -15,6 +15,7 @@ HEADINGS = {
     404: "Nothing here",
     411: "That did not work",
     413: "Too large",
+    429: "Too much at once",
     500: "Something went wrong",
     503: "Please try again in a moment",
     507: "No room left",
@@ -23,7 +24,7 @@ HEADINGS = {
 
 def problem_page(request: HttpRequest, problem: Problem) -> HttpResponse:
     """What a program gets as JSON and a person as a page."""
-    if request.path_info.startswith("/api/"):
+    if request.path_info.startswith("/api/") or request.content_type == "application/json":
         return problem_json(problem)
     context = {"problem": problem, "heading": HEADINGS.get(problem.status, problem.title)}
     page = render(request, "catalog/problem.html", context, status=problem.status)

@@ -13,6 +13,7 @@ from rest_framework.exceptions import AuthenticationFailed
 
 from catalog.api.authentication import TokenAuthentication
 from catalog.models import CatalogItem, ItemPhoto, UploadedPhoto
+from catalog.web.links import is_signed
 from catalog.web.people import person_of
 from catalog.web.thumbnails import WIDTHS, thumbnail
 
@@ -35,8 +36,9 @@ def item_photo(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @require_safe
 def uploaded_photo(request: HttpRequest, pk: UUID) -> HttpResponseBase:
-    """A person's own picture. To everybody else, staff included, it is not there."""
-    photo = get_object_or_404(UploadedPhoto.objects.of(**_asking(request)), pk=pk)
+    """A person's own picture, for them and for whoever was given its signed address. To others it is not there."""
+    seen = UploadedPhoto.objects.all() if is_signed(request, pk) else UploadedPhoto.objects.of(**_asking(request))
+    photo = get_object_or_404(seen, pk=pk)
     return _picture(request, photo.file, photo.sha256, PRIVATE)
 
 

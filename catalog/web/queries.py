@@ -17,6 +17,8 @@ POLL_WAIT = 0.35  # seconds; with the page's interval of 400 ms nearly always so
 # What people see of the states: three steps.
 STEPS = ("Photo received", "Looking at it closely", "Searching the catalogue")
 STEP_OF = {
+    QueryState.TO_FETCH: 0,
+    QueryState.FETCHING: 0,
     QueryState.QUEUED: 0,
     QueryState.EMBEDDING: 1,
     QueryState.EMBEDDED: 2,

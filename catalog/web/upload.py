@@ -2,17 +2,20 @@
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views import View
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
 from catalog.middleware import ms_since_start
 from catalog.problems import Problem, problem_of
 from catalog.services.answers import queries_with_answers
 from catalog.services.queries import query_create
+from catalog.web.legacy import is_from_the_app, legacy_route
 from catalog.web.people import person_who_sends
 from catalog.web.queries import progress
+from catalog.web.rates import too_many_queries
 
 ANSWERS = 12  # fills rows of two, three and four
 NO_FILE = Problem(400, "photo_required", "Choose a photo first.")
@@ -26,6 +29,8 @@ class UploadPage(View):
         file = request.FILES.get("photo")
         if not isinstance(file, UploadedFile):
             return _refusal(request, NO_FILE)
+        if (refused := too_many_queries(request)) is not None:
+            return _refusal(request, refused)
         raw = file.read()
         receive_ms = ms_since_start(request)
         person = person_who_sends(request)
@@ -43,11 +48,21 @@ class UploadPage(View):
         return response
 
 
+upload_page = csrf_protect(UploadPage.as_view())
+
+
+@csrf_exempt
+def front_page(request: HttpRequest) -> HttpResponseBase:
+    """`/`: the upload page, whose form carries a secret, and the route of the existing app, which knows of none."""
+    return legacy_route(request) if is_from_the_app(request) else upload_page(request)
+
+
 def _refusal(request: HttpRequest, problem: Problem) -> HttpResponse:
     """The sentence beside the form: in place where scripts run, else on the form's page again."""
     if not request.htmx:  # type: ignore[attr-defined]
         return _form_page(request, problem)
-    response = HttpResponse(problem.detail, status=problem.status, content_type="text/plain; charset=utf-8")
+    plain = "text/plain; charset=utf-8"
+    response = HttpResponse(problem.detail, status=problem.status, content_type=plain, headers=problem.headers)
     response["HX-Retarget"], response["HX-Reswap"] = "#refusal", "textContent"
     return response
 
@@ -59,4 +74,7 @@ def _form_page(request: HttpRequest, problem: Problem | None = None) -> HttpResp
         "max_bytes": settings.MAX_UPLOAD_MB * 2**20,
         "photo_days": settings.PHOTO_DAYS,
     }
-    return render(request, "catalog/upload.html", context, status=problem.status if problem else 200)
+    page = render(request, "catalog/upload.html", context, status=problem.status if problem else 200)
+    for name, value in (problem.headers if problem else {}).items():
+        page[name] = value
+    return page

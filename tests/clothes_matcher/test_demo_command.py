@@ -34,4 +34,4 @@ def test_a_redis_is_started_only_if_none_is_named(monkeypatch: pytest.MonkeyPatc
     command.options = {"host": "127.0.0.1", "port": 8000}
     supervisor = command._supervisor(io.StringIO())
     assert ("redis" in supervisor._processes) is starts
-    assert {"web", "gpu", "cpu", "beat"} <= set(supervisor._processes)
+    assert {"web", "gpu", "cpu", "net", "beat"} <= set(supervisor._processes)

@@ -107,7 +107,7 @@ def test_it_keeps_serving_and_the_printed_token_works(demo: Demo) -> None:
     assert items.status_code == 200 and items.json()["results"]
 
 
-@pytest.mark.parametrize("name", ["gpu", "cpu", "beat", "redis", "web"])
+@pytest.mark.parametrize("name", ["gpu", "cpu", "net", "beat", "redis", "web"])
 def test_a_process_that_is_killed_is_started_again(demo: Demo, name: str) -> None:
     pid = demo.pid_of(name)
     os.kill(pid, signal.SIGKILL)

@@ -29,7 +29,7 @@ def folder(tmp_path: Path, photo: bytes) -> Path:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
-@pytest.mark.parametrize("document", ["README.md", "docs/api.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/api.md", "docs/legacy.md"])
 def test_each_curl_line_gets_the_answer_it_promises(document: str, site: Site, phone: Phone, folder: Path) -> None:
     site.shell("from catalog.models import User; User.objects.create_user('demo-docs', password='as long as this')")
     token = phone.headers["Authorization"].removeprefix("Token ")
@@ -44,7 +44,7 @@ def test_each_curl_line_gets_the_answer_it_promises(document: str, site: Site, p
         )
         if line.startswith("curl"):
             answer = json.loads(result.stdout)
-            assert {"token", "recommendations", "results"} & set(answer), (line, answer)
+            assert {"token", "recommendations", "results", "images", "thumbnails"} & set(answer), (line, answer)
     site.shell("from catalog.models import User; User.objects.filter(username='demo-docs').delete()")
 
 

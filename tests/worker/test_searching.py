@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from pytest_django import DjangoAssertNumQueries
 
 from catalog.errors import IllegalMove
 from catalog.models import CatalogItem, Embedding, Encoder, QueryState, SimilarityQuery
-from tests.factories import make_embedding, make_encoder, make_item, make_item_photo, make_query, unit
+from ml.search import Hit
+from tests.factories import make_embedding, make_encoder, make_item, make_item_photo, make_query, make_user, unit
 from worker.index import CatalogIndex
 from worker.searching import similar_items
 
@@ -21,8 +23,12 @@ def ask(encoder: Encoder, vector: np.ndarray, **columns: object) -> SimilarityQu
     return make_query(encoder=encoder, vector=vector.tobytes(), state=QueryState.SEARCHING, **columns)
 
 
+def hits_of(query: SimilarityQuery, catalog_index: CatalogIndex | None = None) -> list[Hit]:
+    return similar_items(query, catalog_index or CatalogIndex(query.answering_encoder)).hits
+
+
 def items_of(query: SimilarityQuery, catalog_index: CatalogIndex | None = None) -> list[int]:
-    return [hit.item_id for hit in similar_items(query, catalog_index or CatalogIndex(query.answering_encoder))]
+    return [hit.item_id for hit in hits_of(query, catalog_index)]
 
 
 def fan(encoder: Encoder, count: int, **columns: object) -> list[CatalogItem]:
@@ -45,7 +51,7 @@ def test_an_item_takes_one_place_with_its_best_photo(encoder: Encoder) -> None:
     make_embedding(encoder, unit(0, 1), make_item_photo(item))
     best = make_embedding(encoder, unit(1), make_item_photo(item))
     other = fan(encoder, 1)[0]
-    hits = similar_items(ask(encoder, unit(1), k=10), CatalogIndex(encoder))
+    hits = hits_of(ask(encoder, unit(1), k=10))
     assert (hits[0].item_id, hits[0].photo_id) == (item.pk, best.photo_id)
     assert [hit.item_id for hit in hits] == [item.pk, other.pk]
 
@@ -68,9 +74,9 @@ def test_a_photo_deleted_since_is_not_recommended_but_its_item_is_by_another(enc
     item = make_item()
     gone = make_embedding(encoder, unit(1), make_item_photo(item))
     left = make_embedding(encoder, unit(1, 1), make_item_photo(item))
-    assert [hit.photo_id for hit in similar_items(ask(encoder, unit(1)), catalog_index)] == [gone.photo_id]
+    assert [hit.photo_id for hit in hits_of(ask(encoder, unit(1)), catalog_index)] == [gone.photo_id]
     gone.photo.delete()
-    assert [hit.photo_id for hit in similar_items(ask(encoder, unit(1)), catalog_index)] == [left.photo_id]
+    assert [hit.photo_id for hit in hits_of(ask(encoder, unit(1)), catalog_index)] == [left.photo_id]
 
 
 def test_a_filter_finds_the_few_that_fit_far_behind_many_that_do_not(encoder: Encoder) -> None:
@@ -100,7 +106,7 @@ def test_the_answer_equals_the_dumbest_search(encoder: Encoder) -> None:
         score = float(np.dot(np.frombuffer(bytes(row.vector), "<f4"), direction))
         best[row.item_id] = max(score, best.get(row.item_id, -2))
     expected = sorted(best, key=lambda item: (-best[item], item))[:10]
-    hits = similar_items(ask(encoder, direction, k=10), CatalogIndex(encoder))
+    hits = hits_of(ask(encoder, direction, k=10))
     assert [hit.item_id for hit in hits] == expected
     assert [hit.score for hit in hits] == pytest.approx([best[item] for item in expected], abs=1e-5)
 
@@ -116,4 +122,75 @@ def test_diversity_passes_over_a_double_for_something_else(encoder: Encoder) -> 
 
 def test_a_query_without_a_vector_cannot_be_searched(encoder: Encoder) -> None:
     with pytest.raises(IllegalMove):
-        similar_items(make_query(encoder=encoder), CatalogIndex(encoder))
+        hits_of(make_query(encoder=encoder))
+
+
+def test_an_item_is_not_in_the_answer_about_itself(encoder: Encoder) -> None:
+    items = fan(encoder, 5)
+    query = make_query(
+        encoder=encoder, vector=unit(1).tobytes(), state=QueryState.SEARCHING, item=items[0], owner=make_user(), k=3
+    )
+    assert items_of(query) == [item.pk for item in items[1:4]]
+
+
+def test_an_item_is_not_in_the_answer_about_itself_when_few_fit_the_filters(encoder: Encoder) -> None:
+    fan(encoder, 150, category="Coat")
+    dresses = fan(encoder, 2, category="Dress")
+    query = make_query(
+        encoder=encoder,
+        vector=unit(-1).tobytes(),
+        state=QueryState.SEARCHING,
+        item=dresses[0],
+        owner=make_user(),
+        filters={"category": "Dress"},
+    )
+    assert items_of(query) == [dresses[1].pk]
+
+
+def test_a_minimum_score_cuts_the_end_of_the_answer(encoder: Encoder) -> None:
+    items = fan(encoder, 6)  # their cosines fall from 1 to 0.77
+    assert items_of(ask(encoder, unit(1), min_score=0.9)) == [item.pk for item in items[:3]]
+    assert items_of(ask(encoder, unit(1), min_score=0.9, k=2)) == [item.pk for item in items[:2]]
+    assert items_of(ask(encoder, unit(1), min_score=1.0)) == [items[0].pk]
+    assert items_of(ask(encoder, unit(-1), min_score=0.5)) == []
+
+
+def test_a_minimum_score_holds_for_the_few_that_fit_the_filters_and_for_diversity(encoder: Encoder) -> None:
+    fan(encoder, 150, category="Coat")
+    near, far = make_item(category="Dress"), make_item(category="Dress")
+    make_embedding(encoder, unit(1, 2), make_item_photo(near))
+    make_embedding(encoder, unit(-1), make_item_photo(far))
+    wish = {"filters": {"category": "dress"}, "k": 5}
+    assert items_of(ask(encoder, unit(1), **wish)) == [near.pk, far.pk]
+    for diversity in (0.0, 1.0):
+        assert items_of(ask(encoder, unit(1), min_score=0.0, diversity=diversity, **wish)) == [near.pk]
+
+
+def test_what_is_sold_out_and_of_other_collections_can_be_left_out(encoder: Encoder) -> None:
+    fan(encoder, 100, in_stock=False, collection="Winter")
+    summer = fan(encoder, 2, collection="Summer")
+    both = fan(encoder, 1, collection="summer", in_stock=False)
+    assert items_of(ask(encoder, unit(1), filters={"in_stock": True})) == [item.pk for item in summer]
+    assert both[0].pk in items_of(ask(encoder, unit(1), filters={"collection": "SUMMER"}))
+    assert items_of(ask(encoder, unit(1), filters={"in_stock": False, "collection": "summer"})) == [both[0].pk]
+
+
+def test_the_nearest_are_told_whatever_the_filters_but_without_hidden_items(encoder: Encoder) -> None:
+    items = fan(encoder, 14, category="Coat", brand="Linden")
+    CatalogItem.objects.filter(pk=items[0].pk).update(is_active=False)
+    found = similar_items(ask(encoder, unit(1), filters={"category": "Hat"}), CatalogIndex(encoder))
+    assert found.hits == []
+    assert [hit.item_id for hit in found.nearest] == [item.pk for item in items[1:11]]
+    assert found.items[items[1].pk]["brand"] == "Linden"
+
+
+@pytest.mark.parametrize("items", [1, 12])
+def test_a_search_takes_as_many_queries_whatever_it_finds(
+    encoder: Encoder, items: int, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    fan(encoder, items)
+    query, catalog_index = ask(encoder, unit(1)), CatalogIndex(encoder)
+    catalog_index.refresh()
+    # new vectors; the items, their photos
+    with django_assert_num_queries(3):
+        assert len(similar_items(query, catalog_index).hits) == min(items, 10)

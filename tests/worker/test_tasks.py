@@ -124,7 +124,7 @@ def test_a_crash_of_ours_gives_the_query_back_to_be_tried_again(
 
     query = make_query()
     with monkeypatch.context() as patched:
-        patched.setattr(tasks, "query_vector", crash)
+        patched.setattr(tasks, "look_at", crash)
         with pytest.raises(RuntimeError):
             tasks.embed_query(str(query.pk))
     query.refresh_from_db()

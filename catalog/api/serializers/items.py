@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -23,14 +24,16 @@ class FiltersSerializer(StrictSerializer):
     max_price = serializers.DecimalField(
         required=False, max_digits=12, decimal_places=2, min_value=0, coerce_to_string=False
     )
+    in_stock = serializers.BooleanField(required=False)
+    collection = serializers.CharField(required=False, max_length=100)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         lowest, highest = attrs.get("min_price"), attrs.get("max_price")
         if lowest is not None and highest is not None and lowest > highest:
-            message = "The lowest price is above the highest."
+            message = _("The lowest price is above the highest.")
             raise serializers.ValidationError({"min_price": serializers.ErrorDetail(message, code="empty_range")})
         # They are kept as JSON beside the query, which knows no decimals; 12 digits survive in a float.
-        return {name: value if isinstance(value, str) else float(value) for name, value in attrs.items()}
+        return {name: value if isinstance(value, str | bool) else float(value) for name, value in attrs.items()}
 
 
 class ItemWishSerializer(FiltersSerializer):
@@ -57,6 +60,8 @@ class ItemSerializer(serializers.ModelSerializer[CatalogItem]):
             "price",
             "currency",
             "url",
+            "collection",
+            "in_stock",
             "photo",
         )
         read_only_fields = fields

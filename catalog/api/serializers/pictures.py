@@ -1,30 +1,85 @@
 """Pictures: where to get them, and how large they are."""
 
+from typing import Any
+
 from django.urls import reverse
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from catalog.api.fields import PhotoField, StrictSerializer
 from catalog.models import ItemPhoto, UploadedPhoto
+from catalog.web.links import signed_path
+from catalog.web.thumbnails import WIDTHS
+
+THUMBNAILS = {
+    "type": "object",
+    "properties": {width: {"type": "string", "format": "uri"} for width in WIDTHS},
+    "required": list(WIDTHS),
+    "readOnly": True,
+}
 
 
-class ItemPhotoSerializer(serializers.ModelSerializer[ItemPhoto]):
-    url = serializers.SerializerMethodField(help_text="Public; add ?w=160, 320 or 640 for a smaller one.")
+class PictureSerializer(serializers.ModelSerializer[Any]):
+    """What both kinds of picture have in common; the address is the kind's own."""
+
+    url = serializers.SerializerMethodField()
+    thumbnails = serializers.SerializerMethodField(help_text="The same picture, at most so many pixels wide.")
+
+    @extend_schema_field({"type": "string", "format": "uri"})
+    def get_url(self, photo: Any) -> str:
+        return str(self.context["request"].build_absolute_uri(self.path_of(photo)))
+
+    @extend_schema_field(THUMBNAILS)
+    def get_thumbnails(self, photo: Any) -> dict[str, str]:
+        url = self.get_url(photo)
+        mark = "&" if "?" in url else "?"
+        return {width: f"{url}{mark}w={width}" for width in WIDTHS}
+
+    def path_of(self, photo: Any) -> str:
+        raise NotImplementedError
+
+
+class ItemPhotoSerializer(PictureSerializer):
+    url = serializers.SerializerMethodField(help_text="Public, and never another picture.")
 
     class Meta:
         model = ItemPhoto
-        fields = ("id", "url", "width", "height")
+        fields = ("id", "url", "thumbnails", "width", "height")
         read_only_fields = fields
 
-    def get_url(self, photo: ItemPhoto) -> str:
-        return str(self.context["request"].build_absolute_uri(reverse("item-photo", args=[photo.pk])))
+    def path_of(self, photo: ItemPhoto) -> str:
+        return reverse("item-photo", args=[photo.pk])
 
 
-class UploadedPhotoSerializer(serializers.ModelSerializer[UploadedPhoto]):
-    url = serializers.SerializerMethodField(help_text="Answers only to whoever sent the photo.")
+class UploadedPhotoSerializer(PictureSerializer):
+    url = serializers.SerializerMethodField(
+        help_text="Signed: opens without a token for one to two hours. Ask again for a fresh one."
+    )
 
     class Meta:
         model = UploadedPhoto
-        fields = ("id", "url", "width", "height")
+        fields: tuple[str, ...] = ("id", "url", "thumbnails", "width", "height")
         read_only_fields = fields
 
-    def get_url(self, photo: UploadedPhoto) -> str:
-        return str(self.context["request"].build_absolute_uri(reverse("uploaded-photo", args=[photo.pk])))
+    def path_of(self, photo: UploadedPhoto) -> str:
+        return signed_path(photo.pk)
+
+
+class PhotoSerializer(UploadedPhotoSerializer):
+    """An uploaded photo as a thing of its own."""
+
+    class Meta(UploadedPhotoSerializer.Meta):
+        fields = (*UploadedPhotoSerializer.Meta.fields, "size", "created_at", "expires_at")
+        read_only_fields = fields
+
+
+class PhotoUploadSerializer(StrictSerializer):
+    """A photo to keep, for queries to come."""
+
+    photo = PhotoField(help_text="A picture, in base64; line breaks and a data: prefix do not matter.")
+
+
+class PhotoFormSerializer(serializers.Serializer[Any]):
+    """The same as a multipart form. Only for the schema: one serializer reads both."""
+
+    photo = serializers.FileField(help_text="JPEG, PNG, WebP, AVIF, HEIC or GIF.")

@@ -3,85 +3,123 @@
 from typing import Any
 
 from django.conf import settings
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from catalog.api.authentication import signed_in
-from catalog.api.fields import FiniteFloatField, JSONInFormSerializer, PhotoField, StrictSerializer, WholeNumberField
+from catalog.api.fields import FiniteFloatField, JSONInFormSerializer, WholeNumberField
 from catalog.api.serializers.items import FiltersSerializer, ItemSerializer
 from catalog.api.serializers.pictures import ItemPhotoSerializer, UploadedPhotoSerializer
-from catalog.models import Recommendation, SimilarityQuery, UploadedPhoto
+from catalog.api.serializers.sources import MAX_PHOTOS, CropSerializer, SourceSerializer
+from catalog.models import Outcome, QueryState, Recommendation, SimilarityQuery
+from catalog.wording import failure_sentence
+
+GUESSED = ("category", "gender", "colour")
 
 
 class FiltersInFormSerializer(JSONInFormSerializer, FiltersSerializer):
     """The filters of a query, which a multipart form brings as JSON text."""
 
 
-class QueryRequestSerializer(StrictSerializer):
-    """Exactly one of `photo` and `photo_id`, and what the answer should be like."""
+class QueryRequestSerializer(SourceSerializer):
+    """What is asked about, exactly one of `photo`, `photo_id`, `photo_url`, `photos` and `item_id`, and how."""
 
-    photo = PhotoField(required=False, help_text="A picture, in base64; line breaks and a data: prefix do not matter.")
-    photo_id = serializers.UUIDField(required=False, help_text="The id of a photo you sent before.")
     k = WholeNumberField(default=10, min_value=1, max_value=settings.MAX_K, help_text="How many items.")
     filters = FiltersInFormSerializer(required=False)
     diversity = FiniteFloatField(
         default=0.0, min_value=0.0, max_value=1.0, help_text="0: the nearest, 1: the most varied."
     )
-
-    def validate_photo_id(self, value: Any) -> UploadedPhoto:
-        mine = UploadedPhoto.objects.of(user=signed_in(self.context["request"]))
-        photo = mine.filter(pk=value, expires_at__gt=timezone.now()).first()
-        if photo is None:
-            raise serializers.ValidationError("You have no photo with this id.", code="unknown_photo")
-        return photo
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        sources = [attrs.pop(name) for name in ("photo", "photo_id") if name in attrs]
-        if not sources:
-            message = "Send a photo, or the id of an earlier one."
-            raise serializers.ValidationError({"photo": serializers.ErrorDetail(message, code="required")})
-        if len(sources) > 1:
-            message = "Send a photo or the id of an earlier one, not both."
-            raise serializers.ValidationError({"photo": serializers.ErrorDetail(message, code="one_photo_only")})
-        return {**attrs, "photo": sources[0]}
+    min_score = FiniteFloatField(
+        required=False, min_value=-1.0, max_value=1.0, help_text="Items with a lower score are left out."
+    )
 
 
 class QueryFormSerializer(QueryRequestSerializer):
     """The same as a multipart form. Only for the schema: one serializer reads both."""
 
     photo = serializers.FileField(required=False, help_text="JPEG, PNG, WebP, HEIC …")  # type: ignore[assignment]
+    photos = serializers.ListField(  # type: ignore[assignment]
+        child=serializers.FileField(), required=False, max_length=MAX_PHOTOS, help_text="Several of one garment."
+    )
     filters = serializers.JSONField(required=False, help_text="The filters, as JSON text.")  # type: ignore[assignment]
+    crop = serializers.JSONField(required=False, help_text="The crop, as JSON text.")  # type: ignore[assignment]
+
+
+class QueryWishSerializer(serializers.Serializer[Any]):
+    """The query parameters of the list of queries."""
+
+    state = serializers.ChoiceField(choices=QueryState.choices, required=False, help_text="Only those in this state.")
+
+
+class WhySerializer(serializers.Serializer[Any]):
+    """What an item has in common with what was asked about: an item, or what the query guesses of a photo."""
+
+    same_category = serializers.BooleanField(allow_null=True, help_text="Null where a category is not known.")
+    colour_distance = serializers.FloatField(
+        allow_null=True, help_text="CIEDE2000 between the garments' colours: below 2 alike, above 50 unlike."
+    )
+    agrees = serializers.ListField(child=serializers.CharField(), help_text="Names of attributes that are the same.")
 
 
 class RecommendationSerializer(serializers.ModelSerializer[Recommendation]):
     item = ItemSerializer(read_only=True)
     photo = ItemPhotoSerializer(read_only=True, help_text="The picture of the item that matched.")
+    why = serializers.SerializerMethodField(help_text="Null in answers from before there were reasons.")
 
     class Meta:
         model = Recommendation
-        fields = ("rank", "score", "item", "photo")
+        fields = ("rank", "score", "probability", "why", "item", "photo")
         read_only_fields = fields
+
+    @extend_schema_field(WhySerializer(allow_null=True))
+    def get_why(self, found: Recommendation) -> Any:
+        return found.why or None
 
 
 class QueryErrorSerializer(serializers.Serializer[Any]):
     """Why a query failed."""
 
     code = serializers.CharField(source="error_code")
-    detail = serializers.CharField(source="error_detail")
+    detail = serializers.SerializerMethodField(help_text="A sentence for people.")
+
+    def get_detail(self, query: SimilarityQuery) -> str:
+        return failure_sentence(query.error_code, query.error_detail)
+
+
+class GuessedSerializer(serializers.Serializer[Any]):
+    value = serializers.CharField()
+    share = serializers.FloatField(help_text="Of the nearest items' votes, 0.5 to 1.")
+
+
+class GuessSerializer(serializers.Serializer[Any]):
+    """What most of the items nearest to a photo have in common; nothing where they do not agree."""
+
+    category = GuessedSerializer(required=False)
+    gender = GuessedSerializer(required=False)
+    colour = GuessedSerializer(required=False)
 
 
 class QuerySummarySerializer(serializers.ModelSerializer[SimilarityQuery]):
     """A query without its answer, for lists."""
 
     url = serializers.HyperlinkedIdentityField(view_name="api:query")
+    outcome = serializers.SerializerMethodField(help_text="What was found; null before the end, or if nobody can tell.")
     filters = FiltersSerializer(read_only=True)
-    photo = UploadedPhotoSerializer(read_only=True)
+    photo = UploadedPhotoSerializer(
+        read_only=True, allow_null=True, help_text="The photo asked about; null while it is fetched, or for an item."
+    )
+    more_photos = UploadedPhotoSerializer(many=True, read_only=True, help_text="More photos of the same garment.")
+    photo_url = serializers.SerializerMethodField(help_text="Where the photo was fetched from.")
+    item = ItemSerializer(read_only=True, allow_null=True, help_text="The item asked about.")
+    crop = CropSerializer(read_only=True, allow_null=True)
     encoder = serializers.SlugRelatedField[Any](
         slug_field="name", read_only=True, allow_null=True, help_text="Which encoder answered; null before it did."
     )
     timings = serializers.DictField(
         child=serializers.FloatField(), read_only=True, help_text="Milliseconds of each step that is over."
+    )
+    guess = serializers.SerializerMethodField(help_text="What the garment seems to be.")
+    probably_not_clothes = serializers.BooleanField(
+        read_only=True, help_text="Whether the photo is unlike all clothes that the encoder has learned from."
     )
     error = serializers.SerializerMethodField(help_text="Why it failed, if it did.")
 
@@ -91,17 +129,37 @@ class QuerySummarySerializer(serializers.ModelSerializer[SimilarityQuery]):
             "id",
             "url",
             "state",
+            "outcome",
             "k",
             "filters",
             "diversity",
+            "min_score",
             "created_at",
             "finished_at",
             "timings",
             "encoder",
             "photo",
+            "more_photos",
+            "photo_url",
+            "item",
+            "crop",
+            "guess",
+            "probably_not_clothes",
             "error",
         )
         read_only_fields = fields
+
+    @extend_schema_field({"type": ["string", "null"], "enum": [*Outcome.values, None]})
+    def get_outcome(self, query: SimilarityQuery) -> str | None:
+        return query.outcome or None
+
+    @extend_schema_field({"type": ["string", "null"]})
+    def get_photo_url(self, query: SimilarityQuery) -> str | None:
+        return query.source_url or None
+
+    @extend_schema_field(GuessSerializer)
+    def get_guess(self, query: SimilarityQuery) -> Any:
+        return {name: query.guess[name] for name in GUESSED if name in query.guess}
 
     @extend_schema_field(QueryErrorSerializer(allow_null=True))
     def get_error(self, query: SimilarityQuery) -> Any:

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from catalog.api.pagination import ById
+from catalog.api.permissions import EVERYBODY
 from catalog.api.schema import problems
 from catalog.api.serializers.items import ItemDetailSerializer, ItemSerializer, ItemWishSerializer
 from catalog.models import CatalogItem
@@ -23,6 +24,7 @@ SEARCHED = ("name", "brand", "category", "external_id")
 class ItemList(ListAPIView[CatalogItem]):
     """The items that can be found, filtered as in a query; every word of `search` must occur."""
 
+    scopes = EVERYBODY
     serializer_class = ItemSerializer
     pagination_class = ById
 
@@ -30,7 +32,7 @@ class ItemList(ListAPIView[CatalogItem]):
         operation_id="item_list",
         tags=["items"],
         parameters=[ItemWishSerializer],
-        responses={200: ItemSerializer(many=True), **problems(400, 401)},
+        responses={200: ItemSerializer(many=True), **problems(400, 401, 404)},
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().get(request, *args, **kwargs)
@@ -47,6 +49,7 @@ class ItemList(ListAPIView[CatalogItem]):
 class ItemDetail(RetrieveAPIView[CatalogItem]):
     """One item with all its photos."""
 
+    scopes = EVERYBODY
     serializer_class = ItemDetailSerializer
     queryset = CatalogItem.objects.findable().prefetch_related("photos")
 

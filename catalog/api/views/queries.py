@@ -1,17 +1,21 @@
-"""Asking for the items most like a photo, and reading the answer."""
+"""Asking for the items most like a photo or an item, and reading the answer."""
 
 from typing import Any
 
+from django.http import Http404
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
-from rest_framework.generics import ListAPIView, RetrieveAPIView
+from rest_framework.generics import ListAPIView, RetrieveDestroyAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
 from catalog import queue
 from catalog.api.authentication import signed_in
+from catalog.api.idempotency import REPLAYED, idempotency_key
 from catalog.api.pagination import NewestFirst
+from catalog.api.parsers import PHOTO_PARSERS
+from catalog.api.permissions import EVERYBODY
 from catalog.api.prefer import preferred_wait
 from catalog.api.schema import problems, response_header
 from catalog.api.serializers.queries import (
@@ -19,13 +23,22 @@ from catalog.api.serializers.queries import (
     QueryRequestSerializer,
     QuerySerializer,
     QuerySummarySerializer,
+    QueryWishSerializer,
 )
 from catalog.middleware import ms_since_start
 from catalog.models import SimilarityQuery
-from catalog.services.answers import queries_with_answers
-from catalog.services.queries import query_create
+from catalog.services.answers import queries_of, queries_with_answers
+from catalog.services.queries import query_create, query_delete
 
 RETRY_AFTER = {"Retry-After": "1"}
+RAW_PHOTO = {"type": "string", "format": "binary"}
+PREFER = OpenApiParameter("Prefer", str, OpenApiParameter.HEADER, description="`wait=N`: wait up to N seconds.")
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    OpenApiParameter.HEADER,
+    description="Of your making: a request that is sent again with it gets the query of the first one.",
+)
 
 
 class QueryList(ListAPIView[SimilarityQuery]):
@@ -33,15 +46,21 @@ class QueryList(ListAPIView[SimilarityQuery]):
 
     serializer_class = QuerySummarySerializer
     pagination_class = NewestFirst
+    parser_classes = PHOTO_PARSERS
+    scopes = EVERYBODY
+    throttle_scope = "query"
 
     def get_queryset(self) -> Any:
-        mine = SimilarityQuery.objects.of(user=signed_in(self.request))
-        return mine.select_related("photo", "encoder").defer("vector")
+        given = {name: text for name, text in self.request.query_params.items() if text and name == "state"}
+        wish = QueryWishSerializer(data=given)
+        wish.is_valid(raise_exception=True)
+        return queries_of(owner=signed_in(self.request)).filter(**wish.validated_data)
 
     @extend_schema(
         operation_id="query_list",
         tags=["queries"],
-        responses={200: QuerySummarySerializer(many=True), **problems(400, 401)},
+        parameters=[QueryWishSerializer],
+        responses={200: QuerySummarySerializer(many=True), **problems(400, 401, 403, 404, 429)},
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().get(request, *args, **kwargs)
@@ -49,45 +68,60 @@ class QueryList(ListAPIView[SimilarityQuery]):
     @extend_schema(
         operation_id="query_create",
         tags=["queries"],
-        description="Send exactly one of `photo` and `photo_id`. The answer is 202 with the query's address, where it "
+        description="Send exactly one of `photo`, `photo_id`, `photo_url`, `photos` and `item_id`; or the picture "
+        "itself as the body, and the rest in the query string. The answer is 202 with the query's address, where it "
         "can be followed; or 200 with the finished query, if `Prefer: wait=N` was sent and it ended in time.",
         parameters=[
-            OpenApiParameter("Prefer", str, OpenApiParameter.HEADER, description="`wait=N`: wait up to N seconds."),
+            PREFER,
+            IDEMPOTENCY_KEY,
             response_header("Location", "The query's address.", 200, 202),
             response_header("Retry-After", "Seconds until it is worth asking again.", 202),
             response_header("Preference-Applied", "The wait that was granted.", 200),
+            response_header("Idempotency-Replayed", "`true` if the same request was sent before.", 200, 202),
         ],
-        request={"multipart/form-data": QueryFormSerializer, "application/json": QueryRequestSerializer},
+        request={
+            "multipart/form-data": QueryFormSerializer,
+            "application/json": QueryRequestSerializer,
+            "image/*": RAW_PHOTO,
+            "application/octet-stream": RAW_PHOTO,
+        },
         responses={
             200: QuerySerializer,
             202: QuerySerializer,
-            **problems(400, 401, 403, 411, 413, 415, 507),
+            **problems(400, 401, 403, 404, 410, 411, 413, 415, 422, 429, 507),
         },
     )
     def post(self, request: Request) -> Response:
+        key = idempotency_key(request)
         serializer = QueryRequestSerializer(data=request.data, context={"request": request})
         serializer.is_valid(raise_exception=True)
         receive_ms = ms_since_start(request._request)
-        query = query_create(owner=signed_in(request), receive_ms=receive_ms, **serializer.validated_data)
+        query = query_create(
+            owner=signed_in(request), idempotency_key=key, receive_ms=receive_ms, **serializer.validated_data
+        )
         return self._answer(query, preferred_wait(request._request))
 
-    def _answer(self, query: SimilarityQuery, seconds: int) -> Response:
+    def _answer(self, made: SimilarityQuery, seconds: int) -> Response:
         if seconds:  # no transaction is open here, so a waiting request blocks nobody
-            queue.wait_until_ended(query.pk, seconds)
-        query = queries_with_answers(owner=signed_in(self.request)).get(pk=query.pk)
+            queue.wait_until_ended(made.pk, seconds)
+        query = queries_with_answers(owner=signed_in(self.request)).filter(pk=made.pk).first()
+        if query is None:  # another device has deleted it meanwhile
+            raise Http404
         met = bool(seconds) and query.has_ended
-        headers = {"Preference-Applied": f"wait={seconds}"} if met else RETRY_AFTER
+        told = {"Preference-Applied": f"wait={seconds}"} if met else RETRY_AFTER
+        told = told | REPLAYED if made.is_replay else told
         return Response(
             QuerySerializer(query, context=self.get_serializer_context()).data,
             status=status.HTTP_200_OK if met else status.HTTP_202_ACCEPTED,
-            headers={"Location": reverse("api:query", args=[query.pk], request=self.request), **headers},
+            headers={"Location": reverse("api:query", args=[query.pk], request=self.request), **told},
         )
 
 
-class QueryDetail(RetrieveAPIView[SimilarityQuery]):
+class QueryDetail(RetrieveDestroyAPIView[SimilarityQuery]):
     """One query of mine, with its answer once there is one."""
 
     serializer_class = QuerySerializer
+    scopes = EVERYBODY
 
     def get_queryset(self) -> Any:
         return queries_with_answers(owner=signed_in(self.request))
@@ -96,8 +130,20 @@ class QueryDetail(RetrieveAPIView[SimilarityQuery]):
         operation_id="query",
         tags=["queries"],
         parameters=[response_header("Retry-After", "Seconds until it is worth asking again.", 200)],
-        responses={200: QuerySerializer, **problems(401, 404)},
+        responses={200: QuerySerializer, **problems(401, 403, 404, 429)},
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         query = self.get_object()
         return Response(self.get_serializer(query).data, headers={} if query.has_ended else RETRY_AFTER)
+
+    @extend_schema(
+        operation_id="query_delete",
+        tags=["queries"],
+        description="Deletes the query with its answer. Its photo stays: it has an address of its own.",
+        responses={204: None, **problems(401, 403, 404, 429)},
+    )
+    def delete(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().delete(request, *args, **kwargs)
+
+    def perform_destroy(self, instance: SimilarityQuery) -> None:
+        query_delete(query=instance)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from django.http import HttpRequest, JsonResponse
 from django.urls import resolve
+from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 
 from catalog.api.errors import problem_json
@@ -16,4 +17,5 @@ def unknown(request: HttpRequest) -> JsonResponse:
     with_slash = request.path_info + "/"
     if request.path_info.endswith("/") or resolve(with_slash).func is unknown:
         return problem_json(NOT_FOUND)
-    return problem_json(replace(NOT_FOUND, detail=f"There is nothing at this address. Did you mean {with_slash} ?"))
+    detail = _("There is nothing at this address. Did you mean {address} ?").format(address=with_slash)
+    return problem_json(replace(NOT_FOUND, detail=detail))

@@ -22,6 +22,7 @@ from clothes_matcher.demo_site import (
 )
 
 _DISK_MB = 300
+_OPEN = ("LEGACY_ROUTE", "SIGN_UP")  # off on a real site; on in the demo, unless the environment says off
 
 
 class Command(BaseCommand):
@@ -75,7 +76,8 @@ class Command(BaseCommand):
     def _supervisor(self, log: Any) -> stack.Supervisor:
         supervisor = stack.Supervisor(log)
         port = {"HOST": self.options["host"], "PORT": str(self.options["port"]), "VAR_DIR": str(settings.VAR_DIR)}
-        environment = stack.process_environment(**port)
+        switches = {name: os.environ.get(name) or "on" for name in _OPEN}
+        environment = stack.process_environment(**port, **switches)
         if not os.environ.get("REDIS_URL"):  # else that is somebody else's, and runs
             command = stack.redis_command(stack.socket_of(settings.REDIS_URL), settings.VAR_DIR)
             supervisor.add_process("redis", command, env=environment)

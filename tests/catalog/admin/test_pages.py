@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+from axes.models import AccessAttempt
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission
 from django.db import connection
@@ -12,6 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from knox.models import AuthToken
+from rest_framework.test import APIClient
 
 from catalog.models import (
     CatalogItem,
@@ -24,6 +26,7 @@ from catalog.models import (
     UploadedPhoto,
     User,
 )
+from catalog.services.devices import device_sign_in
 from tests.catalog.api.conftest import answered_query
 from tests.factories import make_embedding, make_encoder, make_item_photo, make_upload, make_user, unit
 
@@ -37,6 +40,8 @@ def rows(number: int) -> None:
     """One row more of everything."""
     user = make_user(f"person {number}")
     AuthToken.objects.create(user=user)
+    device_sign_in(user=user, name="A phone")
+    AccessAttempt.objects.create(username=user.username, ip_address="192.0.2.1", failures_since_start=number)
     Group.objects.create(name=f"group {number}")
     make_upload(visitor=f"visitor {number}")
     query = answered_query(user, encoder=make_encoder(card={"kind": "metric"}))
@@ -70,7 +75,7 @@ def test_its_pages_open_for_staff(staff: Client, model: type[Model]) -> None:
     assert staff.get(url(model, "changelist"), {"q": "a b"}).status_code == 200
     assert staff.get(url(model, "change", row.pk)).status_code == 200
     assert staff.get(url(model, "history", row.pk)).status_code == 200
-    may_add = model not in READ_ONLY | {UploadedPhoto, AuthToken}
+    may_add = model not in READ_ONLY | {UploadedPhoto, AuthToken, AccessAttempt}
     assert staff.get(url(model, "add")).status_code == (200 if may_add else 403)
 
 
@@ -155,6 +160,24 @@ def test_peoples_own_photos_are_nowhere_shown(staff: Client) -> None:
         assert "/photos/uploads/" not in text
         assert photo.file.name not in text
         assert photo.visitor not in text
+
+
+def test_a_device_shows_its_name_and_what_it_may_do(staff: Client) -> None:
+    page = staff.get(url(AuthToken, "changelist")).content.decode()
+    assert "A phone" in page
+    assert "field-scope" in page
+
+
+def test_deleting_the_record_of_wrong_passwords_lets_the_person_in_again(staff: Client) -> None:
+    make_user("guessed")
+    person = Client()
+    for password in [*["wrong"] * 10, "long enough 1"]:
+        refused = person.post("/admin/login/", {"username": "guessed", "password": password})
+    assert refused.status_code == 429
+    row = AccessAttempt.objects.get(username="guessed")
+    assert staff.post(url(AccessAttempt, "delete", row.pk), {"post": "yes"}).status_code == 302
+    entered = APIClient().post("/api/v1/auth/sign-in/", {"username": "guessed", "password": "long enough 1"})
+    assert entered.status_code == 200
 
 
 def test_a_refused_row_is_shown_as_text(staff: Client) -> None:

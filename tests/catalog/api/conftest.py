@@ -49,7 +49,8 @@ def assert_refused(
     assert answer.status_code == status, answer.content
     assert answer["Content-Type"] == "application/problem+json"
     body = answer.json()
-    assert set(body) == {"type", "title", "status", "detail", "code", "errors"}
+    assert set(body) == {"type", "title", "status", "detail", "code", "errors", "request_id"}
+    assert body["request_id"] == answer["X-Request-ID"]
     assert (body["status"], body["code"]) == (status, code)
     assert body["detail"]
     assert body["title"]

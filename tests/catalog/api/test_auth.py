@@ -1,14 +1,11 @@
 """Signing in and out."""
 
 import pytest
-from django.core.cache import cache
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from knox.models import AuthToken
-from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from catalog.api.throttles import SharedThrottle
 from catalog.models import User
 from tests.catalog.api.conftest import device_of
 from tests.factories import make_user
@@ -80,17 +77,3 @@ def test_a_token_header_that_makes_no_sense_is_refused(db: None, header: str) ->
     answer = APIClient().get("/api/v1/me/", HTTP_AUTHORIZATION=header)
     assert answer.status_code == 401
     assert answer["Content-Type"] == "application/problem+json"
-
-
-def test_too_many_attempts_to_sign_in_are_refused_for_a_while(
-    db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "sign-in"}}
-    monkeypatch.setattr(SharedThrottle, "THROTTLE_RATES", {"sign-in": "3/min"})
-    cache.clear()
-    wrong = {"username": "me", "password": "wrong"}
-    # Nobody may start over by claiming to come from elsewhere.
-    answers = [APIClient().post(SIGN_IN, wrong, HTTP_X_FORWARDED_FOR=f"10.0.0.{n}") for n in range(4)]
-    assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
-    assert answers[-1].json()["code"] == "throttled"
-    assert 0 < int(answers[-1]["Retry-After"]) <= 60

@@ -100,7 +100,27 @@ def test_a_diversity_that_makes_no_sense_is_refused(device: APIClient, diversity
         ({"photo_id": "abc"}, "photo_id", "invalid"),
         ({"photo_id": 7}, "photo_id", "unknown_photo"),
         ({"photo_id": "00000000-0000-4000-8000-000000000000"}, "photo_id", "unknown_photo"),
-        ({"photos": "x"}, "photos", "unknown_field"),
+        ({"pictures": "x"}, "pictures", "unknown_field"),
+        ({"photos": "x"}, "photos", "invalid"),
+        ({"photos": {}}, "photos", "invalid"),
+        ({"photos": []}, "photos", "number"),
+        ({"photos": ["QUJD"] * 6}, "photos", "number"),
+        ({"photos": ["QUJD", 5]}, "photos.1", "invalid"),
+        ({"photos": ["QUJD", "?"]}, "photos.1", "not_base64"),
+        ({"photos": [None]}, "photos.0", "invalid"),
+        ({"photos": ["00000000-0000-4000-8000-000000000000"]}, "photos.0", "unknown_photo"),
+        ({"photo_url": 5}, "photo_url", "url_invalid"),
+        ({"photo_url": ""}, "photo_url", "blank"),
+        ({"photo_url": "file:///etc/passwd"}, "photo_url", "url_invalid"),
+        ({"photo_url": "https://a:b@shop.example/1.jpg"}, "photo_url", "url_forbidden"),
+        ({"photo_url": "https://shop.example/" + "a" * 2000}, "photo_url", "max_length"),
+        ({"photo_url": "https://shop.example/\0"}, "photo_url", "null_characters_not_allowed"),
+        ({"photo_url": ["https://shop.example/1.jpg"]}, "photo_url", "invalid"),
+        ({"item_id": 1}, "item_id", "unknown_item"),
+        ({"item_id": 0}, "item_id", "min_value"),
+        ({"item_id": 10**30}, "item_id", "max_value"),
+        ({"item_id": "one"}, "item_id", "invalid"),
+        ({"item_id": None}, "item_id", "null"),
     ],
 )
 def test_a_body_without_a_usable_photo_is_refused(device: APIClient, body: Any, field: str, code: str) -> None:
@@ -109,13 +129,58 @@ def test_a_body_without_a_usable_photo_is_refused(device: APIClient, body: Any, 
 
 def test_two_sources_of_a_photo_are_refused(device: APIClient, keeps_photo: UploadedPhoto) -> None:
     body = {"photo": in_base64(jpeg()), "photo_id": str(keeps_photo.pk)}
-    assert_refused(device.post(QUERIES, body), 400, "invalid_input", "photo", "one_photo_only")
+    assert_refused(device.post(QUERIES, body), 400, "invalid_input", "photo", "one_source_only")
 
 
-def test_two_photos_in_one_form_are_refused(device: APIClient) -> None:
-    files = [SimpleUploadedFile(f"{name}.jpg", jpeg(), "image/jpeg") for name in "ab"]
-    answer = device.post(QUERIES, {"photo": files}, format="multipart")
-    assert_refused(answer, 400, "invalid_input", "photo", "invalid")
+@pytest.mark.parametrize(
+    ("crop", "field", "code"),
+    [
+        ("left", "crop", "not_json"),
+        ([0, 0, 1, 1], "crop", "invalid"),
+        (None, "crop", "null"),
+        ({}, "crop.x", "required"),
+        ({"x": 0, "y": 0, "width": 1}, "crop.height", "required"),
+        ({"x": -0.1, "y": 0, "width": 1, "height": 1}, "crop.x", "min_value"),
+        ({"x": 0, "y": 0, "width": 1.1, "height": 1}, "crop.width", "max_value"),
+        ({"x": "nan", "y": 0, "width": 1, "height": 1}, "crop.x", "invalid"),
+        ({"x": True, "y": 0, "width": 1, "height": 1}, "crop.x", "invalid"),
+        ({"x": 0.5, "y": 0, "width": 0.6, "height": 1}, "crop", "crop_outside"),
+        ({"x": 0, "y": 0, "width": 1, "height": 1, "angle": 3}, "crop.angle", "unknown_field"),
+    ],
+)
+def test_a_crop_that_makes_no_sense_is_refused(device: APIClient, crop: Any, field: str, code: str) -> None:
+    answer = device.post(QUERIES, {"photo": in_base64(jpeg()), "crop": crop})
+    assert_refused(answer, 400, "invalid_input", field, code)
+
+
+@pytest.mark.parametrize("share", [0, 0.19])
+def test_a_crop_that_leaves_too_little_is_refused_and_its_photo_is_not_kept(device: APIClient, share: float) -> None:
+    crop = {"x": 0, "y": 0, "width": 1, "height": share}
+    assert_refused(device.post(QUERIES, {"photo": in_base64(jpeg()), "crop": crop}), 400, "crop_too_small")
+
+
+def test_a_crop_of_several_photos_is_refused(device: APIClient) -> None:
+    whole = {"x": 0, "y": 0, "width": 1, "height": 1}
+    photos = [in_base64(jpeg()), in_base64(jpeg("red"))]
+    answer = device.post(QUERIES, {"photos": photos, "crop": whole})
+    assert_refused(answer, 400, "invalid_input", "crop", "crop_of_one_photo")
+
+
+def test_one_bad_photo_among_several_leaves_none_of_them(device: APIClient) -> None:
+    photos = [in_base64(content) for content in (jpeg(), b"this is no picture", jpeg("red"))]
+    assert_refused(device.post(QUERIES, {"photos": photos}), 415, "photo_unreadable")
+
+
+@pytest.mark.parametrize("min_score", [-1.1, 1.1, "nan", "much", None, True, []])
+def test_a_minimum_score_that_makes_no_sense_is_refused(device: APIClient, min_score: Any) -> None:
+    body = {"photo": in_base64(jpeg()), "min_score": min_score}
+    assert_refused(device.post(QUERIES, body), 400, "invalid_input", "min_score")
+
+
+@pytest.mark.parametrize("in_stock", ["maybe", None, [], {}, 2])
+def test_a_stock_that_makes_no_sense_is_refused(device: APIClient, in_stock: Any) -> None:
+    body = {"photo": in_base64(jpeg()), "filters": {"in_stock": in_stock}}
+    assert_refused(device.post(QUERIES, body), 400, "invalid_input", "filters.in_stock")
 
 
 def test_a_photo_whose_time_is_over_is_unknown(device: APIClient, keeps_photo: UploadedPhoto) -> None:
@@ -185,7 +250,7 @@ def test_a_form_with_too_many_fields_is_refused(device: APIClient) -> None:
     assert_refused(device.post(QUERIES, **multipart(**fields)), 400, "bad_request")
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "image/jpeg", "nonsense"])
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "video/mp4", "nonsense"])
 def test_another_content_type_is_refused(device: APIClient, content_type: str) -> None:
     assert_refused(device.generic("POST", QUERIES, b"k=1", content_type=content_type), 415, "unsupported_media_type")
 

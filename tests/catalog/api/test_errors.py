@@ -71,7 +71,7 @@ def test_a_database_that_cannot_write_is_told_as_such(
     ],
 )
 def test_a_cursor_that_is_not_ours_is_refused(device: APIClient, url: str) -> None:
-    assert_refused(device.get(url), 400, "invalid_cursor")
+    assert_refused(device.get(url), 404, "invalid_cursor")
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,13 @@ def test_a_list_of_items_with_filters_that_make_no_sense_is_refused(device: APIC
 
 
 @pytest.mark.parametrize(
-    "query", ["page_size=0", "page_size=-1", "page_size=abc", "page_size=1000000", "cursor=", "search=%ff", "category="]
+    "query", ["page_size=0", "page_size=-1", "page_size=abc", "page_size=1000000", "page_size=", "page_size=2.5"]
 )
+def test_a_page_of_an_impossible_size_is_refused(device: APIClient, query: str) -> None:
+    assert_refused(device.get(f"/api/v1/items/?{query}"), 400, "invalid_input", "page_size")
+
+
+@pytest.mark.parametrize("query", ["page_size=100", "cursor=", "search=%ff", "category="])
 def test_a_list_copes_with_odd_wishes(device: APIClient, query: str) -> None:
     assert device.get(f"/api/v1/items/?{query}").status_code == 200
 

@@ -73,8 +73,8 @@ def test_listing_items_takes_as_many_queries_whatever_their_number(
 ) -> None:
     for _ in range(count):
         make_item_photo()
-    # the token, the person's other tokens; the items, their photos
-    with django_assert_num_queries(4):
+    # the token; the items, their photos
+    with django_assert_num_queries(3):
         assert len(device.get(ITEMS).json()["results"]) == count
 
 

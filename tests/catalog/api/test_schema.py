@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 from catalog.models import User
 from tests.catalog.api.conftest import answered_query
 from tests.catalog.api.test_queries import multipart
-from tests.factories import make_item_photo, make_upload
+from tests.factories import jpeg, make_item_photo, make_upload
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +40,16 @@ def test_every_endpoint_describes_its_errors_as_problems(schema: dict[str, Any])
                 assert reference == "#/components/schemas/Problem"
 
 
-def test_a_query_may_be_sent_as_a_form_or_as_json(schema: dict[str, Any]) -> None:
+WAYS = {"multipart/form-data", "application/json", "image/*", "application/octet-stream"}
+
+
+@pytest.mark.parametrize("path", ["/api/v1/queries/", "/api/v1/photos/"])
+def test_a_photo_may_be_sent_as_a_form_as_json_or_as_it_is(schema: dict[str, Any], path: str) -> None:
+    assert set(schema["paths"][path]["post"]["requestBody"]["content"]) == WAYS
+
+
+def test_a_query_says_how_to_wait_for_its_answer(schema: dict[str, Any]) -> None:
     operation = schema["paths"]["/api/v1/queries/"]["post"]
-    assert set(operation["requestBody"]["content"]) == {"multipart/form-data", "application/json"}
     assert {"200", "202"} <= set(operation["responses"])
     assert {"Location", "Retry-After"} <= set(operation["responses"]["202"]["headers"])
     assert "Prefer" in {parameter["name"] for parameter in operation["parameters"]}
@@ -66,6 +73,12 @@ def test_real_answers_fit_the_schema(schema: dict[str, Any], device: APIClient, 
     fits(schema, queries, "post", device.post(queries, {"k": 0}))
     fits(schema, queries, "post", APIClient().post(queries))
     fits(schema, one, "get", device.get(f"{queries}{make_upload().pk}/"))
+    photos, one_photo = "/api/v1/photos/", "/api/v1/photos/{id}/"
+    fits(schema, photos, "post", device.generic("POST", photos, jpeg("red"), content_type="image/jpeg"))
+    fits(schema, photos, "post", device.post(photos, {}))
+    fits(schema, photos, "get", device.get(photos))
+    fits(schema, one_photo, "get", device.get(f"{photos}{query.photo_id}/"))
+    fits(schema, one_photo, "delete", device.delete(f"{photos}{query.pk}/"))
     fits(schema, "/api/v1/items/", "get", device.get("/api/v1/items/"))
     fits(schema, "/api/v1/items/{id}/", "get", device.get(f"/api/v1/items/{item.pk}/"))
     fits(schema, "/api/v1/me/", "get", device.get("/api/v1/me/"))

@@ -3,7 +3,7 @@ from decimal import Decimal
 import pytest
 
 from catalog.errors import Refused
-from catalog.importing.fields import item_columns, parse_price
+from catalog.importing.fields import item_columns, parse_price, parse_stock
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,42 @@ def test_a_cell_that_does_not_fit_is_refused_with_its_reason(cells: dict[str, st
 def test_an_attribute_without_end_is_refused() -> None:
     with pytest.raises(Refused, match="fabric has 2001"):
         item_columns({}, {"fabric": "x" * 2001})
+
+
+@pytest.mark.parametrize(
+    ("text", "in_stock"),
+    [
+        ("yes", True),
+        ("No", False),
+        ("TRUE", True),
+        ("false", False),
+        ("1", True),
+        ("0", False),
+        ("in stock", True),
+        ("In_Stock", True),
+        ("out of stock", False),
+        ("OUT-OF-STOCK", False),
+        ("sold out", False),
+        ("preorder", True),
+        ("12", True),
+        ("0.0", False),
+        ("-3", False),
+        ("", None),
+        (" ", None),
+    ],
+)
+def test_a_stock_is_read_as_a_person_would(text: str, in_stock: bool | None) -> None:
+    assert parse_stock(text) is in_stock
+
+
+@pytest.mark.parametrize("text", ["maybe", "5 pieces", "NaN", "inf", "1e", "\0"])
+def test_what_says_nothing_about_the_stock_is_refused(text: str) -> None:
+    with pytest.raises(Refused) as caught:
+        parse_stock(text)
+    assert caught.value.code == "stock_invalid"
+
+
+def test_a_word_about_the_stock_counts_before_a_number() -> None:
+    assert item_columns({"stock": "4", "in_stock": "no"}, {})["in_stock"] is False
+    assert item_columns({"stock": "0", "in_stock": ""}, {})["in_stock"] is False
+    assert "in_stock" not in item_columns({"stock": "", "in_stock": ""}, {})

@@ -319,3 +319,22 @@ def test_the_live_encoder_is_sent_to_work(shop: Shop, monkeypatch: Any) -> None:
     shop.run()
 
     assert sent == [encoder.pk]
+
+
+def test_stock_and_collection_follow_the_source(shop: Shop) -> None:
+    shop.add("1.jpg")
+    shop.table([{**ROW, "In stock": "no", "Season": "Summer 26", "stock": "7"}])
+    shop.run()
+    item = CatalogItem.objects.get()
+    assert (item.in_stock, item.collection) == (False, "Summer 26")
+    assert not {"In stock", "Season", "stock"} & set(item.attributes)
+
+    shop.table([{**ROW, "stock": "3", "collection": "Winter 26", "season": "cold"}])
+    job = shop.run()
+
+    item.refresh_from_db()
+    assert (item.in_stock, item.collection, item.attributes["season"]) == (True, "Winter 26", "cold")
+    assert job.counts["items_updated"] == 1
+
+    shop.table([{**ROW, "stock": "", "collection": "Winter 26", "season": "cold"}])
+    assert shop.run().counts["items_unchanged"] == 1

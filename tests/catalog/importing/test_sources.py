@@ -141,6 +141,15 @@ def test_styles_are_recognised_and_rows_with_loose_commas_mended(shop: Shop) -> 
     assert [(row.number, row.code) for row in refused] == [(4, "image_missing")]
 
 
+def test_the_season_of_styles_is_the_collection(shop: Shop) -> None:
+    shop.add("images/7.jpg")
+    shop.text("id,articleType,baseColour,season,year\n7,Shirts,Navy,Fall,2011\n", "styles.csv")
+
+    columns = read(shop.root)[1][0].columns
+
+    assert (columns["collection"], columns["attributes"]) == ("Fall", {"year": "2011"})
+
+
 def test_styles_without_a_free_text_refuse_rows_that_are_too_long(shop: Shop) -> None:
     shop.add("images/7.jpg")
     shop.text("id,articleType,baseColour\n7,Shirts,Navy,what\n", "styles.csv")

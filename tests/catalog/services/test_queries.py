@@ -1,17 +1,19 @@
 """From bytes to a queued query, and nothing left behind when that fails."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.db import DatabaseError
+from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
-from catalog.errors import Refused
+from catalog.errors import ClaimLost, Refused
 from catalog.models import QueryState, SimilarityQuery, UploadedPhoto
 from catalog.services import queries as service
-from catalog.services.queries import query_create
-from tests.factories import jpeg, make_upload, make_user
+from catalog.services.queries import query_create, query_delete
+from tests.factories import jpeg, make_encoder, make_item, make_upload, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -21,11 +23,14 @@ def files(media: Path) -> list[Path]:
 
 
 def test_a_photo_becomes_a_queued_query(media: Path) -> None:
-    user = make_user()
+    user, started = make_user(), timezone.now()
     query = query_create(photo=jpeg(), owner=user, k=7, receive_ms=3.0)
     query.refresh_from_db()
     assert (query.state, query.k, query.photo.owner) == (QueryState.QUEUED, 7, user)
     assert query.timings["receive"] == 3.0 and query.timings["clean"] > 0
+    assert query.created_at >= started + timedelta(
+        milliseconds=query.timings["clean"] - 1
+    )  # so it is not counted twice
     assert [path.name for path in files(media)] == [f"{query.photo_id}.jpg"]
 
 
@@ -99,13 +104,69 @@ def test_of_two_requests_with_the_same_picture_at_the_same_moment_both_get_an_an
     user = make_user()
     save: Callable[..., None] = service._save
 
-    def save_after_the_other(upload: UploadedPhoto, query: SimilarityQuery) -> None:
+    def save_after_the_other(uploads: list[UploadedPhoto], query: SimilarityQuery) -> None:
         monkeypatch.setattr(service, "_save", save)
         query_create(photo=jpeg(), owner=user)  # the other request comes between our check and our write
-        save(upload, query)
+        save(uploads, query)
 
     monkeypatch.setattr(service, "_save", save_after_the_other)
     query = query_create(photo=jpeg(), owner=user)
     assert UploadedPhoto.objects.get() == query.photo
     assert SimilarityQuery.objects.count() == 2
     assert len(files(media)) == 1
+
+
+def test_of_several_photos_those_that_are_known_are_taken_and_the_rest_stored(media: Path) -> None:
+    user = make_user()
+    known = query_create(photo=jpeg("red"), owner=user).photo
+    query = query_create(photo=jpeg("navy"), more_photos=[jpeg("red"), jpeg("navy"), jpeg("green")], owner=user)
+    assert known in query.more_photos.all()
+    assert query.more_photos.count() == 2
+    assert len(files(media)) == UploadedPhoto.objects.count() == 3
+
+
+def test_a_query_about_an_item_has_no_photo() -> None:
+    item = make_item()
+    query = query_create(item=item, owner=make_user())
+    query.refresh_from_db()
+    assert (query.item, query.photo, query.state) == (item, None, QueryState.QUEUED)
+
+
+def test_a_photo_on_the_web_is_sent_to_be_fetched(
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks, caplog: pytest.LogCaptureFixture
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        query = query_create(photo_url="https://shop.example/1.jpg", owner=make_user())
+    assert query.state == QueryState.TO_FETCH
+    assert f"the sweep will send worker.fetch_photo {query.pk} again" in caplog.text
+
+
+def test_a_crop_that_leaves_too_little_keeps_no_file_but_the_photo_that_was_there(media: Path) -> None:
+    corner = {"x": 0.0, "y": 0.0, "width": 0.1, "height": 0.1}
+    photo = make_upload()
+    for picture in (jpeg("red"), photo):
+        with pytest.raises(Refused, match="needs 16 a side"):
+            query_create(photo=picture, crop=corner, owner=photo.owner)
+    assert UploadedPhoto.objects.get() == photo
+    assert len(files(media)) == 1
+    assert not SimilarityQuery.objects.exists()
+
+
+def test_a_photo_that_is_deleted_at_the_same_moment_is_gone(transactional_db: None, media: Path) -> None:
+    photo = make_upload()
+    UploadedPhoto.objects.filter(pk=photo.pk).delete()
+    with pytest.raises(Refused) as caught:
+        query_create(photo=photo, more_photos=[jpeg("red")], owner=photo.owner)
+    assert caught.value.code == "photo_gone"
+    assert not SimilarityQuery.objects.exists()
+    assert not UploadedPhoto.objects.exists()
+
+
+def test_deleting_a_query_leaves_its_photo_and_a_worker_with_nothing_to_write_to() -> None:
+    query = query_create(photo=jpeg(), owner=make_user())
+    claimed = SimilarityQuery.objects.claim(query.pk, QueryState.QUEUED, worker="gpu@one")
+    assert claimed is not None
+    query_delete(query=query)
+    with pytest.raises(ClaimLost):
+        claimed.record_embedding(make_encoder(), b"", {})
+    assert UploadedPhoto.objects.count() == 1

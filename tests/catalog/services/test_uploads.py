@@ -9,9 +9,18 @@ from pathlib import Path
 import pytest
 from django.core.files.base import ContentFile
 from django.utils import timezone
+from pytest_django import Settings
 
-from catalog.models import Recommendation, SimilarityQuery, UploadedPhoto
-from catalog.services.uploads import upload_delete, upload_prepare, uploads_expire, uploads_remove_orphans
+from catalog.models import QueryState, Recommendation, SimilarityQuery, UploadedPhoto
+from catalog.services import uploads
+from catalog.services.files import picture_store
+from catalog.services.uploads import (
+    upload_create,
+    upload_delete,
+    upload_prepare,
+    uploads_expire,
+    uploads_remove_orphans,
+)
 from tests.factories import jpeg, make_item_photo, make_query, make_upload, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -35,6 +44,58 @@ def test_a_photo_whose_file_is_gone_already_can_still_be_deleted() -> None:
     Path(photo.file.path).unlink()
     upload_delete(photo=photo)
     assert not UploadedPhoto.objects.exists()
+
+
+def stored(media: Path) -> list[Path]:
+    return [path for path in media.rglob("*") if path.is_file()]
+
+
+def test_of_two_requests_with_the_same_bytes_at_the_same_moment_the_later_gets_the_others_photo(
+    media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, twins = make_user(), []
+
+    def store_while_another_is_quicker(*, name: str, content: bytes) -> str:
+        monkeypatch.setattr(uploads, "picture_store", picture_store)
+        twins.append(upload_create(raw=jpeg("red"), owner=owner)[0])
+        return picture_store(name=name, content=content)
+
+    monkeypatch.setattr(uploads, "picture_store", store_while_another_is_quicker)
+    assert upload_create(raw=jpeg("red"), owner=owner) == (twins[0], False)
+    assert UploadedPhoto.objects.get() == twins[0]
+    assert stored(media) == [Path(twins[0].file.path)]
+
+
+def test_a_photo_whose_belongings_cannot_be_written_leaves_neither_row_nor_file(media: Path) -> None:
+    def fail(photo: UploadedPhoto) -> None:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        upload_create(raw=jpeg("red"), owner=make_user(), attach=fail)
+    assert not UploadedPhoto.objects.exists()
+    assert stored(media) == []
+
+
+def test_an_earlier_photo_stays_when_its_belongings_cannot_be_written() -> None:
+    def fail(photo: UploadedPhoto) -> None:
+        raise RuntimeError("no")
+
+    owner = make_user()
+    photo, is_new = upload_create(raw=jpeg("red"), owner=owner)
+    assert is_new
+    with pytest.raises(RuntimeError):
+        upload_create(raw=jpeg("red"), owner=owner, attach=fail)
+    assert Path(photo.file.path).exists()
+    assert upload_create(raw=jpeg("red"), owner=owner) == (photo, False)
+
+
+def test_a_query_whose_photo_never_came_goes_as_late_as_a_photo_would(settings: Settings) -> None:
+    long_ago = timezone.now() - timedelta(days=settings.PHOTO_DAYS, seconds=1)
+    make_query(source_url="https://a.example/", state=QueryState.FAILED, created_at=long_ago)
+    recent = make_query(source_url="https://a.example/", state=QueryState.FAILED)
+    about_an_item = make_query(item=make_item_photo().item, created_at=long_ago)
+    uploads_expire()
+    assert set(SimilarityQuery.objects.all()) == {recent, about_an_item}
 
 
 def test_nothing_expires_before_its_time() -> None:

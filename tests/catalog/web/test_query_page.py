@@ -86,8 +86,8 @@ def test_an_answer_takes_as_many_queries_whatever_its_length(
     browser: Client, matches: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     query = answered(matches)
-    # the session; the query, its recommendations, the photos of their items
-    with django_assert_num_queries(4):
+    # the session; the query, its other photos, its recommendations, the photos of their items
+    with django_assert_num_queries(5):
         page(browser, query)
 
 
@@ -113,3 +113,37 @@ def test_htmx_gets_an_answer_that_comes_while_it_waits(browser: Client, monkeypa
     monkeypatch.setattr(queue, "wait_until_ended", lambda *_: SimilarityQuery.objects.update(**done))
     answer = browser.get(reverse("query", args=[query.pk]), {"seen": "searching"}, headers=HTMX)
     assert "look most like it" in answer.content.decode()
+
+
+def test_an_answer_without_a_close_match_says_so_and_shows_the_nearest(browser: Client) -> None:
+    query = answered(name="Grey coat")
+    SimilarityQuery.objects.update(outcome="no_close_match")
+    html = page(browser, query)
+    assert "No close match" in html
+    assert "does not seem to have this garment" in html
+    assert "Grey coat" in html
+    assert "look most like it" not in html
+
+
+@pytest.mark.parametrize("matches", [0, 2])
+def test_a_photo_that_seems_to_show_no_clothes_is_told(browser: Client, matches: int) -> None:
+    query = answered(matches)
+    assert "does not seem to show clothes" not in page(browser, query)
+    SimilarityQuery.objects.update(guess={"not_clothes": True})
+    assert "does not seem to show clothes" in page(browser, query)
+
+
+@pytest.mark.parametrize("state", [QueryState.TO_FETCH, QueryState.FETCHING])
+def test_a_photo_that_is_still_fetched_is_waited_for(browser: Client, state: str) -> None:
+    query = make_query(visitor=VISITOR, source_url="https://shop.example/1.jpg", state=state)
+    html = page(browser, query)
+    assert f"?seen={state}" in html
+    assert 'alt="Your photo"' not in html
+
+
+def test_a_query_about_an_item_shows_the_item(browser: Client) -> None:
+    photo = make_item_photo(make_item(name="Green hat"))
+    query = make_query(visitor=VISITOR, item=photo.item, state=QueryState.DONE, encoder=make_encoder())
+    html = page(browser, query)
+    assert 'alt="Green hat"' in html
+    assert reverse("item-photo", args=[photo.pk]) in html

@@ -1,31 +1,16 @@
-"""What happens to a request before any view sees it."""
+"""The body of a request: how large it is, and how long it took to arrive."""
 
 import time
 from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
-from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from catalog.problems import Problem
 from catalog.web.errors import problem_page
 
 STARTED = "catalog.started"  # in request.META; no header can have such a name
-
-
-# Our pages have no script, style or address of anybody else inside. A preview is a blob of the page's own.
-CONTENT_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' blob:",
-        "connect-src 'self'",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    )
-)
 
 
 def ms_since_start(request: HttpRequest) -> float:
@@ -50,22 +35,6 @@ class BodySizeLimit:
         return self.get_response(request) if problem is None else problem_page(request, problem)
 
 
-class ContentPolicy:
-    """Tells browsers to run and load only what is ours, so that text of a catalogue could never become a script.
-
-    The admin and the API's documentation are other people's pages, written with scripts inside.
-    """
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response = self.get_response(request)
-        if not request.path.startswith((reverse("admin:index"), reverse("api:docs"))):
-            response.setdefault("Content-Security-Policy", CONTENT_POLICY)
-        return response
-
-
 def body_problem(request: HttpRequest) -> Problem | None:
     """What is wrong with the announced size of the body, if anything."""
     if not _is_charset(request.encoding):
@@ -78,7 +47,8 @@ def body_problem(request: HttpRequest) -> Problem | None:
         return Problem(400, "bad_request", "Content-Length is not a number.")
     if int(announced[:20]) <= settings.MAX_BODY_BYTES:
         return None
-    return Problem(413, "body_too_large", f"The picture is larger than {settings.MAX_UPLOAD_MB} MB, the most we take.")
+    detail = _("The picture is larger than {limit} MB, the most we take.").format(limit=settings.MAX_UPLOAD_MB)
+    return Problem(413, "body_too_large", detail)
 
 
 def _is_charset(name: str | None) -> bool:

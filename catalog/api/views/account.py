@@ -1,0 +1,85 @@
+"""The account behind a token: to read, to change, to take away and to delete."""
+
+from typing import Any
+
+from django.http import FileResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from catalog.api.authentication import signed_in
+from catalog.api.permissions import PEOPLE
+from catalog.api.schema import problems
+from catalog.api.serializers.people import MeChangeSerializer, MeDeleteSerializer, MeSerializer, ReceiptSerializer
+from catalog.services.exports import export_create
+from catalog.services.users import password_require, user_delete, user_update
+
+ZIP = "application/zip"
+
+
+class Me(APIView):
+    """Who the token belongs to."""
+
+    scopes = PEOPLE
+    throttle_scope = "sign-in"  # what changes something takes the password
+
+    @extend_schema(operation_id="me", tags=["account"], responses={200: MeSerializer, **problems(401, 403, 429)})
+    def get(self, request: Request) -> Response:
+        return Response(MeSerializer(signed_in(request)).data)
+
+    @extend_schema(
+        operation_id="me_change",
+        tags=["account"],
+        description="Change what is named. Another email address takes the `password` too.",
+        request=MeChangeSerializer,
+        responses={200: MeSerializer, **problems(400, 401, 403, 409, 411, 413, 415, 429)},
+    )
+    def patch(self, request: Request) -> Response:
+        serializer = MeChangeSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        user = user_update(user=signed_in(request), request=request._request, **serializer.validated_data)
+        return Response(MeSerializer(user).data)
+
+    @extend_schema(
+        operation_id="me_delete",
+        tags=["account"],
+        description="Delete the account with everything in it: photos and their files, queries and answers, "
+        "favourites, devices and sessions. The answer says how much that was. It cannot be undone.",
+        request=MeDeleteSerializer,
+        responses={200: ReceiptSerializer, **problems(400, 401, 403, 411, 413, 415, 429)},
+    )
+    def delete(self, request: Request) -> Response:
+        serializer = MeDeleteSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        user = signed_in(request)
+        password_require(user=user, request=request._request, **serializer.validated_data)
+        return Response(ReceiptSerializer(user_delete(user=user)).data)
+
+
+class ZipRenderer(BaseRenderer):
+    """Says that an archive may be asked for. It is written elsewhere."""
+
+    media_type = ZIP
+    format = "zip"
+
+    def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
+        raise NotImplementedError
+
+
+class Export(APIView):
+    """Everything that is kept about me: a zip archive of JSON files and my photos."""
+
+    scopes = PEOPLE
+    renderer_classes = (ZipRenderer, JSONRenderer)
+
+    @extend_schema(
+        operation_id="me_export",
+        tags=["account"],
+        responses={(200, ZIP): OpenApiTypes.BINARY, **problems(401, 403, 429, 507)},
+    )
+    def get(self, request: Request) -> FileResponse:
+        archive = export_create(user=signed_in(request))
+        return FileResponse(archive, as_attachment=True, filename="clothes-matcher.zip", content_type=ZIP)

@@ -1,0 +1,66 @@
+"""The items I keep."""
+
+from typing import Any
+
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.generics import ListAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from catalog.api.authentication import signed_in
+from catalog.api.pagination import NewestFirst
+from catalog.api.permissions import PEOPLE
+from catalog.api.schema import problems
+from catalog.api.serializers.people import FavouriteSerializer
+from catalog.models import CatalogItem, Favourite
+from catalog.services.favourites import favourite_drop, favourite_keep, favourites_of
+
+
+class FavouriteList(ListAPIView[Favourite]):
+    """The items I keep, latest first. One that is taken out of the catalogue is not among them."""
+
+    scopes = PEOPLE
+    serializer_class = FavouriteSerializer
+    pagination_class = NewestFirst
+
+    def get_queryset(self) -> Any:
+        return favourites_of(user=signed_in(self.request))
+
+    @extend_schema(
+        operation_id="favourite_list",
+        tags=["favourites"],
+        responses={200: FavouriteSerializer(many=True), **problems(400, 401, 403, 429)},
+    )
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+
+class FavouriteDetail(APIView):
+    """Whether I keep an item. Saying it twice changes nothing."""
+
+    scopes = PEOPLE
+
+    @extend_schema(
+        operation_id="favourite_keep",
+        tags=["favourites"],
+        request=None,
+        responses={200: FavouriteSerializer, 201: FavouriteSerializer, **problems(401, 403, 404, 429)},
+    )
+    def put(self, request: Request, item_id: int) -> Response:
+        item = get_object_or_404(CatalogItem.objects.findable(), pk=item_id)
+        is_new = favourite_keep(user=signed_in(request), item=item)
+        favourite = favourites_of(user=signed_in(request)).get(item=item)
+        answer = FavouriteSerializer(favourite, context={"request": request}).data
+        return Response(answer, status=status.HTTP_201_CREATED if is_new else status.HTTP_200_OK)
+
+    @extend_schema(
+        operation_id="favourite_drop",
+        tags=["favourites"],
+        responses={204: None, **problems(401, 403, 429)},
+    )
+    def delete(self, request: Request, item_id: int) -> Response:
+        favourite_drop(user=signed_in(request), item_id=item_id)
+        return Response(status=status.HTTP_204_NO_CONTENT)

@@ -1,0 +1,98 @@
+"""The pages for a forgotten password: asking for a link, and what the link leads to."""
+
+from collections.abc import Callable
+
+from django import forms
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.views import View
+from django.views.decorators.cache import never_cache
+
+from catalog.api.throttles import spend_anonymously
+from catalog.errors import Refused
+from catalog.problems import Problem, problem_of
+from catalog.services.passwords import password_reset, password_reset_ask, reset_user
+from catalog.web.errors import problem_page
+
+
+class EmailForm(forms.Form):
+    email = forms.EmailField(max_length=254, error_messages={"required": "Write your email address."})
+
+
+class PasswordForm(forms.Form):
+    password = forms.CharField(max_length=1000, strip=False, error_messages={"required": "Choose a password."})
+
+
+class PasswordForgotten(View):
+    """Sends a link to whoever has the address that is written here. Nobody learns whether there is an account."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return _page(request, "ask")
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        form = EmailForm(request.POST)
+        if not form.is_valid():
+            return _page(request, "ask", _first_error(form))
+        if (wait := spend_anonymously(request, scope="reset")) is not None:
+            sentence = "These are too many mails from one place. Please try again later."
+            return _page(request, "ask", Problem(429, "throttled", sentence, headers={"Retry-After": str(wait)}))
+        password_reset_ask(email=form.cleaned_data["email"], link=link_maker(request))
+        return _page(request, "sent")
+
+
+@method_decorator(never_cache, name="dispatch")
+class PasswordReset(View):
+    """A new password for whoever has the link. Opening the page changes nothing: some mail programs do that unasked."""
+
+    def get(self, request: HttpRequest, code: str) -> HttpResponse:
+        try:
+            reset_user(**_parts(code))
+        except Refused as refusal:
+            return _dead_end(request, refusal)
+        return _page(request, "choose")
+
+    def post(self, request: HttpRequest, code: str) -> HttpResponse:
+        form = PasswordForm(request.POST)
+        if not form.is_valid():
+            return _page(request, "choose", _first_error(form))
+        try:
+            password_reset(password=form.cleaned_data["password"], **_parts(code))
+        except Refused as refusal:
+            return _again(request, refusal) if refusal.code == "weak_password" else _dead_end(request, refusal)
+        return _page(request, "changed")
+
+
+def link_maker(request: HttpRequest) -> Callable[[str], str]:
+    """From a code to the address of the page that takes it."""
+    site = request.build_absolute_uri("/")[:-1]
+    return lambda code: site + reverse("password-reset", args=[code])
+
+
+def _parts(code: str) -> dict[str, str]:
+    uid, _, token = code.partition("-")
+    return {"uid": uid, "token": token}
+
+
+def _again(request: HttpRequest, refusal: Refused) -> HttpResponse:
+    return _page(request, "choose", Problem(refusal.status, refusal.code, refusal.detail))
+
+
+def _dead_end(request: HttpRequest, refusal: Refused) -> HttpResponse:
+    problem = problem_of(refusal)
+    assert problem is not None  # noqa: S101 - every refusal is one
+    return problem_page(request, problem)
+
+
+def _first_error(form: forms.Form) -> Problem:
+    return Problem(400, "invalid_input", str(next(iter(form.errors.values()))[0]))
+
+
+def _page(request: HttpRequest, step: str, problem: Problem | None = None) -> HttpResponse:
+    """One page with four faces: ask for a link, it is sent, choose a password, it is changed."""
+    context = {"step": step, "problem": problem}
+    page = render(request, "catalog/password.html", context, status=problem.status if problem else 200)
+    for name, value in problem.headers.items() if problem else ():
+        page[name] = value
+    return page

@@ -1,0 +1,123 @@
+"""A request sent again under its key does its work once."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from rest_framework.test import APIClient
+
+from catalog.models import SimilarityQuery, UploadedPhoto, User
+from catalog.services import queries as service
+from tests.catalog.api.conftest import assert_refused, device_of
+from tests.catalog.api.test_queries import QUERIES, in_base64, multipart
+from tests.factories import jpeg, make_item, make_user
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+
+def post(device: APIClient, key: str, **body: Any) -> Any:
+    return device.post(QUERIES, {"photo": in_base64(jpeg()), **body}, HTTP_IDEMPOTENCY_KEY=key)
+
+
+def test_the_same_request_under_the_same_key_is_the_same_query(device: APIClient) -> None:
+    first, second = post(device, "a"), post(device, "a")
+    assert first.status_code == second.status_code == 202
+    assert first.json()["id"] == second.json()["id"]
+    assert first["Location"] == second["Location"]
+    assert "Idempotency-Replayed" not in first
+    assert second["Idempotency-Replayed"] == "true"
+    assert SimilarityQuery.objects.count() == 1
+    assert "Idempotency-Replayed" not in post(device, "b")
+
+
+def test_how_the_photo_was_sent_does_not_matter(device: APIClient) -> None:
+    post(device, "a")
+    again = device.post(QUERIES, **multipart(k="10"), HTTP_IDEMPOTENCY_KEY="a")
+    assert again["Idempotency-Replayed"] == "true"
+
+
+@pytest.mark.parametrize(
+    "other", [{"k": 3}, {"diversity": 0.5}, {"filters": {"category": "Hat"}}, {"min_score": 0.1}, {"photo": "red"}]
+)
+def test_another_request_under_the_same_key_is_refused(device: APIClient, other: dict[str, Any]) -> None:
+    post(device, "a")
+    if "photo" in other:
+        other = {"photo": in_base64(jpeg("red"))}
+    assert_refused(post(device, "a", **other), 422, "idempotency_key_reused")
+    assert SimilarityQuery.objects.count() == UploadedPhoto.objects.count() == 1
+
+
+def test_an_item_under_the_key_of_another_item_is_refused(device: APIClient) -> None:
+    for number, status in enumerate((202, 422)):
+        body = {"item_id": make_item(name=str(number)).pk}
+        assert device.post(QUERIES, body, HTTP_IDEMPOTENCY_KEY="a").status_code == status
+
+
+def test_a_key_is_one_persons_own(device: APIClient) -> None:
+    mine, theirs = post(device, "a"), post(device_of(make_user()), "a", k=3)
+    assert (mine.status_code, theirs.status_code) == (202, 202)
+    assert mine.json()["id"] != theirs.json()["id"]
+
+
+def test_a_key_lives_as_long_as_its_query(device: APIClient) -> None:
+    first = post(device, "a")
+    device.delete(first["Location"])
+    assert post(device, "a", k=3).status_code == 202
+
+
+def test_without_a_key_each_request_is_a_query(device: APIClient) -> None:
+    for _ in range(2):
+        assert device.post(QUERIES, **multipart()).status_code == 202
+    assert SimilarityQuery.objects.count() == 2
+
+
+@pytest.mark.parametrize("key", ["", "a b", "x" * 256, "\u00e9", "\t", "a\x7f"])
+def test_a_key_that_is_none_is_refused(device: APIClient, key: str, media: Path) -> None:
+    assert_refused(post(device, key), 400, "idempotency_key_invalid")
+    assert not media.exists()
+
+
+@pytest.mark.parametrize("key", ["!", "~" * 255, '"8e03978e-40d5-43dd-bc93-6894a57f9324"'])
+def test_every_visible_character_may_be_in_a_key(device: APIClient, key: str) -> None:
+    assert post(device, key).status_code == 202
+    assert SimilarityQuery.objects.get().idempotency_key == key
+
+
+def test_of_two_requests_under_one_key_at_the_same_moment_one_makes_the_query(
+    device: APIClient, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = service._save
+
+    def save_after_the_other(*rows: Any) -> None:
+        monkeypatch.setattr(service, "_save", save)
+        post(device, "a")  # the other request comes between our look and our write
+        save(*rows)
+
+    monkeypatch.setattr(service, "_save", save_after_the_other)
+    assert post(device, "a")["Idempotency-Replayed"] == "true"
+    assert SimilarityQuery.objects.count() == UploadedPhoto.objects.count() == 1
+    assert len([path for path in media.rglob("*") if path.is_file()]) == 1
+
+
+def test_many_requests_under_one_key_from_many_threads_make_one_query(
+    transactional_db: None, me: User, device: APIClient, media: Path
+) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite's database in memory, as tests have it, does not wait for a lock")
+    answers: list[Any] = []
+
+    def send() -> None:
+        answers.append(post(device, "a"))
+        connection.close()
+
+    threads = [threading.Thread(target=send) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [answer.status_code for answer in answers] == [202] * 6
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert sum("Idempotency-Replayed" in answer for answer in answers) == 5
+    assert len([path for path in media.rglob("*") if path.is_file()]) == 1

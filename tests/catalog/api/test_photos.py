@@ -1,0 +1,277 @@
+"""Photos apart from queries: sending them in every way and every format, listing, deleting."""
+
+import io
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pillow_heif
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+from PIL import Image
+from pytest_django import DjangoAssertNumQueries, Settings
+from rest_framework.test import APIClient
+
+from catalog.models import SimilarityQuery, UploadedPhoto, User
+from tests.catalog.api.conftest import assert_refused, device_of
+from tests.catalog.api.test_queries import in_base64
+from tests.factories import jpeg, make_query, make_upload, make_user
+from tests.pictures import CORNERS, drawing, stored, turned
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+PHOTOS = "/api/v1/photos/"
+
+
+def send(device: APIClient, way: str, content: bytes) -> Any:
+    """Post a picture in one of the ways there are."""
+    if way == "form":
+        return device.post(PHOTOS, {"photo": SimpleUploadedFile("p.jpg", content)}, format="multipart")
+    if way == "json":
+        return device.post(PHOTOS, {"photo": in_base64(content)}, format="json")
+    return device.generic("POST", PHOTOS, content, content_type=way)
+
+
+WAYS = ("form", "json", "image/jpeg", "image/heic", "image/x-whatever", "application/octet-stream")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_photo_is_kept_however_it_is_sent(device: APIClient, me: User, way: str) -> None:
+    answer = send(device, way, jpeg(size=(300, 400)))
+    assert answer.status_code == 201, answer.content
+    photo = UploadedPhoto.objects.get()
+    assert photo.owner == me
+    body = answer.json()
+    assert answer["Location"] == f"http://testserver/api/v1/photos/{photo.pk}/"
+    assert (body["id"], body["width"], body["height"], body["size"]) == (str(photo.pk), 300, 400, photo.size)
+    assert set(body["thumbnails"]) == {"160", "320", "640"}
+    assert "expires_at" in body and "created_at" in body
+    assert device.get(answer["Location"]).json() == body
+
+
+def test_the_same_bytes_twice_are_one_photo_that_is_kept_longer(device: APIClient) -> None:
+    first = send(device, "form", jpeg())
+    UploadedPhoto.objects.update(expires_at=timezone.now() + timedelta(days=1))
+    again = send(device, "image/jpeg", jpeg())
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.json()["id"] == first.json()["id"]
+    assert UploadedPhoto.objects.get().expires_at > timezone.now() + timedelta(days=2)
+    assert send(device_of(make_user()), "form", jpeg()).status_code == 201  # somebody else's is another one
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_bytes_at_the_same_moment_are_one_photo_with_one_file(me: User, media: Path) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite's database in memory, as tests have it, does not wait for a lock")
+
+    def send_one(device: APIClient) -> Any:
+        try:
+            return send(device, "form", jpeg())
+        finally:
+            connection.close()  # each thread has one of its own
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(send_one, [device_of(me) for _ in range(4)]))
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 201]
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert len([path for path in media.rglob("*") if path.is_file()]) == 1
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF", "GIF"])
+@pytest.mark.parametrize("way", ["form", "application/octet-stream"])
+def test_every_format_is_taken_and_comes_back_as_the_same_picture(device: APIClient, kind: str, way: str) -> None:
+    answer = send(device, way, stored(drawing(), kind))
+    assert answer.status_code == 201, answer.content
+    assert [alike(*pair) for pair in zip(corners(picture_at(answer.json()["url"])), CORNERS, strict=True)] == [True] * 4
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF", "HEIF"])
+def test_what_the_camera_wrote_beside_the_picture_is_gone_and_the_picture_is_upright(
+    device: APIClient, kind: str
+) -> None:
+    raw = stored(drawing((96, 64)), kind, exif=with_place(6))
+    assert b"Ursus" in raw
+    answer = send(device, "image/*", raw)
+    assert answer.status_code == 201, answer.content
+    kept = content_at(answer.json()["url"])
+    with Image.open(io.BytesIO(kept)) as picture:
+        assert picture.size == (64, 96)
+        assert dict(picture.getexif()) == {}
+    for trace in (b"Exif", b"Ursus", b"GPS"):
+        assert trace not in kept
+        assert trace not in Path(UploadedPhoto.objects.get().file.path).read_bytes()
+
+
+def with_place(orientation: int) -> bytes:
+    """EXIF of a camera held sideways somewhere in Warsaw."""
+    exif = Image.Exif()
+    exif.load(turned(orientation))
+    exif[0x010F] = "Ursus"
+    exif.get_ifd(0x8825).update({1: "N", 2: (52.0, 13.0, 47.0), 3: "E", 4: (21.0, 0.0, 44.0)})
+    return exif.tobytes()
+
+
+def test_the_heic_of_the_test_above_does_say_where_it_was_taken() -> None:
+    raw = stored(drawing((96, 64)), "HEIF", exif=with_place(6))
+    exif = Image.Exif()
+    exif.load(pillow_heif.open_heif(io.BytesIO(raw)).info["exif"])
+    assert exif.get_ifd(0x8825)[2] == (52.0, 13.0, 47.0)
+
+
+def content_at(url: str) -> bytes:
+    """What an address gives to somebody without any rights."""
+    answer = Client().get(url)
+    assert answer.status_code == 200
+    return b"".join(answer.streaming_content) if answer.streaming else answer.content  # type: ignore[attr-defined]
+
+
+def picture_at(url: str) -> Image.Image:
+    return Image.open(io.BytesIO(content_at(url))).convert("RGB")
+
+
+def corners(image: Image.Image) -> list[tuple[int, ...]]:
+    width, height = image.size
+    places = [(width // 4, height // 4), (3 * width // 4, height // 4)]
+    places += [(x, 3 * height // 4) for x, _ in places]
+    return [image.getpixel(place) for place in places]  # type: ignore[misc]
+
+
+def alike(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    return all(abs(one - other) <= 16 for one, other in zip(found, wanted, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "code"),
+    [
+        (b"nothing like a picture", 415, "photo_unreadable"),
+        (b"%PDF-1.7", 415, "photo_format_unsupported"),
+        (jpeg()[:300], 400, "photo_damaged"),
+        (jpeg(size=(4, 4)), 400, "photo_too_small"),
+    ],
+)
+@pytest.mark.parametrize("way", ["form", "json", "image/jpeg"])
+def test_what_is_no_usable_picture_is_refused_and_leaves_nothing(
+    device: APIClient, media: Path, way: str, content: bytes, status: int, code: str
+) -> None:
+    assert_refused(send(device, way, content), status, code)
+    assert not UploadedPhoto.objects.exists()
+    assert [path for path in media.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("way", ["image/jpeg", "application/octet-stream"])
+def test_an_empty_body_is_no_photo(device: APIClient, way: str) -> None:
+    assert_refused(send(device, way, b""), 400, "invalid_input", "photo", "required")
+
+
+@pytest.mark.parametrize("body", ["{}", '{"photo": null}', '{"photo": 5}', '{"photo": ["AAAA"]}', "[]", '"text"'])
+def test_a_body_without_a_photo_is_refused(device: APIClient, body: str) -> None:
+    answer = device.generic("POST", PHOTOS, body, content_type="application/json")
+    assert_refused(answer, 400, "invalid_input")
+
+
+def test_names_that_mean_nothing_are_refused_wherever_they_stand(device: APIClient) -> None:
+    in_body = device.post(PHOTOS, {"photo": in_base64(jpeg()), "k": 5})
+    in_address = device.generic("POST", f"{PHOTOS}?k=5", jpeg(), content_type="image/jpeg")
+    for answer in (in_body, in_address):
+        assert_refused(answer, 400, "invalid_input", "k", "unknown_field")
+
+
+def test_a_content_type_that_is_none_of_ours_is_refused(device: APIClient) -> None:
+    assert_refused(send(device, "text/plain", jpeg()), 415, "unsupported_media_type")
+
+
+def test_a_photo_that_is_too_large_is_refused_in_every_way(device: APIClient, settings: Settings) -> None:
+    settings.MAX_UPLOAD_MB = 1
+    large = stored(Image.effect_noise((1400, 1400), 90), "PNG")
+    assert len(large) > 2**20
+    for way in ("form", "json", "image/png"):
+        assert_refused(send(device, way, large), 413, "photo_too_large")
+
+
+def test_a_query_may_be_sent_as_nothing_but_a_picture(device: APIClient) -> None:
+    filters = json.dumps({"category": "Dress"})
+    path = f"/api/v1/queries/?k=4&diversity=0.5&filters={filters}"
+    answer = device.generic("POST", path, jpeg(size=(300, 400)), content_type="image/jpeg")
+    assert answer.status_code == 202, answer.content
+    query = SimilarityQuery.objects.get()
+    assert (query.k, query.diversity, query.filters) == (4, 0.5, {"category": "Dress"})
+    assert query.photo is not None
+    assert query.photo.width == 300
+    wrong = device.generic("POST", "/api/v1/queries/?k=0", jpeg(), content_type="image/jpeg")
+    assert_refused(wrong, 400, "invalid_input", "k", "min_value")
+
+
+# --- reading
+
+
+def test_my_photos_come_newest_first_in_pages_without_those_that_are_over(device: APIClient, me: User) -> None:
+    photos = [make_upload(me) for _ in range(3)]
+    make_upload(me, expires_at=timezone.now() - timedelta(seconds=1))
+    make_upload(make_user())
+    make_upload(visitor="a browser")
+    page = device.get(PHOTOS, {"page_size": 2}).json()
+    rest = device.get(page["next"]).json()
+    assert rest["next"] is None
+    assert [photo["id"] for photo in page["results"] + rest["results"]] == [str(photo.pk) for photo in photos[::-1]]
+
+
+@pytest.mark.parametrize("count", [1, 9])
+def test_a_list_takes_as_many_sql_queries_whatever_its_length(
+    device: APIClient, me: User, count: int, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for _ in range(count):
+        make_upload(me)
+    device.get(PHOTOS)  # the first request of a device notes when it was seen
+    with django_assert_num_queries(2):  # the token, the photos
+        assert len(device.get(PHOTOS).json()["results"]) == count
+
+
+def test_one_photo_takes_two_sql_queries(
+    device: APIClient, me: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    url = f"{PHOTOS}{make_upload(me).pk}/"
+    device.get(url)
+    with django_assert_num_queries(2):
+        assert device.get(url).status_code == 200
+
+
+def test_a_photo_that_is_over_is_not_there(device: APIClient, me: User) -> None:
+    over = make_upload(me, expires_at=timezone.now() - timedelta(seconds=1))
+    assert_refused(device.get(f"{PHOTOS}{over.pk}/"), 404, "not_found")
+
+
+@pytest.mark.parametrize("method", ["get", "post", "delete"])
+def test_nobody_without_a_token_has_photos(client: Client, method: str) -> None:
+    photo = make_upload()
+    for path in (PHOTOS, f"{PHOTOS}{photo.pk}/"):
+        assert getattr(client, method)(path).status_code == 401
+    assert UploadedPhoto.objects.filter(pk=photo.pk).exists()
+
+
+# --- deleting
+
+
+def test_a_deleted_photo_goes_with_its_file_its_queries_and_its_addresses(device: APIClient, me: User) -> None:
+    photo = make_upload(me)
+    make_query(photo)
+    kept = make_query(make_upload(me))
+    shown = device.get(f"{PHOTOS}{photo.pk}/").json()
+    file = Path(photo.file.path)
+    addresses = [shown["url"], *shown["thumbnails"].values()]
+    assert [Client().get(address).status_code for address in addresses] == [200] * 4
+    assert device.delete(f"{PHOTOS}{photo.pk}/").status_code == 204
+    assert [Client().get(address).status_code for address in addresses] == [404] * 4
+    assert not file.exists()
+    assert SimilarityQuery.objects.get() == kept
+    assert_refused(device.delete(f"{PHOTOS}{photo.pk}/"), 404, "not_found")
+
+
+def test_a_photo_of_someone_else_cannot_be_deleted(device: APIClient) -> None:
+    photo = make_upload(make_user())
+    assert_refused(device.delete(f"{PHOTOS}{photo.pk}/"), 404, "not_found")
+    assert Path(photo.file.path).exists()

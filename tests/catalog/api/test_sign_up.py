@@ -1,0 +1,122 @@
+"""Making an account."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import connection
+from knox.models import AuthToken
+from pytest_django import DjangoAssertNumQueries, Settings
+from rest_framework.test import APIClient
+
+from catalog.models import User
+from tests.catalog.api.conftest import assert_refused
+from tests.factories import make_user
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+SIGN_UP = "/api/v1/auth/sign-up/"
+
+
+def wish(**changes: object) -> dict[str, object]:
+    return {"username": "anna", "email": "anna@example.org", "password": "a blue raincoat", **changes}
+
+
+@pytest.fixture
+def is_open(settings: Settings) -> None:
+    settings.SIGN_UP = True
+
+
+@pytest.fixture
+def taken(is_open: None) -> User:
+    return make_user("anna", email="anna@example.org")
+
+
+@pytest.mark.usefixtures("is_open")
+def test_an_account_and_the_token_of_its_first_device_are_made() -> None:
+    answer = APIClient().post(SIGN_UP, wish(device="Anna's phone"))
+    assert answer.status_code == 201
+    device = APIClient()
+    device.credentials(HTTP_AUTHORIZATION=f"Token {answer.json()['token']}")
+    me = device.get("/api/v1/me/").json()
+    assert (me["username"], me["email"], me["is_staff"]) == ("anna", "anna@example.org", False)
+    assert [row["name"] for row in device.get("/api/v1/devices/").json()["results"]] == ["Anna's phone"]
+
+
+@pytest.mark.parametrize("body", [wish(), {}, []])
+def test_where_it_is_closed_nobody_gets_in(body: object) -> None:
+    assert_refused(APIClient().post(SIGN_UP, body), 403, "sign_up_closed")
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["anna", "ANNA", "\uff41nna"])
+def test_a_name_that_someone_has_is_refused_in_every_spelling(taken: User, name: str) -> None:
+    assert_refused(APIClient().post(SIGN_UP, wish(username=name, email="other@example.org")), 409, "name_taken")
+
+
+@pytest.mark.parametrize("email", ["anna@example.org", "Anna@Example.ORG"])
+def test_an_address_that_someone_has_is_refused_in_every_spelling(taken: User, email: str) -> None:
+    assert_refused(APIClient().post(SIGN_UP, wish(username="other", email=email)), 409, "email_taken")
+    assert User.objects.get() == taken
+
+
+@pytest.mark.usefixtures("is_open")
+@pytest.mark.parametrize("password", ["short", "12345678901", "password123", "anna@example", "annaanna"])
+def test_a_password_that_is_easy_to_guess_is_refused(password: str) -> None:
+    refused = APIClient().post(SIGN_UP, wish(username="annaanna", password=password))
+    assert_refused(refused, 400, "weak_password")
+    assert not User.objects.exists()
+
+
+@pytest.mark.usefixtures("is_open")
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("username", ""),
+        ("username", "a b"),
+        ("username", "x" * 151),
+        ("username", "\ufdfa" * 20),  # 20 characters, 360 in the spelling that is kept
+        ("username", "a\0"),
+        ("username", "\ud800"),
+        ("email", ""),
+        ("email", "anna"),
+        ("email", "x" * 250 + "@a.org"),
+        ("password", ""),
+        ("password", "x" * 1001),
+        ("device", "x" * 101),
+        ("is_staff", True),
+    ],
+)
+def test_a_wish_that_makes_no_sense_is_refused(field: str, value: object) -> None:
+    body = json.dumps(wish(**{field: value}))
+    refused = APIClient().post(SIGN_UP, body, content_type="application/json")
+    assert_refused(refused, 400, "invalid_input", field)
+    assert not User.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("is_open")
+@pytest.mark.parametrize("same", ["username", "email"])
+def test_of_many_who_want_the_same_at_once_one_gets_it(same: str) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite's database in memory, as tests have it, does not wait for a lock")
+
+    def sign_up(number: int) -> int:
+        own = {"username": f"anna-{number}", "email": f"anna-{number}@example.org"}
+        del own[same]
+        try:
+            return APIClient().post(SIGN_UP, wish(**own)).status_code
+        finally:
+            connection.close()  # each thread has one of its own
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = sorted(pool.map(sign_up, range(6)))
+    assert answers == [201] + [409] * 5
+    assert User.objects.count() == AuthToken.objects.count() == 1
+
+
+@pytest.mark.usefixtures("is_open")
+def test_signing_up_takes_a_fixed_number_of_queries(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    # the name; the account in a savepoint; old tokens, token and device in another; last login; wrong passwords twice
+    with django_assert_num_queries(12):
+        assert APIClient().post(SIGN_UP, wish()).status_code == 201

@@ -1,0 +1,64 @@
+"""Pages of other origins, as the setting allows."""
+
+import pytest
+from pytest_django import Settings
+from rest_framework.test import APIClient
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+SHOP = "https://shop.example"
+ITEMS = "/api/v1/items/"
+
+
+def allowed(answer: object) -> str | None:
+    return answer.headers.get("Access-Control-Allow-Origin")  # type: ignore[attr-defined, no-any-return]
+
+
+def test_by_default_no_other_origin_may(device: APIClient) -> None:
+    assert allowed(device.get(ITEMS, headers={"Origin": SHOP})) is None
+
+
+@pytest.fixture
+def open_to_the_shop(settings: Settings) -> None:
+    settings.CORS_ALLOWED_ORIGINS = [SHOP]
+
+
+def test_an_origin_of_the_setting_may_and_no_other(device: APIClient, open_to_the_shop: None) -> None:
+    answer = device.get(ITEMS, headers={"Origin": SHOP})
+    assert allowed(answer) == SHOP
+    assert "Access-Control-Allow-Credentials" not in answer
+    for other in ("https://evil.example", "http://shop.example", "https://shop.example.evil.example", "null"):
+        assert allowed(device.get(ITEMS, headers={"Origin": other})) is None
+
+
+def test_scripts_may_read_the_headers_that_the_api_speaks_by(device: APIClient, open_to_the_shop: None) -> None:
+    exposed = device.get(ITEMS, headers={"Origin": SHOP})["Access-Control-Expose-Headers"]
+    wanted = {"Location", "Retry-After", "X-Request-ID", "Idempotency-Replayed", "Preference-Applied", "ETag"}
+    assert wanted <= {name.strip() for name in exposed.split(",")}
+
+
+def test_a_browser_is_told_before_it_sends_what_it_may(open_to_the_shop: None) -> None:
+    asked = {
+        "Origin": SHOP,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,idempotency-key,prefer",
+    }
+    answer = APIClient().options("/api/v1/queries/", headers=asked)
+    assert answer.status_code == 200
+    assert allowed(answer) == SHOP
+    may = {name.strip() for name in answer["Access-Control-Allow-Headers"].split(",")}
+    assert {"authorization", "content-type", "idempotency-key", "prefer", "if-none-match"} <= may
+    assert {"GET", "POST", "PUT", "PATCH", "DELETE"} <= {
+        name.strip() for name in answer["Access-Control-Allow-Methods"].split(",")
+    }
+
+
+def test_errors_can_be_read_as_well(open_to_the_shop: None) -> None:
+    answer = APIClient().get(ITEMS, headers={"Origin": SHOP})
+    assert answer.status_code == 401
+    assert allowed(answer) == SHOP
+
+
+def test_pages_are_not_opened(client: APIClient, open_to_the_shop: None) -> None:
+    for path in ("/", "/healthz", "/admin/login/"):
+        assert allowed(client.get(path, headers={"Origin": SHOP})) is None

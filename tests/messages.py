@@ -1,0 +1,83 @@
+"""The sentences that people read, collected from the code, and their translations.
+
+    python -m tests.messages        (or: make messages)
+
+brings locale/pl/LC_MESSAGES/django.po up to date with the code and compiles it. A new sentence is added there without
+a translation, one that is gone is removed; the tests fail until each has its Polish.
+"""
+
+import io
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from babel.messages.catalog import Catalog
+from babel.messages.extract import extract_from_dir
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po, write_po
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "locale" / "pl" / "LC_MESSAGES"
+PO, MO = FOLDER / "django.po", FOLDER / "django.mo"
+
+DATED = datetime(2026, 11, 24, tzinfo=UTC)  # always the same: a file changes when its sentences do
+
+# Which arguments of what are sentences. The first five are gettext's own; the others' are translated where shown.
+KEYWORDS = {
+    "_": None,
+    "gettext": None,
+    "gettext_lazy": None,
+    "gettext_noop": None,
+    "ngettext_lazy": (1, 2),
+    "AuthenticationFailed": (1,),
+    "ErrorDetail": (1,),
+    "ParseError": (1,),
+    "PermissionDenied": (1,),
+    "Problem": (3,),
+    "Refused": (2,),
+    "ValidationError": (1,),
+    "_error": (2,),
+}
+# Told to staff, or to whoever runs the site, whose pages and commands are in English.
+UNTRANSLATED = ("admin", "importing", "management", "sample")
+
+
+def sentences() -> Catalog:
+    """What the code says, each with the files it is in."""
+    found = Catalog(locale="en")
+    for package in ("catalog", "worker"):
+        for file, _, message, comments, _ in extract_from_dir(
+            ROOT / package, method_map=[("**.py", "python")], keywords=KEYWORDS
+        ):
+            text = message if isinstance(message, str) else message[0]
+            if Path(file).parts[0] not in UNTRANSLATED and " " in text.strip():  # a sentence
+                found.add(message, locations=[(f"{package}/{file}", None)], auto_comments=comments)
+    return found
+
+
+def translations() -> Catalog:
+    with PO.open("rb") as file:
+        return read_po(file, locale="pl")
+
+
+def compiled(catalog: Catalog) -> bytes:
+    target = io.BytesIO()
+    write_mo(target, catalog)
+    return target.getvalue()
+
+
+def main() -> None:
+    catalog = translations()
+    catalog.update(sentences(), no_fuzzy_matching=True)
+    catalog.obsolete.clear()
+    catalog.msgid_bugs_address = catalog.last_translator = catalog.language_team = ""
+    catalog.creation_date = catalog.revision_date = DATED
+    with PO.open("wb") as file:
+        write_po(file, catalog, width=110, sort_output=True, omit_header=False, include_lineno=False)
+    MO.write_bytes(compiled(catalog))
+    missing = [message.id for message in catalog if message.id and not message.string]
+    sys.stdout.write("".join(f"no translation yet: {text}\n" for text in missing))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""The existing Android app against a running site: what it sends and reads, down to the bytes."""
+
+import base64
+import gzip
+import http.client
+import io
+import json
+import socket
+import time
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from PIL import Image
+
+from catalog.sample import draw_photo, phone_photo, sample_items
+from tests.system.conftest import ITEMS, PHOTOGRAPHED
+from tests.system.site import Phone, Site, until
+
+pytestmark = [pytest.mark.system, pytest.mark.database]
+
+TIMEOUT = 10.0  # OkHttp's, for connecting and for each read
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the app has in hand after a request."""
+
+    status: int
+    hello: str
+    images: list[bytes]
+    seconds: float
+    headers: dict[str, str]
+
+
+class App:
+    """A replica. It writes its requests itself, so that no library of ours improves them."""
+
+    def __init__(self, address: str) -> None:
+        place = urlsplit(address)
+        assert place.hostname is not None and place.port is not None
+        self.host = place.netloc
+        self.socket = socket.create_connection((place.hostname, place.port), TIMEOUT)
+        self.socket.settimeout(TIMEOUT)
+
+    def ping(self) -> int:
+        return self._call("GET", {}, b"")[0].status
+
+    def ask(self, photo: bytes, results: int) -> Shown:
+        started = time.monotonic()
+        response, content = self._call(
+            "POST", {"Content-Type": "application/json; charset=utf-8"}, self.body(photo, results)
+        )
+        seconds = time.monotonic() - started
+        told = json.loads(content)  # members that are not read are ignored, as Gson and org.json do
+        images = [self.decoded(entry["image"]) for entry in told["images"]]
+        return Shown(response.status, str(told["hello"]), images, seconds, dict(response.headers))
+
+    @staticmethod
+    def body(photo: bytes, results: int) -> bytes:
+        """As org.json writes it, which escapes slashes; encodebytes breaks lines where Base64.DEFAULT does."""
+        text = base64.encodebytes(photo).decode("ascii")
+        assert {len(line) for line in text.splitlines()[:-1]} == {76}
+        return json.dumps({"numResults": results, "photo": text}, separators=(",", ":")).replace("/", "\\/").encode()
+
+    @staticmethod
+    def decoded(text: str) -> bytes:
+        """Base64.DEFAULT skips line breaks and nothing else."""
+        return base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True)
+
+    def _call(self, method: str, headers: dict[str, str], body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
+        """One exchange on the connection that is kept open, with the headers that OkHttp adds in its order."""
+        if body:
+            headers = {**headers, "Content-Length": str(len(body))}
+        headers |= {
+            "Host": self.host,
+            "Connection": "Keep-Alive",
+            "Accept-Encoding": "gzip",
+            "User-Agent": "okhttp/4.9.3",
+        }
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self.socket.sendall(f"{method} / HTTP/1.1\r\n{head}\r\n".encode() + body)
+        response = http.client.HTTPResponse(self.socket, method=method)
+        response.begin()
+        content = response.read()
+        zipped = response.headers.get("Content-Encoding") == "gzip"
+        return response, gzip.decompress(content) if zipped else content
+
+
+def squeezed(picture: Image.Image) -> bytes:
+    """What the app sends of a picture: 200 x 200, whatever its shape was."""
+    buffer = io.BytesIO()
+    picture.resize((200, 200)).save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def app(site: Site) -> App:
+    return App(site.address)
+
+
+def test_it_finds_the_site_there(app: App) -> None:
+    assert app.ping() == 200
+
+
+@pytest.mark.parametrize("results", range(1, 11))
+def test_it_gets_as_many_pictures_as_its_user_chose(app: App, results: int) -> None:
+    shown = app.ask(squeezed(phone_photo(sample_items(ITEMS)[PHOTOGRAPHED])), results)
+    assert (shown.status, len(shown.images)) == (200, results)
+    assert shown.hello
+    for image in shown.images:
+        with Image.open(io.BytesIO(image)) as picture:
+            picture.load()
+            assert picture.format == "JPEG"
+            assert 100 <= picture.width <= 320
+
+
+def test_its_pictures_are_those_of_the_api_in_the_same_order(app: App, phone: Phone) -> None:
+    photo = squeezed(draw_photo(sample_items(ITEMS)[3]))
+    shown = app.ask(photo, 10)
+    ranked = phone.post(photo, wait=20, k=10).json()["recommendations"]
+    assert ranked[0]["item"]["external_id"] == sample_items(ITEMS)[3].external_id
+    urls = [found["photo"]["url"] for found in ranked]
+    assert shown.images == [requests.get(url, params={"w": "320"}, timeout=20).content for url in urls]
+
+
+def test_it_may_send_one_photo_after_the_other_on_one_connection(app: App) -> None:
+    for item in sample_items(ITEMS)[10:13]:
+        assert app.ping() == 200
+        assert app.ask(squeezed(draw_photo(item)), 2).status == 200
+
+
+def test_an_answer_that_takes_too_long_is_told_in_time_and_found_when_the_photo_is_sent_again(site: Site) -> None:
+    photo = squeezed(phone_photo(sample_items(ITEMS)[21]))
+    site.kill("gpu")
+    slow = App(site.address).ask(photo, 4)
+    assert slow.status == 503
+    assert slow.seconds < TIMEOUT
+    assert slow.hello.endswith(".")
+    assert slow.images == []
+    assert slow.headers["Retry-After"] == "5"
+    site.start("gpu")
+    kept = site.shell(NEWEST)
+    until(lambda: site.shell(STATE.format(kept)) == "done", "the photo that was not lost")
+    again = App(site.address).ask(photo, 4)
+    assert (again.status, len(again.images)) == (200, 4)
+    assert site.shell(NEWEST) == kept
+
+
+NEWEST = """
+from catalog.models import SimilarityQuery
+print(SimilarityQuery.objects.filter(visitor__startswith="legacy-").latest("created_at").pk)
+"""
+
+STATE = "from catalog.models import SimilarityQuery; print(SimilarityQuery.objects.get(pk={!r}).state)"
+
+
+def test_without_a_queue_it_is_told_at_once_and_the_photo_is_answered_later(site: Site) -> None:
+    photo = squeezed(phone_photo(sample_items(ITEMS)[22]))
+    site.kill("redis")
+    told = App(site.address).ask(photo, 5)
+    assert (told.status, told.images) == (503, [])
+    assert told.seconds < 6
+    site.start("redis")
+
+    def answered() -> Shown | None:
+        shown = App(site.address).ask(photo, 5)
+        return shown if shown.status == 200 else None
+
+    assert len(until(answered, "the answer once the queue is back").images) == 5
+
+
+def test_one_address_cannot_keep_the_site_busy(app: App) -> None:
+    """Last, since the others come from the same address. 30 a minute may pass, however broken they are."""
+
+    def refused() -> Shown | None:
+        shown = app.ask(b"no picture" * 20, 1)
+        assert shown.status in (415, 429)
+        return shown if shown.status == 429 else None
+
+    last = until(refused, "the end of the patience")
+    assert 1 <= int(last.headers["Retry-After"]) <= 60
+    assert last.hello and last.images == []

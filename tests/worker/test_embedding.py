@@ -1,0 +1,208 @@
+"""From what a query is about to its vector, with the encoder that ships."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.conf import settings as django_settings
+from django.core.management import call_command
+from PIL import Image
+
+from catalog.colour import colour_distance, lab_of
+from catalog.errors import IllegalMove, Refused
+from catalog.models import Encoder, ItemPhoto, QueryState, SimilarityQuery
+from catalog.sample import draw_photo, sample_items
+from ml.embedder import Embedder
+from tests.factories import (
+    make_embedding,
+    make_encoder,
+    make_item,
+    make_item_photo,
+    make_query,
+    make_upload,
+    make_user,
+    unit,
+)
+from tests.pictures import jpeg_of
+from worker import tasks
+from worker.embedding import look_at, open_photo
+from worker.encoders import embedder_of
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+SHIPPED = django_settings.BASE_DIR / "ml" / "encoders" / django_settings.DEFAULT_ENCODER
+LEFT = {"x": 0.0, "y": 0.0, "width": 0.5, "height": 1.0}
+
+
+@pytest.fixture
+def encoder() -> Encoder:
+    call_command("register_encoder", SHIPPED, live=True, verbosity=0)
+    return Encoder.objects.get()
+
+
+def drawing(number: int, view: int = 0) -> Image.Image:
+    return draw_photo(sample_items(12)[number], view)
+
+
+def vector_of(query: SimilarityQuery, encoder: Encoder) -> np.ndarray:
+    return np.frombuffer(look_at(query, encoder).vector, "<f4")
+
+
+def side_by_side(left: Image.Image, right: Image.Image) -> Image.Image:
+    both = Image.new("RGB", (2 * left.width, left.height))
+    both.paste(left, (0, 0))
+    both.paste(right.resize(left.size), (left.width, 0))
+    return both
+
+
+def about(image: Image.Image, **columns: Any) -> SimilarityQuery:
+    measures = {"width": image.width, "height": image.height}
+    upload = make_upload(content=jpeg_of(image))
+    type(upload).objects.filter(pk=upload.pk).update(**measures)
+    upload.refresh_from_db()
+    return make_query(upload, **columns)
+
+
+def test_of_a_photo_with_a_crop_only_that_part_counts(encoder: Encoder) -> None:
+    shirt, other = drawing(0), drawing(5)
+    both = side_by_side(shirt, other)
+    alone = vector_of(about(shirt), encoder)
+    cropped, whole = vector_of(about(both, crop=LEFT), encoder), vector_of(about(both), encoder)
+    assert alone @ cropped > 0.98
+    assert alone @ whole < alone @ cropped
+
+
+def test_a_crop_is_decoded_in_as_much_detail_as_the_photo_has() -> None:
+    upload = make_upload(content=jpeg_of(Image.new("RGB", (2048, 2048))))
+    assert open_photo(upload).size == (512, 512)
+    corner = {"x": 0.75, "y": 0.75, "width": 0.25, "height": 0.25}
+    assert open_photo(upload, corner).size == (512, 512)
+    assert open_photo(upload, {**corner, "width": 0.2, "height": 0.1}).size == (410, 205)
+
+
+def test_the_colour_is_that_of_the_part_that_counts(encoder: Encoder) -> None:
+    both = side_by_side(Image.new("RGB", (200, 200), "red"), Image.new("RGB", (200, 200), "blue"))
+    for crop, rgb in ((LEFT, (255, 0, 0)), ({**LEFT, "x": 0.5}, (0, 0, 255))):
+        colour = look_at(about(both, crop=crop), encoder).colour_lab
+        assert colour is not None
+        assert colour_distance(colour, list(lab_of(rgb))) < 3
+
+
+def test_a_crop_of_a_fetched_photo_that_leaves_too_little_is_refused(encoder: Encoder) -> None:
+    query = about(Image.new("RGB", (100, 100)), crop={"x": 0.0, "y": 0.0, "width": 0.1, "height": 0.1})
+    with pytest.raises(Refused) as caught:
+        look_at(query, encoder)
+    assert caught.value.code == "crop_too_small"
+
+
+def test_several_photos_count_as_the_middle_between_them(encoder: Encoder) -> None:
+    pictures = [drawing(3, view) for view in range(3)]
+    alone = [vector_of(about(picture), encoder) for picture in pictures]
+    query = about(pictures[0])
+    query.more_photos.add(*[make_upload(query.owner, content=jpeg_of(picture)) for picture in pictures[1:]])
+    together = vector_of(query, encoder)
+    expected = np.mean(alone, axis=0)
+    assert together == pytest.approx(expected / np.linalg.norm(expected), abs=1e-4)
+    assert np.linalg.norm(together) == pytest.approx(1, abs=1e-5)
+
+
+def test_an_item_is_the_middle_between_its_photos() -> None:
+    encoder, item = make_encoder(), make_item()
+    for vector, colour in ((unit(1, 0), None), (unit(0, 1), [50.0, 1.0, 2.0])):
+        make_embedding(encoder, vector, make_item_photo(item, colour_lab=colour))
+    make_embedding(make_encoder(), unit(0, 0, 1), item.photos.all()[0])
+    seen = look_at(make_query(item=item, owner=make_user()), encoder)
+    assert np.frombuffer(seen.vector, "<f4") == pytest.approx(unit(1, 1), abs=1e-6)
+    assert seen.colour_lab == [50.0, 1.0, 2.0]
+
+
+def test_an_item_that_is_not_embedded_fails_with_a_reason(encoder: Encoder) -> None:
+    query = make_query(item=make_item_photo().item, owner=make_user())
+    tasks.embed_query(str(query.pk))
+    query.refresh_from_db()
+    assert (query.state, query.error_code) == (QueryState.FAILED, "item_not_embedded")
+
+
+def test_an_item_is_asked_about_through_the_whole_way(encoder: Encoder) -> None:
+    photos = [make_item_photo(content=jpeg_of(drawing(number))) for number in range(4)]
+    tasks.embed_catalog(encoder.pk)
+    query = make_query(item=photos[1].item, owner=make_user(), k=10)
+    tasks.embed_query(str(query.pk))
+    tasks.search_query(str(query.pk))
+    query.refresh_from_db()
+    assert query.state == QueryState.DONE
+    assert {row.item_id for row in query.recommendations.all()} == {photos[n].item_id for n in (0, 2, 3)}
+    assert all(row.probability is not None for row in query.recommendations.all())
+    assert all(row.why["colour_distance"] is not None for row in query.recommendations.all())
+    assert query.outcome in {"close_match", "no_close_match"}
+
+
+def test_photos_of_the_catalogue_get_their_colours_with_their_vectors(encoder: Encoder) -> None:
+    green, known = make_item_photo(content=jpeg_of(Image.new("RGB", (80, 80), "green"))), make_item_photo()
+    ItemPhoto.objects.filter(pk=known.pk).update(colour_lab=[1.0, 2.0, 3.0])
+    tasks.embed_catalog(encoder.pk)
+    green.refresh_from_db()
+    known.refresh_from_db()
+    assert colour_distance(green.colour_lab, list(lab_of((0, 128, 0)))) < 2
+    assert known.colour_lab == [1.0, 2.0, 3.0]
+
+
+def answered(query: SimilarityQuery, encoder: Encoder) -> SimilarityQuery:
+    seen = look_at(query, encoder)
+    columns = {"vector": seen.vector, "colour_lab": seen.colour_lab, "guess": seen.guess, "encoder": encoder}
+    SimilarityQuery.objects.filter(pk=query.pk).update(**columns)
+    return query
+
+
+def again(query: SimilarityQuery, **columns: Any) -> SimilarityQuery:
+    """Another query about the same photo, read from the database as a worker reads it."""
+    return SimilarityQuery.objects.get(pk=make_query(query.photo, **columns).pk)
+
+
+def test_what_was_seen_before_is_not_looked_at_again(encoder: Encoder) -> None:
+    whole = answered(about(drawing(2)), encoder)
+    cropped = answered(again(whole, crop=LEFT), encoder)
+    seen = {query: look_at(query, encoder) for query in (whole, cropped)}
+    Path(whole.photo.file.path).unlink()
+    assert look_at(again(whole), encoder) == seen[whole]
+    assert look_at(again(whole, crop=LEFT), encoder) == seen[cropped]
+    assert seen[whole].vector != seen[cropped].vector
+    together = again(whole)
+    together.more_photos.add(make_upload(together.owner))
+    for other in (again(whole, crop={**LEFT, "x": 0.5}), together):
+        with pytest.raises(Refused, match="no longer there"):
+            look_at(other, encoder)
+
+
+def test_the_answer_about_several_photos_is_not_taken_for_that_about_the_first(encoder: Encoder) -> None:
+    several = about(drawing(2))
+    several.more_photos.add(make_upload(several.owner, content=jpeg_of(drawing(7))))
+    answered(several, encoder)
+    assert vector_of(again(several), encoder) @ vector_of(several, encoder) < 0.999
+
+
+def test_a_picture_unlike_all_clothes_is_marked_and_stays_marked(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = embedder_of(encoder).card.strangeness
+    assert limit is not None
+    query = about(drawing(1))
+    for factor, guess in ((0.5, {}), (2.0, {"not_clothes": True})):
+        judged = np.array([limit.threshold * factor], np.float32)
+        monkeypatch.setattr(Embedder, "embed_and_judge", lambda *_, judged=judged: (unit(1)[None], judged))
+        assert look_at(query, encoder).guess == guess
+    told = {"not_clothes": True, "category": {"value": "Hat", "share": 1.0}}
+    SimilarityQuery.objects.filter(pk=query.pk).update(encoder=encoder, vector=unit(1).tobytes(), guess=told)
+    assert look_at(again(query), encoder).guess == {"not_clothes": True}
+
+
+def test_noise_is_probably_not_clothes(encoder: Encoder) -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    query = about(Image.fromarray(noise))
+    assert look_at(query, encoder).guess == {"not_clothes": True}
+
+
+def test_a_query_whose_photo_is_not_fetched_cannot_be_looked_at(encoder: Encoder) -> None:
+    with pytest.raises(IllegalMove):
+        look_at(make_query(source_url="https://shop.example/1.jpg", owner=make_user()), encoder)

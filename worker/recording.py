@@ -1,0 +1,38 @@
+"""What every task on a query does alike: write down how it failed, and how long it took. Loads no network."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from catalog import queue
+from catalog.errors import ClaimLost, Refused
+from catalog.models import SimilarityQuery
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def recording_failures(query: SimilarityQuery) -> Iterator[None]:
+    """Write down what stopped the work on a claimed query: bad input ends it, a crash of ours is tried again."""
+    try:
+        yield
+    except ClaimLost as lost:
+        logger.warning("%s", lost)
+    except Refused as refused:
+        query.record_failure(refused.code, refused.detail)
+        queue.announce_ended(query.pk)
+    except Exception:
+        query.give_back()
+        raise
+
+
+def ms_since(started: float) -> float:
+    """Milliseconds since a reading of `time.perf_counter`."""
+    return round((time.perf_counter() - started) * 1000, 2)
+
+
+def ms_between(earlier: datetime | None, later: datetime | None) -> float:
+    """Milliseconds from one moment to another; 0 if one of them has not come."""
+    return round((later - earlier).total_seconds() * 1000, 2) if earlier and later else 0.0
