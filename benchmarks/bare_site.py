@@ -1,4 +1,4 @@
-"""The least that Django and REST framework can do: one view, one fixed answer, no database, no middleware.
+"""The least that Django and REST framework can do: one view, one fixed answer, no database.
 
 `benchmarks.api_load` measures the product's own GETs against it. `BARE_ANSWER` names the JSON file it answers with.
 """
@@ -17,6 +17,7 @@ settings.configure(
     ALLOWED_HOSTS=["127.0.0.1"],
     ROOT_URLCONF=__name__,
     INSTALLED_APPS=["rest_framework"],
+    MIDDLEWARE=["django.middleware.common.CommonMiddleware"],  # says how long the answer is; without, it is chunked
     REST_FRAMEWORK={
         "DEFAULT_AUTHENTICATION_CLASSES": [],
         "DEFAULT_PERMISSION_CLASSES": [],

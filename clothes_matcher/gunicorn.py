@@ -2,6 +2,7 @@
 
 import os
 
+limit_request_line = 8190  # the longest; gunicorn answers longer ones with a page of its own
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 worker_class = "gthread"
 workers = int(os.environ.get("WEB_WORKERS", "2"))

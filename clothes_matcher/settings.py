@@ -196,6 +196,8 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_VERSIONING_CLASS": None,
     "ALLOWED_VERSIONS": ["v1"],  # else the schema's page repeats any ?version= in a header
     "DEFAULT_THROTTLE_CLASSES": ["catalog.api.throttles.SharedThrottle"],
+    "DEFAULT_METADATA_CLASS": None,  # OPTIONS is CORS' business; what an endpoint takes is in the schema
+    "URL_FORMAT_OVERRIDE": None,  # an answer's form is the header Accept's business alone
     "EXCEPTION_HANDLER": "catalog.api.errors.problem_handler",
     "NUM_PROXIES": env_int("NUM_PROXIES", 0),  # in front of us; 0: X-Forwarded-For is anybody's claim, so not read
     "TEST_REQUEST_DEFAULT_FORMAT": "json",

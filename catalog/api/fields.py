@@ -51,6 +51,15 @@ class PhotoField(serializers.Field[bytes, Any, Any, Any]):
             self.fail("not_base64")
 
 
+class TextField(serializers.CharField):
+    """REST framework takes 0 for "0"; a client that sends it is confused about what it asks."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class FiniteFloatField(serializers.FloatField):
     """REST framework lets NaN pass, which is neither below nor above any limit."""
 
@@ -76,13 +85,15 @@ class JSONInFormSerializer(serializers.Serializer[Any]):
     def get_value(self, dictionary: Any) -> Any:
         return dictionary.get(self.field_name, empty)
 
-    def to_internal_value(self, data: Any) -> Any:
+    def run_validation(self, data: Any = empty) -> Any:
         if isinstance(data, str):
             try:
                 data = json.loads(data)
             except (ValueError, RecursionError):
                 raise serializers.ValidationError("This is not valid JSON.", code="not_json") from None
-        return super().to_internal_value(data)
+            if data is None:  # a form cannot leave a null out of its texts
+                return None
+        return super().run_validation(data)
 
 
 class StrictSerializer(serializers.Serializer[Any]):

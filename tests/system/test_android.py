@@ -37,11 +37,12 @@ class Shown:
 class App:
     """A replica. It writes its requests itself, so that no library of ours improves them."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, phone: str = "127.0.0.1") -> None:
+        """`phone` is the phone's own address."""
         place = urlsplit(address)
         assert place.hostname is not None and place.port is not None
         self.host = place.netloc
-        self.socket = socket.create_connection((place.hostname, place.port), TIMEOUT)
+        self.socket = socket.create_connection((place.hostname, place.port), TIMEOUT, (phone, 0))
         self.socket.settimeout(TIMEOUT)
 
     def ping(self) -> int:
@@ -171,14 +172,16 @@ def test_without_a_queue_it_is_told_at_once_and_the_photo_is_answered_later(site
     assert len(until(answered, "the answer once the queue is back").images) == 5
 
 
-def test_one_address_cannot_keep_the_site_busy(app: App) -> None:
-    """Last, since the others come from the same address. 30 a minute may pass, however broken they are."""
+def test_one_address_cannot_keep_the_site_busy(site: Site, app: App) -> None:
+    """30 a minute may pass, however broken they are; phones at other addresses notice nothing."""
+    eager = App(site.address, phone="127.0.0.2")
 
     def refused() -> Shown | None:
-        shown = app.ask(b"no picture" * 20, 1)
+        shown = eager.ask(b"no picture" * 20, 1)
         assert shown.status in (415, 429)
         return shown if shown.status == 429 else None
 
     last = until(refused, "the end of the patience")
     assert 1 <= int(last.headers["Retry-After"]) <= 60
     assert last.hello and last.images == []
+    assert app.ask(b"no picture" * 20, 1).status == 415

@@ -6,9 +6,11 @@ from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from catalog.api.fields import StrictSerializer
+from catalog.api.fields import FiniteFloatField, StrictSerializer
 from catalog.api.serializers.pictures import ItemPhotoSerializer
 from catalog.models import CatalogItem
+
+MOST = 10**10  # a price has ten digits before its point
 
 
 class FiltersSerializer(StrictSerializer):
@@ -18,12 +20,9 @@ class FiltersSerializer(StrictSerializer):
     brand = serializers.CharField(required=False, max_length=100)
     gender = serializers.CharField(required=False, max_length=50)
     colour = serializers.CharField(required=False, max_length=50)
-    min_price = serializers.DecimalField(
-        required=False, max_digits=12, decimal_places=2, min_value=0, coerce_to_string=False
-    )
-    max_price = serializers.DecimalField(
-        required=False, max_digits=12, decimal_places=2, min_value=0, coerce_to_string=False
-    )
+    # They are kept as JSON beside the query, which knows no decimals; the 12 digits of a price survive in a float.
+    min_price = FiniteFloatField(required=False, min_value=0, max_value=MOST)
+    max_price = FiniteFloatField(required=False, min_value=0, max_value=MOST)
     in_stock = serializers.BooleanField(required=False)
     collection = serializers.CharField(required=False, max_length=100)
 
@@ -32,8 +31,7 @@ class FiltersSerializer(StrictSerializer):
         if lowest is not None and highest is not None and lowest > highest:
             message = _("The lowest price is above the highest.")
             raise serializers.ValidationError({"min_price": serializers.ErrorDetail(message, code="empty_range")})
-        # They are kept as JSON beside the query, which knows no decimals; 12 digits survive in a float.
-        return {name: value if isinstance(value, str | bool) else float(value) for name, value in attrs.items()}
+        return attrs
 
 
 class ItemWishSerializer(FiltersSerializer):

@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from knox.models import AuthToken
 from rest_framework import serializers
 
-from catalog.api.fields import StrictSerializer
+from catalog.api.fields import StrictSerializer, TextField
 from catalog.api.serializers.items import ItemSerializer
 from catalog.models import Device, Favourite, Scope, User
 from catalog.services.devices import device_id, device_of
@@ -32,7 +32,7 @@ class PasswordField(serializers.CharField):
 class SignInSerializer(serializers.Serializer[Any]):
     username = serializers.CharField(max_length=150)
     password = PasswordField()
-    device = serializers.CharField(max_length=100, required=False, allow_blank=True, help_text=DEVICE_NAME)
+    device = TextField(max_length=100, required=False, allow_blank=True, help_text=DEVICE_NAME)
     scope = serializers.ChoiceField(Scope.choices, required=False, help_text="What the token is for; `user` if absent.")
 
 
@@ -40,7 +40,7 @@ class SignUpSerializer(StrictSerializer):
     username = UsernameField(max_length=150, validators=[UnicodeUsernameValidator()])
     email = serializers.EmailField(max_length=254)
     password = PasswordField(help_text="Eight characters at least, and none of those that everybody tries first.")
-    device = serializers.CharField(max_length=100, required=False, allow_blank=True, help_text=DEVICE_NAME)
+    device = TextField(max_length=100, required=False, allow_blank=True, help_text=DEVICE_NAME)
 
 
 class TokenSerializer(serializers.Serializer[Any]):
@@ -77,8 +77,8 @@ class MeChangeSerializer(StrictSerializer):
     """What may be changed; what is not named stays."""
 
     email = serializers.EmailField(max_length=254, required=False, allow_blank=True)
-    first_name = serializers.CharField(max_length=150, required=False, allow_blank=True)
-    last_name = serializers.CharField(max_length=150, required=False, allow_blank=True)
+    first_name = TextField(max_length=150, required=False, allow_blank=True)
+    last_name = TextField(max_length=150, required=False, allow_blank=True)
     password = PasswordField(required=False, help_text="Yours, which another email address takes.")
 
 
@@ -132,7 +132,7 @@ class DeviceSerializer(serializers.Serializer[AuthToken]):
 
 
 class DeviceChangeSerializer(StrictSerializer):
-    name = serializers.CharField(max_length=Device._meta.get_field("name").max_length, allow_blank=True)
+    name = TextField(max_length=Device._meta.get_field("name").max_length, required=False, allow_blank=True)
 
 
 class FavouriteSerializer(serializers.ModelSerializer[Favourite]):

@@ -20,7 +20,7 @@ from catalog.api.prefer import preferred_wait
 from catalog.api.schema import problems, response_header
 from catalog.api.serializers.batches import MAX_BATCH, BatchRequestSerializer, BatchSerializer
 from catalog.api.serializers.queries import QueryRequestSerializer, QuerySerializer
-from catalog.api.views.queries import IDEMPOTENCY_KEY, PREFER
+from catalog.api.views.queries import PREFER, idempotency_key_parameter
 from catalog.middleware import ms_since_start
 from catalog.models import SimilarityQuery
 from catalog.problems import NOT_FOUND, Problem
@@ -50,7 +50,7 @@ class QueryBatch(APIView):
         "`Prefer: wait=N` waits until all have ended, N seconds at most.",
         parameters=[
             PREFER,
-            IDEMPOTENCY_KEY,
+            idempotency_key_parameter(longest=LONGEST_KEY),
             response_header("Preference-Applied", "The wait that was granted, if all have ended in it.", 200),
         ],
         request=BatchRequestSerializer,

@@ -35,7 +35,7 @@ class DeviceList(ListAPIView[AuthToken]):
     @extend_schema(
         operation_id="device_list",
         tags=["account"],
-        responses={200: DeviceSerializer(many=True), **problems(400, 401, 403, 429)},
+        responses={200: DeviceSerializer(many=True), **problems(400, 401, 403, 404, 429)},
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().get(request, *args, **kwargs)
@@ -69,7 +69,9 @@ class DeviceDetail(GenericAPIView[AuthToken]):
         token = self.get_object()
         serializer = DeviceChangeSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        return Response(self.get_serializer(device_rename(token=token, **serializer.validated_data)).data)
+        if serializer.validated_data:
+            token = device_rename(token=token, **serializer.validated_data)
+        return Response(self.get_serializer(token).data)
 
     @extend_schema(
         operation_id="device_sign_out",

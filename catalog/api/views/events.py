@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db import DatabaseError
 from django.http import Http404, StreamingHttpResponse
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
@@ -59,7 +60,7 @@ class QueryEvents(APIView):
         "(`position` only while it waits; 1 is the next), then `done` with the whole query; `gone` if it was deleted "
         "meanwhile. A stream ends after 30 seconds, or at once while too many are open; browsers then come again by "
         "themselves.",
-        responses={(200, EVENT_STREAM): str, **problems(401, 403, 404, 406, 429)},
+        responses={(200, EVENT_STREAM): OpenApiTypes.ANY, **problems(401, 403, 404, 406, 429)},
     )
     def get(self, request: Request, pk: UUID) -> StreamingHttpResponse:
         if not SimilarityQuery.objects.of(user=signed_in(request)).filter(pk=pk).exists():

@@ -32,7 +32,7 @@ class FavouriteList(ListAPIView[Favourite]):
     @extend_schema(
         operation_id="favourite_list",
         tags=["favourites"],
-        responses={200: FavouriteSerializer(many=True), **problems(400, 401, 403, 429)},
+        responses={200: FavouriteSerializer(many=True), **problems(400, 401, 403, 404, 429)},
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().get(request, *args, **kwargs)
@@ -59,7 +59,7 @@ class FavouriteDetail(APIView):
     @extend_schema(
         operation_id="favourite_drop",
         tags=["favourites"],
-        responses={204: None, **problems(401, 403, 429)},
+        responses={204: None, **problems(401, 403, 404, 429)},
     )
     def delete(self, request: Request, item_id: int) -> Response:
         favourite_drop(user=signed_in(request), item_id=item_id)

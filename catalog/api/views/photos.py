@@ -36,7 +36,7 @@ class PhotoList(ListAPIView[UploadedPhoto]):
     @extend_schema(
         operation_id="photo_list",
         tags=["photos"],
-        responses={200: PhotoSerializer(many=True), **problems(400, 401, 403, 429)},
+        responses={200: PhotoSerializer(many=True), **problems(400, 401, 403, 404, 429)},
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().get(request, *args, **kwargs)

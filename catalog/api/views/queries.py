@@ -33,12 +33,15 @@ from catalog.services.queries import query_create, query_delete
 RETRY_AFTER = {"Retry-After": "1"}
 RAW_PHOTO = {"type": "string", "format": "binary"}
 PREFER = OpenApiParameter("Prefer", str, OpenApiParameter.HEADER, description="`wait=N`: wait up to N seconds.")
-IDEMPOTENCY_KEY = OpenApiParameter(
-    "Idempotency-Key",
-    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-    OpenApiParameter.HEADER,
-    description="Of your making: a request that is sent again with it gets the query of the first one.",
-)
+
+
+def idempotency_key_parameter(*, longest: int = 255) -> OpenApiParameter:
+    return OpenApiParameter(
+        "Idempotency-Key",
+        {"type": "string", "minLength": 1, "maxLength": longest, "pattern": "^[!-~]+$"},
+        OpenApiParameter.HEADER,
+        description="Of your making: a request that is sent again with it gets the query of the first one.",
+    )
 
 
 class QueryList(ListAPIView[SimilarityQuery]):
@@ -51,7 +54,7 @@ class QueryList(ListAPIView[SimilarityQuery]):
     throttle_scope = "query"
 
     def get_queryset(self) -> Any:
-        given = {name: text for name, text in self.request.query_params.items() if text and name == "state"}
+        given = {name: text for name, text in self.request.query_params.items() if name == "state"}
         wish = QueryWishSerializer(data=given)
         wish.is_valid(raise_exception=True)
         return queries_of(owner=signed_in(self.request)).filter(**wish.validated_data)
@@ -73,7 +76,7 @@ class QueryList(ListAPIView[SimilarityQuery]):
         "can be followed; or 200 with the finished query, if `Prefer: wait=N` was sent and it ended in time.",
         parameters=[
             PREFER,
-            IDEMPOTENCY_KEY,
+            idempotency_key_parameter(),
             response_header("Location", "The query's address.", 200, 202),
             response_header("Retry-After", "Seconds until it is worth asking again.", 202),
             response_header("Preference-Applied", "The wait that was granted.", 200),

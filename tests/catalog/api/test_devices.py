@@ -78,10 +78,16 @@ def test_a_device_that_nobody_named_can_be_named(me: User) -> None:
     assert listed(client)[0]["name"] == "found"
 
 
-@pytest.mark.parametrize("body", [{}, {"name": "x" * 101}, {"name": None}, {"name": "x", "scope": "staff"}, [], "x"])
+@pytest.mark.parametrize(
+    "body", [{"name": "x" * 101}, {"name": None}, {"name": 7}, {"name": "x", "scope": "staff"}, [], "x"]
+)
 def test_a_change_that_makes_no_sense_is_refused(phone: APIClient, body: object) -> None:
     assert_refused(phone.patch(f"{DEVICES}{listed(phone)[0]['id']}/", body), 400, "invalid_input")
     assert listed(phone)[0]["name"] == "phone"
+
+
+def test_a_change_of_nothing_changes_nothing(phone: APIClient) -> None:
+    assert phone.patch(f"{DEVICES}{listed(phone)[0]['id']}/", {}).json()["name"] == "phone"
 
 
 def test_a_device_that_is_lost_can_be_signed_out(me: User, phone: APIClient) -> None:
