@@ -106,8 +106,7 @@ class CatalogItemAdmin(DeletedByService[CatalogItem]):
 
     @admin.display(description="Photo")
     def picture(self, item: CatalogItem) -> SafeString | str:
-        photos = item.photos.all()  # all() reads what was prefetched
-        return thumbnail(photos[0] if photos else None)
+        return thumbnail(item.first_photo)
 
     @admin.action(description="Hide from answers", permissions=["change"])
     def hide(self, request: HttpRequest, queryset: CatalogItemQuerySet) -> None:

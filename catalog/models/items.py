@@ -55,6 +55,11 @@ class CatalogItem(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def first_photo(self) -> "ItemPhoto | None":
+        """The picture that is shown; of photos that were prefetched, without asking the database."""
+        return next(iter(self.photos.all()), None)
+
     def mark_deleted(self) -> None:
         self.deleted_at = timezone.now()
         self.save(update_fields=["deleted_at", "updated_at"])

@@ -146,7 +146,7 @@ def _greeting(query: SimilarityQuery, found: bool) -> str:
     if not found:
         return "There is nothing like it in the catalogue."
     if query.outcome == Outcome.NO_CLOSE_MATCH:
-        return "There is nothing quite like it in the catalogue. These come nearest."
+        return "Perhaps this very garment is not in the catalogue. These come nearest."
     return "These look most like your photo, the best match first."
 
 

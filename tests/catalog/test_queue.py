@@ -1,59 +1,14 @@
 """Sending and waiting, with a Redis of the test's own that comes and goes."""
 
 import signal
-import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import redis
-from pytest_django import Settings
 
 from catalog import queue
-from clothes_matcher import app, stack
-from clothes_matcher.env import socket_path
-from tests.system.site import until
-
-
-class OwnRedis:
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.socket = socket_path(folder)
-        self.client = redis.Redis.from_url(f"unix://{self.socket}?db=0")
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = ["/bin/sh", "-c", stack.redis_command(self.socket, self.folder)]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        until(self._answers, "Redis")
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self.client.ping())
-        except redis.RedisError:
-            return False
-
-
-@pytest.fixture
-def own_redis(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnRedis]:
-    """A Redis that this process's queue uses; not started yet."""
-    own = OwnRedis(tmp_path)
-    settings.REDIS_URL = f"unix://{own.socket}?db=0"
-    monkeypatch.setattr(app.conf, "broker_url", f"redis+socket://{own.socket}?virtual_host=0")
-    queue._redis.cache_clear()
-    queue._sender.cache_clear()
-    yield own
-    own.kill()
-    queue._redis.cache_clear()
-    queue._sender.cache_clear()
+from tests.own_redis import OwnRedis
 
 
 def send() -> float:

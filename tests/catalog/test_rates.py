@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from catalog import rates
 from catalog.rates import rate_of, spend
-from tests.catalog.test_queue import OwnRedis
+from tests.own_redis import OwnRedis
 
 
 @pytest.fixture(autouse=True)

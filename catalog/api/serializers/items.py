@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.utils.translation import gettext as _
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from catalog.api.fields import FiniteFloatField, StrictSerializer
@@ -43,7 +42,9 @@ class ItemWishSerializer(FiltersSerializer):
 class ItemSerializer(serializers.ModelSerializer[CatalogItem]):
     # Said to be plain text: an empty one would not fit the format that the model's field stands for.
     url = serializers.CharField(read_only=True, help_text="Its page in the shop; may be empty.")
-    photo = serializers.SerializerMethodField(help_text="The one that is shown first.")
+    photo = ItemPhotoSerializer(
+        source="first_photo", read_only=True, allow_null=True, help_text="The one that is shown first."
+    )
 
     class Meta:
         model = CatalogItem
@@ -63,11 +64,6 @@ class ItemSerializer(serializers.ModelSerializer[CatalogItem]):
             "photo",
         )
         read_only_fields = fields
-
-    @extend_schema_field(ItemPhotoSerializer(allow_null=True))
-    def get_photo(self, item: CatalogItem) -> Any:
-        photos = item.photos.all()  # all() reads what was prefetched, first() would ask the database for each item
-        return ItemPhotoSerializer(photos[0], context=self.context).data if photos else None
 
 
 class ItemDetailSerializer(ItemSerializer):

@@ -1,23 +1,20 @@
 """The account behind a token: to read, to change, to take away and to delete."""
 
-from typing import Any
-
 from django.http import FileResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from catalog.api.authentication import signed_in
 from catalog.api.permissions import PEOPLE
+from catalog.api.renderers import Zip
 from catalog.api.schema import problems
 from catalog.api.serializers.people import MeChangeSerializer, MeDeleteSerializer, MeSerializer, ReceiptSerializer
 from catalog.services.exports import export_create
 from catalog.services.users import password_require, user_delete, user_update
-
-ZIP = "application/zip"
 
 
 class Me(APIView):
@@ -59,27 +56,17 @@ class Me(APIView):
         return Response(ReceiptSerializer(user_delete(user=user)).data)
 
 
-class ZipRenderer(BaseRenderer):
-    """Says that an archive may be asked for. It is written elsewhere."""
-
-    media_type = ZIP
-    format = "zip"
-
-    def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
-        raise NotImplementedError
-
-
 class Export(APIView):
     """Everything that is kept about me: a zip archive of JSON files and my photos."""
 
     scopes = PEOPLE
-    renderer_classes = (ZipRenderer, JSONRenderer)
+    renderer_classes = (Zip, JSONRenderer)
 
     @extend_schema(
         operation_id="me_export",
         tags=["account"],
-        responses={(200, ZIP): OpenApiTypes.BINARY, **problems(401, 403, 429, 507)},
+        responses={(200, Zip.media_type): OpenApiTypes.BINARY, **problems(401, 403, 429, 507)},
     )
     def get(self, request: Request) -> FileResponse:
         archive = export_create(user=signed_in(request))
-        return FileResponse(archive, as_attachment=True, filename="clothes-matcher.zip", content_type=ZIP)
+        return FileResponse(archive, as_attachment=True, filename="clothes-matcher.zip", content_type=Zip.media_type)

@@ -12,20 +12,20 @@ from django.db import DatabaseError
 from django.http import Http404, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from catalog import queue
 from catalog.api.authentication import signed_in
 from catalog.api.permissions import EVERYBODY
+from catalog.api.renderers import EventStream
 from catalog.api.schema import problems
 from catalog.api.serializers.queries import QuerySerializer
 from catalog.models import SimilarityQuery
 from catalog.models.queries import WAITING
 from catalog.services.answers import place_in_line, queries_with_answers
 
-EVENT_STREAM = "text/event-stream"
 SECONDS = 30.0  # a stream's life; the client comes again after that
 HEARTBEAT = 5.0  # seconds of silence at most, by which a client that has gone is noticed
 RETRY_MS = 2000  # until the client comes again
@@ -36,21 +36,11 @@ _free = BoundedSemaphore(STREAMS)
 logger = logging.getLogger(__name__)
 
 
-class EventStreamRenderer(BaseRenderer):
-    """For the negotiation alone: the view writes the events itself."""
-
-    media_type = EVENT_STREAM
-    format = "events"
-
-    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
-        return JSONRenderer().render(data)  # what REST framework answers by itself, such as to OPTIONS
-
-
 class QueryEvents(APIView):
     """Follows a query until it has ended."""
 
-    renderer_classes = (EventStreamRenderer, JSONRenderer)
-    http_method_names = ("get", "options")  # a HEAD would wait for a body that nobody reads
+    renderer_classes = (EventStream, JSONRenderer)
+    http_method_names = ("get",)  # a HEAD would wait for a body that nobody reads
     scopes = EVERYBODY
 
     @extend_schema(
@@ -60,13 +50,13 @@ class QueryEvents(APIView):
         "(`position` only while it waits; 1 is the next), then `done` with the whole query; `gone` if it was deleted "
         "meanwhile. A stream ends after 30 seconds, or at once while too many are open; browsers then come again by "
         "themselves.",
-        responses={(200, EVENT_STREAM): OpenApiTypes.ANY, **problems(401, 403, 404, 406, 429)},
+        responses={(200, EventStream.media_type): OpenApiTypes.ANY, **problems(401, 403, 404, 406, 429)},
     )
     def get(self, request: Request, pk: UUID) -> StreamingHttpResponse:
         if not SimilarityQuery.objects.of(user=signed_in(request)).filter(pk=pk).exists():
             raise Http404
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would keep the events until the end
-        return StreamingHttpResponse(_stream(request, pk), content_type=EVENT_STREAM, headers=headers)
+        return StreamingHttpResponse(_stream(request, pk), content_type=EventStream.media_type, headers=headers)
 
 
 def _stream(request: Request, pk: UUID) -> Iterator[bytes]:

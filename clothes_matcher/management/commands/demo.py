@@ -128,3 +128,4 @@ An API token:             {account.token}
 Try:  curl -H "Authorization: Token {account.token}" -H "Prefer: wait=10" \\
            -F photo=@{asked_with} {self.address}/api/v1/queries/
 Serving until Ctrl-C. The processes write to {settings.VAR_DIR / "log.txt"}.""")
+        self.stdout.flush()  # into a file, where nobody would see a word of it until the end

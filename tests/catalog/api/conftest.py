@@ -1,13 +1,18 @@
 """A person with a device, and the answer of a query as a worker would write it."""
 
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import pytest
+from django.db import connection
 from knox.models import AuthToken
 from rest_framework.test import APIClient
 
 from catalog.models import Encoder, QueryState, Recommendation, SimilarityQuery, User
 from tests.factories import make_encoder, make_item, make_item_photo, make_query, make_upload, make_user
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -41,6 +46,24 @@ def answered_query(user: User, *, items: int = 3, photos: int = 2, encoder: Enco
         shown = [make_item_photo(item, position=position) for position in range(photos)]
         Recommendation.objects.create(query=query, rank=rank, item=item, photo=shown[-1], score=1 - rank / 10)
     return query
+
+
+def at_once(count: int, work: Callable[[int], T]) -> list[T]:
+    """What `count` requests at the same moment get, each in a thread with a connection of its own.
+
+    For tests with real transactions. Skips where the database cannot wait for a lock.
+    """
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite's database in memory, as tests have it, does not wait for a lock")
+
+    def one(number: int) -> T:
+        try:
+            return work(number)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(one, range(count)))
 
 
 def assert_refused(

@@ -14,10 +14,8 @@ from catalog import queue
 from catalog.api.views import events
 from catalog.models import QueryState, SimilarityQuery, User
 from tests.catalog.api.conftest import answered_query, assert_refused
-from tests.catalog.test_queue import OwnRedis, own_redis
 from tests.factories import make_query, make_upload, make_user
-
-__all__ = ["own_redis"]  # a fixture
+from tests.own_redis import OwnRedis
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

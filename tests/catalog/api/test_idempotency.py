@@ -1,16 +1,14 @@
 """A request sent again under its key does its work once."""
 
-import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
 from rest_framework.test import APIClient
 
 from catalog.models import SimilarityQuery, UploadedPhoto, User
 from catalog.services import queries as service
-from tests.catalog.api.conftest import assert_refused, device_of
+from tests.catalog.api.conftest import assert_refused, at_once, device_of
 from tests.catalog.api.test_queries import QUERIES, in_base64, multipart
 from tests.factories import jpeg, make_item, make_user
 
@@ -104,19 +102,7 @@ def test_of_two_requests_under_one_key_at_the_same_moment_one_makes_the_query(
 def test_many_requests_under_one_key_from_many_threads_make_one_query(
     transactional_db: None, me: User, device: APIClient, media: Path
 ) -> None:
-    if connection.vendor == "sqlite":
-        pytest.skip("SQLite's database in memory, as tests have it, does not wait for a lock")
-    answers: list[Any] = []
-
-    def send() -> None:
-        answers.append(post(device, "a"))
-        connection.close()
-
-    threads = [threading.Thread(target=send) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    answers = at_once(6, lambda _: post(device, "a"))
     assert [answer.status_code for answer in answers] == [202] * 6
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert sum("Idempotency-Replayed" in answer for answer in answers) == 5

@@ -2,7 +2,6 @@
 
 import io
 import json
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pillow_heif
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from PIL import Image
@@ -18,7 +16,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from rest_framework.test import APIClient
 
 from catalog.models import SimilarityQuery, UploadedPhoto, User
-from tests.catalog.api.conftest import assert_refused, device_of
+from tests.catalog.api.conftest import assert_refused, at_once, device_of
 from tests.catalog.api.test_queries import in_base64
 from tests.factories import jpeg, make_query, make_upload, make_user
 from tests.pictures import CORNERS, drawing, stored, turned
@@ -66,17 +64,8 @@ def test_the_same_bytes_twice_are_one_photo_that_is_kept_longer(device: APIClien
 
 @pytest.mark.django_db(transaction=True)
 def test_the_same_bytes_at_the_same_moment_are_one_photo_with_one_file(me: User, media: Path) -> None:
-    if connection.vendor == "sqlite":
-        pytest.skip("SQLite's database in memory, as tests have it, does not wait for a lock")
-
-    def send_one(device: APIClient) -> Any:
-        try:
-            return send(device, "form", jpeg())
-        finally:
-            connection.close()  # each thread has one of its own
-
-    with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(send_one, [device_of(me) for _ in range(4)]))
+    devices = [device_of(me) for _ in range(4)]
+    answers = at_once(4, lambda number: send(devices[number], "form", jpeg()))
     assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 201]
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert len([path for path in media.rglob("*") if path.is_file()]) == 1

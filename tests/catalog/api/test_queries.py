@@ -2,7 +2,6 @@
 
 import base64
 import json
-import threading
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,7 +13,7 @@ from rest_framework.test import APIClient
 
 from catalog import queue
 from catalog.models import QueryState, SimilarityQuery, UploadedPhoto, User
-from tests.catalog.api.conftest import answered_query
+from tests.catalog.api.conftest import answered_query, at_once
 from tests.factories import jpeg, make_query, make_upload
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -180,20 +179,8 @@ def test_my_queries_come_in_pages_newest_first_without_gaps(device: APIClient, m
 def test_parallel_uploads_of_the_same_photo_both_succeed(
     transactional_db: None, me: User, device: APIClient, media: Path
 ) -> None:
-    if connection.vendor == "sqlite":
-        pytest.skip("SQLite's database in memory, as tests have it, does not wait for a lock")
-    statuses = []
-
-    def send() -> None:
-        statuses.append(device.post(QUERIES, **multipart()).status_code)
-        connection.close()
-
-    threads = [threading.Thread(target=send) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert statuses == [202] * 4
+    answers = at_once(4, lambda _: device.post(QUERIES, **multipart()))
+    assert [answer.status_code for answer in answers] == [202] * 4
     assert UploadedPhoto.objects.count() == 1
     stored = [path for path in media.rglob("*") if path.is_file()]
     assert len(stored) == 1

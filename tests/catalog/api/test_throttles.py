@@ -14,8 +14,8 @@ from rest_framework.test import APIClient
 from catalog.models import User
 from tests.catalog.api.conftest import assert_refused, device_of
 from tests.catalog.api.test_queries import QUERIES, multipart
-from tests.catalog.test_queue import OwnRedis
 from tests.factories import jpeg, make_user
+from tests.own_redis import OwnRedis
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

@@ -12,8 +12,8 @@ from rest_framework.test import APIClient
 from catalog.models import User
 from catalog.services import passwords
 from catalog.services.passwords import reset_code
-from tests.catalog.test_queue import OwnRedis
 from tests.factories import make_user
+from tests.own_redis import OwnRedis
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

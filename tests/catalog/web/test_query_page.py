@@ -119,8 +119,8 @@ def test_an_answer_without_a_close_match_says_so_and_shows_the_nearest(browser: 
     query = answered(name="Grey coat")
     SimilarityQuery.objects.update(outcome="no_close_match")
     html = page(browser, query)
-    assert "No close match" in html
-    assert "does not seem to have this garment" in html
+    assert "The nearest one" in html
+    assert "Perhaps the catalogue does not have this very garment" in html
     assert "Grey coat" in html
     assert "look most like it" not in html
 
