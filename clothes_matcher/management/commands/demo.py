@@ -1,6 +1,8 @@
 """manage.py demo: the whole product on this machine, with one photo sent through it."""
 
+import io
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,8 @@ class Command(BaseCommand):
         parser.add_argument("--once", action="store_true", help="stop after the answer instead of serving on")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(line_buffering=True)  # into a pipe or a file, too, each line is seen when it is said
         self.options = options
         self.address = f"http://{options['host']}:{options['port']}"
         self.failure = ""
@@ -128,4 +132,3 @@ An API token:             {account.token}
 Try:  curl -H "Authorization: Token {account.token}" -H "Prefer: wait=10" \\
            -F photo=@{asked_with} {self.address}/api/v1/queries/
 Serving until Ctrl-C. The processes write to {settings.VAR_DIR / "log.txt"}.""")
-        self.stdout.flush()  # into a file, where nobody would see a word of it until the end
