@@ -25,7 +25,9 @@ FETCH_PHOTO = "worker.fetch_photo"
 EMBED_QUERY = "worker.embed_query"
 SEARCH_QUERY = "worker.search_query"
 EMBED_CATALOG = "worker.embed_catalog"
-SENT_TASKS = (FETCH_PHOTO, EMBED_QUERY, SEARCH_QUERY, EMBED_CATALOG)
+TRAIN = "worker.train"
+EVALUATE = "worker.evaluate"
+SENT_TASKS = (FETCH_PHOTO, EMBED_QUERY, SEARCH_QUERY, EMBED_CATALOG, TRAIN, EVALUATE)
 
 URGENT, PATIENT = 0, 9  # a person waits; nobody does
 
@@ -50,6 +52,16 @@ def send_search_query(query_id: UUID) -> None:
 def send_embed_catalog(encoder_id: int) -> None:
     """Have the photos embedded that an encoder has not seen yet, once the current transaction is committed."""
     _send_after_commit(EMBED_CATALOG, encoder_id, queue="gpu", priority=PATIENT)
+
+
+def send_train(run_id: int) -> None:
+    """Have a queued training run made, once the current transaction is committed."""
+    _send_after_commit(TRAIN, run_id, queue="train", priority=PATIENT)
+
+
+def send_evaluate(evaluation_id: int) -> None:
+    """Have a queued evaluation made, once the current transaction is committed."""
+    _send_after_commit(EVALUATE, evaluation_id, queue="train", priority=URGENT)
 
 
 def _send_after_commit(name: str, row_id: UUID | int, *, queue: str, priority: int) -> None:

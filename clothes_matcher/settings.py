@@ -144,6 +144,10 @@ PHOTO_DAYS = env_int("PHOTO_DAYS", 30, minimum=1)  # an uploaded photo is delete
 # --- encoders: folders by name, the first place that has one wins
 ENCODER_DIRS = [VAR_DIR / "encoders", BASE_DIR / "ml" / "encoders"]
 DEFAULT_ENCODER = "efficientnet-lite0-metric100"  # the one that a new site starts with
+RUNS_DIR = VAR_DIR / "runs"  # a folder for each training run: log, pictures, checkpoint
+TRAINING_DATA_DIR = Path(os.environ.get("TRAINING_DATA_DIR") or VAR_DIR / "training-data").resolve()  # manifests
+GATE_MAX_DROP = env_int("GATE_MAX_DROP", 5, minimum=0)  # per cent that a label's figure may fall at a release
+GATE_MIN_PHOTOS = env_int("GATE_MIN_PHOTOS", 20, minimum=1)  # labels with fewer photos in the set do not count
 EMBEDDER_RUNTIME = env_choice("EMBEDDER_RUNTIME", "auto", "onnx", "torch")
 
 # --- Redis: the queue, the waiting room of answers, and shared counters

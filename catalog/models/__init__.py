@@ -1,12 +1,15 @@
 """The rows. They are the truth: the queue carries their ids, and files beside them are caches."""
 
 from catalog.models.devices import Device, Scope
-from catalog.models.encoders import Embedding, Encoder, EncoderState
+from catalog.models.encoders import Embedding, Encoder, EncoderState, Promotion
+from catalog.models.evaluations import Evaluation, EvaluationItem, EvaluationSet, EvaluationState
 from catalog.models.favourites import Favourite
+from catalog.models.feedback import Feedback, Triplet, TripletState, Verdict
 from catalog.models.imports import ImportJob, ImportState
 from catalog.models.items import CatalogItem, ItemPhoto
 from catalog.models.photos import UploadedPhoto
 from catalog.models.queries import Outcome, QueryState, Recommendation, SimilarityQuery
+from catalog.models.training import RunKind, RunSource, RunState, RunTracker, TrainingRun
 from catalog.models.users import User
 
 __all__ = [
@@ -15,15 +18,29 @@ __all__ = [
     "Embedding",
     "Encoder",
     "EncoderState",
+    "Evaluation",
+    "EvaluationItem",
+    "EvaluationSet",
+    "EvaluationState",
     "Favourite",
+    "Feedback",
     "ImportJob",
     "ImportState",
     "ItemPhoto",
     "Outcome",
+    "Promotion",
     "QueryState",
     "Recommendation",
+    "RunKind",
+    "RunSource",
+    "RunState",
+    "RunTracker",
     "Scope",
     "SimilarityQuery",
+    "TrainingRun",
+    "Triplet",
+    "TripletState",
     "UploadedPhoto",
     "User",
+    "Verdict",
 ]

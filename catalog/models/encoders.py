@@ -9,6 +9,7 @@ from django.utils import timezone
 from catalog.errors import ClaimLost
 from catalog.models.claims import Claimable, ClaimableQuerySet, new_claim, no_claim
 from catalog.models.items import CatalogItem, ItemPhoto
+from catalog.models.users import User
 
 
 class EncoderState(models.TextChoices):
@@ -22,8 +23,9 @@ class EncoderQuerySet(ClaimableQuerySet["Encoder"]):
         return self.filter(state=EncoderState.LIVE).first()
 
     def in_use(self) -> Self:
-        """The encoders whose vectors are kept complete: the live one, and those that may follow it."""
-        return self.exclude(state=EncoderState.RETIRED)
+        """The encoders whose vectors are kept complete: the live one, those that may follow it, and the way back."""
+        back = list(Promotion.objects.order_by("-id").values_list("previous", flat=True)[:1])
+        return self.filter(~Q(state=EncoderState.RETIRED) | Q(pk__in=back), kind="metric")
 
     def release(self) -> int:
         """Let others embed the catalogue with these encoders."""
@@ -101,3 +103,23 @@ class Embedding(models.Model):
 
     def __str__(self) -> str:
         return f"{self.encoder_id}: photo {self.photo_id}"
+
+
+class Promotion(models.Model):
+    """A change of the live encoder, written with it: who did it, when, and why."""
+
+    encoder = models.ForeignKey(Encoder, on_delete=models.SET_NULL, null=True, related_name="promotions")
+    encoder_name = models.CharField(max_length=100, help_text="Stays when the encoder is deleted.")
+    previous = models.ForeignKey(Encoder, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    previous_name = models.CharField(max_length=100, blank=True)
+    is_rollback = models.BooleanField(default=False)
+    by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    reason = models.CharField(max_length=1000, blank=True, help_text="Needed where the gate was overridden.")
+    gate = models.JSONField(default=list, blank=True, help_text="What spoke against it at that moment.")
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"{self.encoder_name}, {self.at:%Y-%m-%d %H:%M}"

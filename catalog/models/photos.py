@@ -34,6 +34,7 @@ class UploadedPhoto(models.Model):
     width = models.PositiveIntegerField()
     height = models.PositiveIntegerField()
     size = models.PositiveIntegerField(help_text="Bytes.")
+    may_train = models.BooleanField(default=False, help_text="Whether its owner lets encoders learn from it.")
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(default=expiry, db_index=True)
 

@@ -9,15 +9,14 @@ from django.db import models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from catalog.errors import ClaimLost, IllegalMove
-from catalog.models.claims import Claimable, ClaimableQuerySet, new_claim, no_claim
+from catalog.errors import IllegalMove
+from catalog.models.claims import NUDGE_AGAIN, Claimable, ClaimableQuerySet, new_claim, no_claim
 from catalog.models.encoders import Encoder
 from catalog.models.items import CatalogItem, ItemPhoto
 from catalog.models.owned import Owned, one_kind_of_owner
 from catalog.models.photos import UploadedPhoto
 from catalog.models.users import User
 
-NUDGE_AGAIN = timedelta(seconds=10)  # a message not acted upon for so long is sent again
 NOT_CLOTHES = "not_clothes"  # in a query's guess: its photo is unlike the clothes that the encoder has learned from
 MAX_ATTEMPTS = 3  # a query that was in the hands of so many dying workers is not tried again
 
@@ -85,11 +84,7 @@ class SimilarityQuerySet(Owned, ClaimableQuerySet["SimilarityQuery"]):
 
     def take_unheard(self, limit: int = 200) -> "list[SimilarityQuery]":
         """Up to `limit` queries whose message seems lost, oldest first; each is given out once per `NUDGE_AGAIN`."""
-        now = timezone.now()
-        overdue = self.filter(state__in=WAITING, nudged_at__lte=now - NUDGE_AGAIN)
-        taken = list(overdue.order_by("created_at")[:limit])
-        self.filter(pk__in=[query.pk for query in taken]).update(nudged_at=now)
-        return taken
+        return self.filter(state__in=WAITING).overdue(limit)
 
 
 class SimilarityQuery(Claimable):
@@ -253,12 +248,7 @@ class SimilarityQuery(Claimable):
     def _move(self, source: QueryState, target: QueryState, **columns: Any) -> None:
         if self.state != source:
             raise IllegalMove(f"{self} is {self.state}: it cannot become {target}")
-        columns |= {"state": target, **no_claim()}
-        mine = type(self).objects.filter(pk=self.pk, state=source, claim_token=self.claim_token)
-        if not mine.update(**columns):
-            raise ClaimLost(f"{self} was given to another worker")
-        for name, value in columns.items():
-            setattr(self, name, value)
+        self.write_claimed(source, {"state": target, **no_claim(), **columns})
 
 
 def _ms(span: timedelta) -> float:
