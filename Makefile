@@ -34,12 +34,12 @@ types: .venv/everything
 
 # Whole sites in real processes need the cores for themselves; the other tests share them.
 unit: .venv/everything
-	$(BIN)/python -m pytest -n 2 -m "not system"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not system"
 	$(BIN)/python -m pytest -m system
 
 # The parts that depend on the database once more, on a real PostgreSQL.
 postgres: .venv/everything
-	$(BIN)/python -m tests.on_postgres -n 2 -m "database and not system"
+	$(BIN)/python -m tests.on_postgres -n 2 --dist loadfile -m "database and not system"
 	$(BIN)/python -m tests.on_postgres -m "database and system"
 
 # The sentences that people read, collected for their translations (locale/), and those compiled.

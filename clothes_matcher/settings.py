@@ -11,6 +11,7 @@ from typing import Any
 from corsheaders.defaults import default_headers
 from django.templatetags.static import static
 from django.urls import reverse_lazy
+from whitenoise.compress import Compressor
 
 from clothes_matcher.env import (
     env_bool,
@@ -46,7 +47,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
-    "django.contrib.staticfiles",
+    "clothes_matcher.static_files.StaticFiles",
     "django_htmx",
     "corsheaders",
     "rest_framework",
@@ -130,6 +131,8 @@ STORAGES: dict[str, Any] = {
 }
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"
+# Packed hard while they are collected; not what only a developer's tools ask for.
+WHITENOISE_SKIP_COMPRESS_EXTENSIONS = (*Compressor.SKIP_COMPRESS_EXTENSIONS, "map")
 
 MAX_UPLOAD_MB = env_int("MAX_UPLOAD_MB", 20, minimum=1)  # one photo, as sent
 # A body that holds such a photo: base64 takes 4/3, line breaks and slashes may be escaped, and a form has its headers.

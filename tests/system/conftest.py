@@ -1,6 +1,5 @@
 """One site for all tests of this folder: starting one takes seconds."""
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,7 +41,7 @@ def site(shared_site: Site) -> Iterator[Site]:
 @pytest.fixture
 def phone(site: Site) -> Phone:
     """The phone of a user whom no other test knows."""
-    return Phone(site, site.token_of(f"user-{uuid.uuid4().hex[:8]}"))
+    return Phone(site, site.strangers_token())
 
 
 @pytest.fixture(scope="session")

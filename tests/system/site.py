@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import psycopg
 import requests
@@ -25,6 +25,12 @@ COUNTED = ("QUERY", "UPLOAD", "READ", "WRITE", "ANONYMOUS", "SIGN_IN", "SIGN_UP"
 UNHURRIED = {f"{what}_RATE": "100000/min" for what in COUNTED}
 
 MISSING = "from catalog.models import Encoder; print(Encoder.objects.live().missing_photos().count())"
+
+STRANGERS = """
+import uuid; from catalog.models import User; from knox.models import AuthToken
+strangers = [User.objects.create(username=f"user-{uuid.uuid4().hex[:8]}") for _ in range(20)]
+print(*[AuthToken.objects.create(stranger)[1] for stranger in strangers])
+"""
 
 T = TypeVar("T")
 
@@ -48,6 +54,8 @@ def free_port() -> int:
 class Site:
     """The processes of the Procfile and a Redis, in a folder of their own. Nothing runs until it is started."""
 
+    static_files: ClassVar[Path | None] = None
+
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
         self.port = free_port()
@@ -65,17 +73,26 @@ class Site:
         self.commands = {"redis": stack.redis_command(self.socket, folder), **stack.procfile_commands(ROOT)}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._log_starts: dict[str, int] = {}
+        self._spare_tokens: list[str] = []
 
     def open(self, catalogue: Path | None = None) -> None:
         """Prepare and start everything, import a catalogue, and return when all of it can be found."""
         self.manage("migrate", "--verbosity", "0")
-        self.manage("collectstatic", "--no-input", "--verbosity", "0")
+        self._collect_static_files()
         self.manage("register_encoder", "ml/encoders/efficientnet-lite0-metric100", "--live")
         self.start()
         self.wait_until_ready()
         if catalogue is not None:
             self.manage("import_catalog", str(catalogue))
             until(lambda: self.shell(MISSING) == "0", "the vectors of the catalogue")
+
+    def _collect_static_files(self) -> None:
+        """Once for all sites of a test run: packing them takes longer than all else here, and they are the same."""
+        if Site.static_files is None:
+            self.manage("collectstatic", "--no-input", "--verbosity", "0")
+            Site.static_files = self.folder / "static"
+        else:
+            (self.folder / "static").symlink_to(Site.static_files)
 
     def start(self, *names: str) -> None:
         """Start processes by their names in the Procfile, or all of them."""
@@ -148,6 +165,12 @@ class Site:
             "from catalog.models import User; from knox.models import AuthToken;"
             f"print(AuthToken.objects.create(User.objects.get_or_create(username={username!r})[0])[1])"
         )
+
+    def strangers_token(self) -> str:
+        """The token of a user whom nobody else knows. Made in advance, since each start of Django takes a second."""
+        if not self._spare_tokens:
+            self._spare_tokens = self.shell(STRANGERS).split()
+        return self._spare_tokens.pop()
 
 
 class Phone:
