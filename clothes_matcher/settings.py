@@ -11,7 +11,6 @@ from typing import Any
 from corsheaders.defaults import default_headers
 from django.templatetags.static import static
 from django.urls import reverse_lazy
-from whitenoise.compress import Compressor
 
 from clothes_matcher.env import (
     env_bool,
@@ -132,7 +131,7 @@ STORAGES: dict[str, Any] = {
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"
 # Packed hard while they are collected; not what only a developer's tools ask for.
-WHITENOISE_SKIP_COMPRESS_EXTENSIONS = (*Compressor.SKIP_COMPRESS_EXTENSIONS, "map")
+WHITENOISE_SKIP_COMPRESS_EXTENSIONS = ("map", "woff", "woff2", "png", "jpg", "jpeg", "gif", "webp", "gz", "br", "zip")
 
 MAX_UPLOAD_MB = env_int("MAX_UPLOAD_MB", 20, minimum=1)  # one photo, as sent
 # A body that holds such a photo: base64 takes 4/3, line breaks and slashes may be escaped, and a form has its headers.
@@ -149,6 +148,7 @@ ENCODER_DIRS = [VAR_DIR / "encoders", BASE_DIR / "ml" / "encoders"]
 DEFAULT_ENCODER = "efficientnet-lite0-metric100"  # the one that a new site starts with
 RUNS_DIR = VAR_DIR / "runs"  # a folder for each training run: log, pictures, checkpoint
 TRAINING_DATA_DIR = Path(os.environ.get("TRAINING_DATA_DIR") or VAR_DIR / "training-data").resolve()  # manifests
+ENCODER_MAX_MB = env_int("ENCODER_MAX_MB", 200, minimum=1)  # an uploaded archive, as sent and unpacked
 GATE_MAX_DROP = env_int("GATE_MAX_DROP", 5, minimum=0)  # per cent that a label's figure may fall at a release
 GATE_MIN_PHOTOS = env_int("GATE_MIN_PHOTOS", 20, minimum=1)  # labels with fewer photos in the set do not count
 EMBEDDER_RUNTIME = env_choice("EMBEDDER_RUNTIME", "auto", "onnx", "torch")

@@ -18,9 +18,6 @@ Bools = npt.NDArray[np.bool_]
 Doubles = npt.NDArray[np.float64]
 
 MAX_KNOTS = 64
-CLOSE_MATCH = 0.5
-"""Below this probability the best answer of a search is more likely wrong than right."""
-
 COSINE_DIGITS, PROBABILITY_DIGITS = 5, 4
 BINS = 15
 CHUNK_ROWS = 512
@@ -60,10 +57,6 @@ class Calibration:
         between = np.interp(np.asarray(cosines, dtype=np.float64), self.cosines, self.probabilities)
         return np.asarray(between, dtype=np.float32)
 
-    def no_close_match(self, cosine_of_best: float) -> bool:
-        """Whether even the best answer of a search is probably not what was looked for."""
-        return float(self.probability(cosine_of_best)) < CLOSE_MATCH
-
 
 def search_pairs(
     queries: Floats, gallery: Floats, query_items: Ints, gallery_items: Ints, k: int = 20
@@ -97,7 +90,7 @@ def fit_calibration(cosines: npt.ArrayLike, same: npt.ArrayLike, clusters: npt.A
         raise CalibrationError("Cosines, truths and clusters of the pairs do not belong together.")
     owners = np.repeat(numbers, scores[:1].size)
     scores, truths = scores.ravel().clip(-1, 1).round(COSINE_DIGITS), truths.ravel()
-    error = _cross_fitted_error(scores, truths, _in_first_half(owners))
+    error = _cross_fitted_error(scores, truths, in_first_half(owners))
     knots, probabilities = _few(*_isotonic(scores, truths))
     return Calibration(tuple(knots.tolist()), tuple(probabilities.tolist()), error, len(scores))
 
@@ -116,7 +109,8 @@ def expected_calibration_error(probabilities: npt.ArrayLike, same: npt.ArrayLike
     return float(np.abs(off).sum() / len(guesses))
 
 
-def _in_first_half(owners: npt.NDArray[np.generic]) -> Bools:
+def in_first_half(owners: npt.NDArray[np.generic]) -> Bools:
+    """Return which rows (n) belong to the drawn half of the owners. Raises `CalibrationError` for fewer than two."""
     known = np.unique(owners)
     if len(known) < 2:
         raise CalibrationError("A calibration needs pairs of at least two clusters.")

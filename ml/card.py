@@ -8,16 +8,19 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar, get_args
 
 from ml.calibration import Calibration
+from ml.certainty import Certainty
 from ml.errors import InputError
 from ml.preprocess import Preprocess
 from ml.strangeness import Strangeness
 
-CARD_FORMAT = 2
-"""The format this version writes. 1: the first; 2: with `head`, `calibration` and `strangeness`."""
+CARD_FORMAT = 3
+"""The format this version writes."""
 
-READABLE_FORMATS = (1, 2)
-FORMAT_1 = {"head": "linear", "calibration": None, "strangeness": None}
-"""What an encoder of format 1 has of the entries that came with format 2."""
+ADDED: Mapping[int, Mapping[str, Any]] = {
+    2: {"head": "linear", "calibration": None, "strangeness": None},
+    3: {"certainty": None},
+}
+"""The entries that came with a format, and what an encoder of an earlier one has of them."""
 
 Kind = Literal["metric", "classifier"]
 Pooling = Literal["mean", "gem"]
@@ -61,6 +64,7 @@ class Card:
     name. `command`: what was typed to build it. `notes`: sentences about how far to trust it. `head`: the layers behind
     the pooling (`ml.network.build_head`). `calibration`: from a cosine to a probability, for a metric encoder that has
     it. `strangeness`: from where on a photo is not of clothes; None means that the network has no such output.
+    `certainty`: how likely the first answer of a search is the right one, for a metric encoder that has it.
     """
 
     name: str
@@ -81,6 +85,7 @@ class Card:
     head: Head = "linear"
     calibration: Calibration | None = None
     strangeness: Strangeness | None = None
+    certainty: Certainty | None = None
     format: int = CARD_FORMAT
 
     @property
@@ -98,7 +103,7 @@ def card_to_json(card: Card) -> str:
 
 
 def card_from_json(text: str) -> Card:
-    """Read a card that may come from anywhere. One of format 1 is read as one of today's.
+    """Read a card that may come from anywhere. One of an earlier format is read as one of today's.
 
     Raises `EncoderIncompatible` for another format, kind, pooling, head or distance, `EncoderCorrupt` for anything
     amiss.
@@ -109,12 +114,13 @@ def card_from_json(text: str) -> Card:
         raise EncoderCorrupt(f"The card is not valid JSON ({type(error).__name__}).") from error
     if not isinstance(raw, dict):
         raise EncoderCorrupt("The card is not a JSON object.")
-    if type(raw.get("format")) is not int or raw["format"] not in READABLE_FORMATS:
-        raise EncoderIncompatible(f"The card has format {raw.get('format')!r}; this version reads 1 and 2.")
-    if raw["format"] == 1:
-        if later := raw.keys() & FORMAT_1.keys():
-            raise EncoderCorrupt(f"A card of format 1 has no entry {min(later)!r}.")
-        raw |= FORMAT_1
+    written = raw.get("format")
+    if type(written) is not int or not 1 <= written <= CARD_FORMAT:
+        raise EncoderIncompatible(f"The card has format {written!r}; this version reads 1 to {CARD_FORMAT}.")
+    for added in (entries for number, entries in ADDED.items() if number > written):
+        if later := raw.keys() & added.keys():
+            raise EncoderCorrupt(f"A card of format {written} has no entry {min(later)!r}.")
+        raw |= added
     for key, known in CHOICES.items():
         if raw.get(key) not in known:
             raise EncoderIncompatible(f"The card's {key} is {raw.get(key)!r}; this version knows {', '.join(known)}.")
@@ -146,6 +152,7 @@ def _checked(raw: dict[str, Any]) -> Card:
         head=raw["head"],
         calibration=_calibration(raw["calibration"]),
         strangeness=_strangeness(raw["strangeness"]),
+        certainty=_certainty(raw["certainty"]),
     )
 
 
@@ -173,6 +180,10 @@ def _calibration(raw: Any) -> Calibration | None:
 
 def _strangeness(raw: Any) -> Strangeness | None:
     return None if raw is None else Strangeness(**_mapping_of(_number, raw))
+
+
+def _certainty(raw: Any) -> Certainty | None:
+    return None if raw is None else Certainty(**(raw | _mapping_of(_number, raw)))
 
 
 def checked_name(value: Any) -> str:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalog.colour import colour_distance
-from catalog.models import Encoder, Outcome, Recommendation, SimilarityQuery
-from ml.calibration import CLOSE_MATCH, Calibration
-from ml.search import Hit
+from catalog.models import Outcome, Recommendation, SimilarityQuery
+from ml.calibration import Calibration
+from ml.certainty import CLOSE_MATCH, Certainty
 from worker.searching import TOLD, Facts, Found
 
 GUESSED = ("category", "gender", "colour")  # what similar pictures tell of a garment; its brand they do not
@@ -34,7 +34,7 @@ def explained(query: SimilarityQuery, found: Found) -> Explained:
     else:
         told = guess_of(found)
         guess, asked = {**guess, **told}, {name: entry["value"] for name, entry in told.items()}
-    probabilities = probabilities_of(found.hits, query.answering_encoder)
+    probabilities = probabilities_of(query, found)
     rows = [
         Recommendation(
             query=query,
@@ -84,17 +84,39 @@ def why(
     }
 
 
-def probabilities_of(hits: list[Hit], encoder: Encoder) -> list[float] | list[None]:
-    """How likely each hit is the garment asked about, by the calibration on the encoder's card; None without one."""
-    curve = encoder.card.get("calibration")
-    if not curve:
-        return [None] * len(hits)
-    knots = {name: tuple(curve[name]) for name in ("cosines", "probabilities")}
-    calibration = Calibration(**{**curve, **knots})
-    return [round(float(value), 4) for value in calibration.probability([hit.score for hit in hits])]
+Probabilities = list[float] | list[None]
 
 
-def outcome_of(probabilities: list[float] | list[None]) -> str:
+def probabilities_of(query: SimilarityQuery, found: Found) -> Probabilities:
+    """How likely each hit is the garment asked about, as far as the encoder's card tells; None where it does not.
+
+    The calibration knows a pair, whatever its rank. How far a photo's first hit stands out above the next ones tells
+    more of it, and no other is likelier than that one.
+    """
+    card = query.answering_encoder.card
+    if not card.get("calibration"):
+        return [None] * len(found.hits)
+    alone = [round(float(value), 4) for value in _curve(card).probability([hit.score for hit in found.hits])]
+    sure = None if query.item is not None else _certainty(card, found)
+    return alone if sure is None else [sure, *(min(sure, probability) for probability in alone[1:])]
+
+
+def _curve(card: dict[str, Any]) -> Calibration:
+    curve = card["calibration"]
+    return Calibration(**{**curve, **{name: tuple(curve[name]) for name in ("cosines", "probabilities")}})
+
+
+def _certainty(card: dict[str, Any], found: Found) -> float | None:
+    """How likely the first hit is the garment on the photo; None where nothing tells."""
+    if not card.get("certainty") or not found.hits:
+        return None
+    best = found.hits[0]
+    others = [hit.score for hit in found.nearest if hit.item_id != best.item_id]
+    sure = Certainty(**card["certainty"]).probability(best.score, others)
+    return None if sure is None else round(sure, 4)
+
+
+def outcome_of(probabilities: Probabilities) -> str:
     if not probabilities:
         return Outcome.NOTHING_FITS
     known = [probability for probability in probabilities if probability is not None]

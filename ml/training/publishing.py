@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 from ml.calibration import Calibration, CalibrationError, fit_calibration, search_pairs
 from ml.card import Card
+from ml.certainty import Certainty, CertaintyError, fit_certainty
 from ml.classifier import Classifier
 from ml.embedder import Embedder
 from ml.encoder_folder import weights_file, write_encoder
@@ -69,14 +71,14 @@ def publish_metric(
     network = body.network
     notes = about.notes
     if task.sharpens:
-        sharpness, share = sharpen(body, task, data)
+        sharpness, share = sharpen(body, task, data, progress)
         notes = (*notes, SHARPENED_NOTE.format(share=share, sharpness=sharpness))
     judges = _judging(body, data)
     _round(network)
     card = _card(body, data, replace(about, notes=notes), "metric", task.dim)
-    card = replace(
-        card, strangeness=_threshold(body, data) if judges else None, calibration=_calibrated(body, task, data)
-    )
+    calibration, certainty = _calibrated(body, task, data)
+    strangeness = _threshold(body, data) if judges else None
+    card = replace(card, strangeness=strangeness, calibration=calibration, certainty=certainty)
     return _written(
         card,
         network,
@@ -142,16 +144,20 @@ def _threshold(body: Body, data: TrainingData) -> Strangeness:
         return accepting(judge(torch.from_numpy(np.concatenate(features))).numpy())
 
 
-def _calibrated(body: Body, task: MetricTask, data: TrainingData) -> Calibration | None:
+def _calibrated(body: Body, task: MetricTask, data: TrainingData) -> tuple[Calibration | None, Certainty | None]:
     """Fit on what a search among all photos gives for phone views of held-out ones; None where nothing can be told."""
     gallery = np.concatenate([task.embed_train(body), task.embed_held(body, CLEAN)])
+    queries = task.embed_held(body, PHONE)
     names = [photo.item for photo in data.train.photos + data.held.photos]
     items = np.unique(names, return_inverse=True)[1].astype(np.int64)
-    cosines, same = search_pairs(task.embed_held(body, PHONE), gallery, items[len(data.train) :], items)
-    try:
-        return fit_calibration(cosines, same, np.unique(data.held.groups, return_inverse=True)[1])
-    except CalibrationError:
-        return None
+    asked = items[len(data.train) :]
+    clusters = np.unique(data.held.groups, return_inverse=True)[1]
+    calibration, certainty = None, None
+    with suppress(CalibrationError):
+        calibration = fit_calibration(*search_pairs(queries, gallery, asked, items), clusters)
+    with suppress(CalibrationError, CertaintyError):
+        certainty = fit_certainty(queries, gallery, asked, items, clusters)
+    return calibration, certainty
 
 
 def _card(body: Body, data: TrainingData, about: About, kind: str, dim: int, labels: tuple[str, ...] = ()) -> Card:

@@ -35,12 +35,6 @@ def test_the_curve_is_linear_between_its_knots_and_level_outside():
     assert CURVE.probability(0.6).dtype == np.float32
 
 
-def test_no_close_match_is_told_where_the_best_is_more_likely_wrong_than_right():
-    assert CURVE.no_close_match(0.59)
-    assert not CURVE.no_close_match(0.6)
-    assert not CURVE.no_close_match(1.0)
-
-
 def test_one_knot_is_a_level_line():
     assert Calibration((0.5,), (0.3,), 0.0, 2).probability([-1, 1]) == pytest.approx(np.array([0.3, 0.3]))
 

@@ -1,4 +1,4 @@
-"""The entries of a card that came with format 2, and cards of format 1; the others are in test_encoder_folder.py."""
+"""What later formats of the card brought, and cards of earlier ones; the rest is in test_encoder_folder.py."""
 
 import json
 from dataclasses import replace
@@ -15,6 +15,7 @@ from ml.card import (
     card_from_json,
     card_to_json,
 )
+from ml.certainty import Certainty
 from ml.embedder import load_embedder
 from ml.preprocess import Preprocess
 from ml.strangeness import Strangeness
@@ -31,8 +32,9 @@ CARD = Card(
     head="hidden512",
     calibration=Calibration((0.2, 0.6, 0.8), (0.0, 0.5, 0.9), 0.02, 1000),
     strangeness=Strangeness(2.5, 0.99),
+    certainty=Certainty(-2.0, 3.0, 4.0, missed=0.1, found_out=0.9, queries=500),
 )
-NEW = ("head", "calibration", "strangeness")
+NEW = ("head", "calibration", "strangeness", "certainty")
 
 
 def changed(**changes: object) -> str:
@@ -57,22 +59,22 @@ def test_a_card_survives_the_way_through_text():
 
 def test_a_read_calibration_and_strangeness_work_like_the_written_ones():
     card = card_from_json(card_to_json(CARD))
-    assert card.calibration.no_close_match(0.5)
+    assert card.calibration.probability(0.5) == CARD.calibration.probability(0.5)
     assert card.strangeness.threshold == 2.5
 
 
 # --- format 1
 
 
-def test_a_card_of_format_1_is_read_as_one_with_a_plain_head_and_neither_of_the_new_entries():
+def test_a_card_of_format_1_is_read_as_one_with_a_plain_head_and_none_of_the_new_entries():
     card = card_from_json(json.dumps(as_format_1()))
-    assert card == replace(CARD, head="linear", calibration=None, strangeness=None)
-    assert card.format == CARD_FORMAT == 2
+    assert card == replace(CARD, head="linear", calibration=None, strangeness=None, certainty=None)
+    assert card.format == CARD_FORMAT == 3
 
 
-def test_a_card_of_format_1_is_written_as_one_of_format_2():
+def test_a_card_of_format_1_is_written_as_one_of_today():
     text = card_to_json(card_from_json(json.dumps(as_format_1())))
-    assert json.loads(text)["format"] == 2
+    assert json.loads(text)["format"] == CARD_FORMAT
     assert card_from_json(text) == card_from_json(json.dumps(as_format_1()))
 
 
@@ -86,6 +88,26 @@ def test_a_folder_of_format_1_still_embeds(tmp_path):
     assert strangeness is None
 
 
+def test_a_card_of_format_2_is_read_as_one_that_is_never_certain():
+    raw = json.loads(card_to_json(CARD)) | {"format": 2}
+    del raw["certainty"]
+    assert card_from_json(json.dumps(raw)) == replace(CARD, certainty=None)
+
+
+def test_format_2_knows_no_certainty():
+    with pytest.raises(EncoderCorrupt, match="format 2 has no entry 'certainty'"):
+        card_from_json(changed(format=2))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"cosine": "3"}, {"lead": None}, {"queries": 2.5}, {"missed": 1.1}, {"found_out": -0.1}, {"more": 1.0}],
+)
+def test_a_certainty_that_is_none_is_corrupt(change):
+    with pytest.raises(EncoderCorrupt):
+        card_from_json(with_entry("certainty", **change))
+
+
 @pytest.mark.parametrize("entry", NEW)
 def test_format_1_knows_none_of_the_new_entries(entry):
     with pytest.raises(EncoderCorrupt):
@@ -93,7 +115,7 @@ def test_format_1_knows_none_of_the_new_entries(entry):
 
 
 @pytest.mark.parametrize("entry", NEW)
-def test_format_2_needs_all_of_the_new_entries(entry):
+def test_a_card_of_today_needs_all_of_the_new_entries(entry):
     raw = json.loads(card_to_json(CARD))
     del raw[entry]
     with pytest.raises((EncoderCorrupt, EncoderIncompatible)):

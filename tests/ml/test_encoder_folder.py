@@ -205,7 +205,7 @@ def test_every_entry_is_needed(folder, entry):
 @pytest.mark.parametrize(
     "change",
     [
-        {"format": 3},
+        {"format": 4},
         {"format": 0},
         {"format": True},
         {"format": 2.0},

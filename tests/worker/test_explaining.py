@@ -43,7 +43,7 @@ def test_a_score_becomes_a_probability_on_the_encoders_curve() -> None:
 
 @pytest.mark.parametrize(
     ("scores", "outcome"),
-    [((0.5, 0.3), "close_match"), ((0.45,), "close_match"), ((0.44, 0.4), "no_close_match"), ((), "nothing_fits")],
+    [((0.5, 0.3), "close_match"), ((0.4,), "close_match"), ((0.39, 0.3), "no_close_match"), ((), "nothing_fits")],
 )
 def test_the_likeliest_item_decides_whether_there_is_a_close_match(scores: tuple[float, ...], outcome: str) -> None:
     answer = explained(asked(), found(*[facts()] * len(scores), scores=scores))
@@ -58,6 +58,38 @@ def test_without_a_calibration_nobody_claims_to_know(card: dict[str, Any]) -> No
     assert answer.outcome == ""
     assert answer.recommendations[0].probability is None
     assert explained(asked(encoder), found()).outcome == "nothing_fits"
+
+
+# p = 1 / (1 + exp(-(20 * lead - 4))): one half for a lead of 0.2, whatever the cosine
+SURE = {"intercept": -4.0, "cosine": 0.0, "lead": 20.0, "missed": 0.1, "found_out": 0.9, "queries": 500}
+
+
+def sure_encoder() -> Encoder:
+    return make_encoder(card={"calibration": CURVE, "certainty": SURE})
+
+
+def test_the_first_is_as_likely_as_it_stands_out_and_no_other_is_likelier() -> None:
+    answer = explained(asked(sure_encoder()), found(*[facts()] * 3, scores=(0.7, 0.6, 0.4)))
+    assert [row.probability for row in answer.recommendations] == [0.5, 0.5, 0.4]  # 0.7 is 0.2 above the mean of 0.5
+    assert answer.outcome == "close_match"
+
+
+def test_a_first_one_among_many_as_near_is_no_close_match() -> None:
+    answer = explained(asked(sure_encoder()), found(*[facts()] * 3, scores=(0.7, 0.69, 0.69)))
+    assert answer.outcome == "no_close_match"
+
+
+def test_it_stands_out_against_all_that_is_near_and_not_only_what_fits_the_filters() -> None:
+    near = [Hit(number, number, score) for number, score in ((1, 0.9), (2, 0.9), (3, 0.5))]
+    answer = explained(asked(sure_encoder()), Found(near[2:], near, dict.fromkeys((1, 2, 3), facts()), {3: None}))
+    assert answer.recommendations[0].probability == pytest.approx(0.0, abs=1e-4)
+
+
+def test_an_item_that_is_alone_and_one_asked_about_by_an_item_are_judged_by_their_score() -> None:
+    assert explained(asked(sure_encoder()), found(facts(), scores=(0.6,))).recommendations[0].probability == 0.8
+    query = asked(sure_encoder(), item=make_item(), owner=make_user())
+    answer = explained(query, found(facts(), facts(), scores=(0.6, 0.6)))
+    assert answer.recommendations[0].probability == 0.8
 
 
 def test_the_guess_is_what_most_of_the_votes_agree_on() -> None:
