@@ -1,5 +1,6 @@
 """The vectors of the catalogue in this process's memory: a cache of the rows, brought up to date before each search."""
 
+from collections.abc import Iterable
 from threading import Lock
 
 import numpy as np
@@ -36,12 +37,9 @@ class CatalogIndex:
                 self._read_new_rows()
             return self.vectors
 
-    def rebuild(self) -> VectorIndex:
-        """The index made anew, without the vectors of photos that are gone. Others search the old one meanwhile."""
-        with self._lock:
-            self._start_over()
-            self._read_new_rows()
-            return self.vectors
+    def forget(self, photo_ids: Iterable[int]) -> None:
+        """Take out photos that are gone."""
+        self.vectors.remove(list(photo_ids))
 
     def _read_new_rows(self) -> None:
         rows = Embedding.objects.filter(encoder=self.encoder).order_by("id")

@@ -38,8 +38,8 @@ def similar_items(query: SimilarityQuery, index: CatalogIndex) -> Found:
     """
     vectors = index.refresh()
     found = _nearest(query, vectors)
-    if len(found.colours) < len(found.hits):  # photos are gone that the index still knows
-        vectors = index.rebuild()
+    while gone := {hit.photo_id for hit in found.hits} - found.colours.keys():  # the index still knows them
+        index.forget(gone)
         found = _nearest(query, vectors)
     if not query.diversity:
         return found

@@ -172,15 +172,8 @@ def test_it_grows_through_many_capacities_and_keeps_every_row():
     for start in range(0, 5000, 700):
         rows = np.arange(start, min(start + 700, 5000))
         index.add(rows, rows + 10_000, vectors[rows])
-    assert np.array_equal(index.snapshot.vectors, vectors)
-    assert np.array_equal(index.snapshot.item_ids, np.arange(5000) + 10_000)
-
-
-def test_a_snapshot_stays_as_it_was_while_the_index_grows():
-    index = an_index(CORNERS[:1], items=[1])
-    before = index.snapshot
-    index.add([10], [2], CORNERS[1:2])
-    assert (len(before.photo_ids), len(index.snapshot.photo_ids)) == (1, 2)
+    assert np.array_equal(index.vectors_of(range(5000)), vectors)
+    assert index.search(vectors[4321], 1, encoder="lite0@abc") == [Hit(14321, 4321, pytest.approx(1.0))]
 
 
 def test_readers_never_see_a_half_full_index():
