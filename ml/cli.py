@@ -8,11 +8,13 @@ from typing import NoReturn
 
 from ml.commands import (
     check_data,
+    check_encoder,
     classify,
     convert,
     embed,
     evaluate,
     fit_pretrained,
+    options,
     train_classifier,
     train_metric,
 )
@@ -27,6 +29,8 @@ COMMANDS = {
     "classify": classify,
     "convert": convert,
     "check-data": check_data,
+    "check-encoder": check_encoder,
+    "options": options,
 }
 
 BAD_INPUT = 2

@@ -63,12 +63,15 @@ class Report:
     warnings: Mapping[str, list[str]]
 
 
-def check_data(path: Path, progress: Progress = silent) -> Report:
-    """Check the manifest at `path` and read every picture in full. Raises `ManifestError` if there is no table."""
+def check_data(path: Path, progress: Progress = silent, *, look: bool = True) -> Report:
+    """Check the manifest at `path` and, unless told not to `look`, read every picture in full.
+
+    Raises `ManifestError` if there is no table.
+    """
     manifest, problems = read_leniently(path)
     problems += problems_of(manifest)
     seen: dict[str, Seen] = {}
-    for name, picture in _look(manifest, progress):
+    for name, picture in _look(manifest, progress) if look else ():
         if isinstance(picture, Seen):
             seen[name] = picture
         else:

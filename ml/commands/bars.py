@@ -10,4 +10,4 @@ T = TypeVar("T")
 
 def bar(things: Sequence[T], what: str) -> Iterable[T]:
     """A `Progress` on stderr."""
-    return tqdm(things, desc=what, unit="photo")
+    return tqdm(things, desc=what)

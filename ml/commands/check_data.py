@@ -19,6 +19,7 @@ class DataError(InputError):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="MANIFEST.csv", help="what to check")
+    parser.add_argument("--quick", action="store_true", help="do not open the photos, which takes most of the time")
     parser.add_argument("--show", type=int, default=5, metavar="N", help="list the first N of each kind; default: 5")
 
 
@@ -26,7 +27,7 @@ def run(args: argparse.Namespace) -> str:
     if args.show < 0:
         raise InputError("--show must be 0 or more.")
     accept_heic()
-    report = check_data(args.data, bar)
+    report = check_data(args.data, bar, look=not args.quick)
     for severity, found in (("error", report.errors), ("warning", report.warnings)):
         for line in _lines(severity, found, args.show):
             sys.stdout.write(f"{line}\n")

@@ -3,21 +3,14 @@
 import argparse
 import json
 import shlex
-import sys
-import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from tqdm import tqdm
 
 from ml.allocator import keep_freed_pages
 from ml.card import Card, checked_name
-from ml.commands.bars import bar
+from ml.commands.watchers import WATCHERS
 from ml.errors import InputError
 from ml.manifest import read_manifest
 from ml.pictures import accept_heic
-from ml.progress import Progress, silent
 from ml.training.options import (
     ClassifierOptions,
     MetricOptions,
@@ -26,8 +19,6 @@ from ml.training.options import (
     changed_options,
     options_from,
 )
-
-JSON_EVERY_SECONDS = 1.0
 
 
 def add_training_arguments(parser: argparse.ArgumentParser, kind: type[TrainingOptions]) -> None:
@@ -56,7 +47,7 @@ def run_training(args: argparse.Namespace, kind: type[ClassifierOptions] | type[
     keep_freed_pages()  # before torch is imported
     from ml.training.running import Job, train_and_publish
 
-    progress: Progress = bar if args.progress == "bar" else silent
+    watcher = WATCHERS[args.progress]()
     job = Job(
         name=args.out.name,
         out=args.out,
@@ -67,74 +58,12 @@ def run_training(args: argparse.Namespace, kind: type[ClassifierOptions] | type[
         tracker=args.tracker,
         pictures=args.pictures,
     )
-    card = train_and_publish(manifest, options, job, WATCHERS[args.progress](), progress)
+    card = train_and_publish(manifest, options, job, watcher, watcher.progress)
     if card is None:
         return "This process has done its part."
     if args.progress == "json":
         return json.dumps({"event": "done", "encoder": card.identifier, "metrics": dict(card.metrics)})
     return f"{args.out}: {_summary(card)}."
-
-
-class BarWatcher:
-    """One bar per epoch with loss, photos per second and time left, and one line when it is done."""
-
-    def __init__(self) -> None:
-        self._bar: tqdm[Any] | None = None
-
-    def step(self, epoch: int, step: int, steps: int, loss: float, photos_per_second: float) -> None:
-        if self._bar is None:
-            self._bar = tqdm(total=steps, desc=f"epoch {epoch}", unit="batch", file=sys.stderr)
-        self._bar.set_postfix_str(f"loss {loss:.3f}, {photos_per_second:.1f} photos/s", refresh=False)
-        self._bar.update(step - self._bar.n)
-
-    def epoch(self, row: Mapping[str, float]) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name not in ("epoch", "lr"))
-        tqdm.write(f"epoch {row['epoch']}: {shown}", file=sys.stderr)
-
-
-class JsonWatcher:
-    """One JSON object a line on stdout: {"event": "step", ...} at most every second, {"event": "epoch", ...}.
-
-    The command's last line is one, too: {"event": "done", ...}.
-    """
-
-    def __init__(self) -> None:
-        self._last = 0.0
-
-    def step(self, epoch: int, step: int, steps: int, loss: float, photos_per_second: float) -> None:
-        now = time.monotonic()
-        if step < steps and now - self._last < JSON_EVERY_SECONDS:
-            return
-        self._last = now
-        speed = round(photos_per_second, 2)
-        self._tell(
-            {"event": "step", "epoch": epoch, "step": step, "steps": steps, "loss": loss, "photos_per_second": speed}
-        )
-
-    def epoch(self, row: Mapping[str, float]) -> None:
-        self._tell({"event": "epoch"} | {name: value if value == value else None for name, value in row.items()})
-
-    def _tell(self, line: Mapping[str, Any]) -> None:
-        sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
-
-
-class SilentWatcher:
-    """Shows nothing."""
-
-    def step(self, epoch: int, step: int, steps: int, loss: float, photos_per_second: float) -> None: ...
-
-    def epoch(self, row: Mapping[str, float]) -> None: ...
-
-
-WATCHERS: dict[str, type[BarWatcher] | type[JsonWatcher] | type[SilentWatcher]] = {
-    "bar": BarWatcher,
-    "json": JsonWatcher,
-    "none": SilentWatcher,
-}
 
 
 def _require_place(out: Path, run: Path, resume: bool) -> None:

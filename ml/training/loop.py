@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from ml.progress import Step
 from ml.reporting.run_folder import RunFolder
 from ml.training.body import Body
 from ml.training.checkpoints import load_checkpoint, save_checkpoint
@@ -19,6 +20,7 @@ from ml.training.optimizing import MovingAverage, build_optimizer, penalty, set_
 from ml.training.options import TrainingOptions
 from ml.training.sampling import epoch_batches
 from ml.training.task import Tally, Task, TrainingFailed
+from ml.training.timing import Clock
 
 CHECKPOINT_FILE = "checkpoint.pt"
 BEST_FILE = "best.pt"
@@ -30,7 +32,10 @@ COLLAPSED = 0.01
 class Watcher(Protocol):
     """Is told how the run goes: a progress bar, or JSON lines for another program."""
 
-    def step(self, epoch: int, step: int, steps: int, loss: float, photos_per_second: float) -> None:
+    def stage(self, what: str) -> None:
+        """From now on something else is done; `what` says it in a few words."""
+
+    def step(self, step: Step) -> None:
         """A batch is done."""
 
     def epoch(self, row: Mapping[str, float]) -> None:
@@ -86,11 +91,15 @@ class Run:
 
     def go(self, watcher: Watcher) -> Body:
         """Train the epochs that are left. Raises `TrainingFailed`."""
+        clock = Clock(self.options.epochs)
+        if rank() == 0 and not self.ending:
+            watcher.stage("training")
         while not self.ending:
             started = time.monotonic()
             epoch = self.epochs_done + 1
             row: dict[str, float] = {"epoch": epoch}
-            row |= self._train_epoch(epoch, watcher)
+            clock.epoch_begins(epoch)
+            row |= self._train_epoch(epoch, watcher, clock)
             if rank() == 0:
                 row |= self.task.validate(self.average.network)
             self._judge(epoch, row)
@@ -110,7 +119,7 @@ class Run:
         self.average.network.eval()
         return self.average.network
 
-    def _train_epoch(self, epoch: int, watcher: Watcher) -> dict[str, float]:
+    def _train_epoch(self, epoch: int, watcher: Watcher, clock: Clock) -> dict[str, float]:
         options = self.options
         torch.manual_seed(_seed_of(options.seed, epoch, rank()))
         batches = epoch_batches(
@@ -129,8 +138,11 @@ class Run:
             self._step(loss)
             tally.add({"train_loss": value} | dict(shown), len(batch.labels))
             seen += len(batch.labels) * world()
+            clock.step_done(step + 1, len(batches))
             if rank() == 0:
-                watcher.step(epoch, step + 1, len(batches), value, seen / max(time.monotonic() - started, 1e-9))
+                speed = seen / max(time.monotonic() - started, 1e-9)
+                left, means = clock.seconds_left(), tally.means()
+                watcher.step(Step(epoch, options.epochs, step + 1, len(batches), value, speed, left, means))
         speed = seen / max(time.monotonic() - started, 1e-9)
         return tally.means() | {"photos_per_second": round(speed, 2), "lr": options.lr * rate}
 

@@ -155,7 +155,7 @@ def add_options(parser: argparse._ArgumentGroup, kind: type[TrainingOptions]) ->
         if hints[entry.name] is bool:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=entry.default, help=meaning)
             continue
-        choices = _choices(hints[entry.name])
+        choices = choices_of(hints[entry.name])
         shown = f"{meaning} (default: {entry.default})" if entry.default != "" else meaning
         reader = str if choices else hints[entry.name]
         metavar = None if choices else {int: "N", float: "X", str: "TEXT"}[reader]
@@ -173,7 +173,8 @@ def changed_options(options: TrainingOptions) -> dict[str, Any]:
     return {name: value for name, value in asdict(options).items() if value != defaults[name]}
 
 
-def _choices(hint: Any) -> tuple[str, ...] | None:
+def choices_of(hint: Any) -> tuple[str, ...] | None:
+    """Return the words that an option of this type may be; None for a type of another kind."""
     if get_origin(hint) is Literal:
         return tuple(str(value) for value in _flat(hint))
     return None
@@ -185,7 +186,7 @@ def _flat(hint: Any) -> list[Any]:
 
 
 def _check(name: str, value: Any, hint: Any, metadata: Any) -> None:
-    choices = _choices(hint)
+    choices = choices_of(hint)
     if choices is not None:
         if value not in choices:
             raise OptionsError(f"{name} is {value!r}; known are {', '.join(choices)}.")

@@ -9,7 +9,7 @@ import torch
 
 from ml.card import Card
 from ml.manifest import Manifest, data_hash
-from ml.progress import Progress, silent
+from ml.progress import Progress, Step, silent
 from ml.reporting.run_folder import RunFolder
 from ml.reporting.trackers import Tracker, TrackerName, open_tracker
 from ml.training.body import Body
@@ -70,6 +70,7 @@ def train_and_publish(
         best = run.go(shown)
         if rank() != 0:
             return None
+        watcher.stage("measuring and writing the encoder")
         return kind.publish(best.cpu())
 
 
@@ -112,8 +113,11 @@ class _Shown:
         self._run, self._kind, self._job, self._watcher = run, kind, job, watcher
         self._tracker: Tracker = open_tracker(job.tracker, job.run, job.name, run.about["options"])
 
-    def step(self, epoch: int, step: int, steps: int, loss: float, photos_per_second: float) -> None:
-        self._watcher.step(epoch, step, steps, loss, photos_per_second)
+    def stage(self, what: str) -> None:
+        self._watcher.stage(what)
+
+    def step(self, step: Step) -> None:
+        self._watcher.step(step)
 
     def epoch(self, row: Mapping[str, float]) -> None:
         epoch = int(row["epoch"])

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ml.network import PartsHead
+from ml.progress import Progress, silent
 from ml.training.body import Body
 from ml.training.data import CLEAN, PHONE, TrainingData
 from ml.training.metric import MetricTask
@@ -24,7 +25,7 @@ GARMENT_COST = 0.02
 """How much of garment_at_1 the labels may cost, against the best of all bargains: two photos of a hundred."""
 
 
-def sharpen(body: Body, task: MetricTask, data: TrainingData) -> tuple[float, float]:
+def sharpen(body: Body, task: MetricTask, data: TrainingData, progress: Progress = silent) -> tuple[float, float]:
     """Give the head its prototypes, and return the sharpness and the label's share that were chosen.
 
     The prototype of a label is the mean direction of its train photos. Of all bargains that keep garment_at_1 within
@@ -39,7 +40,7 @@ def sharpen(body: Body, task: MetricTask, data: TrainingData) -> tuple[float, fl
         label = head.parts(torch.from_numpy(features[0]))[0].numpy()
     prototypes = torch.from_numpy(_mean_directions(label, data.train.labels, len(data.train.classes)))
     found: dict[tuple[float, float], dict[str, float]] = {}
-    for sharpness, share in product(SHARPNESSES, SHARES):
+    for sharpness, share in progress(list(product(SHARPNESSES, SHARES)), "sharpening"):
         with torch.no_grad():
             head.sharpen(prototypes, sharpness, share)
             vectors = [unit_rows(head(torch.from_numpy(rows)).numpy()) for rows in features]

@@ -75,7 +75,8 @@ class TestKilled:
         words = metric(data, out, "--about-data", "garments, drawn", "--no-pictures")
 
         process = self.started(words)
-        assert json.loads(process.stdout.readline())["step"] == 1
+        told = map(json.loads, iter(process.stdout.readline, ""))
+        assert next(event["step"] for event in told if event["event"] == "step") == 1
         self.kill(process)  # in the first epoch
         assert not checkpoint.exists()
 
@@ -293,6 +294,13 @@ class TestFollowed:
         steps = [event for event in events if event["event"] == "step"]
         assert [event["epoch"] for event in steps if event["step"] == event["steps"] == 2] == [1, 2]
         assert all(event["loss"] > 0 and event["photos_per_second"] > 0 for event in steps)
+        assert all(event["epochs"] == 2 and event["seconds_left"] >= 0 for event in steps)
+        assert all({"train_loss", "mined_triplets", "active_triplets"} <= event.keys() for event in steps)
+        stages = [event["what"] for event in events if event["event"] == "stage"]
+        said = ["decoding", "views", "training", "measuring and writing the encoder", "sharpening", "phone photos"]
+        assert [name for name in dict.fromkeys(stages) if name in said] == said
+        views = [event for event in events if event.get("what") == "views"]
+        assert views[0]["done"] == 0 and views[-1]["done"] == views[-1]["of"]
         assert [event["epoch"] for event in events if event["event"] == "epoch"] == [1, 2]
         assert events[-1]["event"] == "done"
         assert events[-1]["encoder"] == read_card(tmp_path / "tiny").identifier

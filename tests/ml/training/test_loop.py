@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ml.manifest import Manifest
+from ml.progress import Step
 from ml.training.body import Body
 from ml.training.checkpoints import CheckpointError
 from ml.training.loop import BEST_FILE, CHECKPOINT_FILE, COLLAPSED, Run
@@ -29,8 +30,8 @@ class KilledAfter(Remembering):
         super().__init__()
         self._last = (epoch, step)
 
-    def step(self, epoch: int, step: int, steps: int, loss: float, photos_per_second: float) -> None:
-        if (epoch, step) == self._last:
+    def step(self, step: Step) -> None:
+        if (step.epoch, step.step) == self._last:
             raise Killed
 
     def epoch(self, row: Mapping[str, float]) -> None:

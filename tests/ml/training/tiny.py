@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.manifest import Manifest, data_hash
+from ml.progress import Step
 from ml.reporting.run_folder import RunFolder
 from ml.training.building import build_body
 from ml.training.classifier import ClassifierTask
@@ -26,14 +27,18 @@ class Remembering:
     """A watcher that keeps what it is told."""
 
     def __init__(self) -> None:
+        self.stages: list[str] = []
         self.steps: list[tuple[int, int, int]] = []
         self.losses: list[float] = []
         self.rows: list[Mapping[str, float]] = []
 
-    def step(self, epoch: int, step: int, steps: int, loss: float, photos_per_second: float) -> None:
-        assert photos_per_second > 0
-        self.steps.append((epoch, step, steps))
-        self.losses.append(loss)
+    def stage(self, what: str) -> None:
+        self.stages.append(what)
+
+    def step(self, step: Step) -> None:
+        assert step.photos_per_second > 0
+        self.steps.append((step.epoch, step.step, step.steps))
+        self.losses.append(step.loss)
 
     def epoch(self, row: Mapping[str, float]) -> None:
         self.rows.append(row)
