@@ -18,7 +18,7 @@ COPY templates templates
 # The static files are made while building, with a secret that no running site has; nothing runs as root.
 RUN SECRET_KEY=build python manage.py collectstatic --no-input --verbosity 0 \
     && useradd --system --home-dir /site site \
-    && mkdir -p var/media && chown -R site var
+    && mkdir -p var/media var/encoders var/runs var/training-data && chown -R site var
 USER site
 EXPOSE 8000
 CMD ["gunicorn", "clothes_matcher.wsgi", "--config", "clothes_matcher/gunicorn.py"]

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ml import progress
 from ml.manifest import Manifest, Photo
 from ml.reporting.run_folder import RunFolder
 from ml.training.body import Body
@@ -140,11 +141,14 @@ class Alternating:
     losses: list[tuple[float, float]] = field(default_factory=list)
     _resumed: float = field(default_factory=now)
 
-    def step(self, epoch: int, step: int, steps: int, loss: float, photos_per_second: float) -> None:
+    def stage(self, what: str) -> None:
+        """Is not timed."""
+
+    def step(self, step: progress.Step) -> None:
         self.ours.append(now() - self._resumed)
         taken, rivals_loss = timed(self.rival)
         self.theirs.append(taken)
-        self.losses.append((loss, rivals_loss))
+        self.losses.append((step.loss, rivals_loss))
         self._resumed = now()
 
     def epoch(self, row: Mapping[str, float]) -> None:

@@ -15,7 +15,7 @@ from django.core.exceptions import (
     RequestDataTooBig,
     SuspiciousOperation,
 )
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError
 from django.http import Http404
 from django.http.multipartparser import MultiPartParserError
 from django.http.request import UnreadablePostError
@@ -112,6 +112,8 @@ def _machine_problem(error: BaseException | None) -> Problem | None:
     problem = None
     if isinstance(error, OperationalError):
         problem = STORAGE_FULL if "disk is full" in str(error) or "No space left" in str(error) else DATABASE_AWAY
+    elif type(error) in (IntegrityError, DatabaseError):  # what it was about is gone since a moment
+        problem = DATABASE_AWAY
     elif isinstance(error, OSError):
         problem = STORAGE_FULL if error.errno in FULL_DISK else STORAGE_AWAY
     elif error is not None and any(kind.__module__.startswith(STORAGE_PACKAGES) for kind in type(error).__mro__):

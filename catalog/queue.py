@@ -1,7 +1,7 @@
 """The one place that speaks to Redis: sending tasks by name, and waiting for an answer.
 
 Rows are the truth and a message is only a nudge that carries one id. When Redis is away nothing here fails: the
-sweep sends the message again, and whoever waits asks again. `worker.tasks` and `worker.fetching` have the functions
+sweep sends the message again, and whoever waits asks again. The modules of `worker` have the functions
 behind the names; they are never imported here, so a process that sends a task does not load the networks.
 """
 
@@ -22,12 +22,13 @@ from kombu.exceptions import OperationalError
 from kombu.pools import producers
 
 FETCH_PHOTO = "worker.fetch_photo"
+SEND_WEBHOOK = "worker.send_webhook"
 EMBED_QUERY = "worker.embed_query"
 SEARCH_QUERY = "worker.search_query"
 EMBED_CATALOG = "worker.embed_catalog"
 TRAIN = "worker.train"
 EVALUATE = "worker.evaluate"
-SENT_TASKS = (FETCH_PHOTO, EMBED_QUERY, SEARCH_QUERY, EMBED_CATALOG, TRAIN, EVALUATE)
+SENT_TASKS = (FETCH_PHOTO, SEND_WEBHOOK, EMBED_QUERY, SEARCH_QUERY, EMBED_CATALOG, TRAIN, EVALUATE)
 
 URGENT, PATIENT = 0, 9  # a person waits; nobody does
 
@@ -37,6 +38,11 @@ logger = logging.getLogger(__name__)
 def send_fetch_photo(query_id: UUID) -> None:
     """Have the photo of a query fetched from its address, once the current transaction is committed."""
     _send_after_commit(FETCH_PHOTO, query_id, queue="net", priority=URGENT)
+
+
+def send_webhook(delivery_id: int) -> None:
+    """Have an address told that its query has ended, once the current transaction is committed."""
+    _send_after_commit(SEND_WEBHOOK, delivery_id, queue="net", priority=URGENT)
 
 
 def send_embed_query(query_id: UUID) -> None:

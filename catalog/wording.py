@@ -3,7 +3,7 @@
 The code raises and stores them in English. They are translated where they are shown, in `catalog.problems`, so that a
 log stays English and a failed query can be read in any language later. Only those with something in their middle are
 translated where they are made, by `gettext(...).format(...)`. `make messages` collects them all, by what they are an
-argument of (tests/messages.py).
+argument of, and those of the pages that speak several languages (tests/messages.py). Mails have a file per language.
 """
 
 from django.utils.translation import get_language, gettext, gettext_noop, ngettext_lazy
@@ -19,6 +19,7 @@ FAILURES = {
     "crop_too_small": gettext_noop("The crop leaves too little of the photo."),
     "url_unreachable": gettext_noop("The picture could not be fetched from this address."),
     "url_timeout": gettext_noop("The picture did not arrive in time."),
+    "webhook_failed": gettext_noop("The address could not be told that the query has ended."),
     "url_too_large": gettext_noop("The picture at this address is too large."),
 }
 

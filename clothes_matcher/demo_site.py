@@ -52,7 +52,8 @@ def fill_catalogue(source: Path | None, items: int) -> Path:
 
     Without `source` that is the sample catalogue and its phone photo, else one of the catalogue's own pictures.
     """
-    call_command("register_encoder", settings.BASE_DIR / "ml" / "encoders" / settings.DEFAULT_ENCODER, live=True)
+    shipped = settings.BASE_DIR / "ml" / "encoders" / settings.DEFAULT_ENCODER
+    call_command("register_encoder", shipped, live_if_none=True)
     if source is None:
         sample = settings.VAR_DIR / f"sample-{items}"
         call_command("draw_sample", sample, items=items)
@@ -73,7 +74,7 @@ def _one_of_the_catalogue() -> Path:
 
 def wait_for_embeddings() -> None:
     """Show the workers' progress until every photo has its vector. ShowcaseError if that stands still."""
-    encoder: Any = apps.get_model("catalog", "Encoder").objects.get(name=settings.DEFAULT_ENCODER)
+    encoder: Any = apps.get_model("catalog", "Encoder").objects.get(state="live")
     missing = encoder.missing_photos().count()
     total = encoder.embeddings.count() + missing
     moved_at = time.monotonic()

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from corsheaders.defaults import default_headers
-from django.templatetags.static import static
-from django.urls import reverse_lazy
 
+from clothes_matcher.admin_look import UNFOLD as UNFOLD  # read by the admin's package
 from clothes_matcher.env import (
     env_bool,
     env_choice,
@@ -65,7 +64,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "catalog.middleware.Compression",
-    "catalog.middleware.ApiLanguage",
+    "catalog.middleware.Languages",
     "catalog.middleware.ContentPolicy",
     "catalog.middleware.BodySizeLimit",
     "catalog.middleware.ApiAnswers",
@@ -149,6 +148,7 @@ DEFAULT_ENCODER = "efficientnet-lite0-metric100"  # the one that a new site star
 RUNS_DIR = VAR_DIR / "runs"  # a folder for each training run: log, pictures, checkpoint
 TRAINING_DATA_DIR = Path(os.environ.get("TRAINING_DATA_DIR") or VAR_DIR / "training-data").resolve()  # manifests
 ENCODER_MAX_MB = env_int("ENCODER_MAX_MB", 200, minimum=1)  # an uploaded archive, as sent and unpacked
+TRAIN_PRIORITY = env_choice("TRAIN_PRIORITY", "lowest", "normal")  # lowest: queries stay fast, as it takes what is left
 GATE_MAX_DROP = env_int("GATE_MAX_DROP", 5, minimum=0)  # per cent that a label's figure may fall at a release
 GATE_MIN_PHOTOS = env_int("GATE_MIN_PHOTOS", 20, minimum=1)  # labels with fewer photos in the set do not count
 EMBEDDER_RUNTIME = env_choice("EMBEDDER_RUNTIME", "auto", "onnx", "torch")
@@ -259,7 +259,11 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "catalog.api.schema.say_what_texts_cannot_hold",
     ],
-    "ENUM_NAME_OVERRIDES": {"QueryState": "catalog.models.QueryState"},
+    "ENUM_NAME_OVERRIDES": {
+        "QueryState": "catalog.models.QueryState",
+        "RunState": "catalog.models.RunState",
+        "WebhookState": "catalog.models.WebhookState",
+    },
 }
 
 # --- people
@@ -306,86 +310,11 @@ DEFAULT_FROM_EMAIL = os.environ.get("EMAIL_FROM") or "Clothes matcher <noreply@l
 
 # --- languages and times
 LANGUAGE_CODE = "en"
-LANGUAGES = [("en", "English"), ("pl", "polski")]  # those that the API speaks
+LANGUAGES = [("en", "English"), ("pl", "polski")]  # those that the API and the pages for passwords speak
 LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
-
-
-# --- the admin's look
-def _page(title: str, model: str, icon: str) -> dict[str, Any]:
-    """A line of the sidebar, for those who may open what it leads to."""
-    app, _, name = model.partition("_")
-    return {
-        "title": title,
-        "icon": icon,
-        "link": reverse_lazy(f"admin:{model}_changelist"),
-        "permission": lambda request: any(request.user.has_perm(f"{app}.{may}_{name}") for may in ("view", "change")),
-    }
-
-
-UNFOLD: dict[str, Any] = {
-    "SITE_TITLE": "Clothes matcher",
-    "SITE_HEADER": "Clothes matcher",
-    "SITE_SYMBOL": "checkroom",
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("catalog/icon.svg")}],
-    # The brick red of the pages, from light to dark.
-    "COLORS": {
-        "primary": {
-            shade: f"oklch({lightness}% {chroma} 32)"
-            for shade, lightness, chroma in (
-                ("50", 97, 0.014),
-                ("100", 94, 0.03),
-                ("200", 89, 0.06),
-                ("300", 82, 0.1),
-                ("400", 73, 0.15),
-                ("500", 63, 0.17),
-                ("600", 53, 0.165),
-                ("700", 46, 0.15),
-                ("800", 39, 0.12),
-                ("900", 33, 0.09),
-                ("950", 24, 0.06),
-            )
-        }
-    },
-    "SIDEBAR": {
-        "navigation": [
-            {
-                "title": "Catalogue",
-                "items": [
-                    _page("Items", "catalog_catalogitem", "checkroom"),
-                    _page("Item photos", "catalog_itemphoto", "photo_library"),
-                    _page("Imports", "catalog_importjob", "upload"),
-                ],
-            },
-            {
-                "title": "Queries",
-                "items": [
-                    _page("Queries", "catalog_similarityquery", "image_search"),
-                    _page("Recommendations", "catalog_recommendation", "format_list_numbered"),
-                    _page("Uploaded photos", "catalog_uploadedphoto", "add_a_photo"),
-                ],
-            },
-            {
-                "title": "Encoders",
-                "items": [
-                    _page("Encoders", "catalog_encoder", "network_intelligence"),
-                    _page("Embeddings", "catalog_embedding", "scatter_plot"),
-                ],
-            },
-            {
-                "title": "People",
-                "items": [
-                    _page("Users", "catalog_user", "person"),
-                    _page("Groups", "auth_group", "group"),
-                    _page("Signed-in devices", "knox_authtoken", "key"),
-                    _page("Wrong passwords", "axes_accessattempt", "lock"),
-                ],
-            },
-        ],
-    },
-}
 
 # --- logging: one line an event, on standard error, where a supervisor collects it
 _LOG_LEVEL = env_choice("LOG_LEVEL", "INFO", "DEBUG", "WARNING", "ERROR", "CRITICAL")

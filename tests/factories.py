@@ -9,7 +9,16 @@ import numpy as np
 from django.core.files.base import ContentFile
 from PIL import Image
 
-from catalog.models import CatalogItem, Embedding, Encoder, ItemPhoto, SimilarityQuery, UploadedPhoto, User
+from catalog.models import (
+    CatalogItem,
+    Embedding,
+    Encoder,
+    ItemPhoto,
+    SimilarityQuery,
+    TrainingRun,
+    UploadedPhoto,
+    User,
+)
 
 DIM = 4
 
@@ -52,6 +61,11 @@ def make_encoder(name: str = "", **columns: Any) -> Encoder:
     return Encoder.objects.create(
         **{"name": name or f"encoder-{next(_numbers)}", "kind": "metric", "dim": DIM, **columns}
     )
+
+
+def make_run(**columns: Any) -> TrainingRun:
+    """A training run; queued unless `state` says more."""
+    return TrainingRun.objects.create(**{"name": f"run-{next(_numbers)}", **columns})
 
 
 def make_embedding(encoder: Encoder, vector: np.ndarray, photo: ItemPhoto | None = None) -> Embedding:

@@ -7,6 +7,7 @@ a translation, one that is gone is removed; the tests fail until each has its Po
 """
 
 import io
+import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,12 +39,13 @@ KEYWORDS = {
     "ValidationError": (1,),
     "_error": (2,),
 }
+IN_TEMPLATE = re.compile(r"""{% translate "([^"]+)" %}""")
 # Told to staff, or to whoever runs the site, whose pages and commands are in English.
 UNTRANSLATED = ("admin", "importing", "management", "sample")
 
 
 def sentences() -> Catalog:
-    """What the code says, each with the files it is in."""
+    """What the code and the pages say, each with the files it is in."""
     found = Catalog(locale="en")
     for package in ("catalog", "worker"):
         for file, _, message, comments, _ in extract_from_dir(
@@ -52,6 +54,9 @@ def sentences() -> Catalog:
             text = message if isinstance(message, str) else message[0]
             if Path(file).parts[0] not in UNTRANSLATED and " " in text.strip():  # a sentence
                 found.add(message, locations=[(f"{package}/{file}", None)], auto_comments=comments)
+    for page in sorted((ROOT / "templates").rglob("*.html")):
+        for text in IN_TEMPLATE.findall(page.read_text()):
+            found.add(text, locations=[(str(page.relative_to(ROOT)), None)])
     return found
 
 

@@ -42,11 +42,11 @@ def refusal(url: str) -> str:
 class Server:
     """Listens on 127.0.0.1 and does the same to whoever connects: sends bytes, or runs a script on the connection."""
 
-    def __init__(self, does: bytes | Script, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, does: bytes | Script, *, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.does, self.tls = does, tls
         self.requests: list[bytes] = []
         self.hits = 0
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server(("127.0.0.1", port))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 os.environ["VAR_DIR"] = tempfile.mkdtemp(prefix="cm-tests-")
 os.environ["REDIS_URL"] = "redis://127.0.0.1:1/0"  # nobody listens: a test that needs Redis starts one
 os.environ["SECRET_KEY"] = "only for tests"
+os.environ["TRAIN_PRIORITY"] = "normal"  # a test is waited for
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "clothes_matcher.settings"  # for the processes that tests start
 

@@ -36,7 +36,8 @@ def test_the_test_above_would_notice_a_network() -> None:
 def test_a_worker_on_a_machine_without_a_gpu_loads_no_torch() -> None:
     loaded = run(
         "import django, sys, os; os.environ['DJANGO_SETTINGS_MODULE'] = 'clothes_matcher.settings'; django.setup();"
-        "import worker.tasks, worker.startup; print('torch' in sys.modules, 'worker.tasks' in sys.modules)"
+        "import worker.tasks, worker.startup, worker.training, worker.evaluating;"
+        "print('torch' in sys.modules, 'worker.tasks' in sys.modules)"
     )
     assert loaded == "False True"
 
@@ -59,7 +60,14 @@ def workers() -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("listens_to", "task"), [("gpu", "embed_query"), ("cpu", "search_query"), ("net", "fetch_photo")]
+    ("listens_to", "task"),
+    [
+        ("gpu", "embed_query"),
+        ("cpu", "search_query"),
+        ("net", "fetch_photo"),
+        ("train", "train"),
+        ("train", "evaluate"),
+    ],
 )
 def test_the_worker_of_each_queue_loads_the_tasks_that_are_sent_there(listens_to: str, task: str) -> None:
     loaded = run(
@@ -78,8 +86,11 @@ def test_the_containers_run_the_workers_of_the_procfile() -> None:
 
 @pytest.mark.parametrize("name", queue.SENT_TASKS)
 def test_every_task_that_is_sent_by_name_is_registered(name: str) -> None:
+    import worker.evaluating
     import worker.fetching
-    import worker.tasks  # noqa: F401
+    import worker.tasks
+    import worker.training
+    import worker.webhooks  # noqa: F401
     from clothes_matcher import app
 
     assert name in app.tasks
@@ -96,7 +107,7 @@ def test_a_message_goes_to_one_queue_alone() -> None:
     from clothes_matcher import app
 
     routes = {(entry.exchange.name, entry.routing_key) for entry in app.amqp.queues.values()}
-    assert routes == {("gpu", "gpu"), ("cpu", "cpu"), ("net", "net")}
+    assert routes == {(name, name) for name in ("gpu", "cpu", "net", "train")}
 
 
 def test_the_models_and_the_migrations_agree() -> None:

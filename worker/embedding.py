@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from django.db import transaction
+from django.db.models import QuerySet
 from PIL import Image, UnidentifiedImageError
 
 from catalog.colour import garment_colour
@@ -35,14 +36,17 @@ class Seen:
     guess: dict[str, Any] = field(default_factory=dict)
 
 
-def look_at(query: SimilarityQuery, encoder: Encoder) -> Seen:
-    """The embedding of what is asked about, as it is stored: an item of the catalogue, or a garment on photos."""
+def look_at(query: SimilarityQuery, encoder: Encoder, *, anew: bool = False) -> Seen:
+    """The embedding of what is asked about, as it is stored: an item of the catalogue, or a garment on photos.
+
+    `anew`: even where an earlier query was about the same.
+    """
     if query.item is not None:
         return _seen_item(query.item, encoder)
     if query.photo is None:
         raise IllegalMove(f"{query} has no photo yet")
     photos = [query.photo, *query.more_photos.all()]
-    if len(photos) == 1 and (earlier := _seen_before(query, encoder)):
+    if not anew and len(photos) == 1 and (earlier := _seen_before(query, encoder)):
         return earlier
     return _seen_garment([_picture_of(photo, query.crop) for photo in photos], encoder)
 
@@ -120,6 +124,24 @@ def embed_batch(encoder: Encoder) -> int:
         encoder.renew_claim()
         Embedding.objects.bulk_create(rows, ignore_conflicts=True)
         ItemPhoto.objects.bulk_update([photo for photo, _ in uncoloured], ["colour_lab"])
+    return len(photos)
+
+
+def uncoloured_photos() -> QuerySet[ItemPhoto]:
+    """The photos of the catalogue whose colour nobody knows, oldest first: new ones, and those of before there was any.
+
+    A new one gets its colour with its first vector, so what has all its vectors and is still here is of then.
+    """
+    return ItemPhoto.objects.filter(item__deleted_at=None, problem="", colour_lab__isnull=True).order_by("id")
+
+
+def colour_batch() -> int:
+    """Look up the colours of the next photos without one. Returns how many were dealt with."""
+    photos = list(uncoloured_photos()[:BATCH])
+    readable = [(photo, picture) for photo in photos if (picture := _picture_or_problem(photo)) is not None]
+    for photo, picture in readable:
+        photo.colour_lab = garment_colour(picture)
+    ItemPhoto.objects.bulk_update([photo for photo, _ in readable], ["colour_lab"])
     return len(photos)
 
 

@@ -11,7 +11,7 @@ from ml.embedder import Embedder, load_embedder
 
 _KEPT = 2  # the live one, and a candidate that embeds the catalogue beside it
 
-_loaded: dict[Path, Embedder] = {}
+_loaded: dict[tuple[Path, str], Embedder] = {}  # by folder and hashes: a name may come again with other files
 _lock = Lock()
 
 
@@ -20,11 +20,15 @@ def _runtime() -> Literal["auto", "onnx", "torch"]:
 
 
 def embedder_of(encoder: Encoder) -> Embedder:
-    """The network of an encoder, loaded once per process. Raises `ml.errors.InputError` for an unusable folder."""
+    """The network of an encoder, loaded once per process; the two used last are kept.
+
+    Raises `ml.errors.InputError` for an unusable folder.
+    """
     with _lock:
         folder = encoder.folder
-        if folder not in _loaded:
-            while len(_loaded) >= _KEPT:
-                _loaded.pop(next(iter(_loaded)))  # the one loaded first
-            _loaded[folder] = load_embedder(folder, _runtime())
-        return _loaded[folder]
+        key = (folder, str(encoder.card.get("files")))
+        embedder = _loaded.pop(key, None) or load_embedder(folder, _runtime())
+        while len(_loaded) >= _KEPT:
+            _loaded.pop(next(iter(_loaded)))
+        _loaded[key] = embedder
+        return embedder

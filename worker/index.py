@@ -4,28 +4,30 @@ from collections.abc import Iterable
 from threading import Lock
 
 import numpy as np
+from django.db.models import QuerySet
 
 from catalog.models import Embedding, Encoder
 from ml.search import DuplicatePhotoError, VectorIndex
 
 _CHUNK = 2000  # rows fetched at a time
-_KEPT = 2  # indexes in memory: the live encoder's, and the one before it for queries on their way
+KEPT = 3  # indexes in memory: the live encoder's, the one before it, and that of a candidate (worker/warming.py)
 
 _indexes: dict[int, "CatalogIndex"] = {}
 _lock = Lock()
 
 
 class CatalogIndex:
-    """All vectors of one encoder."""
+    """All vectors of one encoder, or those of `rows`, some of its embeddings."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, rows: QuerySet[Embedding] | None = None) -> None:
         self.encoder = encoder
+        self._rows = Embedding.objects.filter(encoder=encoder) if rows is None else rows
         self._lock = Lock()
         self._start_over()
 
     def _start_over(self) -> None:
         self.vectors = VectorIndex(encoder=self.encoder.name, dim=self.encoder.dim)
-        self._last_id = 0
+        self.last_id = 0
 
     def refresh(self) -> VectorIndex:
         """The index with every row that is committed by now: reads only the rows after the last one it knows."""
@@ -42,20 +44,19 @@ class CatalogIndex:
         self.vectors.remove(list(photo_ids))
 
     def _read_new_rows(self) -> None:
-        rows = Embedding.objects.filter(encoder=self.encoder).order_by("id")
-        columns = rows.values_list("id", "photo_id", "item_id", "vector")
-        while chunk := list(columns.filter(id__gt=self._last_id)[:_CHUNK]):
+        columns = self._rows.order_by("id").values_list("id", "photo_id", "item_id", "vector")
+        while chunk := list(columns.filter(id__gt=self.last_id)[:_CHUNK]):
             ids, photos, items, vectors = zip(*chunk, strict=True)
             matrix = np.frombuffer(b"".join(map(bytes, vectors)), dtype="<f4").reshape(len(chunk), -1)
             self.vectors.add(photos, items, matrix)
-            self._last_id = ids[-1]
+            self.last_id = ids[-1]
 
 
 def index_of(encoder: Encoder) -> CatalogIndex:
-    """This process's index of an encoder; empty until it is first refreshed."""
+    """This process's index of an encoder; empty until it is first refreshed. Those used last are kept."""
     with _lock:
-        if encoder.pk not in _indexes:
-            while len(_indexes) >= _KEPT:
-                _indexes.pop(next(iter(_indexes)))
-            _indexes[encoder.pk] = CatalogIndex(encoder)
-        return _indexes[encoder.pk]
+        index = _indexes.pop(encoder.pk, None) or CatalogIndex(encoder)
+        while len(_indexes) >= KEPT:
+            _indexes.pop(next(iter(_indexes)))
+        _indexes[encoder.pk] = index
+        return index

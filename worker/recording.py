@@ -17,15 +17,23 @@ logger = logging.getLogger(__name__)
 def recording_failures(query: SimilarityQuery) -> Iterator[None]:
     """Write down what stopped the work on a claimed query: bad input ends it, a crash of ours is tried again."""
     try:
-        yield
-    except ClaimLost as lost:
+        try:
+            yield
+        except Refused as refused:
+            query.record_failure(refused.code, refused.detail)
+            tell_ended(query)
+    except ClaimLost as lost:  # also of a query that was deleted meanwhile, which is why its photo was not there
         logger.warning("%s", lost)
-    except Refused as refused:
-        query.record_failure(refused.code, refused.detail)
-        queue.announce_ended(query.pk)
     except Exception:
         query.give_back()
         raise
+
+
+def tell_ended(query: SimilarityQuery) -> None:
+    """Wake whoever waits for this query, and have its webhook sent if it has one."""
+    queue.announce_ended(query.pk)
+    if (webhook := getattr(query, "webhook", None)) is not None:  # it came with the claim
+        queue.send_webhook(webhook.pk)
 
 
 def ms_since(started: float) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 import numpy as np
 
@@ -28,26 +29,28 @@ class Found:
     nearest: list[Hit]  # the nearest items that can be found at all, whatever the filters
     items: dict[int, Facts]  # by item
     colours: dict[int, list[float] | None] = field(default_factory=dict)  # by photo of a hit; None if not known
+    last_vector: int = 0  # the id of the newest vector that was looked at
 
 
-def similar_items(query: SimilarityQuery, index: CatalogIndex) -> Found:
+def similar_items(query: SimilarityQuery, index: CatalogIndex, at: datetime | None = None) -> Found:
     """The answer to an embedded query, best first: at most `k` items, each once, all findable at this moment.
 
     The index only proposes. Which items and photos exist, are shown and fit the filters is asked of the rows, so a
-    deleted or hidden item is gone from the very next answer.
+    deleted or hidden item is gone from the very next answer. `at` an earlier moment: items deleted since then are not.
     """
-    vectors = index.refresh()
-    found = _nearest(query, vectors)
+    vectors, last_vector = index.refresh(), index.last_id
+    found = _nearest(query, vectors, at)
     while gone := {hit.photo_id for hit in found.hits} - found.colours.keys():  # the index still knows them
         index.forget(gone)
-        found = _nearest(query, vectors)
+        found = _nearest(query, vectors, at)
+    found = replace(found, last_vector=last_vector)
     if not query.diversity:
         return found
     photos = [hit.photo_id for hit in found.hits]
     return replace(found, hits=diversify(found.hits, vectors.vectors_of(photos), query.k, query.diversity))
 
 
-def _nearest(query: SimilarityQuery, vectors: VectorIndex) -> Found:
+def _nearest(query: SimilarityQuery, vectors: VectorIndex, at: datetime | None) -> Found:
     """The nearest items that may be shown: `k`, or several times as many for diversity to choose from."""
     if query.vector is None:
         raise IllegalMove(f"{query} has no vector yet and cannot be searched")
@@ -55,37 +58,37 @@ def _nearest(query: SimilarityQuery, vectors: VectorIndex) -> Found:
     vector = np.frombuffer(bytes(query.vector), dtype="<f4")
     wanted = query.k * _VARIETY if query.diversity else query.k
     pool = vectors.search(vector, max(_POOL, 2 * wanted), encoder=encoder)
-    items = _findable(hit.item_id for hit in pool)
+    items = _findable((hit.item_id for hit in pool), at)
     items.pop(query.item_id or 0, None)  # an item is not similar to itself, it is itself
     near = [hit for hit in pool if hit.item_id in items]
-    hits = _fitting(near, query)[:wanted]
+    hits = _fitting(near, query, at)[:wanted]
     if len(hits) < wanted and len(pool) < len(vectors):
         # The filters, or hidden items, left too few of the nearest: search once more, among all that may be shown.
-        hits = vectors.search(vector, wanted, encoder=encoder, allowed_items=_allowed_items(query))
-        items |= _findable(hit.item_id for hit in hits if hit.item_id not in items)
+        hits = vectors.search(vector, wanted, encoder=encoder, allowed_items=_allowed_items(query, at))
+        items |= _findable((hit.item_id for hit in hits if hit.item_id not in items), at)
     if query.min_score is not None:
         hits = [hit for hit in hits if hit.score >= query.min_score]
     return Found(hits, near[:NEAREST], items, _colours(hits))
 
 
-def _findable(ids: Iterable[int]) -> dict[int, Facts]:
+def _findable(ids: Iterable[int], at: datetime | None) -> dict[int, Facts]:
     """What is known of those items that may be shown at all."""
     if not (wanted := list(ids)):
         return {}
-    rows = CatalogItem.objects.findable().filter(pk__in=wanted).values_list("pk", *TOLD)
+    rows = CatalogItem.objects.findable(at).filter(pk__in=wanted).values_list("pk", *TOLD)
     return {pk: dict(zip(TOLD, values, strict=True)) for pk, *values in rows}
 
 
-def _fitting(hits: list[Hit], query: SimilarityQuery) -> list[Hit]:
+def _fitting(hits: list[Hit], query: SimilarityQuery, at: datetime | None) -> list[Hit]:
     if not query.filters:
         return hits
-    near = CatalogItem.objects.matching(query.filters).filter(pk__in=[hit.item_id for hit in hits])
+    near = CatalogItem.objects.matching(query.filters, at).filter(pk__in=[hit.item_id for hit in hits])
     fitting = set(near.values_list("pk", flat=True))
     return [hit for hit in hits if hit.item_id in fitting]
 
 
-def _allowed_items(query: SimilarityQuery) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    others = CatalogItem.objects.matching(query.filters).exclude(pk=query.item_id or 0)
+def _allowed_items(query: SimilarityQuery, at: datetime | None) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    others = CatalogItem.objects.matching(query.filters, at).exclude(pk=query.item_id or 0)
     return np.fromiter(others.values_list("pk", flat=True), dtype=np.int64)
 
 

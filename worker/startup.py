@@ -11,6 +11,7 @@ from ml.errors import InputError
 from worker.encoders import embedder_of
 from worker.index import index_of
 from worker.tasks import sweep
+from worker.warming import keep_warm
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +19,10 @@ logger = logging.getLogger(__name__)
 @worker_ready.connect
 def start(sender: Any, **_: Any) -> None:
     release_own_claims(sender.hostname)
-    warm_up({queue.name for queue in sender.task_consumer.queues})
+    queues = {queue.name for queue in sender.task_consumer.queues}
+    warm_up(queues)
+    if "cpu" in queues:
+        keep_warm()
 
 
 def release_own_claims(worker: str) -> None:

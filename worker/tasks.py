@@ -14,12 +14,21 @@ from django.utils import timezone
 
 from catalog import queue
 from catalog.errors import Refused
-from catalog.models import Encoder, ImportJob, QueryState, SimilarityQuery
+from catalog.models import (
+    Encoder,
+    Evaluation,
+    ImportJob,
+    QueryState,
+    SimilarityQuery,
+    TrainingRun,
+    WebhookDelivery,
+)
+from catalog.services.evaluations import evaluations_ensure
 from catalog.services.uploads import uploads_expire, uploads_remove_orphans
-from worker.embedding import embed_batch, look_at
+from worker.embedding import colour_batch, embed_batch, look_at, uncoloured_photos
 from worker.explaining import explained
 from worker.index import index_of
-from worker.recording import ms_between, ms_since, recording_failures
+from worker.recording import ms_between, ms_since, recording_failures, tell_ended
 from worker.searching import similar_items
 
 # Who is told of a query that waits.
@@ -62,20 +71,28 @@ def search_query(self: "Task[Any, Any]", query_id: str) -> None:
         queue.announce_change(query.pk)
         waited = query.timings.get("queue", 0.0) + ms_between(query.embedded_at, query.claimed_at)
         started = time.perf_counter()
-        answer = explained(query, similar_items(query, index_of(query.answering_encoder)))
+        found = similar_items(query, index_of(query.answering_encoder))
+        answer = explained(query, found)
         timings = {"queue": round(waited, 2), "search": ms_since(started)}
-        query.record_answer(answer.recommendations, timings, outcome=answer.outcome, guess=answer.guess)
-    queue.announce_ended(query.pk)
+        told = {"outcome": answer.outcome, "guess": answer.guess, "last_vector": found.last_vector}
+        query.record_answer(answer.recommendations, timings, **told)
+        tell_ended(query)
 
 
 @shared_task(name=queue.EMBED_CATALOG, bind=True)
 def embed_catalog(self: "Task[Any, Any]", encoder_id: str) -> None:
-    """Embed one batch of the photos that an encoder has not seen, and send for the next."""
-    encoder = Encoder.objects.get(pk=encoder_id).claim(self.request.hostname or "")
+    """Embed one batch of the photos that an encoder has not seen, and send for the next.
+
+    Once it has seen all, the same for those whose colour nobody has looked up.
+
+    Nothing is done for an encoder that was retired or deleted since the message was sent, nor for a classifier.
+    """
+    wanted = Encoder.objects.in_use().filter(pk=encoder_id).first()
+    encoder = wanted.claim(self.request.hostname or "") if wanted else None
     if encoder is None:
         return
     try:
-        done = embed_batch(encoder)
+        done = embed_batch(encoder) or colour_batch()
     finally:
         encoder.release()
     if done:
@@ -87,13 +104,23 @@ def sweep() -> None:
     """Find work whose message or worker was lost, and send it again."""
     lease_over = timezone.now() - timedelta(seconds=settings.CLAIM_SECONDS)
     SimilarityQuery.objects.claimed_before(lease_over).release()
+    WebhookDelivery.objects.claimed_before(lease_over).release()
     Encoder.objects.claimed_before(lease_over).release()
+    TrainingRun.objects.claimed_before(lease_over).release("Its worker was not heard of any more.")
+    Evaluation.objects.claimed_before(lease_over).release()
     ImportJob.objects.mark_interrupted()
     for query in SimilarityQuery.objects.take_unheard():
         SENDERS[QueryState(query.state)](query.pk)
+    for delivery in WebhookDelivery.objects.due().overdue():
+        queue.send_webhook(delivery.pk)
+    for run in TrainingRun.objects.take_unheard():
+        queue.send_train(run.pk)
+    for evaluation in Evaluation.objects.take_unheard():
+        queue.send_evaluate(evaluation.pk)
     for encoder in Encoder.objects.in_use().filter(claim_token=None):
-        if encoder.missing_photos().exists():
+        if encoder.missing_photos().exists() or uncoloured_photos().exists():
             queue.send_embed_catalog(encoder.pk)
+    evaluations_ensure()  # may take a while, and nobody waits for it
 
 
 @shared_task(name="worker.expire_photos")

@@ -86,6 +86,13 @@ def breakable(text: str) -> SafeString:
     return format_html('<span style="overflow-wrap: anywhere">{}</span>', text)
 
 
+def link_to(row: Model, page: str) -> SafeString:
+    """The name of a row as a link to its page."""
+    return format_html(
+        '<a class="font-semibold text-link underline" href="{}">{}</a>', reverse(page, args=[row.pk]), row
+    )
+
+
 def table(headings: Iterable[str], rows: Iterable[Iterable[Any]]) -> SafeString:
     """Rows as a plain table."""
     cell = "padding: 4px 16px 4px 0; text-align: left; vertical-align: top"

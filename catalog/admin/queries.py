@@ -5,10 +5,16 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from catalog.admin.base import ReadOnlyAdmin, ReadOnlyInline, table, thumbnail
-from catalog.models import QueryState, Recommendation, SimilarityQuery
+from catalog.models import QueryState, Recommendation, SimilarityQuery, WebhookDelivery
 
 STEPS = ("receive", "fetch", "clean", "queue", "embed", "search", "write", "total")  # in the order in which they happen
 COLOURS = {QueryState.DONE: "success", QueryState.FAILED: "danger", QueryState.QUEUED: "info"}
+
+
+class WebhookInline(ReadOnlyInline[WebhookDelivery]):
+    model = WebhookDelivery
+    fields = ("url", "state", "attempts", "next_at", "delivered_at", "error")
+    readonly_fields = fields
 
 
 class RecommendationInline(ReadOnlyInline[Recommendation]):
@@ -55,7 +61,7 @@ class SimilarityQueryAdmin(ReadOnlyAdmin[SimilarityQuery]):
         ("attempts", "nudged_at"),
         ("claimed_by", "claimed_at"),
     )
-    inlines = (RecommendationInline,)
+    inlines = (RecommendationInline, WebhookInline)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SimilarityQuery]:
         return super().get_queryset(request).defer("vector")

@@ -24,7 +24,7 @@ class TokenAuthentication(KnoxAuthentication):  # type: ignore[misc]  # knox shi
             raise AuthenticationFailed("Invalid token.")
         # One SQL query by the primary key, where knox would read all tokens of the person to tidy them up.
         rows = AuthToken.objects.select_related("user", "device").filter(pk=hash_token(token.decode()))
-        row = rows.first()
+        row = next(iter(rows), None)
         if row is None or (row.expiry is not None and row.expiry <= timezone.now()):
             raise AuthenticationFailed("Invalid token.")
         found: tuple[User, Any] = self.validate_user(row)

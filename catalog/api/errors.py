@@ -1,16 +1,29 @@
 """Every error under /api/ in one shape: RFC 9457 with a stable code."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from django.http import JsonResponse
-from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
+from rest_framework.exceptions import (
+    APIException,
+    AuthenticationFailed,
+    ErrorDetail,
+    NotAuthenticated,
+    Throttled,
+    ValidationError,
+)
+from rest_framework.request import Request
 from rest_framework.views import exception_handler
 
+from catalog.api.throttles import count_stranger
 from catalog.problems import FieldProblem, Problem, problem_of
 from catalog.wording import translated
 
 CONTENT_TYPE = "application/problem+json"
+
+# Some sentences repeat what was sent, and names are the sender's: an answer must not grow with a body of megabytes.
+MOST_FIELDS, LONGEST_PATH, LONGEST_DETAIL = 50, 100, 500
 
 
 def problem_handler(exception: Exception, context: dict[str, Any]) -> JsonResponse | None:
@@ -19,12 +32,21 @@ def problem_handler(exception: Exception, context: dict[str, Any]) -> JsonRespon
     The answer is rendered here and not by the view's renderer, which may write YAML or HTML.
     """
     headers = {}
+    exception = _counted(exception, context["request"])
     if isinstance(exception, APIException):
         response = exception_handler(exception, context)
         assert response is not None  # noqa: S101 - it has an answer to each of its own exceptions
         headers = {name: response[name] for name in ("WWW-Authenticate", "Retry-After") if name in response}
     problem = problem_from(exception, headers)
     return None if problem is None else problem_json(problem)
+
+
+def _counted(exception: Exception, request: Request) -> Exception:
+    """Who shows no good token is refused before a view counts anything; it counts here, against the address."""
+    if not isinstance(exception, (NotAuthenticated, AuthenticationFailed)):
+        return exception
+    count = count_stranger(request._request)
+    return exception if count is None or count.passes else Throttled(count.wait)
 
 
 def problem_from(exception: Exception, headers: dict[str, str] | None = None) -> Problem | None:
@@ -39,7 +61,7 @@ def problem_json(problem: Problem) -> JsonResponse:
 
 def _api_problem(error: APIException, headers: dict[str, str]) -> Problem:
     if isinstance(error, ValidationError):
-        fields = tuple(_flat(error.detail))
+        fields = tuple(islice(_flat(error.detail), MOST_FIELDS))
         told = "; ".join(f"{field.field}: {field.detail}" if field.field else field.detail for field in fields[:3])
         return Problem(error.status_code, "invalid_input", told, errors=fields, headers=headers)
     detail = error.detail
@@ -56,4 +78,9 @@ def _flat(detail: Any, path: str = "") -> Iterator[FieldProblem]:
         for inner in detail:
             yield from _flat(inner, path)
     else:
-        yield FieldProblem(path, getattr(detail, "code", "invalid"), translated(str(detail)))
+        told = _cut(translated(str(detail)), LONGEST_DETAIL)
+        yield FieldProblem(_cut(path, LONGEST_PATH), getattr(detail, "code", "invalid"), told)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -32,6 +32,14 @@ class HasScope(IsAuthenticated):
         return scope_of(token=request.auth) in getattr(view, "scopes", PEOPLE)
 
 
+class MayHandle(BasePermission):
+    """For what staff look after: the view's `needs` names the permission that each method takes."""
+
+    def has_permission(self, request: Request, view: "APIView") -> bool:
+        needed = getattr(view, "needs", {}).get(request.method)
+        return needed is None or bool(request.user and request.user.has_perm(needed))
+
+
 class SignUpIsOpen(BasePermission):
     code = "sign_up_closed"
     message = "Accounts are made by the staff here."

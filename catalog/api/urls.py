@@ -4,7 +4,20 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.permissions import AllowAny
 
-from catalog.api.views import account, auth, batches, devices, events, favourites, items, photos, queries
+from catalog.api.views import (
+    account,
+    auth,
+    batches,
+    devices,
+    events,
+    favourites,
+    feedback,
+    items,
+    photos,
+    queries,
+    training,
+    webhooks,
+)
 from catalog.api.views.unknown import unknown
 
 app_name = "api"
@@ -19,6 +32,7 @@ urlpatterns = [
     path("auth/password-reset/confirm/", auth.PasswordResetConfirm.as_view(), name="password-reset-confirm"),
     path("me/", account.Me.as_view(), name="me"),
     path("me/export/", account.Export.as_view(), name="me-export"),
+    path("me/webhook-secret/", webhooks.WebhookSecretView.as_view(), name="me-webhook-secret"),
     path("devices/", devices.DeviceList.as_view(), name="devices"),
     path("devices/<slug:id>/", devices.DeviceDetail.as_view(), name="device"),
     path("favourites/", favourites.FavouriteList.as_view(), name="favourites"),
@@ -27,10 +41,15 @@ urlpatterns = [
     path("queries/batch/", batches.QueryBatch.as_view(), name="query-batch"),
     path("queries/<uuid:pk>/", queries.QueryDetail.as_view(), name="query"),
     path("queries/<uuid:pk>/events/", events.QueryEvents.as_view(), name="query-events"),
+    path("recommendations/<int:pk>/feedback/", feedback.RecommendationFeedback.as_view(), name="feedback"),
     path("photos/", photos.PhotoList.as_view(), name="photos"),
     path("photos/<uuid:pk>/", photos.PhotoDetail.as_view(), name="photo"),
     path("items/", items.ItemList.as_view(), name="items"),
     path("items/<int:pk>/", items.ItemDetail.as_view(), name="item"),
+    path("training-runs/", training.TrainingRunList.as_view(), name="training-runs"),
+    path("training-runs/<int:pk>/", training.TrainingRunDetail.as_view(), name="training-run"),
+    path("training-runs/<int:pk>/cancel/", training.TrainingRunCancel.as_view(), name="training-run-cancel"),
+    path("training-runs/<int:pk>/resume/", training.TrainingRunResume.as_view(), name="training-run-resume"),
     path("schema/", SpectacularAPIView.as_view(**public), name="schema"),
     path("docs/", SpectacularSwaggerView.as_view(url_name="api:schema", **public), name="docs"),
     re_path(r"", unknown),

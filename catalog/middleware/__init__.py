@@ -3,16 +3,16 @@
 from catalog.middleware.answers import ApiAnswers
 from catalog.middleware.bodies import BodySizeLimit, ms_since_start
 from catalog.middleware.compression import Compression
-from catalog.middleware.languages import ApiLanguage
+from catalog.middleware.languages import Languages
 from catalog.middleware.policy import ContentPolicy
 from catalog.middleware.request_ids import RequestIds
 
 __all__ = [
     "ApiAnswers",
-    "ApiLanguage",
     "BodySizeLimit",
     "Compression",
     "ContentPolicy",
+    "Languages",
     "RequestIds",
     "ms_since_start",
 ]

@@ -33,14 +33,14 @@ class ApiAnswers(ConditionalGetMiddleware):
 
 
 def _tell_rate(request: HttpRequest, response: HttpResponseBase) -> None:
-    """The rate that the request counted against, and what is left when that is nothing (the IETF draft's headers).
+    """The rate that the request counted against, and what is left of it (the IETF draft's headers).
 
-    What is left otherwise would be one more question to Redis for every request.
+    While Redis is away nobody knows what is left.
     """
-    if COUNTED_AS not in request.META:
+    count = request.META.get(COUNTED_AS)
+    if count is None:
         return
-    scope, wait = request.META[COUNTED_AS]
-    number, seconds = rate_of(scope)
-    response["RateLimit-Policy"] = f'"{scope}";q={number};w={seconds}'
-    if wait is not None:
-        response["RateLimit"] = f'"{scope}";r=0;t={wait}'
+    number, seconds = rate_of(count.scope)
+    response["RateLimit-Policy"] = f'"{count.scope}";q={number};w={seconds}'
+    if count.left is not None:
+        response["RateLimit"] = f'"{count.scope}";r={count.left};t={count.seconds}'

@@ -5,11 +5,14 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from catalog.problems import Problem
 from catalog.web.errors import problem_page
 
+ENCODER_UPLOAD = "catalog/encoder/upload/"  # in the admin: the one page that takes more than a photo
+ROOM_FOR_HEADERS = 1 << 16  # of the parts of a form
 STARTED = "catalog.started"  # in request.META; no header can have such a name
 
 
@@ -20,7 +23,7 @@ def ms_since_start(request: HttpRequest) -> float:
 
 
 class BodySizeLimit:
-    """Refuses a body that is too large to hold one photo, before a byte of it is read.
+    """Refuses a body that is too large to hold one photo (or, where staff send one, an encoder) before it is read.
 
     Nothing else would: Django takes files of any size, and a JSON body that is read as a stream is not measured.
     A body without an announced length is refused as well, since Django would take it for an empty one.
@@ -45,10 +48,17 @@ def body_problem(request: HttpRequest) -> Problem | None:
         return Problem(411, "length_required", "Say in Content-Length how large the body is.") if chunked else None
     if not (announced.isascii() and announced.isdigit()):
         return Problem(400, "bad_request", "Content-Length is not a number.")
-    if int(announced[:20]) <= settings.MAX_BODY_BYTES:
-        return None
+    most, detail = _limit_of(request)
+    return None if int(announced[:20]) <= most else Problem(413, "body_too_large", detail)
+
+
+def _limit_of(request: HttpRequest) -> tuple[int, str]:
+    """The bytes that a body may have, and what is said of more."""
+    if request.path == reverse("admin:index") + ENCODER_UPLOAD:
+        detail = f"The archive is larger than {settings.ENCODER_MAX_MB} MB, the most we take."
+        return (settings.ENCODER_MAX_MB << 20) + ROOM_FOR_HEADERS, detail
     detail = _("The picture is larger than {limit} MB, the most we take.").format(limit=settings.MAX_UPLOAD_MB)
-    return Problem(413, "body_too_large", detail)
+    return settings.MAX_BODY_BYTES, detail
 
 
 def _is_charset(name: str | None) -> bool:

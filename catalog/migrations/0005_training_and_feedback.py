@@ -168,7 +168,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='evaluation',
-            constraint=models.UniqueConstraint(fields=('encoder', 'against', 'evaluation_set'), name='one_evaluation_per_pair', nulls_distinct=False),
+            constraint=models.UniqueConstraint(fields=('encoder', 'against', 'evaluation_set'), name='one_evaluation_per_pair'),
+        ),
+        migrations.AddConstraint(
+            model_name='evaluation',
+            constraint=models.UniqueConstraint(condition=models.Q(('against', None)), fields=('encoder', 'evaluation_set'), name='one_evaluation_alone'),
         ),
         migrations.AddIndex(
             model_name='trainingrun',

@@ -11,6 +11,7 @@ from catalog.models.photos import UploadedPhoto
 from catalog.models.queries import Outcome, QueryState, Recommendation, SimilarityQuery
 from catalog.models.training import RunKind, RunSource, RunState, RunTracker, TrainingRun
 from catalog.models.users import User
+from catalog.models.webhooks import WebhookDelivery, WebhookSecret, WebhookState
 
 __all__ = [
     "CatalogItem",
@@ -43,4 +44,7 @@ __all__ = [
     "UploadedPhoto",
     "User",
     "Verdict",
+    "WebhookDelivery",
+    "WebhookSecret",
+    "WebhookState",
 ]

@@ -53,7 +53,7 @@ class Claimable(models.Model):
         rows: Any = type(self)._default_manager  # `state` is a column of those rows that are claimed by state
         mine = rows.filter(pk=self.pk, state=in_state, claim_token=self.claim_token)
         if self.claim_token is None or not mine.update(**columns):
-            raise ClaimLost(f"{self} was given to another worker")
+            raise ClaimLost(f"{self} was given to another worker, or deleted")
         for name, value in columns.items():
             setattr(self, name, value)
 

@@ -103,8 +103,9 @@ class Evaluation(Claimable):
     class Meta:
         ordering = ("-created_at",)
         constraints = (
+            models.UniqueConstraint(fields=["encoder", "against", "evaluation_set"], name="one_evaluation_per_pair"),
             models.UniqueConstraint(
-                fields=["encoder", "against", "evaluation_set"], nulls_distinct=False, name="one_evaluation_per_pair"
+                fields=["encoder", "evaluation_set"], condition=Q(against=None), name="one_evaluation_alone"
             ),
         )
 

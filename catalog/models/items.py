@@ -1,17 +1,29 @@
+from datetime import datetime
 from typing import Any
 
 from django.db import models
 from django.utils import timezone
+from django.utils.functional import cached_property
 
 
 class CatalogItemQuerySet(models.QuerySet["CatalogItem"]):
-    def findable(self) -> "CatalogItemQuerySet":
-        """The items that may appear in an answer."""
-        return self.filter(is_active=True, deleted_at=None)
+    def findable(self, at: datetime | None = None) -> "CatalogItemQuerySet":
+        """The items that may appear in an answer. `at` an earlier moment: those deleted since then as well."""
+        deleted = models.Q(deleted_at=None) | models.Q(deleted_at__gt=at) if at else models.Q(deleted_at=None)
+        return self.filter(deleted, is_active=True)
 
-    def matching(self, filters: dict[str, Any]) -> "CatalogItemQuerySet":
+    def matching(self, filters: dict[str, Any], at: datetime | None = None) -> "CatalogItemQuerySet":
         """The findable items that fit `filters`: names and meanings in `FILTERS`."""
-        return self.findable().filter(**{FILTERS[name]: value for name, value in filters.items()})
+        return self.findable(at).filter(**{FILTERS[name]: value for name, value in filters.items()})
+
+    def with_photos(self) -> "CatalogItemQuerySet":
+        return self.prefetch_related(shown_photos("photos"))
+
+
+def shown_photos(way: str) -> "models.Prefetch[str]":
+    """What `prefetch_related` takes to bring rows with the photos of their items, which `way` leads to."""
+    columns = ItemPhoto.objects.only("item_id", "position", "width", "height")  # what an answer says of them
+    return models.Prefetch(way, columns, to_attr="shown_photos")
 
 
 # What a query may ask of the items, and the lookup behind each.
@@ -55,10 +67,15 @@ class CatalogItem(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @cached_property
+    def shown_photos(self) -> "list[ItemPhoto]":
+        """All its photos in order, as they were when they were first asked for, or prefetched."""
+        return list(self.photos.all())
+
     @property
     def first_photo(self) -> "ItemPhoto | None":
-        """The picture that is shown; of photos that were prefetched, without asking the database."""
-        return next(iter(self.photos.all()), None)
+        """The picture that is shown."""
+        return next(iter(self.shown_photos), None)
 
     def mark_deleted(self) -> None:
         self.deleted_at = timezone.now()

@@ -63,7 +63,8 @@ class SimilarityQuerySet(Owned, ClaimableQuerySet["SimilarityQuery"]):
         claim = new_claim(worker)
         if not self.filter(pk=pk, state=waiting).update(state=CLAIM_OF[waiting], **claim):
             return None
-        return self.select_related("photo", "encoder", "item").filter(pk=pk, claim_token=claim["claim_token"]).first()
+        claimed = self.select_related("owner", "photo", "encoder", "item", "webhook")
+        return claimed.filter(pk=pk, claim_token=claim["claim_token"]).first()
 
     def release(self) -> int:
         """Give claimed queries back, to be tried again; those tried too often fail. Returns how many there were."""
@@ -125,6 +126,9 @@ class SimilarityQuery(Claimable):
     outcome = models.CharField(max_length=20, choices=Outcome, blank=True, help_text="Of a query that is done.")
     encoder = models.ForeignKey(Encoder, on_delete=models.PROTECT, null=True, blank=True, related_name="queries")
     vector = models.BinaryField(null=True, blank=True, help_text="The embedding it is searched with, float32.")
+    last_vector = models.BigIntegerField(
+        null=True, blank=True, editable=False, help_text="Of the catalogue's, the newest it was compared with."
+    )
     colour_lab = models.JSONField(null=True, blank=True, editable=False, help_text="The garment's in CIE L*a*b*.")
     guess = models.JSONField(default=dict, blank=True, help_text="What most of the nearest items have in common.")
     timings = models.JSONField(default=dict, help_text="Milliseconds of each step.")
@@ -216,7 +220,7 @@ class SimilarityQuery(Claimable):
     def record_answer(
         self, recommendations: "Iterable[Recommendation]", timings: dict[str, float], **told: Any
     ) -> None:
-        """searching -> done, with its recommendations: both or neither. `told` is for `outcome` and `guess`."""
+        """searching -> done, with its recommendations: both or neither. `told` is for further columns."""
         with transaction.atomic():
             # The move comes first: it locks the row, and a lost claim stops here before anything is written.
             started = timezone.now()

@@ -10,7 +10,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Prefetch
 from knox.models import AuthToken
 
-from catalog.models import Recommendation, SimilarityQuery, UploadedPhoto, User
+from catalog.models import Recommendation, SimilarityQuery, Triplet, UploadedPhoto, User, WebhookDelivery
+from catalog.services.answers import said_about
 from catalog.services.devices import device_id, device_of
 
 _IN_MEMORY = 8 * 2**20  # a larger export waits in a file without a name, which no crash can leave behind
@@ -19,7 +20,8 @@ _IN_MEMORY = 8 * 2**20  # a larger export waits in a file without a name, which 
 def export_create(*, user: User) -> IO[bytes]:
     """A zip archive, at its beginning; whoever gets it closes it."""
     target: IO[bytes] = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - handed on
-    photos = list(user.photos.order_by("created_at", "pk"))
+    learned = Triplet.objects.select_related("positive__item", "negative__item")
+    photos = list(user.photos.order_by("created_at", "pk").prefetch_related(Prefetch("triplets", learned)))
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         _write_json(archive, "account.json", _account(user))
         _write_json(archive, "devices.json", map(_device, AuthToken.objects.filter(user=user).select_related("device")))
@@ -52,7 +54,7 @@ def _picture_name(photo: UploadedPhoto) -> str:
 
 
 def _account(user: User) -> dict[str, Any]:
-    names = ("id", "username", "email", "first_name", "last_name", "is_staff", "date_joined", "last_login")
+    names = ("id", "username", "email", "first_name", "last_name", "is_staff", "may_train", "date_joined", "last_login")
     return {name: getattr(user, name) for name in names}
 
 
@@ -77,14 +79,25 @@ def _item(item: Any) -> dict[str, Any]:
 
 
 def _photo(photo: UploadedPhoto) -> dict[str, Any]:
-    names = ("id", "width", "height", "size", "sha256", "source_sha256", "created_at", "expires_at")
-    return {name: getattr(photo, name) for name in names} | {"file": _picture_name(photo)}
+    names = ("id", "width", "height", "size", "sha256", "source_sha256", "may_train", "created_at", "expires_at")
+    return {name: getattr(photo, name) for name in names} | {
+        "file": _picture_name(photo),
+        "triplets": [_triplet(triplet) for triplet in photo.triplets.all()],
+    }
+
+
+def _triplet(triplet: Triplet) -> dict[str, Any]:
+    """What encoders learn from the photo: that it is more like the one item than like the other."""
+    names = ("query_id", "why", "state", "created_at", "reviewed_at")
+    items = {"nearer": _item(triplet.positive.item), "farther": _item(triplet.negative.item)}
+    return items | {name: getattr(triplet, name) for name in names}
 
 
 def _queries(user: User) -> Iterable[SimilarityQuery]:
-    ranked = Recommendation.objects.select_related("item").order_by("rank")
-    mine = SimilarityQuery.objects.of(user=user).select_related("item", "encoder").order_by("created_at", "pk")
-    return mine.prefetch_related("more_photos", Prefetch("recommendations", ranked))
+    ranked = Recommendation.objects.select_related("item", "feedback").order_by("rank")
+    mine = SimilarityQuery.objects.of(user=user).select_related("item", "encoder", "webhook")
+    in_order = mine.order_by("created_at", "pk")
+    return in_order.prefetch_related("more_photos", Prefetch("recommendations", ranked))
 
 
 def _query(query: SimilarityQuery) -> dict[str, Any]:
@@ -96,10 +109,21 @@ def _query(query: SimilarityQuery) -> dict[str, Any]:
         "item": _item(query.item) if query.item else None,
         "encoder": query.encoder.name if query.encoder else None,
         "vector": query.vector.hex() if query.vector else None,
+        "webhook": _webhook(getattr(query, "webhook", None)),
         "recommendations": [_recommendation(found) for found in query.recommendations.all()],
     }
 
 
+def _webhook(delivery: WebhookDelivery | None) -> dict[str, Any] | None:
+    names = ("url", "state", "attempts", "created_at", "next_at", "delivered_at", "error")
+    return {name: getattr(delivery, name) for name in names} if delivery else None
+
+
 def _recommendation(found: Recommendation) -> dict[str, Any]:
     names = ("rank", "score", "probability", "why")
-    return {name: getattr(found, name) for name in names} | {"item": _item(found.item)}
+    said = said_about(found)
+    feedback = {"verdict": said.verdict or None, "clicked_at": said.clicked_at, "updated_at": said.updated_at}
+    return {name: getattr(found, name) for name in names} | {
+        "item": _item(found.item),
+        "feedback": feedback if said.pk else None,
+    }

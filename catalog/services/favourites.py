@@ -1,16 +1,15 @@
 """The items that a person keeps."""
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import QuerySet
 
-from catalog.models import CatalogItem, Favourite, ItemPhoto, User
+from catalog.models import CatalogItem, Favourite, User
+from catalog.models.items import shown_photos
 
 
 def favourites_of(*, user: User) -> QuerySet[Favourite]:
     """Those whose item can be found; one that is hidden for a while comes back with it."""
-    shown = Prefetch("item__photos", ItemPhoto.objects.order_by("position", "id"))
-    return (
-        user.favourites.filter(item__in=CatalogItem.objects.findable()).select_related("item").prefetch_related(shown)
-    )
+    findable = user.favourites.filter(item__in=CatalogItem.objects.findable())
+    return findable.select_related("item").prefetch_related(shown_photos("item__photos"))
 
 
 def favourite_keep(*, user: User, item: CatalogItem) -> bool:

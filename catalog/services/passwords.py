@@ -14,6 +14,8 @@ from django.db.models.functions import Lower
 from django.template.loader import render_to_string
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
+from django.utils.translation import get_language, override
+from django.utils.translation import gettext as _
 
 from catalog.errors import Refused
 from catalog.models import User
@@ -31,22 +33,25 @@ _PAUSE = 0.1  # seconds until the answer is surely out: the work on a mail would
 def password_reset_ask(*, email: str, link: Callable[[str], str]) -> None:
     """Send a link to the person with this address. Nobody learns from it whether there is one.
 
-    `link` makes an address of this site from the code.
+    `link` makes an address of this site from the code. The mail is in the language that is spoken at the moment.
     """
     addressed = User.objects.alias(lowered=Lower("email")).filter(lowered=Lower(Value(email)), is_active=True)
     user = addressed.exclude(email="").first()
-    _post.submit(_send, user, link)
+    _post.submit(_send, user, link, get_language() or "en")
 
 
-def _send(user: User | None, link: Callable[[str], str]) -> None:
+def _send(user: User | None, link: Callable[[str], str], language: str) -> None:
     time.sleep(_PAUSE)
     if user is None or not user.has_usable_password():  # one that never had a password signs in in another way
         return
     code = reset_code(user=user)
     try:
-        text = render_to_string("mail/password_reset.txt", {"user": user, "link": link(code), "code": code})
+        letter = [f"mail/password_reset.{language}.txt", "mail/password_reset.txt"]  # the first there is
+        text = render_to_string(letter, {"user": user, "link": link(code), "code": code})
+        with override(language):
+            subject = _("A new password for the clothes matcher")
         # To the address of the account, not to the one that was typed: two may look alike to a database.
-        send_mail("A new password for the clothes matcher", text, None, [user.email])
+        send_mail(subject, text, None, [user.email])
     except Exception:
         logger.exception("The mail for a new password could not be sent to account %s.", user.pk)
 

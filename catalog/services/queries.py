@@ -15,6 +15,7 @@ from catalog.errors import Refused
 from catalog.models import CatalogItem, QueryState, SimilarityQuery, UploadedPhoto, User
 from catalog.photos import source_hash
 from catalog.services.uploads import upload_prepare
+from catalog.services.webhooks import webhook_create
 
 Picture = bytes | UploadedPhoto
 """A picture as it was sent, or an earlier one of the same person."""
@@ -35,14 +36,16 @@ def query_create(
     diversity: float = 0.0,
     min_score: float | None = None,
     crop: Crop | None = None,
+    callback_url: str = "",
     idempotency_key: str | None = None,
     receive_ms: float = 0.0,
 ) -> SimilarityQuery:
     """Store the photos that are new and queue a query about them: the rows in one transaction, the message after it.
 
     One of `photo`, `photo_url` and `item` says what is asked about; `more_photos` show the garment of `photo` again.
-    `owner` or `visitor` says whose all of it is. `receive_ms` is what it took to arrive. An owner who uses an
-    `idempotency_key` again gets the query that it made, with `is_replay` set.
+    `owner` or `visitor` says whose all of it is. `receive_ms` is what it took to arrive. An owner may have a
+    `callback_url` told of the end. An owner who uses an `idempotency_key` again gets the query that it made, with
+    `is_replay` set.
 
     Raises `Refused` for bytes that are no usable picture, for a crop of which too little is left, and for a key that
     came with another request before; nothing is left then.
@@ -63,14 +66,14 @@ def query_create(
         idempotency_key=idempotency_key,
     )
     if idempotency_key is not None:
-        query.request_sha256 = _request_hash(query, pictures)
+        query.request_sha256 = _request_hash(query, pictures, callback_url)
         if earlier := _earlier(query):
             return earlier
     for _ in range(_ATTEMPTS):
         uploads = _uploads(pictures, query)
         query.created_at = query.nudged_at = timezone.now()  # its way begins when its photos are clean
         query.timings = {"receive": round(receive_ms, 2), "clean": round((time.perf_counter() - started) * 1000, 2)}
-        if _stored(uploads, query):
+        if _stored(uploads, query, callback_url):
             return query
         # Another request came between our look and our write, with the same picture or under the same key.
         if earlier := _earlier(query):
@@ -92,7 +95,7 @@ def _hash_of(picture: Picture) -> str:
     return source_hash(picture) if isinstance(picture, bytes) else picture.source_sha256
 
 
-def _request_hash(query: SimilarityQuery, pictures: list[Picture]) -> str:
+def _request_hash(query: SimilarityQuery, pictures: list[Picture], callback_url: str) -> str:
     """What makes two requests the same: all that is asked, not how it was sent."""
     asked = {
         "pictures": [_hash_of(picture) for picture in pictures],
@@ -103,6 +106,7 @@ def _request_hash(query: SimilarityQuery, pictures: list[Picture]) -> str:
         "diversity": query.diversity,
         "min_score": query.min_score,
         "crop": query.crop,
+        **({"callback_url": callback_url} if callback_url else {}),  # as it was before there were any
     }
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
@@ -145,11 +149,11 @@ def _upload(picture: Picture, query: SimilarityQuery) -> UploadedPhoto:
     return upload_prepare(raw=picture, owner=query.owner, visitor=query.visitor)
 
 
-def _stored(uploads: list[UploadedPhoto], query: SimilarityQuery) -> bool:
+def _stored(uploads: list[UploadedPhoto], query: SimilarityQuery, callback_url: str) -> bool:
     """Whether all rows could be written; if not, no row and no new file is left."""
     new = _new_among(uploads)
     try:
-        _save(uploads, query)
+        _save(uploads, query, callback_url)
     except IntegrityError:
         _remove_files(new)
         return False
@@ -159,7 +163,7 @@ def _stored(uploads: list[UploadedPhoto], query: SimilarityQuery) -> bool:
     return True
 
 
-def _save(uploads: list[UploadedPhoto], query: SimilarityQuery) -> None:
+def _save(uploads: list[UploadedPhoto], query: SimilarityQuery, callback_url: str) -> None:
     with transaction.atomic():
         # In an order of their own: two requests with the same two pictures never wait for each other crosswise.
         for upload in sorted(_new_among(uploads), key=lambda upload: upload.source_sha256):
@@ -168,6 +172,8 @@ def _save(uploads: list[UploadedPhoto], query: SimilarityQuery) -> None:
         query.save(force_insert=True)
         if uploads[1:]:
             query.more_photos.add(*uploads[1:])
+        if callback_url:
+            webhook_create(query=query, url=callback_url)
         send = queue.send_fetch_photo if query.state == QueryState.TO_FETCH else queue.send_embed_query
         send(query.pk)
 

@@ -10,10 +10,13 @@ from django.utils import timezone
 
 from catalog import queue
 from catalog.crops import require_large_enough
+from catalog.errors import Refused
 from catalog.models import SimilarityQuery, UploadedPhoto, User
 from catalog.models.photos import UPLOAD_FOLDER, expiry
 from catalog.photos import clean_photo, source_hash
+from catalog.run_files import copies_forget
 from catalog.services.files import picture_store
+from catalog.services.triplets import photos_release
 
 
 def upload_prepare(*, raw: bytes, owner: User | None = None, visitor: str = "") -> UploadedPhoto:
@@ -25,9 +28,9 @@ def upload_prepare(*, raw: bytes, owner: User | None = None, visitor: str = "") 
     digest = source_hash(raw)
     earlier = UploadedPhoto.objects.of(user=owner, visitor=visitor).filter(source_sha256=digest).first()
     if earlier is not None:
-        earlier.expires_at = expiry()
-        earlier.save(update_fields=["expires_at"])
-        return earlier
+        earlier.expires_at = max(earlier.expires_at, expiry())  # one that is learned from may be kept longer
+        if UploadedPhoto.objects.filter(pk=earlier.pk).update(expires_at=earlier.expires_at):
+            return earlier  # else it was deleted at this very moment
     clean = clean_photo(raw)
     photo = UploadedPhoto(
         owner=owner,
@@ -37,6 +40,7 @@ def upload_prepare(*, raw: bytes, owner: User | None = None, visitor: str = "") 
         width=clean.width,
         height=clean.height,
         size=len(clean.content),
+        may_train=owner is not None and owner.may_train,
     )
     name = photo.file.field.generate_filename(photo, f"{photo.id}.jpg")
     photo.file = picture_store(name=name, content=clean.content)
@@ -53,7 +57,7 @@ def upload_create(
     """The person's photo with these bytes, stored, and whether it is new: the same bytes twice are one photo.
 
     `attach` writes what belongs to it in the same transaction. If that fails a new photo leaves no row and no file.
-    Raises `Refused` for bytes that are no usable picture.
+    Raises `Refused` for bytes that are no usable picture, and when the owner is gone.
     """
     photo = upload_prepare(raw=raw, owner=owner, visitor=visitor)
     is_new = photo._state.adding
@@ -64,9 +68,12 @@ def upload_create(
         if not is_new:
             raise
         default_storage.delete(name)
-        twin = _twin(photo) if isinstance(error, IntegrityError) else None
-        if twin is None:
+        if not isinstance(error, IntegrityError):
             raise
+        twin = _twin(photo)
+        if twin is None:  # not the photo but its owner is in the way, who has left at this very moment
+            detail = "The photo was deleted meanwhile. Please send it again."
+            raise Refused("photo_gone", detail, status=410) from None
         _save(twin, attach)  # the same bytes came twice at the same moment, and the other request stored them
         return twin, False
     return photo, is_new
@@ -104,6 +111,7 @@ def uploads_expire() -> int:
     """
     never_came = SimilarityQuery.objects.filter(photo=None, item=None)
     never_came.filter(created_at__lte=timezone.now() - timedelta(days=settings.PHOTO_DAYS)).delete()
+    photos_release(photos=UploadedPhoto.objects.all())
     expired = UploadedPhoto.objects.filter(expires_at__lte=timezone.now())
     count = 0
     for photo in expired.iterator(chunk_size=200):
@@ -148,6 +156,7 @@ def _files_without_rows(folder: str) -> list[str]:
 def upload_delete(*, photo: UploadedPhoto) -> None:
     """Delete a photo with its queries, then its file: a file without a row is found again, the reverse is an error."""
     name, storage = photo.file.name, photo.file.storage
+    copies_forget([photo.pk])
     with transaction.atomic():
         photo.joint_queries.all().delete()  # queries about several photos, of which this was not the first
         photo.delete()

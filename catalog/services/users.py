@@ -1,6 +1,5 @@
 """Accounts."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from axes.models import AccessAttempt
@@ -15,14 +14,18 @@ from django.http import HttpRequest
 from knox.models import AuthToken
 
 from catalog.errors import Refused
-from catalog.models import Favourite, Recommendation, SimilarityQuery, UploadedPhoto, User
+from catalog.models import Favourite, Feedback, Recommendation, SimilarityQuery, Triplet, UploadedPhoto, User
+from catalog.run_files import copies_forget
 from catalog.services.devices import devices_end, sessions_end
+from catalog.services.feedback import consent_set
 
 # The counts of a deleted account, by what they count.
 _RECEIPT = {
     "photos": UploadedPhoto,
     "queries": SimilarityQuery,
     "recommendations": Recommendation,
+    "feedback": Feedback,
+    "triplets": Triplet,
     "favourites": Favourite,
     "devices": AuthToken,
 }
@@ -40,8 +43,10 @@ def user_create(*, username: str, email: str, password: str) -> User:
         raise _taken(username) from None
 
 
-def user_update(*, user: User, request: HttpRequest, password: str = "", **columns: str) -> User:
-    """Change the names and the address of an account.
+def user_update(
+    *, user: User, request: HttpRequest, password: str = "", may_train: bool | None = None, **columns: str
+) -> User:
+    """Change the names and the address of an account, and whether encoders may learn from its photos.
 
     Another address takes the password: to whoever reads its mail the account can be handed over.
     """
@@ -52,6 +57,8 @@ def user_update(*, user: User, request: HttpRequest, password: str = "", **colum
     try:
         with transaction.atomic():
             user.save(update_fields=list(columns))
+            if may_train is not None:
+                consent_set(user=user, may_train=may_train)
     except IntegrityError:
         raise _taken("") from None
     return user
@@ -105,7 +112,8 @@ def user_delete(*, user: User) -> dict[str, int]:
     return {name: rows.get(model._meta.label, 0) for name, model in _RECEIPT.items()} | counts
 
 
-def _delete_files(photos: Iterable[UploadedPhoto]) -> None:
+def _delete_files(photos: list[UploadedPhoto]) -> None:
+    copies_forget(photo.pk for photo in photos)
     for photo in photos:
         if photo.file.name:
             photo.file.storage.delete(photo.file.name)

@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext_lazy as _
 from django.views import View
 from django.views.decorators.cache import never_cache
 
@@ -18,11 +19,11 @@ from catalog.web.errors import problem_page
 
 
 class EmailForm(forms.Form):
-    email = forms.EmailField(max_length=254, error_messages={"required": "Write your email address."})
+    email = forms.EmailField(max_length=254, error_messages={"required": _("Write your email address.")})
 
 
 class PasswordForm(forms.Form):
-    password = forms.CharField(max_length=1000, strip=False, error_messages={"required": "Choose a password."})
+    password = forms.CharField(max_length=1000, strip=False, error_messages={"required": _("Choose a password.")})
 
 
 class PasswordForgotten(View):

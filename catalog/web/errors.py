@@ -4,28 +4,31 @@ import sys
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext_noop
 
 from catalog.api.errors import problem_json
 from catalog.problems import BAD_REQUEST, FORBIDDEN, INTERNAL, NOT_FOUND, Problem, problem_of
+from catalog.web.android import for_the_app, is_from_the_app
 
 # What people read where a program reads the status's own name.
 HEADINGS = {
-    400: "That did not work",
-    403: "Not allowed",
-    404: "Nothing here",
-    411: "That did not work",
-    413: "Too large",
-    429: "Too much at once",
-    500: "Something went wrong",
-    503: "Please try again in a moment",
-    507: "No room left",
+    400: gettext_noop("That did not work"),
+    403: gettext_noop("Not allowed"),
+    404: gettext_noop("Nothing here"),
+    411: gettext_noop("That did not work"),
+    413: gettext_noop("Too large"),
+    429: gettext_noop("Too much at once"),
+    500: gettext_noop("Something went wrong"),
+    503: gettext_noop("Please try again in a moment"),
+    507: gettext_noop("No room left"),
 }
 
 
 def problem_page(request: HttpRequest, problem: Problem) -> HttpResponse:
     """What a program gets as JSON and a person as a page."""
     if request.path_info.startswith("/api/") or request.content_type == "application/json":
-        return problem_json(problem)
+        answer = problem_json(problem)
+        return for_the_app(answer) if is_from_the_app(request) else answer
     context = {"problem": problem, "heading": HEADINGS.get(problem.status, problem.title)}
     page = render(request, "catalog/problem.html", context, status=problem.status)
     for name, value in problem.headers.items():

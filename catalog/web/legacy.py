@@ -6,7 +6,6 @@ reads the body without a look at the status finds a sentence and no pictures ins
 """
 
 import base64
-import json
 import time
 from datetime import timedelta
 from typing import Any
@@ -14,9 +13,10 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db.models import F, Q
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -33,7 +33,9 @@ from catalog.models import CatalogItem, ItemPhoto, Outcome, QueryState, Similari
 from catalog.photos import source_hash
 from catalog.problems import Problem
 from catalog.services.queries import query_create
+from catalog.web.android import for_the_app
 from catalog.web.thumbnails import thumbnail
+from catalog.wording import failure_sentence
 
 MAX_RESULTS = 10  # what the app lets its user choose
 PATIENCE = 8.5  # seconds from the last byte of the photo; the app hangs up after 10, and the pictures need their time
@@ -92,10 +94,6 @@ class LegacyRoute(APIView):
 legacy_route = LegacyRoute.as_view()
 
 
-def is_from_the_app(request: HttpRequest) -> bool:
-    return request.method == "POST" and request.content_type == "application/json"
-
-
 def _visitor_of(photo: bytes) -> str:
     """Whose the photo is, as far as that is known: whoever holds these very bytes.
 
@@ -121,9 +119,10 @@ def _answer(query: SimilarityQuery | None) -> HttpResponse:
         images = [{"image": picture} for photo in _best_photos(query) if (picture := _picture(photo))]
         return JsonResponse({"hello": _greeting(query, bool(images)), "images": images})
     if query.state == QueryState.FAILED:
-        failed = Problem(503, query.error_code, query.error_detail, headers=TOO_SLOW.headers)
-        return _for_the_app(problem_json(failed))
-    return _for_the_app(problem_json(TOO_SLOW))
+        sentence = failure_sentence(query.error_code, query.error_detail)
+        failed = Problem(503, query.error_code, sentence, headers=TOO_SLOW.headers)
+        return for_the_app(problem_json(failed))
+    return for_the_app(problem_json(TOO_SLOW))
 
 
 def _best_photos(query: SimilarityQuery) -> list[ItemPhoto]:
@@ -142,21 +141,14 @@ def _picture(photo: ItemPhoto) -> str | None:
 
 def _greeting(query: SimilarityQuery, found: bool) -> str:
     if query.probably_not_clothes:
-        return "This does not look like a garment. Please photograph one from close by."
+        return _("This does not look like a garment. Please photograph one from close by.")
     if not found:
-        return "There is nothing like it in the catalogue."
+        return _("There is nothing like it in the catalogue.")
     if query.outcome == Outcome.NO_CLOSE_MATCH:
-        return "Perhaps this very garment is not in the catalogue. These come nearest."
-    return "These look most like your photo, the best match first."
+        return _("Perhaps this very garment is not in the catalogue. These come nearest.")
+    return _("These look most like your photo, the best match first.")
 
 
 def _problem_handler(exception: Exception, context: dict[str, Any]) -> JsonResponse | None:
     problem = problem_handler(exception, context)
-    return None if problem is None else _for_the_app(problem)
-
-
-def _for_the_app(problem: JsonResponse) -> JsonResponse:
-    """A problem in the API's shape, with the members that the app reads."""
-    told = json.loads(problem.content)
-    problem.content = json.dumps({"hello": told["detail"], "images": [], **told}).encode()
-    return problem
+    return None if problem is None else for_the_app(problem)

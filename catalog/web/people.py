@@ -6,6 +6,7 @@ from typing import TypedDict
 from django.http import HttpRequest
 
 from catalog.models import User
+from catalog.services.triplets import LEARNING_DAYS
 
 VISITOR = "visitor"  # the key in the session
 
@@ -29,3 +30,9 @@ def person_who_sends(request: HttpRequest) -> Person:
     if not request.user.is_authenticated and VISITOR not in request.session:
         request.session[VISITOR] = secrets.token_urlsafe(24)
     return person_of(request)
+
+
+def visitor_stay(request: HttpRequest) -> None:
+    """Let a visitor's browser know them for as long as their photo may be kept: nobody else can take it back."""
+    if not request.user.is_authenticated and VISITOR in request.session:
+        request.session.set_expiry(LEARNING_DAYS * 24 * 3600)

@@ -1,5 +1,6 @@
 """Pictures, streamed from the storage: the catalogue's for everyone, people's own only for them."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from django.views.decorators.http import require_safe
 from rest_framework.exceptions import AuthenticationFailed
 
 from catalog.api.authentication import TokenAuthentication
+from catalog.crops import Crop
 from catalog.models import CatalogItem, ItemPhoto, UploadedPhoto
 from catalog.web.links import is_signed
 from catalog.web.people import person_of
@@ -54,13 +56,25 @@ def _asking(request: HttpRequest) -> dict[str, Any]:
     return {"user": person["owner"], "visitor": person["visitor"]}
 
 
+def private_part(
+    request: HttpRequest, photo: UploadedPhoto, *, width: int, crop: Crop | None = None
+) -> HttpResponseBase:
+    """A person's picture, or a part of it, for someone whose right to see it was looked at already, and just now."""
+    etag = f'"{photo.sha256}-{width}-{sorted((crop or {}).items())}"'
+    return _answer(request, etag, PRIVATE, lambda: HttpResponse(thumbnail(photo.file, width, crop), "image/jpeg"))
+
+
 def _picture(request: HttpRequest, file: FieldFile, sha256: str, caching: str) -> HttpResponseBase:
     width = _width(request)
     etag = f'"{sha256}-{width}"' if width else f'"{sha256}"'
+    return _answer(request, etag, caching, lambda: _body(file, width))
+
+
+def _answer(request: HttpRequest, etag: str, caching: str, body: Callable[[], HttpResponseBase]) -> HttpResponseBase:
     response: HttpResponseBase | None = get_conditional_response(request, etag=etag)
     if response is None:
         try:
-            response = _body(file, width)
+            response = body()
         except FileNotFoundError:
             raise Http404 from None
     response["ETag"] = etag

@@ -8,8 +8,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from catalog import queue
-from catalog.models import QueryState, Recommendation, SimilarityQuery
+from catalog.models import QueryState, SimilarityQuery
 from catalog.services.answers import queries_with_answers
+from catalog.web.matches import consent_of, match_of
 from catalog.web.people import person_of
 
 POLL_WAIT = 0.35  # seconds; with the page's interval of 400 ms nearly always somebody waits for the answer
@@ -56,16 +57,6 @@ def _context(query: SimilarityQuery) -> dict[str, object]:
         "steps": steps,
         "step": STEPS[min(reached, len(STEPS) - 1)],
         "seconds": query.timings.get("total", 0) / 1000,
-        "matches": [_match(found) for found in query.recommendations.all()],
-    }
-
-
-def _match(found: Recommendation) -> dict[str, object]:
-    """A recommendation as it is shown. Addresses come from the catalogue's source: only web pages are linked."""
-    return {
-        "rank": found.rank,
-        "item": found.item,
-        "photo": found.photo,
-        "percent": max(0, round(found.score * 100)),
-        "link": found.item.url if found.item.url.startswith(("https://", "http://")) else "",
+        "matches": [match_of(found) for found in query.recommendations.all()],
+        "consent": consent_of(query),
     }

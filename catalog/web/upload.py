@@ -12,7 +12,8 @@ from catalog.middleware import ms_since_start
 from catalog.problems import Problem, problem_of
 from catalog.services.answers import queries_with_answers
 from catalog.services.queries import query_create
-from catalog.web.legacy import is_from_the_app, legacy_route
+from catalog.web.android import is_from_the_app
+from catalog.web.legacy import legacy_route
 from catalog.web.people import person_who_sends
 from catalog.web.queries import progress
 from catalog.web.rates import too_many_queries

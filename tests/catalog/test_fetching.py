@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from catalog import fetching
+from catalog import outgoing
 from catalog.errors import Refused
-from catalog.fetching import fetch_picture, place_of
+from catalog.fetching import fetch_picture
+from catalog.outgoing import place_of
 from tests.factories import jpeg
 from tests.servers import Server, answer, certificate, moved, refusal
 
@@ -157,7 +158,7 @@ def test_a_name_with_one_address_inside_is_not_asked_at_all(
 ) -> None:
     server = serve(answer(jpeg()))
     resolver(monkeypatch, ["93.184.216.34", "127.0.0.1"])
-    monkeypatch.setattr(fetching, "PORTS", (server.port,))
+    monkeypatch.setattr(outgoing, "PORTS", (server.port,))
     assert refusal(server.url(host="half-inside.test")) == "url_forbidden"
     assert server.hits == 0
 
@@ -167,7 +168,7 @@ def test_a_name_that_changes_its_mind_gains_nothing(
 ) -> None:
     server = serve(answer(jpeg()))
     asked = resolver(monkeypatch, ["192.0.1.1"], ["127.0.0.1"])  # public when it is judged, this machine afterwards
-    monkeypatch.setattr(fetching, "PORTS", (server.port,))
+    monkeypatch.setattr(outgoing, "PORTS", (server.port,))
     assert refusal(server.url(host="rebinding.test")) in {"url_timeout", "url_unreachable"}
     assert asked == ["rebinding.test"]
     assert server.hits == 0
@@ -261,7 +262,7 @@ def test_a_circle_of_redirects_ends_after_three(serve: Callable[..., Server]) ->
 def test_a_server_must_prove_its_name(
     serve: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fetching._trust.cache_clear()
+    outgoing._trust.cache_clear()
     right, public = certificate(tmp_path, "localhost")
     wrong, other = certificate(tmp_path, "elsewhere.test")
     known, unknown = serve(answer(jpeg()), tls=right), serve(answer(jpeg()), tls=wrong)
@@ -269,8 +270,8 @@ def test_a_server_must_prove_its_name(
     bundle = tmp_path / "trusted.pem"
     bundle.write_bytes(public.read_bytes() + other.read_bytes())
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
-    fetching._trust.cache_clear()
+    outgoing._trust.cache_clear()
     assert fetch_picture(known.url()) == jpeg()
     assert refusal(unknown.url()) == "url_unreachable"  # known, but by another name
     assert refusal(serve(answer(jpeg())).url().replace("http:", "https:")) == "url_unreachable"
-    fetching._trust.cache_clear()
+    outgoing._trust.cache_clear()

@@ -5,12 +5,14 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from pytest_django import Settings
+from redis.connection import AbstractConnection
 
 from catalog import rates
-from catalog.rates import rate_of, spend
+from catalog.rates import Count, count, rate_of, spend
 from tests.own_redis import OwnRedis
 
 
@@ -53,6 +55,23 @@ def test_people_and_scopes_are_counted_apart(counting: OwnRedis) -> None:
     assert spend(scope="query", who="somebody") is not None
     assert spend(scope="query", who="somebody else") is None
     assert spend(scope="read", who="somebody") is None
+
+
+def test_counting_and_looking_at_what_is_left_are_one_message(
+    counting: OwnRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages: list[bytes] = []
+    send = AbstractConnection.send_packed_command
+
+    def note(connection: AbstractConnection, command: Any, *more: Any, **options: Any) -> Any:
+        messages.append(b"".join(command))
+        return send(connection, command, *more, **options)
+
+    assert count(scope="query", who="somebody").left == 9
+    monkeypatch.setattr(AbstractConnection, "send_packed_command", note)
+    assert count(scope="query", who="somebody", cost=3).left == 6
+    assert count(scope="query", who="somebody", cost=7) == Count("query", passes=False, left=6, seconds=60)
+    assert len(messages) == 2
 
 
 def test_the_window_moves(counting: OwnRedis) -> None:

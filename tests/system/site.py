@@ -61,12 +61,14 @@ class Site:
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.socket = folder / "redis.sock"
+        self.receiver_port = free_port()  # where a test may listen for what the site tells
         self.environment = stack.process_environment(
             VAR_DIR=str(folder),
             REDIS_URL=f"unix://{self.socket}?db=0",
             DATABASE_URL=_fresh_database(folder),
             PORT=str(self.port),
-            FETCH_PRIVATE_HOSTS=f"localhost:{self.port}",  # so that a photo's address can be one of the site's own
+            # So that a photo's address can be one of the site's own.
+            FETCH_PRIVATE_HOSTS=f"localhost:{self.port},localhost:{self.receiver_port}",
             SECRET_KEY="only for tests",
             **({"WEB_WORKERS": "1", "SWEEP_SECONDS": "1", "LEGACY_ROUTE": "on"} | UNHURRIED | settings),
         )

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 from selenium import webdriver
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
@@ -52,6 +53,8 @@ for (const kind of ["dragenter", "dragover", "drop"])
   place.dispatchEvent(new DragEvent(kind, {bubbles: true, cancelable: true, dataTransfer: data}));
 """
 
+LOADED = "return [...document.querySelectorAll(arguments[0])].every((picture) => picture.naturalWidth)"
+
 
 class Browser:
     """One person's Chromium, with cookies of its own, open at the site."""
@@ -77,6 +80,10 @@ class Browser:
     @property
     def text(self) -> str:
         return self.one("body").text
+
+    def shown(self, css: str) -> str:
+        """The address of a picture; nothing if it is not there."""
+        return next((str(one.get_attribute("src")) for one in self.all(css)), "")
 
     def all(self, css: str) -> list[WebElement]:
         return self.driver.find_elements(By.CSS_SELECTOR, css)
@@ -206,12 +213,24 @@ def test_a_photo_can_be_dropped_on_the_field(browser: Browser, photo: bytes) -> 
     assert photographed() in browser.names()[:3]
 
 
-def test_without_scripts_the_form_leads_to_the_same_answer(plain_browser: Browser, picture: Path) -> None:
+def test_without_scripts_the_form_the_thumbs_and_the_consent_work_too(plain_browser: Browser, picture: Path) -> None:
     assert not plain_browser.all(".drop.scripted")
     plain_browser.choose(picture)
     plain_browser.send()
     plain_browser.wait(lambda: plain_browser.path.startswith("/queries/"), "the page of the query")
     assert photographed() in plain_browser.names()[:3]
+    page = plain_browser.path
+    thumb(plain_browser, 2, "down").click()
+    plain_browser.wait(lambda: is_pressed(plain_browser, 2, "down"), "the thumb")
+    plain_browser.one("#may-train").click()
+    plain_browser.one("#consent button").click()
+    plain_browser.wait(lambda: plain_browser.one("#may-train").is_selected(), "the consent")
+    assert plain_browser.path == page
+    plain_browser.one(".delete summary").click()
+    plain_browser.one(".delete button").click()
+    plain_browser.wait(lambda: plain_browser.path == "/", "the start page")
+    plain_browser.open(page)
+    assert "There is nothing at this address" in plain_browser.text
 
 
 @pytest.mark.parametrize("kind", ["browser", "plain_browser"])
@@ -271,6 +290,48 @@ def test_the_form_can_be_used_with_the_keyboard_alone(browser: Browser, picture:
     assert photographed() in browser.names()[:3]
 
 
+def announced(browser: Browser) -> str:
+    return str(browser.run("return document.getElementById('announce').textContent"))
+
+
+def thumb(browser: Browser, rank: int, side: str) -> WebElement:
+    return browser.one(f"#match-{rank} .thumb-{side}")
+
+
+def is_pressed(browser: Browser, rank: int, side: str) -> bool:
+    return thumb(browser, rank, side).get_attribute("aria-pressed") == "true"
+
+
+def test_thumbs_work_by_keyboard_and_say_so(browser: Browser, picture: Path, site: Site) -> None:
+    browser.choose(picture)
+    browser.send()
+    browser.names()
+    for key in (Keys.ENTER, Keys.SPACE):
+        before = is_pressed(browser, 2, "up")
+        browser.run("arguments[0].focus()", thumb(browser, 2, "up"))
+        browser.press(key)
+        browser.wait(lambda before=before: is_pressed(browser, 2, "up") != before, "the thumb")  # type: ignore[misc]
+        assert browser.has_focus(thumb(browser, 2, "up"))
+        assert announced(browser) == ("Your mark is taken back." if before else "Marked as a good match.")
+    thumb(browser, 3, "down").click()
+    browser.wait(lambda: is_pressed(browser, 3, "down"), "the other thumb")
+    link = "const a = document.createElement('a'); a.href = '#there'; a.dataset.opens = arguments[0]; a.id = 'link';"
+    browser.run(link + "document.querySelector('#match-1 h2').append(a); a.click()", thumbs_of(browser, 1))
+    browser.run("document.getElementById('may-train').click()")
+    browser.wait(lambda: "may be learned from" in announced(browser), "the consent")
+    said = (
+        "from catalog.models import Feedback, UploadedPhoto as U;"
+        f"mine = Feedback.objects.filter(recommendation__query='{browser.path.split('/')[2]}');"
+        "print(*[(one.recommendation.rank, one.verdict, bool(one.clicked_at)) for one in mine.order_by('pk')],"
+        "U.objects.filter(may_train=True).count())"
+    )
+    browser.wait(lambda: "(3, 'down', False) (1, '', True) 1" in site.shell(said), "what was said")
+
+
+def thumbs_of(browser: Browser, rank: int) -> str:
+    return browser.one(f"#match-{rank} .thumbs").get_attribute("id") or ""
+
+
 @pytest.fixture
 def staff(browser: Browser, site: Site) -> Browser:
     site.shell(
@@ -296,3 +357,29 @@ def test_staff_open_every_list_and_a_query_with_its_matches(staff: Browser, phon
     staff.open(f"/admin/catalog/similarityquery/{query['id']}/change/")
     assert query["recommendations"][0]["item"]["name"] in staff.text
     assert len(staff.all("img[src*='/photos/items/']")) == 3
+
+
+def test_staff_decide_about_triplets_with_keys_alone(staff: Browser, site: Site, phone: Phone, photo: bytes) -> None:
+    site.shell("from catalog.models import Triplet; Triplet.objects.all().delete()")
+    found = phone.post(photo, wait=20, k=4).json()["recommendations"]
+    for one, verdict in zip(found, ("up", "down", "down", "down"), strict=True):
+        address = f"{site.address}/api/v1/recommendations/{one['id']}/feedback/"
+        said = {"verdict": verdict, "may_train": True}
+        assert requests.post(address, json=said, headers=phone.headers, timeout=20).json() == said | {"clicked": False}
+    staff.open("/admin/")
+    staff.one("#nav-sidebar a[href$='/triplet/review/']").click()
+    staff.run("window.mark = 'the same page'")
+    seen = []
+    for key in ("y", "n", Keys.ARROW_LEFT, "s", "y"):
+        before = staff.one("#review-photo").get_attribute("src")
+        seen.append(staff.one(".review-progress").text)
+        staff.wait(lambda: staff.run(LOADED, ".review-pictures img"), "the pictures")
+        staff.press(key)
+        staff.wait(lambda before=before: staff.shown("#review-photo") != before, "the next one")  # type: ignore[misc]
+    assert seen == ["1 of 3", "2 of 3", "3 of 3", "2 of 3", "3 of 3"]
+    assert "Nothing waits for a decision now." in staff.text
+    assert staff.run("return window.mark") == "the same page"
+    states = "from catalog.models import Triplet as T; print(*T.objects.order_by('pk').values_list('state', flat=True))"
+    assert site.shell(states).split() == ["accepted", "skipped", "accepted"]
+    staff.width(360)
+    assert staff.run("return document.documentElement.scrollWidth") <= 360

@@ -9,12 +9,14 @@ from django.conf import settings as django_settings
 from django.core.management import call_command
 from PIL import Image
 
+from catalog import queue
 from catalog.colour import colour_distance, lab_of
 from catalog.errors import IllegalMove, Refused
-from catalog.models import Encoder, ItemPhoto, QueryState, SimilarityQuery
+from catalog.models import Embedding, Encoder, ItemPhoto, QueryState, SimilarityQuery
 from catalog.sample import draw_photo, sample_items
 from ml.embedder import Embedder
 from tests.factories import (
+    jpeg,
     make_embedding,
     make_encoder,
     make_item,
@@ -26,7 +28,7 @@ from tests.factories import (
 )
 from tests.pictures import jpeg_of
 from worker import tasks
-from worker.embedding import look_at, open_photo
+from worker.embedding import BATCH, look_at, open_photo
 from worker.encoders import embedder_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -146,6 +148,30 @@ def test_photos_of_the_catalogue_get_their_colours_with_their_vectors(encoder: E
     known.refresh_from_db()
     assert colour_distance(green.colour_lab, list(lab_of((0, 128, 0)))) < 2
     assert known.colour_lab == [1.0, 2.0, 3.0]
+
+
+def test_photos_embedded_before_there_were_colours_get_theirs_in_small_batches(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    monkeypatch.setattr(queue, "send_embed_catalog", sent.append)
+    photos = [make_item_photo(content=jpeg("green")) for _ in range(BATCH + 2)]
+    for photo in photos:
+        make_embedding(encoder, unit(1), photo)
+    photos[1].file.delete(save=False)
+    tasks.sweep()
+    assert sent == [encoder.pk]  # nothing is to be embedded, but there are colours to look up
+    tasks.embed_catalog(encoder.pk)
+    assert ItemPhoto.objects.exclude(colour_lab=None).count() == BATCH - 1  # the file of one is lost
+    tasks.embed_catalog(encoder.pk)
+    photos[-1].refresh_from_db()
+    assert colour_distance(photos[-1].colour_lab, list(lab_of((0, 128, 0)))) < 2
+    assert list(ItemPhoto.objects.filter(colour_lab__isnull=True)) == [photos[1]]
+    assert Embedding.objects.filter(vector=unit(1).tobytes()).count() == len(photos)
+    sent.clear()
+    tasks.sweep()
+    tasks.embed_catalog(encoder.pk)
+    assert sent == []
 
 
 def answered(query: SimilarityQuery, encoder: Encoder) -> SimilarityQuery:

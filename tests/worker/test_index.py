@@ -76,10 +76,13 @@ def test_a_stored_vector_has_four_bytes_a_number(encoder: Encoder) -> None:
     assert np.frombuffer(bytes(stored.vector), "<f4").tolist() == pytest.approx([0.6, 0.8, 0, 0])
 
 
-def test_two_indexes_are_kept_and_the_oldest_goes() -> None:
-    first, second, third = make_encoder(), make_encoder(), make_encoder()
+def test_the_indexes_that_were_used_last_are_kept() -> None:
+    first, *others = [make_encoder() for _ in range(index.KEPT)]
     kept = index_of(first)
+    second = index_of(others[0])
+    for encoder in others[1:]:
+        index_of(encoder)
+    assert index_of(first) is kept  # and so it was used last
+    index_of(make_encoder())
     assert index_of(first) is kept
-    index_of(second)
-    index_of(third)
-    assert index_of(first) is not kept
+    assert index_of(others[0]) is not second

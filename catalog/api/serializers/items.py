@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from rest_framework import serializers
 
@@ -65,10 +66,28 @@ class ItemSerializer(serializers.ModelSerializer[CatalogItem]):
         )
         read_only_fields = fields
 
+    @cached_property
+    def shown_photo(self) -> ItemPhotoSerializer:
+        return ItemPhotoSerializer(context=self.context)
+
+    def to_representation(self, item: CatalogItem) -> dict[str, Any]:
+        """The same that the fields would say, many times as fast: an answer has dozens of items."""
+        shown = {name: getattr(item, name) for name in PLAIN}
+        shown["price"] = None if item.price is None else f"{item.price:.2f}"
+        first = item.first_photo
+        return shown | {"photo": None if first is None else self.shown_photo.to_representation(first)}
+
+
+PLAIN = tuple(name for name in ItemSerializer.Meta.fields if name != "photo")  # shown as they are, but for the price
+
 
 class ItemDetailSerializer(ItemSerializer):
-    photos = ItemPhotoSerializer(many=True, read_only=True)
+    photos = ItemPhotoSerializer(source="shown_photos", many=True, read_only=True)
 
     class Meta(ItemSerializer.Meta):
         fields = (*ItemSerializer.Meta.fields, "attributes", "photos")
         read_only_fields = fields
+
+    def to_representation(self, item: CatalogItem) -> dict[str, Any]:
+        photos = [self.shown_photo.to_representation(photo) for photo in item.shown_photos]
+        return super().to_representation(item) | {"attributes": item.attributes, "photos": photos}

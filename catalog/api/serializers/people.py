@@ -69,7 +69,7 @@ class MeSerializer(serializers.ModelSerializer[User]):
 
     class Meta:
         model = User
-        fields = ("id", "username", "email", "first_name", "last_name", "is_staff", "date_joined")
+        fields = ("id", "username", "email", "first_name", "last_name", "is_staff", "may_train", "date_joined")
         read_only_fields = fields
 
 
@@ -79,6 +79,10 @@ class MeChangeSerializer(StrictSerializer):
     email = serializers.EmailField(max_length=254, required=False, allow_blank=True)
     first_name = TextField(max_length=150, required=False, allow_blank=True)
     last_name = TextField(max_length=150, required=False, allow_blank=True)
+    may_train = serializers.BooleanField(
+        required=False,
+        help_text="Whether encoders may learn from the photos that I send from now on; false takes all of them back.",
+    )
     password = PasswordField(required=False, help_text="Yours, which another email address takes.")
 
 
@@ -92,6 +96,8 @@ class ReceiptSerializer(serializers.Serializer[Any]):
     photos = serializers.IntegerField()
     queries = serializers.IntegerField()
     recommendations = serializers.IntegerField()
+    feedback = serializers.IntegerField(help_text="Thumbs, and items that were opened.")
+    triplets = serializers.IntegerField(help_text="What encoders would have learned from.")
     favourites = serializers.IntegerField()
     devices = serializers.IntegerField()
     sessions = serializers.IntegerField(help_text="Browsers that were signed in.")

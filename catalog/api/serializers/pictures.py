@@ -1,14 +1,15 @@
 """Pictures: where to get them, and how large they are."""
 
+from collections.abc import Callable
 from typing import Any
 
-from django.urls import reverse
+from django.utils.functional import cached_property
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from catalog.api.fields import PhotoField, StrictSerializer
 from catalog.models import ItemPhoto, UploadedPhoto
-from catalog.web.links import signed_path
+from catalog.web.links import item_photo_paths, signed_path
 from catalog.web.thumbnails import WIDTHS
 
 THUMBNAILS = {
@@ -25,15 +26,18 @@ class PictureSerializer(serializers.ModelSerializer[Any]):
     url = serializers.SerializerMethodField()
     thumbnails = serializers.SerializerMethodField(help_text="The same picture, at most so many pixels wide.")
 
+    @cached_property
+    def site(self) -> str:
+        request = self.context["request"]
+        return f"{request.scheme}://{request.get_host()}"
+
     @extend_schema_field({"type": "string", "format": "uri"})
     def get_url(self, photo: Any) -> str:
-        return str(self.context["request"].build_absolute_uri(self.path_of(photo)))
+        return self.site + self.path_of(photo)
 
     @extend_schema_field(THUMBNAILS)
     def get_thumbnails(self, photo: Any) -> dict[str, str]:
-        url = self.get_url(photo)
-        mark = "&" if "?" in url else "?"
-        return {width: f"{url}{mark}w={width}" for width in WIDTHS}
+        return _thumbnails(self.get_url(photo))
 
     def path_of(self, photo: Any) -> str:
         raise NotImplementedError
@@ -47,8 +51,23 @@ class ItemPhotoSerializer(PictureSerializer):
         fields = ("id", "url", "thumbnails", "width", "height")
         read_only_fields = fields
 
+    @cached_property
+    def paths(self) -> Callable[[int], str]:
+        return item_photo_paths()
+
     def path_of(self, photo: ItemPhoto) -> str:
-        return reverse("item-photo", args=[photo.pk])
+        return self.paths(photo.pk)
+
+    def to_representation(self, photo: ItemPhoto) -> dict[str, Any]:
+        """The same that the fields would say, twenty times as fast: an answer has dozens of these."""
+        url = self.get_url(photo)
+        return {
+            "id": photo.pk,
+            "url": url,
+            "thumbnails": _thumbnails(url),
+            "width": photo.width,
+            "height": photo.height,
+        }
 
 
 class UploadedPhotoSerializer(PictureSerializer):
@@ -58,7 +77,7 @@ class UploadedPhotoSerializer(PictureSerializer):
 
     class Meta:
         model = UploadedPhoto
-        fields: tuple[str, ...] = ("id", "url", "thumbnails", "width", "height")
+        fields: tuple[str, ...] = ("id", "url", "thumbnails", "width", "height", "may_train")
         read_only_fields = fields
 
     def path_of(self, photo: UploadedPhoto) -> str:
@@ -71,6 +90,11 @@ class PhotoSerializer(UploadedPhotoSerializer):
     class Meta(UploadedPhotoSerializer.Meta):
         fields = (*UploadedPhotoSerializer.Meta.fields, "size", "created_at", "expires_at")
         read_only_fields = fields
+
+
+def _thumbnails(url: str) -> dict[str, str]:
+    mark = "&" if "?" in url else "?"
+    return {width: f"{url}{mark}w={width}" for width in WIDTHS}
 
 
 class PhotoUploadSerializer(StrictSerializer):

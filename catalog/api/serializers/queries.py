@@ -3,14 +3,19 @@
 from typing import Any
 
 from django.conf import settings
+from django.utils.functional import cached_property
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from catalog.api.fields import FiniteFloatField, JSONInFormSerializer, WholeNumberField
+from catalog.api.serializers.feedback import SaidSerializer
 from catalog.api.serializers.items import FiltersSerializer, ItemSerializer
 from catalog.api.serializers.pictures import ItemPhotoSerializer, UploadedPhotoSerializer
-from catalog.api.serializers.sources import MAX_PHOTOS, CropSerializer, SourceSerializer
+from catalog.api.serializers.sources import MAX_PHOTOS, CropSerializer, SourceSerializer, address_of_the_web
+from catalog.api.serializers.webhooks import WebhookSerializer
 from catalog.models import Outcome, QueryState, Recommendation, SimilarityQuery
+from catalog.outgoing import MAX_LENGTH
+from catalog.services.answers import said_about
 from catalog.wording import failure_sentence
 
 GUESSED = ("category", "gender", "colour")
@@ -31,6 +36,13 @@ class QueryRequestSerializer(SourceSerializer):
     min_score = FiniteFloatField(
         required=False, min_value=-1.0, max_value=1.0, help_text="Items with a lower score are left out."
     )
+
+    callback_url = serializers.CharField(
+        required=False, max_length=MAX_LENGTH, help_text="An address that is told by a signed POST when it has ended."
+    )
+
+    def validate_callback_url(self, value: str) -> str:
+        return address_of_the_web(value)
 
 
 class QueryFormSerializer(QueryRequestSerializer):
@@ -64,15 +76,24 @@ class RecommendationSerializer(serializers.ModelSerializer[Recommendation]):
     item = ItemSerializer(read_only=True)
     photo = ItemPhotoSerializer(read_only=True, help_text="The picture of the item that matched.")
     why = serializers.SerializerMethodField(help_text="Null in answers from before there were reasons.")
+    feedback = serializers.SerializerMethodField(help_text="What I have said about it.")
 
     class Meta:
         model = Recommendation
-        fields = ("rank", "score", "probability", "why", "item", "photo")
+        fields = ("id", "rank", "score", "probability", "why", "item", "photo", "feedback")
         read_only_fields = fields
 
     @extend_schema_field(WhySerializer(allow_null=True))
     def get_why(self, found: Recommendation) -> Any:
         return found.why or None
+
+    @cached_property
+    def said(self) -> SaidSerializer:
+        return SaidSerializer()
+
+    @extend_schema_field(SaidSerializer)
+    def get_feedback(self, found: Recommendation) -> Any:
+        return self.said.to_representation(said_about(found))
 
 
 class QueryErrorSerializer(serializers.Serializer[Any]):
@@ -122,6 +143,7 @@ class QuerySummarySerializer(serializers.ModelSerializer[SimilarityQuery]):
         read_only=True, help_text="Whether the photo is unlike all clothes that the encoder has learned from."
     )
     error = serializers.SerializerMethodField(help_text="Why it failed, if it did.")
+    webhook = WebhookSerializer(read_only=True, allow_null=True, help_text="What became of its `callback_url`.")
 
     class Meta:
         model = SimilarityQuery
@@ -146,6 +168,7 @@ class QuerySummarySerializer(serializers.ModelSerializer[SimilarityQuery]):
             "guess",
             "probably_not_clothes",
             "error",
+            "webhook",
         )
         read_only_fields = fields
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext as _
@@ -16,9 +17,10 @@ from catalog.api.authentication import signed_in
 from catalog.api.fields import FiniteFloatField, JSONInFormSerializer, PhotoField, StrictSerializer, WholeNumberField
 from catalog.crops import SIDES, lies_inside
 from catalog.errors import Refused
-from catalog.fetching import MAX_LENGTH, place_of
-from catalog.models import CatalogItem, UploadedPhoto
+from catalog.models import CatalogItem, SimilarityQuery, UploadedPhoto
 from catalog.models.photos import UploadedPhotoQuerySet
+from catalog.models.queries import SimilarityQuerySet
+from catalog.outgoing import MAX_LENGTH, place_of
 from catalog.services.queries import Picture
 
 MAX_PHOTOS = 5  # of one garment
@@ -113,13 +115,11 @@ class SourceSerializer(StrictSerializer):
         return _known(value, {photo.pk: photo for photo in photos_of(self.context).filter(pk=value)})
 
     def validate_photo_url(self, value: str) -> str:
-        try:
-            return place_of(value).url
-        except Refused as refused:
-            raise serializers.ValidationError(refused.detail, code=refused.code) from None
+        return address_of_the_web(value)
 
     def validate_item_id(self, value: int) -> CatalogItem:
-        item = CatalogItem.objects.findable().filter(pk=value).first()
+        shown, hidden = CatalogItem.objects.findable(), CatalogItem.objects.filter(queries__in=_earlier(self.context))
+        item = shown.filter(pk=value).first() or hidden.filter(pk=value).first()
         if item is None:
             raise serializers.ValidationError("There is no item with this id.", code="unknown_item")
         return item
@@ -146,9 +146,26 @@ AS_ARGUMENTS: dict[str, Callable[[Any], dict[str, Any]]] = {
 }
 
 
+def address_of_the_web(text: str) -> str:
+    """The address that a text is, if one of the kind may be asked."""
+    try:
+        return place_of(text).url
+    except Refused as refused:
+        raise serializers.ValidationError(refused.detail, code=refused.code) from None
+
+
 def photos_of(context: Mapping[str, Any]) -> UploadedPhotoQuerySet:
     """The photos that whoever asks may ask about."""
-    return UploadedPhoto.objects.of(user=signed_in(context["request"])).filter(expires_at__gt=timezone.now())
+    earlier = _earlier(context)
+    may_be_asked = Q(expires_at__gt=timezone.now()) | Q(queries__in=earlier) | Q(joint_queries__in=earlier)
+    return UploadedPhoto.objects.of(user=signed_in(context["request"])).filter(may_be_asked).distinct()
+
+
+def _earlier(context: Mapping[str, Any]) -> SimilarityQuerySet:
+    """The query that was made under the same key, if any: sent again, its request is as good as it was then."""
+    key = context.get("idempotency_key")
+    mine = SimilarityQuery.objects.of(user=signed_in(context["request"]))
+    return mine.none() if key is None else mine.filter(idempotency_key=key)
 
 
 def _known(pk: UUID, earlier: dict[UUID, UploadedPhoto]) -> UploadedPhoto:

@@ -73,7 +73,7 @@ class QueryBatch(APIView):
 
     def _make(self, entry: Any, key: str | None, receive_ms: float) -> SimilarityQuery | Problem:
         try:
-            serializer = QueryRequestSerializer(data=entry, context={"request": self.request})
+            serializer = QueryRequestSerializer(data=entry, context={"request": self.request, "idempotency_key": key})
             serializer.is_valid(raise_exception=True)
             return query_create(
                 owner=signed_in(self.request), idempotency_key=key, receive_ms=receive_ms, **serializer.validated_data

@@ -38,12 +38,11 @@ class ItemList(ListAPIView[CatalogItem]):
         return super().get(request, *args, **kwargs)
 
     def get_queryset(self) -> Any:
-        given = self.request.query_params.items()
-        wish = ItemWishSerializer(data={name: text for name, text in given if text and name in WISHES})
-        wish.is_valid(raise_exception=True)
-        filters = wish.validated_data
+        given = {name: text for name, text in self.request.query_params.items() if text and name in WISHES}
+        filters = _checked(given) if given else {}
         words = filters.pop("search", "").split()
-        return CatalogItem.objects.matching(filters).filter(_contain(words)).prefetch_related("photos")
+        found = CatalogItem.objects.matching(filters)
+        return (found.filter(_contain(words)) if words else found).with_photos()
 
 
 class ItemDetail(RetrieveAPIView[CatalogItem]):
@@ -51,11 +50,18 @@ class ItemDetail(RetrieveAPIView[CatalogItem]):
 
     scopes = EVERYBODY
     serializer_class = ItemDetailSerializer
-    queryset = CatalogItem.objects.findable().prefetch_related("photos")
+    queryset = CatalogItem.objects.findable()
 
     @extend_schema(operation_id="item", tags=["items"], responses={200: ItemDetailSerializer, **problems(401, 404)})
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().get(request, *args, **kwargs)
+
+
+def _checked(given: dict[str, Any]) -> dict[str, Any]:
+    wish = ItemWishSerializer(data=given)
+    wish.is_valid(raise_exception=True)
+    filters: dict[str, Any] = wish.validated_data
+    return filters
 
 
 def _contain(words: list[str]) -> Q:

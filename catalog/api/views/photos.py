@@ -56,7 +56,7 @@ class PhotoList(ListAPIView[UploadedPhoto]):
         responses={
             200: PhotoSerializer,
             201: PhotoSerializer,
-            **problems(400, 401, 403, 411, 413, 415, 429, 507),
+            **problems(400, 401, 403, 410, 411, 413, 415, 429, 507),
         },
     )
     def post(self, request: Request) -> Response:

@@ -96,7 +96,7 @@ class QueryList(ListAPIView[SimilarityQuery]):
     )
     def post(self, request: Request) -> Response:
         key = idempotency_key(request)
-        serializer = QueryRequestSerializer(data=request.data, context={"request": request})
+        serializer = QueryRequestSerializer(data=request.data, context={"request": request, "idempotency_key": key})
         serializer.is_valid(raise_exception=True)
         receive_ms = ms_since_start(request._request)
         query = query_create(

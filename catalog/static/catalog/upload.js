@@ -79,9 +79,9 @@ document.addEventListener("htmx:afterRequest", (event) => {
 });
 
 // A new part of the page is announced, and read from its heading on.
-document.addEventListener("htmx:afterSwap", () => {
+document.addEventListener("htmx:afterSwap", (event) => {
   dress();
-  const heading = document.querySelector("[data-announce]");
+  const heading = event.target.querySelector("[data-announce]");
   if (!heading) return;
   byId("announce").textContent = heading.dataset.announce;
   heading.tabIndex = -1;

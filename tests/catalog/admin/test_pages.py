@@ -19,21 +19,27 @@ from catalog.models import (
     CatalogItem,
     Embedding,
     Encoder,
+    Evaluation,
+    EvaluationSet,
     ImportJob,
     ItemPhoto,
+    Promotion,
     Recommendation,
     SimilarityQuery,
+    TrainingRun,
+    Triplet,
     UploadedPhoto,
     User,
 )
 from catalog.services.devices import device_sign_in
 from tests.catalog.api.conftest import answered_query
-from tests.factories import make_embedding, make_encoder, make_item_photo, make_upload, make_user, unit
+from tests.factories import make_embedding, make_encoder, make_item_photo, make_run, make_upload, make_user, unit
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
 READ_ONLY = {Encoder, Embedding, ItemPhoto, SimilarityQuery, Recommendation, ImportJob}
+READ_ONLY |= {Evaluation, EvaluationSet, Promotion, Triplet}
 
 
 def rows(number: int) -> None:
@@ -46,6 +52,13 @@ def rows(number: int) -> None:
     make_upload(visitor=f"visitor {number}")
     query = answered_query(user, encoder=make_encoder(card={"kind": "metric"}))
     make_embedding(query.encoder or make_encoder(), unit(1, 2), make_item_photo())
+    nearer, farther, _ = (found.photo for found in query.recommendations.all())
+    Triplet.objects.create(query=query, anchor=query.photo, positive=nearer, negative=farther, reviewed_by=user)
+    make_run(started_by=user)
+    drawn = EvaluationSet.objects.create(name=f"set {number}")
+    encoder, other = make_encoder(), make_encoder()
+    Evaluation.objects.create(encoder=encoder, against=other, evaluation_set=drawn)
+    Promotion.objects.create(encoder=encoder, encoder_name=encoder.name, previous=other, previous_name=other.name)
     ImportJob.objects.create(
         source="/data", counts={"photos_new": 3}, errors=[{"row": 2, "reason": "not a <b>picture</b>"}]
     )
@@ -64,7 +77,7 @@ def url(model: type[Model], page: str, *arguments: object) -> str:
 
 def test_every_model_of_the_catalogue_is_registered() -> None:
     ours = {CatalogItem, Embedding, Encoder, ImportJob, ItemPhoto, Recommendation, SimilarityQuery, UploadedPhoto, User}
-    assert ours <= set(MODELS)
+    assert ours | {TrainingRun} <= set(MODELS)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
@@ -116,7 +129,7 @@ def test_what_only_the_product_writes_cannot_be_written_here(staff: Client, mode
 
 def test_the_front_page_groups_the_models(staff: Client) -> None:
     page = staff.get("/admin/").content.decode()
-    for title in ("Catalogue", "Queries", "Encoders", "People"):
+    for title in ("Catalogue", "Queries", "Training", "Encoders", "People"):
         assert title in page
 
 

@@ -8,8 +8,10 @@ import pytest
 from django.core.files.storage import FileSystemStorage
 from django.db import OperationalError
 from pytest_django import Settings
+from rest_framework.exceptions import ValidationError
 from rest_framework.test import APIClient
 
+from catalog.api.errors import problem_from
 from catalog.models import SimilarityQuery, User
 from tests.catalog.api.conftest import assert_refused
 from tests.catalog.api.test_queries import QUERIES, in_base64, multipart
@@ -170,3 +172,19 @@ def test_no_method_crashes_any_route(device: APIClient, path: str, method: str, 
     assert answer.status_code < 500
     if answer.status_code >= 400 and method != "HEAD":
         assert_refused(answer, answer.status_code, answer.json()["code"])
+
+
+@pytest.mark.parametrize("scope", ["x" * 200_000, {"y" * 200_000: 1}])
+def test_an_error_does_not_send_back_all_that_was_sent(db: None, scope: object) -> None:
+    body = {"username": "anna", "password": "x", "scope": scope}
+    answer = APIClient().post("/api/v1/auth/sign-in/", body)
+    assert_refused(answer, 400, "invalid_input", "scope")
+    assert len(answer.content) < 3000
+
+
+def test_of_very_many_wrong_fields_some_are_told() -> None:
+    wrong = {f"{number}" * 200: ["No."] for number in range(1000)}
+    problem = problem_from(ValidationError(wrong))
+    assert problem is not None
+    assert len(problem.errors) == 50
+    assert max(len(error.field) for error in problem.errors) == 100

@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from rest_framework.test import APIClient
 
-from catalog.models import SimilarityQuery, UploadedPhoto, User
+from catalog.models import CatalogItem, SimilarityQuery, UploadedPhoto, User
 from catalog.services import queries as service
 from tests.catalog.api.conftest import assert_refused, at_once, device_of
 from tests.catalog.api.test_queries import QUERIES, in_base64, multipart
-from tests.factories import jpeg, make_item, make_user
+from tests.factories import jpeg, make_item, make_upload, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -63,6 +64,68 @@ def test_a_key_lives_as_long_as_its_query(device: APIClient) -> None:
     first = post(device, "a")
     device.delete(first["Location"])
     assert post(device, "a", k=3).status_code == 202
+
+
+def again(device: APIClient, body: dict[str, Any]) -> Any:
+    return device.post(QUERIES, body, HTTP_IDEMPOTENCY_KEY="a")
+
+
+def test_the_same_request_gets_its_query_although_the_item_was_hidden_meanwhile(device: APIClient) -> None:
+    item, other = make_item(), make_item(is_active=False)
+    first = again(device, {"item_id": item.pk})
+    CatalogItem.objects.filter(pk=item.pk).update(is_active=False)
+    second = again(device, {"item_id": item.pk})
+    assert (second.status_code, second["Idempotency-Replayed"]) == (202, "true")
+    assert second.json()["id"] == first.json()["id"]
+    assert_refused(again(device, {"item_id": other.pk}), 400, "invalid_input", "item_id", "unknown_item")
+    assert_refused(device.post(QUERIES, {"item_id": item.pk}), 400, "invalid_input", "item_id", "unknown_item")
+    assert_refused(post(device, "a"), 422, "idempotency_key_reused")
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_same_request_gets_its_query_although_the_photos_time_is_over(
+    device: APIClient, me: User, several: bool
+) -> None:
+    photo, more = make_upload(me), make_upload(me, content=jpeg("red"))
+    body = {"photos": [str(photo.pk), str(more.pk)]} if several else {"photo_id": str(photo.pk)}
+    first = again(device, body)
+    UploadedPhoto.objects.update(expires_at=timezone.now())
+    second = again(device, body)
+    assert (second.status_code, second["Idempotency-Replayed"]) == (202, "true")
+    assert second.json()["id"] == first.json()["id"]
+    assert_refused(device.post(QUERIES, body), 400, "invalid_input")
+
+
+def test_an_entry_of_a_batch_gets_its_query_although_the_item_was_hidden_meanwhile(device: APIClient) -> None:
+    item = make_item()
+    for replayed in (False, True):
+        answer = device.post(f"{QUERIES}batch/", {"queries": [{"item_id": item.pk}]}, HTTP_IDEMPOTENCY_KEY="a")
+        assert answer.json()["results"][0]["replayed"] is replayed
+        CatalogItem.objects.filter(pk=item.pk).update(is_active=False)
+
+
+def test_once_the_photo_is_deleted_and_the_query_with_it_the_request_is_a_new_one(device: APIClient, me: User) -> None:
+    first = post(device, "a").json()
+    by_id = {"photo_id": first["photo"]["id"]}
+    device.post(QUERIES, by_id, HTTP_IDEMPOTENCY_KEY="b")
+    device.delete(f"/api/v1/photos/{first['photo']['id']}/")
+    second = post(device, "a")
+    assert second.status_code == 202
+    assert "Idempotency-Replayed" not in second
+    assert second.json()["id"] != first["id"]
+    refused = device.post(QUERIES, by_id, HTTP_IDEMPOTENCY_KEY="b")
+    assert_refused(refused, 400, "invalid_input", "photo_id", "unknown_photo")
+
+
+def test_nobody_gets_at_a_hidden_item_or_photo_by_the_key_of_somebody_else(device: APIClient, me: User) -> None:
+    item, photo = make_item(), make_upload(me)
+    again(device, {"item_id": item.pk})
+    device.post(QUERIES, {"photo_id": str(photo.pk)}, HTTP_IDEMPOTENCY_KEY="b")
+    CatalogItem.objects.update(is_active=False)
+    other = device_of(make_user())
+    assert_refused(again(other, {"item_id": item.pk}), 400, "invalid_input", "item_id", "unknown_item")
+    refused = other.post(QUERIES, {"photo_id": str(photo.pk)}, HTTP_IDEMPOTENCY_KEY="b")
+    assert_refused(refused, 400, "invalid_input", "photo_id", "unknown_photo")
 
 
 def test_without_a_key_each_request_is_a_query(device: APIClient) -> None:

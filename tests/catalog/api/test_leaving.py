@@ -18,11 +18,15 @@ from knox.models import AuthToken
 from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
-from catalog.models import Favourite, Scope, SimilarityQuery, UploadedPhoto, User
+from catalog.models import Favourite, Feedback, Scope, SimilarityQuery, Triplet, TripletState, UploadedPhoto, User
 from catalog.services import users
 from catalog.services.devices import device_sign_in
+from catalog.services.feedback import consent_set, feedback_give
+from catalog.services.reviews import triplet_review
 from catalog.services.users import user_delete
+from catalog.services.webhooks import webhook_create, webhook_secret
 from tests.catalog.api.conftest import answered_query, assert_refused, device_of
+from tests.catalog.services.judged import answers, judge
 from tests.factories import jpeg, make_item, make_query, make_upload, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -38,9 +42,11 @@ def full_account(name: str = NAME, email: str = EMAIL, pk: int | None = None) ->
     query = answered_query(person)
     query.more_photos.add(make_upload(person))
     make_query(item=make_item(), owner=person)
-    make_query(owner=person, source_url="https://shop.example/shirt.jpg")
+    fetched = make_query(owner=person, source_url="https://shop.example/shirt.jpg")
+    webhook_create(query=fetched, url="https://shop.example/told")
     make_upload(person, content=jpeg("green"))
     Favourite.objects.create(user=person, item=make_item())
+    _say_something(person, query)
     device_sign_in(user=person, name=f"{name}'s phone", scope=Scope.STAFF)
     token = AuthToken.objects.create(user=person)[0]
     Client().force_login(person)
@@ -49,6 +55,19 @@ def full_account(name: str = NAME, email: str = EMAIL, pk: int | None = None) ->
             APIClient().post("/api/v1/auth/sign-in/", {"username": typed, "password": secret})
     _staff_write_about(person, token)
     return person
+
+
+def _say_something(person: User, query: SimilarityQuery) -> None:
+    """About one's own answers, and, as staff, about somebody else's."""
+    consent_set(user=person, may_train=True)
+    found = list(query.recommendations.order_by("rank"))
+    feedback_give(recommendation=found[0], verdict="up", clicked=True, may_train=True)
+    for one in found[1:]:
+        feedback_give(recommendation=one, verdict="down")
+    theirs = answers()
+    judge(theirs, up=(1,), down=(2,))
+    triplet = Triplet.objects.get(query=theirs[0].query)
+    triplet_review(triplet=triplet, state=TripletState.ACCEPTED, by=person)
 
 
 def _staff_write_about(person: User, token: Any) -> None:
@@ -88,6 +107,7 @@ def test_nothing_at_all_is_left_of_an_account_that_is_deleted(media: Path) -> No
         "catalog.UploadedPhoto",
         "catalog.SimilarityQuery",
         "catalog.Favourite",
+        "catalog.Triplet",
         "catalog.Device",
         "knox.AuthToken",
         "axes.AccessAttempt",
@@ -103,6 +123,8 @@ def test_nothing_at_all_is_left_of_an_account_that_is_deleted(media: Path) -> No
         "photos": 3,
         "queries": 3,
         "recommendations": 3,
+        "feedback": 3,
+        "triplets": 2,
         "favourites": 1,
         "devices": 2,
         "sessions": 1,
@@ -112,7 +134,8 @@ def test_nothing_at_all_is_left_of_an_account_that_is_deleted(media: Path) -> No
     assert files(media) == left_by_items
     assert not any(default_storage.exists(name) for name in mine)
     assert before <= files(media)
-    assert SimilarityQuery.objects.get() == other
+    assert not Feedback.objects.filter(recommendation__query__owner__isnull=False).exists()
+    assert SimilarityQuery.objects.filter(owner__isnull=False).get() == other
     assert other.recommendations.count() == 3
 
 
@@ -131,7 +154,7 @@ def test_the_admin_deletes_as_completely(media: Path) -> None:
     answer = boss.post(f"/admin/catalog/user/{person.pk}/delete/", {"post": "yes"})
     assert answer.status_code == 302
     assert traces(person.pk) == set()
-    assert not UploadedPhoto.objects.exists()
+    assert not UploadedPhoto.objects.filter(visitor="").exists()
 
 
 @pytest.mark.parametrize(
@@ -197,7 +220,7 @@ def test_deleting_takes_as_many_queries_however_much_there_is(
         answered_query(me)
         device_sign_in(user=me)
         Client().force_login(me)
-    with django_assert_num_queries(24):
+    with django_assert_num_queries(34):
         user_delete(user=me)
     assert not AccessAttempt.objects.exists()
 
@@ -231,8 +254,17 @@ def test_everything_of_mine_is_in_the_archive() -> None:
     answered = person.queries.get(state="done")
     row = queries[str(answered.pk)]
     assert [found["rank"] for found in row["recommendations"]] == [1, 2, 3]
+    said = [found["feedback"] for found in row["recommendations"]]
+    assert [one["verdict"] for one in said] == ["up", "down", "down"]
+    assert [one["clicked_at"] is not None for one in said] == [True, False, False]
+    assert account["may_train"] is True
+    lent = {photo["id"]: photo for photo in texts["photos.json"] if photo["may_train"]}
+    assert set(lent) == {str(answered.photo_id)}
+    assert [triplet["state"] for triplet in lent[str(answered.photo_id)]["triplets"]] == ["proposed"] * 2
     assert row["photos"] == [str(photo.pk) for photo in (answered.photo, *answered.more_photos.all())]
     assert bytes.fromhex(row["vector"]) == bytes(answered.vector or b"")
+    webhooks = [query["webhook"]["url"] for query in queries.values() if query["webhook"]]
+    assert webhooks == ["https://shop.example/told"]
 
 
 def test_nothing_of_others_is_in_the_archive(me: User) -> None:
@@ -247,9 +279,9 @@ def test_nothing_of_others_is_in_the_archive(me: User) -> None:
 
 def test_no_secret_is_in_the_archive(me: User) -> None:
     device = device_of(me)
+    token, signs = AuthToken.objects.get(), webhook_secret(user=me)
     text = json.dumps(exported(device)[0])
-    token = AuthToken.objects.get()
-    assert not [secret for secret in (me.password, token.digest, token.token_key) if secret in text]
+    assert not [secret for secret in (me.password, token.digest, token.token_key, signs) if secret in text]
 
 
 def test_a_photo_whose_file_is_gone_is_left_out(me: User) -> None:
@@ -272,6 +304,6 @@ def test_an_export_takes_as_many_queries_however_much_there_is(
     for _ in range(times):
         answered_query(me)
     device = device_of(me)
-    # the token; photos, devices, favourites; the queries, their further photos and their answers
-    with django_assert_num_queries(7):
+    # the token; photos and what is learned from them, devices, favourites; queries, their further photos and answers
+    with django_assert_num_queries(8):
         exported(device)

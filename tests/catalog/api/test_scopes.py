@@ -1,4 +1,4 @@
-"""What a token is good for."""
+"""What a token is good for, and who may have which. What each opens of the site: tests/catalog/test_rights.py."""
 
 from typing import Any
 
@@ -15,12 +15,11 @@ from catalog.api.permissions import EVERYBODY, PEOPLE, STAFF_ONLY, SignUpIsOpen
 from catalog.models import Scope, User
 from catalog.services.devices import device_sign_in
 from tests.catalog.api.conftest import answered_query, assert_refused, device_of
-from tests.factories import make_item, make_user
+from tests.factories import make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 SIGN_IN = "/api/v1/auth/sign-in/"
-ACCOUNT = ["me/", "me/export/", "devices/", "favourites/"]
 
 
 def may_add_devices(user: User) -> User:
@@ -94,13 +93,6 @@ def test_a_scope_that_there_is_not_is_refused(boss: User) -> None:
     assert_refused(APIClient().post(SIGN_IN, body), 400, "invalid_input", "scope", "invalid_choice")
 
 
-@pytest.mark.parametrize("route", ACCOUNT)
-@pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete"])
-def test_a_program_touches_no_account(boss: User, route: str, method: str) -> None:
-    answer = getattr(client_with(boss, Scope.SERVICE), method)(f"/api/v1/{route}")
-    assert_refused(answer, 403, "scope_missing")
-
-
 def test_a_program_changes_no_password_and_signs_nobody_else_out(boss: User) -> None:
     program, phone = client_with(boss, Scope.SERVICE), device_of(boss)
     passwords = {"old_password": "long enough 1", "password": "a blue raincoat"}
@@ -111,10 +103,8 @@ def test_a_program_changes_no_password_and_signs_nobody_else_out(boss: User) -> 
     assert program.get("/api/v1/items/").status_code == 401
 
 
-def test_a_program_asks_and_reads_the_catalogue(boss: User) -> None:
-    query, item, program = answered_query(boss), make_item(), client_with(boss, Scope.SERVICE)
-    for route in ("items/", f"items/{item.pk}/", "queries/", f"queries/{query.pk}/", "photos/"):
-        assert program.get(f"/api/v1/{route}").status_code == 200, route
+def test_a_program_asks(boss: User) -> None:
+    query, program = answered_query(boss), client_with(boss, Scope.SERVICE)
     assert program.post("/api/v1/queries/", {"photo_id": str(query.photo_id)}).status_code == 202
 
 

@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 from catalog.models import User
 from tests.catalog.api.conftest import assert_refused, device_of
 from tests.catalog.api.test_queries import QUERIES, multipart
-from tests.factories import jpeg, make_user
+from tests.factories import jpeg, make_item, make_user
 from tests.own_redis import OwnRedis
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -54,6 +54,36 @@ def test_reading_has_a_rate_of_its_own(device: APIClient) -> None:
     answers = [device.get(QUERIES) for _ in range(6)]
     assert statuses(iter(answers)) == [200] * 5 + [429]
     assert {answer["RateLimit-Policy"] for answer in answers} == {'"read";q=5;w=60'}
+
+
+def test_every_answer_tells_what_is_left(device: APIClient) -> None:
+    left = [device.get(QUERIES)["RateLimit"] for _ in range(6)]
+    assert [one.partition(";t=")[0] for one in left] == [f'"read";r={number}' for number in (4, 3, 2, 1, 0, 0)]
+    assert {int(one.partition(";t=")[2]) for one in left} <= {59, 60}
+
+
+def test_a_batch_tells_what_all_of_it_has_left(device: APIClient) -> None:
+    item = {"item_id": make_item().pk}
+    assert device.post(f"{QUERIES}batch/", {"queries": [item, item]})["RateLimit"] == '"query";r=1;t=60'
+
+
+@pytest.mark.parametrize("authorization", [{}, {"HTTP_AUTHORIZATION": "Token wrong"}, {"HTTP_AUTHORIZATION": "Token"}])
+def test_who_shows_no_good_token_is_counted_by_address(authorization: dict[str, Any], device: APIClient) -> None:
+    answers = [APIClient().get(QUERIES, **authorization) for _ in range(7)]
+    assert statuses(iter(answers)) == [401] * 6 + [429]
+    assert [answer["RateLimit"].partition(";t=")[0] for answer in answers[4:]] == [
+        f'"anonymous";r={left}' for left in (1, 0, 0)
+    ]
+    assert_refused(answers[-1], 429, "throttled")
+    assert 0 < int(answers[-1]["Retry-After"]) <= 60
+    assert APIClient().get(QUERIES, REMOTE_ADDR="192.0.2.7", **authorization).status_code == 401
+    assert device.get(QUERIES).status_code == 200  # whoever has a token is not kept out by others at the same address
+
+
+def test_a_wrong_password_counts_once(me: User) -> None:
+    answer = APIClient().post(SIGN_IN, {"username": "me", "password": "wrong"})
+    assert answer.status_code == 401
+    assert answer["RateLimit"].startswith('"sign-in";r=2;')
 
 
 def test_attempts_to_sign_in_are_counted_by_address_whatever_the_client_claims(me: User) -> None:

@@ -1,16 +1,22 @@
-"""The API speaks English and Polish."""
+"""The API and the pages for a forgotten password speak English and Polish, and so do mails."""
+
+from pathlib import Path
 
 import pytest
+from django.core import mail
 from django.test import Client
 from django.utils import translation
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from catalog.models import QueryState, User
+from catalog.services import passwords
 from tests.catalog.api.test_queries import QUERIES
-from tests.factories import make_query, make_upload
+from tests.factories import make_query, make_upload, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
+FORGOTTEN = "/account/password/"
 POLISH = {"Accept-Language": "pl-PL,pl;q=0.9,en;q=0.5"}
 
 
@@ -63,6 +69,44 @@ def test_a_failed_query_is_told_in_the_readers_language(
     path = f"{QUERIES}{query.pk}/"
     assert device.get(path).json()["error"] == {"code": code, "detail": stored}
     assert device.get(path, headers=POLISH).json()["error"]["detail"].startswith(polish)
+
+
+def test_the_pages_for_a_password_speak_the_readers_language(client: Client) -> None:
+    page = client.get(FORGOTTEN, headers=POLISH)
+    assert (page["Content-Language"], page["Vary"].count("Accept-Language")) == ("pl", 1)
+    text = page.content.decode()
+    assert '<html lang="pl">' in text
+    assert "Nie pamiętasz hasła?" in text
+    assert "Przejdź do treści" in text
+    assert "Forgotten" not in text
+    empty, wrong = [client.post(FORGOTTEN, {"email": email}, headers=POLISH) for email in ("", "anna")]
+    assert "Proszę podać adres e-mail." in empty.content.decode()
+    assert "Podaj poprawny adres e-mail." in wrong.content.decode()
+
+
+def test_a_link_that_is_too_old_is_told_in_the_readers_language(client: Client) -> None:
+    assert "Ten odnośnik" in client.get(f"{FORGOTTEN}MQ-x/", headers=POLISH).content.decode()
+    assert "This link was used before" in client.get(f"{FORGOTTEN}MQ-x/").content.decode()
+
+
+@pytest.mark.parametrize("address", ["/api/v1/auth/password-reset/", FORGOTTEN])
+@pytest.mark.parametrize(("wish", "subject"), [("pl", "Nowe hasło do"), ("de", "A new password for")])
+def test_the_mail_speaks_the_language_of_the_request_that_asked_for_it(
+    client: Client, address: str, wish: str, subject: str
+) -> None:
+    make_user("anna", email="anna@example.org")
+    client.post(address, {"email": "anna@example.org"}, headers={"Accept-Language": wish})
+    passwords._post.submit(int).result()
+    (letter,) = mail.outbox
+    assert letter.subject.startswith(subject)
+    assert str(letter.body).startswith("Dzień dobry, anna!" if wish == "pl" else "Hello anna,")
+    assert translation.get_language() == "en"
+
+
+def test_there_is_a_mail_in_every_language(settings: Settings) -> None:
+    letters = {path.name for path in Path("templates/mail").glob("*.txt")}
+    others = {f"password_reset.{language}.txt" for language, _ in settings.LANGUAGES if language != "en"}
+    assert letters == {"password_reset.txt"} | others
 
 
 def test_the_pages_stay_english_and_no_request_leaves_its_language_behind(client: Client) -> None:

@@ -1,15 +1,16 @@
-"""Making encoders known, and choosing the one that answers."""
+"""Making encoders known."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytest_django import Settings
 
 from catalog.errors import Refused
 from catalog.models import Encoder, EncoderState
-from catalog.services.encoders import encoder_promote, encoder_register
-from tests.factories import DIM, make_embedding, make_encoder, make_item_photo, unit
+from catalog.services.encoders import encoder_register
+from tests.factories import DIM
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -56,42 +57,10 @@ def test_other_files_under_a_known_name_are_refused(places: list[Path]) -> None:
     assert refusal.value.code == "encoder_name_taken"
 
 
-def test_the_first_encoder_goes_live_even_before_the_catalogue_is_embedded() -> None:
-    make_item_photo()
-    encoder = make_encoder()
-    encoder_promote(encoder=encoder)
-    assert Encoder.objects.live() == encoder
-
-
-def test_an_encoder_that_lacks_vectors_does_not_replace_one_that_answers() -> None:
-    live = make_encoder(state=EncoderState.LIVE)
-    make_embedding(live, unit(1))
-    with pytest.raises(Refused, match="1 photos have no vector") as refusal:
-        encoder_promote(encoder=make_encoder())
-    assert refusal.value.code == "encoder_coverage"
-    assert Encoder.objects.live() == live
-
-
-def test_a_complete_encoder_replaces_the_live_one_which_keeps_its_vectors_and_can_come_back() -> None:
-    before, after = make_encoder(state=EncoderState.LIVE), make_encoder()
-    photo = make_item_photo()
-    make_embedding(before, unit(1), photo)
-    make_embedding(after, unit(0, 1), photo)
-    encoder_promote(encoder=after)
-    before.refresh_from_db()
-    assert (Encoder.objects.live(), before.state) == (after, EncoderState.RETIRED)
-    encoder_promote(encoder=before)
-    assert Encoder.objects.live() == before
-    assert after.embeddings.count() == 1
-
-
-def test_promoting_the_live_encoder_changes_nothing() -> None:
-    live = make_encoder(state=EncoderState.LIVE)
-    encoder_promote(encoder=live)
-    assert Encoder.objects.live() == live
-
-
-def test_a_classifier_cannot_answer_queries() -> None:
-    with pytest.raises(Refused) as refusal:
-        encoder_promote(encoder=make_encoder(kind="classifier"))
-    assert refusal.value.code == "encoder_kind"
+def test_a_classifier_is_registered_but_nothing_is_embedded_with_it(
+    places: list[Path], django_capture_on_commit_callbacks: Any
+) -> None:
+    with django_capture_on_commit_callbacks() as sent:
+        encoder = encoder_register(folder=folder(places[1]), card={**CARD, "kind": "classifier"})
+    assert sent == []
+    assert encoder not in Encoder.objects.in_use()

@@ -104,10 +104,10 @@ def test_of_two_requests_with_the_same_picture_at_the_same_moment_both_get_an_an
     user = make_user()
     save: Callable[..., None] = service._save
 
-    def save_after_the_other(uploads: list[UploadedPhoto], query: SimilarityQuery) -> None:
+    def save_after_the_other(*rows: object) -> None:
         monkeypatch.setattr(service, "_save", save)
         query_create(photo=jpeg(), owner=user)  # the other request comes between our check and our write
-        save(uploads, query)
+        save(*rows)
 
     monkeypatch.setattr(service, "_save", save_after_the_other)
     query = query_create(photo=jpeg(), owner=user)

@@ -19,6 +19,7 @@ from pytest_django import Settings
 from catalog import queue
 from catalog.models import CatalogItem, Outcome, QueryState, Recommendation, SimilarityQuery, UploadedPhoto
 from catalog.models.queries import NOT_CLOTHES
+from catalog.web import legacy
 from catalog.web.legacy import PATIENCE
 from tests.factories import jpeg, make_item_photo
 
@@ -181,6 +182,17 @@ def test_no_close_match_and_no_match_at_all_are_said(worker: Callable[..., None]
     assert "nothing like it" in nothing.json()["hello"]
 
 
+def test_an_app_that_asks_for_a_language_is_answered_in_it_and_others_in_english(worker: Callable[..., None]) -> None:
+    worker("red")
+    polish = send(HTTP_ACCEPT_LANGUAGE="pl-PL")
+    assert polish.json()["hello"] == "Te są najbardziej podobne do zdjęcia, od najlepiej pasującego."
+    assert polish["Content-Language"] == "pl"
+    assert send(HTTP_ACCEPT_LANGUAGE="de").json()["hello"].startswith("These look most like your photo")
+    worker(state=QueryState.FAILED, error_code="crop_too_small", error_detail="It is 3 pixels.")
+    late = send(wish(jpeg("red")), HTTP_ACCEPT_LANGUAGE="pl")
+    assert late.json()["hello"] == late.json()["detail"] == "Kadr obejmuje zbyt mały fragment zdjęcia."
+
+
 def test_a_photo_of_something_else_is_said_to_be_one(worker: Callable[..., None]) -> None:
     worker("red", guess={NOT_CLOTHES: True})
     answer = send()
@@ -245,10 +257,21 @@ def test_a_body_over_the_routes_own_limit_is_refused(settings: Settings) -> None
     assert not UploadedPhoto.objects.exists()
 
 
-def test_a_body_over_the_sites_limit_is_answered_with_json_too(settings: Settings) -> None:
+def test_a_body_over_the_sites_limit_is_refused_in_the_same_form(settings: Settings) -> None:
     settings.MAX_BODY_BYTES = 10
-    answer = send()
-    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+    assert_told(send(), 413, "body_too_large")
+
+
+def test_a_charset_that_is_none_is_refused_in_the_same_form() -> None:
+    kind = "application/json; charset=base64"
+    assert_told(Client().generic("POST", "/", b"{}", content_type=kind), 400, "bad_request")
+
+
+def test_a_crash_is_told_in_the_same_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(legacy, "query_create", lambda **_: 1 / 0)
+    client = Client(raise_request_exception=False)
+    answer = client.post("/", json.dumps(wish()), content_type="application/json")
+    assert_told(answer, 500, "internal_error")
 
 
 def test_switched_off_there_is_nothing(settings: Settings) -> None:

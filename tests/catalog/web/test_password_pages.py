@@ -51,6 +51,10 @@ def test_a_person_gets_from_the_first_page_to_a_new_password(anna: User) -> None
     assert anna.check_password("a blue raincoat")
 
 
+def test_the_login_page_of_staff_leads_to_it(client: Client) -> None:
+    assert f'href="{FORGOTTEN}"' in client.get("/admin/login/").content.decode()
+
+
 def test_an_unknown_address_sees_the_same_page(client: Client, anna: User) -> None:
     known, unknown = [client.post(FORGOTTEN, {"email": f"{name}@example.org"}) for name in ("anna", "nobody")]
     assert known.content == unknown.content

@@ -7,7 +7,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from catalog.errors import Refused
-from catalog.services.encoders import encoder_promote, encoder_register
+from catalog.models import Encoder
+from catalog.services.encoders import encoder_register
+from catalog.services.releases import encoder_promote
 from ml.card import card_to_json
 from ml.encoder_folder import check_folder
 from ml.errors import InputError
@@ -19,13 +21,15 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("folder", type=Path, help="a folder with card.json, weights.safetensors and model.onnx")
         parser.add_argument("--live", action="store_true", help="let it answer queries from now on")
+        parser.add_argument("--live-if-none", action="store_true", help="let it answer if no encoder does so yet")
+        parser.add_argument("--reason", default="", help="with --live: why, although something speaks against it")
 
     def handle(self, *args: Any, **options: Any) -> None:
         folder = Path(options["folder"]).resolve()
         try:
             encoder = encoder_register(folder=folder, card=json.loads(card_to_json(check_folder(folder))))
-            if options["live"]:
-                encoder_promote(encoder=encoder)
+            if options["live"] or (options["live_if_none"] and Encoder.objects.live() is None):
+                encoder_promote(encoder=encoder, reason=options["reason"])
         except (InputError, Refused) as error:
             raise CommandError(str(error), returncode=2) from None
         encoder.refresh_from_db()

@@ -1,0 +1,174 @@
+"""What I say about the answers I get, by the API."""
+
+from typing import Any
+
+import pytest
+from pytest_django import DjangoAssertNumQueries
+from rest_framework.test import APIClient
+
+from catalog.models import Feedback, Recommendation, SimilarityQuery, Triplet, UploadedPhoto, User
+from tests.catalog.api.conftest import answered_query, assert_refused, at_once, device_of
+from tests.catalog.api.test_schema import fits, schema
+from tests.factories import make_item, make_item_photo, make_query, make_user
+
+__all__ = ["schema"]  # a fixture
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+V1 = "/api/v1/"
+
+
+@pytest.fixture
+def query(me: User) -> SimilarityQuery:
+    return answered_query(me)
+
+
+def address(found: Recommendation) -> str:
+    return f"{V1}recommendations/{found.pk}/feedback/"
+
+
+def ranked(query: SimilarityQuery) -> list[Recommendation]:
+    return list(query.recommendations.order_by("rank"))
+
+
+def say(device: APIClient, found: Recommendation, **said: object) -> Any:
+    answer = device.post(address(found), said)
+    assert answer.status_code == 200, answer.content
+    return answer.json()
+
+
+def test_what_i_say_about_an_answer_is_shown_with_it(device: APIClient, query: SimilarityQuery) -> None:
+    first, second, third = ranked(query)
+    assert say(device, first, verdict="up") == {"verdict": "up", "clicked": False, "may_train": False}
+    assert say(device, second, clicked=True) == {"verdict": None, "clicked": True, "may_train": False}
+    shown = device.get(f"{V1}queries/{query.pk}/").json()["recommendations"]
+    assert [found["id"] for found in shown] == [first.pk, second.pk, third.pk]
+    assert [found["feedback"] for found in shown] == [
+        {"verdict": "up", "clicked": False},
+        {"verdict": None, "clicked": True},
+        {"verdict": None, "clicked": False},
+    ]
+
+
+def test_saying_it_twice_changes_nothing(device: APIClient, query: SimilarityQuery) -> None:
+    first = ranked(query)[0]
+    for said in ({"verdict": "down"}, {"clicked": True}, {"may_train": True}):
+        answer = say(device, first, **said)
+        before = list(Feedback.objects.values())
+        assert say(device, first, **said) == answer
+        assert list(Feedback.objects.values()) == before
+
+
+def test_a_verdict_can_be_changed_and_taken_back_and_a_click_stays(device: APIClient, query: SimilarityQuery) -> None:
+    first, second, _ = ranked(query)
+    say(device, first, verdict="up", clicked=True)
+    assert say(device, first, verdict="down")["verdict"] == "down"
+    assert say(device, first, verdict=None) == {"verdict": None, "clicked": True, "may_train": False}
+    assert say(device, first, clicked=False)["clicked"] is True
+    say(device, second, verdict="up")
+    say(device, second, verdict=None)
+    assert Feedback.objects.get().recommendation == first  # where nothing is left to keep, nothing is kept
+
+
+def test_what_is_not_named_stays(device: APIClient, query: SimilarityQuery) -> None:
+    first = ranked(query)[0]
+    say(device, first, verdict="up", may_train=True)
+    assert say(device, first) == say(device, first, clicked=False)
+    assert say(device, first) == {"verdict": "up", "clicked": False, "may_train": True}
+
+
+def test_consent_makes_triplets_and_taking_it_back_removes_them(device: APIClient, query: SimilarityQuery) -> None:
+    first, second, _ = ranked(query)
+    say(device, first, verdict="up", may_train=True)
+    say(device, second, verdict="down")
+    triplet = Triplet.objects.get()
+    assert (triplet.positive, triplet.negative) == (first.photo, second.photo)
+    photo = device.get(f"{V1}photos/{query.photo_id}/").json()
+    assert photo["may_train"] is device.get(f"{V1}queries/{query.pk}/").json()["photo"]["may_train"] is True
+    say(device, second, may_train=False)
+    assert not Triplet.objects.exists()
+    assert not UploadedPhoto.objects.get().may_train
+
+
+@pytest.mark.django_db(transaction=True)
+def test_thumbs_at_the_same_moment_find_each_other(me: User) -> None:
+    found = ranked(answered_query(me))
+    UploadedPhoto.objects.update(may_train=True)
+    phones = [device_of(me) for _ in found]
+    at_once(3, lambda number: say(phones[number], found[number], verdict="down" if number else "up"))
+    assert Triplet.objects.filter(positive=found[0].photo).count() == 2
+
+
+def test_where_there_is_no_photo_there_is_nothing_to_consent_to(device: APIClient, me: User) -> None:
+    query = make_query(item=make_item(), owner=me, state="done")
+    shown = make_item_photo()
+    found = query.recommendations.create(rank=1, item=shown.item, photo=shown, score=0.5)
+    assert say(device, found, verdict="up", may_train=True) == {"verdict": "up", "clicked": False, "may_train": None}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"verdict": "sideways"},
+        {"verdict": ""},
+        {"verdict": ["up"]},
+        {"verdict": True},
+        {"clicked": "perhaps"},
+        {"clicked": None},
+        {"may_train": None},
+        {"may_train": 7},
+        {"stars": 5},
+        [],
+        "up",
+    ],
+)
+def test_what_makes_no_sense_is_refused_and_not_kept(device: APIClient, query: SimilarityQuery, body: object) -> None:
+    assert_refused(device.post(address(ranked(query)[0]), body), 400, "invalid_input")
+    assert not Feedback.objects.exists()
+
+
+@pytest.mark.parametrize("number", ["0", "99999999", "9" * 19, "9" * 4000])
+def test_an_answer_that_there_is_not_has_no_feedback(device: APIClient, number: str) -> None:
+    assert_refused(device.post(f"{V1}recommendations/{number}/feedback/", {"verdict": "up"}), 404, "not_found")
+
+
+def test_an_answer_of_somebody_else_is_not_there(query: SimilarityQuery) -> None:
+    found = ranked(query)[0]
+    assert_refused(device_of(make_user()).post(address(found), {"verdict": "up"}), 404, "not_found")
+    visitors = make_query(visitor="a browser", item=make_item())
+    theirs = visitors.recommendations.create(rank=1, item=found.item, photo=found.photo, score=0.5)
+    assert_refused(device_of(make_user()).post(address(theirs), {"verdict": "up"}), 404, "not_found")
+    assert not Feedback.objects.exists()
+
+
+def test_the_account_says_what_becomes_of_new_photos(device: APIClient, me: User, query: SimilarityQuery) -> None:
+    assert device.get(f"{V1}me/").json()["may_train"] is False
+    assert device.patch(f"{V1}me/", {"may_train": True}).json()["may_train"] is True
+    assert device.get(f"{V1}photos/{query.photo_id}/").json()["may_train"] is False
+    say(device, ranked(query)[0], may_train=True)
+    assert device.patch(f"{V1}me/", {"first_name": "Maria"}).json()["may_train"] is True
+    assert device.patch(f"{V1}me/", {"may_train": False}).json()["may_train"] is False
+    assert device.get(f"{V1}photos/{query.photo_id}/").json()["may_train"] is False
+    assert_refused(device.patch(f"{V1}me/", {"may_train": None}), 400, "invalid_input", "may_train")
+
+
+def test_feedback_answers_as_described(schema: dict[str, Any], device: APIClient, query: SimilarityQuery) -> None:
+    one = f"{V1}recommendations/{{id}}/feedback/"
+    first = ranked(query)[0]
+    for body in ({"verdict": "up", "clicked": True, "may_train": True}, {"verdict": None}, {"verdict": 1}):
+        fits(schema, one, "post", device.post(address(first), body))
+    fits(schema, one, "post", device.post(f"{V1}recommendations/0/feedback/", {}))
+    fits(schema, f"{V1}queries/{{id}}/", "get", device.get(f"{V1}queries/{query.pk}/"))
+    fits(schema, f"{V1}me/", "patch", device.patch(f"{V1}me/", {"may_train": True}))
+
+
+@pytest.mark.parametrize("items", [2, 9])
+def test_feedback_takes_as_many_queries_whatever_the_answer_s_length(
+    device: APIClient, me: User, items: int, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    found = ranked(answered_query(me, items=items))
+    # the token, the answer; in a savepoint the answer and the photo, locked, what was said before, and what is now
+    with django_assert_num_queries(8):
+        say(device, found[0], verdict="up")
+    with django_assert_num_queries(7):
+        say(device, found[0], verdict="up")

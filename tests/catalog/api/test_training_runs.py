@@ -1,0 +1,226 @@
+"""Training runs by the API: for staff with the permissions of the admin, through a token of their own scope."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from pytest_django import DjangoAssertNumQueries
+from rest_framework.test import APIClient
+
+from catalog.models import RunState, Scope, TrainingRun, User
+from catalog.presets import PRESETS
+from catalog.services import preflight
+from tests.catalog.api.conftest import assert_refused
+from tests.catalog.api.test_schema import fits, schema
+from tests.catalog.api.test_scopes import client_with
+from tests.catalog.clothes import catalogue
+from tests.factories import make_encoder, make_run, make_user
+
+__all__ = ["schema"]  # a fixture
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+RUNS = "/api/v1/training-runs/"
+ONE = f"{RUNS}{{id}}/"
+
+
+@pytest.fixture(autouse=True)
+def places(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.RUNS_DIR, settings.TRAINING_DATA_DIR = tmp_path / "runs", tmp_path / "brought"
+    monkeypatch.setattr(preflight, "room_on_disk", lambda folder: 10**12)
+    monkeypatch.setattr(preflight, "room_in_memory", lambda: 10**12)
+
+
+@pytest.fixture
+def boss(db: None) -> User:
+    return make_user("boss", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def staff(boss: User) -> APIClient:
+    return client_with(boss, Scope.STAFF)
+
+
+def clerk_with(*permissions: str) -> APIClient:
+    clerk = make_user(is_staff=True)
+    clerk.user_permissions.add(*Permission.objects.filter(codename__in=permissions))
+    return client_with(clerk, Scope.STAFF)
+
+
+def of(run: TrainingRun, what: str = "") -> str:
+    return f"{RUNS}{run.pk}/{what}"
+
+
+def test_a_run_is_started_and_its_address_is_told(staff: APIClient, boss: User) -> None:
+    catalogue()
+    body = {"kind": "metric", "name": "mine", "options": {"epochs": 2, "sharpen": False, "label_loss": "arcface"}}
+    answer = staff.post(RUNS, body)
+    run = TrainingRun.objects.get()
+    assert answer.status_code == 201, answer.content
+    assert answer["Location"] == answer.json()["url"] == f"http://testserver{of(run)}"
+    assert run.started_by == boss
+    told = answer.json()
+    assert (told["name"], told["state"], told["started_by"], told["encoder"]) == ("mine", "queued", "boss", None)
+    assert told["options"] == {**PRESETS["metric"]["quick"], **body["options"]}
+    assert told["waits_for"] == "No train worker has taken it yet."
+    assert staff.get(of(run)).json() == told
+
+
+def test_a_run_is_followed(staff: APIClient) -> None:
+    epochs = [{"epoch": 1, "train_loss": 2.5, "val_loss": None}]
+    run = make_run(
+        state=RunState.RUNNING,
+        stage="training",
+        progress={"share": 0.25, "epoch": 2},
+        metrics=epochs,
+        data={"train": 9},
+        log_tail="epoch 1",
+    )
+    told = staff.get(of(run)).json()
+    assert (told["share"], told["stage"], told["metrics"], told["log_tail"]) == (0.25, "training", epochs, "epoch 1")
+    assert (told["progress"], told["data"], told["waits_for"]) == (run.progress, run.data, "")
+    (listed,) = staff.get(RUNS).json()["results"]
+    assert listed == {name: value for name, value in told.items() if name in listed}
+    assert "metrics" not in listed
+
+
+def test_the_newest_comes_first_in_pages(staff: APIClient) -> None:
+    names = [make_run().name for _ in range(3)][::-1]
+    page = staff.get(f"{RUNS}?page_size=2").json()
+    rest = staff.get(page["next"]).json()
+    assert [run["name"] for run in page["results"] + rest["results"]] == names
+    assert_refused(staff.get(f"{RUNS}?cursor=x"), 404, "invalid_cursor")
+
+
+def test_a_run_is_cancelled_and_resumed(staff: APIClient) -> None:
+    run = make_run()
+    assert staff.post(of(run, "cancel/")).json()["state"] == "cancelled"
+    assert_refused(staff.post(of(run, "cancel/")), 409, "run_ended")
+    assert staff.post(of(run, "resume/")).json()["state"] == "queued"
+    assert_refused(staff.post(of(run, "resume/")), 409, "run_not_resumable")
+
+
+def test_a_running_one_is_asked_to_stop(staff: APIClient) -> None:
+    told = staff.post(of(make_run(state=RunState.RUNNING), "cancel/")).json()
+    assert (told["state"], told["cancel_requested"]) == ("running", True)
+
+
+@pytest.mark.parametrize("number", ["0", "99999999", "9" * 19, "9" * 300])
+@pytest.mark.parametrize("what", ["", "cancel/", "resume/"])
+def test_a_run_that_there_is_not_is_not_found(staff: APIClient, number: str, what: str) -> None:
+    address = f"{RUNS}{number}/{what}"
+    assert_refused(staff.post(address) if what else staff.get(address), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "field"),
+    [
+        ({}, "invalid_input", "kind"),
+        ({"kind": "poetry"}, "invalid_input", "kind"),
+        ({"kind": "metric", "speed": 1}, "invalid_input", "speed"),
+        ({"kind": "metric", "options": []}, "invalid_input", "options"),
+        ({"kind": "metric", "options": {"epochs": [1]}}, "invalid_input", "options.epochs"),
+        ({"kind": "metric", "options": {"epochs": None}}, "invalid_input", "options.epochs"),
+        ({"kind": "metric", "name": 7}, "invalid_input", "name"),
+        ({"kind": "metric", "options": {"speed": 1}}, "unknown_option", None),
+        ({"kind": "metric", "options": {"lr": "\0"}}, "bad_option", None),
+        ({"kind": "metric", "options": {"\ud800": 1}}, "unknown_option", None),
+        ({"kind": "metric", "preset": "instant"}, "unknown_preset", None),
+        ({"kind": "metric", "name": "../x"}, "bad_name", None),
+        ({"kind": "metric", "source": "manifest", "manifest": "../../etc/passwd"}, "preflight", None),
+    ],
+)
+def test_a_bad_wish_is_refused_with_a_code_and_starts_nothing(
+    staff: APIClient, body: Any, code: str, field: str | None
+) -> None:
+    catalogue()
+    answer = staff.generic("POST", RUNS, json.dumps(body), content_type="application/json")
+    assert_refused(answer, 400, code, field)
+    assert not TrainingRun.objects.exists()
+
+
+def test_what_the_pre_flight_says_is_told_in_the_language_that_is_asked_for(staff: APIClient) -> None:
+    answer = staff.post(RUNS, {"kind": "metric"})
+    assert_refused(answer, 400, "preflight")
+    assert answer.json()["detail"].startswith("There are no photos to learn from")
+    polish = staff.post(RUNS, {"kind": "metric"}, headers={"Accept-Language": "pl"}).json()["detail"]
+    assert polish.startswith("Nie ma zdjęć")
+
+
+def test_a_name_that_is_taken_is_a_conflict(staff: APIClient) -> None:
+    catalogue()
+    make_encoder("mine")
+    assert_refused(staff.post(RUNS, {"kind": "metric", "name": "mine"}), 409, "name_taken")
+
+
+# --- who may
+
+
+@pytest.mark.parametrize("scope", [Scope.USER, Scope.SERVICE])
+def test_no_other_token_of_staff_opens_it(boss: User, scope: str) -> None:
+    client, run = client_with(boss, scope), make_run()
+    for answer in (client.get(RUNS), client.post(RUNS, {"kind": "metric"}), client.get(of(run))):
+        assert_refused(answer, 403, "scope_missing")
+    assert_refused(client.post(of(run, "cancel/")), 403, "scope_missing")
+
+
+def test_who_is_no_longer_staff_is_refused(staff: APIClient, boss: User) -> None:
+    User.objects.filter(pk=boss.pk).update(is_staff=False)
+    assert_refused(staff.get(RUNS), 403, "scope_missing")
+
+
+def test_each_deed_takes_its_permission(db: None) -> None:
+    catalogue()
+    run = make_run()
+    deeds = {
+        "view_trainingrun": [lambda client: client.get(RUNS), lambda client: client.get(of(run))],
+        "add_trainingrun": [lambda client: client.post(RUNS, {"kind": "metric"})],
+        "change_trainingrun": [
+            lambda client: client.post(of(run, "cancel/")),
+            lambda client: client.post(of(run, "resume/")),
+        ],
+    }
+    for permission in (*deeds, "none"):
+        client = clerk_with(permission)
+        for needed, calls in deeds.items():
+            for call in calls:
+                answer = call(client)
+                if needed == permission:
+                    assert answer.status_code in {200, 201}
+                else:
+                    assert_refused(answer, 403, "permission_denied")
+
+
+def test_nobody_is_asked_to_sign_in(db: None) -> None:
+    assert_refused(APIClient().get(RUNS), 401, "not_authenticated")
+
+
+# --- what it costs, and what the schema says
+
+
+@pytest.mark.parametrize("count", [1, 9])
+def test_the_list_takes_as_many_queries_whatever_its_length(
+    staff: APIClient, boss: User, count: int, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for _ in range(count):
+        make_run(state=RunState.DONE, encoder=make_encoder(), started_by=boss)
+    staff.get(RUNS)  # the device is noted once
+    with django_assert_num_queries(2):  # the token with its person, the runs with theirs
+        assert len(staff.get(RUNS).json()["results"]) == count
+
+
+def test_answers_are_as_described(schema: dict[str, Any], staff: APIClient) -> None:
+    catalogue()
+    fits(schema, RUNS, "post", staff.post(RUNS, {"kind": "classifier", "tracker": "wandb"}))
+    fits(schema, RUNS, "post", staff.post(RUNS, {"kind": "none"}))
+    run = TrainingRun.objects.get()
+    fits(schema, RUNS, "get", staff.get(RUNS))
+    fits(schema, ONE, "get", staff.get(of(run)))
+    fits(schema, ONE, "get", staff.get(f"{RUNS}0/"))
+    for what in ("cancel", "resume"):
+        for _ in range(2):
+            fits(schema, f"{ONE}{what}/", "post", staff.post(of(run, f"{what}/")))
+    make_run(progress={"share": 0.5}, metrics=[{"epoch": 1, "loss": None}], encoder=make_encoder())
+    fits(schema, RUNS, "get", staff.get(RUNS))

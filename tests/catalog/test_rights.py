@@ -1,0 +1,359 @@
+"""Who may do what, for every address of the site and every method: one table, and a walk over the URLs.
+
+A route without an entry fails the first test. A method without an entry is refused to everybody.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import transaction
+from django.http import HttpResponseBase
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+from knox.models import AuthToken
+from rest_framework.test import APIClient
+
+from catalog.models import Device, Favourite, Scope, SimilarityQuery, TrainingRun, User
+from catalog.services.devices import device_id, device_sign_in
+from catalog.services.passwords import reset_code
+from catalog.web.people import VISITOR
+from tests.catalog.api.conftest import answered_query
+from tests.catalog.rows import everything
+from tests.factories import make_encoder, make_query, make_run, make_upload, make_user
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+IN = 0  # let in: what is asked for is there, or what was sent is looked at and found wanting
+WANTING = (400, 409)
+SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
+METHODS = (*SAFE, "POST", "PUT", "PATCH", "DELETE")
+
+
+@dataclass(frozen=True)
+class Access:
+    """What becomes of a request by who sends it: IN, or the status of the refusal."""
+
+    my_phone: int = IN  # a token of its own scope `user`
+    my_browser: int = IN  # a session
+    my_program: int = IN  # a token of the scope `service`
+    their_phone: int = IN  # anybody else's
+    staff_phone: int = IN  # a superuser's token of the scope `staff`, no better than anybody's for what is mine
+    their_browser: int = IN  # nor is a superuser's session, outside of the admin
+    their_program: int = IN
+    nobody: int = IN  # no token and no session; nor has a browser that sent another photo more of mine
+    forged: int = 403  # my browser, when another site's page makes it send something
+
+
+OPEN = Access(forged=IN)  # no session counts there, so nobody's can be abused
+PAGE = Access()
+EVERYBODY = Access(nobody=401)
+PEOPLE = replace(EVERYBODY, my_program=403, their_program=403)
+STAFF = replace(PEOPLE, my_phone=403, my_browser=403, their_phone=403, their_browser=403)
+MINE = replace(EVERYBODY, their_phone=404, staff_phone=404, their_browser=404, their_program=404)
+MY_ACCOUNT = replace(MINE, my_program=403, their_program=403)
+BY_TOKEN = replace(EVERYBODY, my_browser=401, their_browser=401, forged=401)
+MY_PICTURE = replace(MINE, nobody=404)  # a page's picture: who may not see it learns nothing of it
+MY_PAGE = replace(MY_PICTURE, my_phone=404, my_program=404)
+NOTHING = Access(*[404] * len(fields(Access)))
+
+ROUTES: dict[str, dict[str, Access]] = {
+    "api/v1/auth/sign-up/": {"POST": OPEN},
+    "api/v1/auth/sign-in/": {"POST": OPEN},
+    "api/v1/auth/sign-out/": {"POST": BY_TOKEN},
+    "api/v1/auth/sign-out-everywhere/": {"POST": PEOPLE},
+    "api/v1/auth/password/": {"POST": PEOPLE},
+    "api/v1/auth/password-reset/": {"POST": OPEN},
+    "api/v1/auth/password-reset/confirm/": {"POST": OPEN},
+    "api/v1/me/": {"GET HEAD": PEOPLE, "PATCH": PEOPLE, "DELETE": PEOPLE},
+    "api/v1/me/export/": {"GET HEAD": PEOPLE},
+    "api/v1/me/webhook-secret/": {"GET HEAD": PEOPLE, "POST": PEOPLE},
+    "api/v1/devices/": {"GET HEAD": PEOPLE},
+    "api/v1/devices/<slug:id>/": {"GET HEAD": MY_ACCOUNT, "PATCH": MY_ACCOUNT, "DELETE": MY_ACCOUNT},
+    "api/v1/favourites/": {"GET HEAD": PEOPLE},
+    "api/v1/favourites/<int:item_id>/": {"PUT": PEOPLE, "DELETE": PEOPLE},  # what one keeps oneself
+    "api/v1/queries/": {"GET HEAD": EVERYBODY, "POST": EVERYBODY},
+    "api/v1/queries/batch/": {"POST": EVERYBODY},
+    "api/v1/queries/<uuid:pk>/": {"GET HEAD": MINE, "DELETE": MINE},
+    "api/v1/queries/<uuid:pk>/events/": {"GET": MINE},
+    "api/v1/recommendations/<int:pk>/feedback/": {"POST": MY_ACCOUNT},
+    "api/v1/photos/": {"GET HEAD": EVERYBODY, "POST": EVERYBODY},
+    "api/v1/photos/<uuid:pk>/": {"GET HEAD": MINE, "DELETE": MINE},
+    "api/v1/items/": {"GET HEAD": EVERYBODY},
+    "api/v1/items/<int:pk>/": {"GET HEAD": EVERYBODY},
+    "api/v1/training-runs/": {"GET HEAD": STAFF, "POST": STAFF},
+    "api/v1/training-runs/<int:pk>/": {"GET HEAD": STAFF},
+    "api/v1/training-runs/<int:pk>/cancel/": {"POST": STAFF},
+    "api/v1/training-runs/<int:pk>/resume/": {"POST": STAFF},
+    "api/v1/schema/": {"GET HEAD": OPEN},
+    "api/v1/docs/": {"GET HEAD": OPEN},
+    "api/v1/": dict.fromkeys(METHODS, NOTHING),
+    "": {"GET HEAD": PAGE, "POST": PAGE},  # the existing app's JSON, without an account: test_legacy.py
+    "queries/<uuid:pk>/": {"GET HEAD": MY_PAGE},
+    "queries/<uuid:pk>/consent/": {"POST": MY_PAGE},
+    "recommendations/<int:pk>/feedback/": {"POST": MY_PAGE},
+    "photos/items/<int:pk>/": {"GET HEAD": PAGE},
+    "photos/uploads/<uuid:pk>/": {"GET HEAD": MY_PICTURE},
+    "photos/uploads/<uuid:pk>/delete/": {"POST": MY_PAGE},
+    "account/password/": {"GET HEAD": PAGE, "POST": PAGE},
+    "account/password/<str:code>/": {"GET HEAD": PAGE, "POST": PAGE},  # the code is good for whoever holds it
+    "favicon.ico": {"GET HEAD": PAGE},
+    "healthz": {"GET HEAD": PAGE},
+}
+
+
+def addresses(patterns: Any = None, prefix: str = "") -> Iterator[str]:
+    """Every address of the site, as its pattern is written."""
+    for pattern in get_resolver().url_patterns if patterns is None else patterns:
+        if isinstance(pattern, URLResolver):
+            yield from addresses(pattern.url_patterns, prefix + str(pattern.pattern))
+        elif isinstance(pattern, URLPattern):
+            yield prefix + str(pattern.pattern)
+
+
+CODES = {
+    401: {"not_authenticated"},
+    403: {"scope_missing", "permission_denied"},  # the latter of what was forged
+    404: {"not_found"},
+    405: {"method_not_allowed"},
+}
+ADMIN = sorted(address for address in addresses() if address.startswith("admin/"))
+
+
+def access_of(route: str, method: str) -> Access | None:
+    """None: the method is refused to everybody."""
+    return next((access for methods, access in ROUTES[route].items() if method in methods.split()), None)
+
+
+@dataclass
+class World:
+    """What is mine, and who else there is."""
+
+    me: User
+    query: SimilarityQuery
+    device: AuthToken
+    run: TrainingRun  # nobody's, for staff to see
+
+    def path(self, route: str) -> str:
+        """The route's address with what is mine in it."""
+        shown = self.query.recommendations.all()[0]
+        names: dict[str, object] = {
+            "api/v1/queries/": self.query.pk,
+            "queries/": self.query.pk,
+            "photos/uploads/": self.query.photo_id,
+            "api/v1/photos/": self.query.photo_id,
+            "api/v1/recommendations/": shown.pk,
+            "recommendations/": shown.pk,
+            "api/v1/training-runs/": self.run.pk,
+            "api/v1/devices/": device_id(token=self.device),
+            "api/v1/favourites/": shown.item_id,
+            "api/v1/items/": shown.item_id,
+            "photos/items/": shown.photo_id,
+            "account/password/": reset_code(user=self.me),
+        }
+        return "/" + re.sub(r"^(.*?)<[^>]*>", lambda found: f"{found[1]}{names[found[1]]}", route)
+
+    def marks(self) -> list[bytes]:
+        """Whatever tells of me, and must be seen by nobody else."""
+        return [str(mark).encode() for mark in (*self.query_marks(), device_id(token=self.device), self.me.email)]
+
+    def query_marks(self) -> tuple[object, ...]:
+        return self.query.pk, self.query.photo_id, *(photo.pk for photo in self.query.more_photos.all())
+
+
+@pytest.fixture
+def world(db: None) -> World:
+    me = make_user("me", email="me@private.example")
+    query = answered_query(me, items=1, photos=1)
+    query.more_photos.add(make_upload(me))
+    Favourite.objects.create(user=me, item=query.recommendations.all()[0].item)
+    return World(me, query, device_sign_in(user=me, name="mine")[0], make_run())
+
+
+def with_token(user: User, scope: str) -> APIClient:
+    token, secret = AuthToken.objects.create(user=user)
+    Device.objects.create(token=token, scope=scope)
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Token {secret}")
+    return client
+
+
+def with_session(user: User, **options: Any) -> APIClient:
+    browser = APIClient(**options)
+    browser.force_login(user)
+    return browser
+
+
+def visitor() -> APIClient:
+    browser = APIClient()
+    make_query(make_upload(visitor="another browser"))
+    session = browser.session
+    session[VISITOR] = "another browser"
+    session.save()
+    return browser
+
+
+@pytest.fixture
+def callers(world: World) -> list[tuple[str, APIClient]]:
+    """Who asks, each with the name of its column in `Access`."""
+    someone, boss = make_user("someone"), make_user("boss", is_staff=True, is_superuser=True)
+    return [
+        ("nobody", APIClient()),
+        ("nobody", visitor()),
+        ("their_phone", with_token(someone, Scope.USER)),
+        ("staff_phone", with_token(boss, Scope.STAFF)),
+        ("their_program", with_token(boss, Scope.SERVICE)),
+        ("their_browser", with_session(someone)),
+        ("their_browser", with_session(boss)),
+        ("forged", with_session(world.me, enforce_csrf_checks=True)),
+        ("my_program", with_token(world.me, Scope.SERVICE)),
+        ("my_browser", with_session(world.me)),
+        ("my_phone", with_token(world.me, Scope.USER)),
+    ]
+
+
+def of_me(world: World) -> list[object]:
+    me = world.me.pk
+    owned = [apps.get_model("catalog", name).objects.filter(owner=me) for name in ("UploadedPhoto", "SimilarityQuery")]
+    kept = [Favourite.objects.filter(user=me), AuthToken.objects.filter(user=me), User.objects.filter(pk=me)]
+    return [list(rows.order_by("pk").values()) for rows in (*owned, *kept)]
+
+
+def content_of(answer: HttpResponseBase) -> bytes:
+    return b"" if answer.streaming else bytes(answer.content)  # type: ignore[attr-defined]
+
+
+def test_every_route_has_an_entry_in_the_table() -> None:
+    assert set(ROUTES) == set(addresses()) - set(ADMIN)
+    assert len(ADMIN) > 50
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_who_has_no_right_is_refused_and_changes_nothing(
+    world: World, callers: list[tuple[str, APIClient]], route: str
+) -> None:
+    path, before = world.path(route), everything()
+    for method in METHODS:
+        access = access_of(route, method)
+        for name, client in callers:
+            refusal = None if access is None else getattr(access, name)
+            if refusal == IN or (name == "forged" and method in SAFE):
+                continue
+            answer = client.generic(method, path)
+            if method == "OPTIONS" and access is None:  # pages answer with the methods they take, and nothing else
+                assert answer.status_code in {200, 401, 403, 404, 405}, (name, method, path)
+                assert answer.status_code != 200 or not content_of(answer), (name, path)
+            else:
+                assert answer.status_code in ({refusal} if refusal else {401, 403, 404, 405}), (name, method, path)
+                assert (
+                    not path.startswith("/api/")
+                    or method == "HEAD"
+                    or answer.json()["code"] in CODES[answer.status_code]
+                )
+            assert name.startswith(("my_", "forged")) or not any(mark in content_of(answer) for mark in world.marks())
+    assert everything() == before
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if ROUTES[route] != ROUTES["api/v1/"]])
+def test_who_has_the_right_is_let_in_and_nobody_else_sees_or_changes_what_is_mine(
+    world: World, callers: list[tuple[str, APIClient]], route: str, settings: Any
+) -> None:
+    settings.SIGN_UP = True
+    path, before = world.path(route), of_me(world)
+    for method in METHODS:
+        access = access_of(route, method)
+        for name, client in callers:
+            if access is None or getattr(access, name) != IN or (path == "/api/v1/schema/" and name != "nobody"):
+                continue  # the schema is the same for all, and takes a while to make
+            with transaction.atomic():
+                answer = client.generic(method, path)
+                assert answer.status_code < 400 or answer.status_code in WANTING, (name, method, path, answer.content)
+                if not name.startswith(("my_", "forged")):
+                    assert of_me(world) == before, (name, method, path)
+                    if "code" not in route:
+                        assert not any(mark in content_of(answer) for mark in world.marks()), (name, method, path)
+                transaction.set_rollback(True)
+
+
+# --- the admin
+
+# What staff without any permission may open: the frame around the pages, and their own password.
+FRAME = {"", "login/", "logout/", "search/", "jsi18n/", "password_change/", "password_change/done/"}
+
+
+def admin_path(route: str, world: World) -> str:
+    plain = re.sub(r"\^?\(\?P<app_label>[^)]*\)/\$", "catalog/", route)
+    plain = plain.replace("(?P<url>.*)$", "nowhere")
+    return "/" + re.sub(r"<[^>]*>", str(world.me.pk), plain)
+
+
+def leads_to_the_door(answer: Any, path: str) -> bool:
+    """The login page, the way to it, or the way out."""
+    if path == "/admin/login/":
+        return bool(answer.status_code == 200 and b'name="password"' in answer.content)
+    if path == "/admin/logout/" and answer.status_code == 302:
+        return bool(answer.url == "/admin/")
+    return bool(answer.status_code == 302 and answer.url.startswith("/admin/login/?"))
+
+
+@pytest.mark.parametrize("client_of", ["nobody", "phone", "staff phone", "program", "browser"])
+def test_nobody_without_staff_rights_gets_into_the_admin(world: World, client_of: str) -> None:
+    boss = make_user("boss", is_staff=True, is_superuser=True)
+    makers: dict[str, Callable[[], Client]] = {
+        "nobody": Client,
+        "phone": lambda: with_token(world.me, Scope.USER),
+        "staff phone": lambda: with_token(boss, Scope.STAFF),  # a token opens the API, never the admin
+        "program": lambda: with_token(boss, Scope.SERVICE),
+        "browser": lambda: with_session(world.me),
+    }
+    client, before = makers[client_of](), of_me(world)
+    for route in ADMIN:
+        path = admin_path(route, world)
+        for method in ("GET", "POST"):
+            answer = client.generic(method, path)
+            assert leads_to_the_door(answer, path), (method, path, answer.status_code)
+    assert of_me(world) == before
+
+
+def test_staff_without_permissions_see_the_frame_of_the_admin_and_no_page(world: World) -> None:
+    clerk, before = with_session(make_user("clerk", is_staff=True)), of_me(world)
+    make_encoder()
+    for route in ADMIN:
+        path = admin_path(route, world)
+        for method in ("GET", "POST"):
+            if path.removeprefix("/admin/") not in FRAME:
+                answer = clerk.generic(method, path)
+                assert answer.status_code in {302, 403, 404, 405}, (method, path, answer.status_code)
+                assert answer.status_code != 302 or not answer.content  # to another of these addresses
+                assert not any(mark in answer.content for mark in world.marks())
+    assert of_me(world) == before
+
+
+# --- what the walk cannot see
+
+
+def test_the_photo_of_someone_else_cannot_be_asked_about(world: World, callers: list[tuple[str, APIClient]]) -> None:
+    for name, client in callers:
+        if name.startswith("their_"):
+            answer = client.post("/api/v1/queries/", {"photo_id": str(world.query.photo_id)})
+            assert answer.status_code == 400
+            assert answer.json()["errors"][0]["code"] == "unknown_photo"
+
+
+def test_a_visitor_reaches_only_what_the_same_browser_sent(client: Client) -> None:
+    session = client.session
+    session[VISITOR] = "this browser"
+    session.save()
+    mine, other = make_query(make_upload(visitor="this browser")), make_query(make_upload(visitor="another"))
+    for query, status in ((mine, 200), (other, 404)):
+        assert client.get(f"/queries/{query.pk}/").status_code == status
+        assert client.get(f"/photos/uploads/{query.photo_id}/").status_code == status
+
+
+def test_the_list_of_queries_holds_only_what_is_mine(world: World, callers: list[tuple[str, APIClient]]) -> None:
+    visitor()
+    my_phone = dict(callers)["my_phone"]
+    assert [query["id"] for query in my_phone.get("/api/v1/queries/").json()["results"]] == [str(world.query.pk)]

@@ -1,0 +1,209 @@
+"""Thumbs, opened items and consent on the page of an answer."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from pytest_django import Settings
+
+from catalog.models import Feedback, Recommendation, SimilarityQuery, Triplet, UploadedPhoto
+from catalog.services.triplets import LEARNING_DAYS
+from catalog.web.people import VISITOR
+from tests.catalog.services.judged import answers, judge
+from tests.factories import make_item, make_query, make_upload, make_user
+from tests.own_redis import OwnRedis
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+HTMX = {"HX-Request": "true"}
+
+
+def browser_of(visitor: str) -> Client:
+    client = Client()
+    session = client.session
+    session[VISITOR] = visitor
+    session.save()
+    return client
+
+
+@pytest.fixture
+def browser(db: None) -> Client:
+    return browser_of("this browser")
+
+
+@pytest.fixture
+def found(db: None) -> list[Recommendation]:
+    return answers(make_upload(visitor="this browser"))
+
+
+def page(browser: Client, query: SimilarityQuery) -> str:
+    return browser.get(reverse("query", args=[query.pk])).content.decode()
+
+
+def thumb(browser: Client, found: Recommendation, verdict: str, **options: object) -> str:
+    answer = browser.post(reverse("feedback", args=[found.pk]), {"verdict": verdict}, headers=HTMX)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def pressed(html: str) -> list[str]:
+    """Which thumbs are pressed, by the ids of their buttons."""
+    return re.findall(r'id="([a-z]+-\d+)"[^>]*aria-pressed="true"', html)
+
+
+def test_every_match_has_two_thumbs_with_the_name_of_its_item(browser: Client, found: list[Recommendation]) -> None:
+    html = page(browser, found[0].query)
+    assert html.count('aria-pressed="false"') == 2 * len(found)
+    for one in found:
+        assert f"A good match: {one.item.name}" in html
+        assert f"A poor match: {one.item.name}" in html
+    assert pressed(html) == []
+
+
+def test_a_thumb_is_kept_and_shown_and_told_and_taken_back(browser: Client, found: list[Recommendation]) -> None:
+    second = found[1]
+    html = thumb(browser, second, "up")
+    assert pressed(html) == [f"up-{second.pk}"]
+    assert "<html" not in html
+    assert '<p hx-swap-oob="innerHTML:#announce">Marked as a good match.</p>' in html
+    assert pressed(page(browser, second.query)) == [f"up-{second.pk}"]
+    assert pressed(thumb(browser, second, "down")) == [f"down-{second.pk}"]
+    button = re.search(rf'id="down-{second.pk}" name="verdict" value="([^"]*)"', page(browser, second.query))
+    assert button is not None
+    assert pressed(thumb(browser, second, button[1])) == []
+    assert not Feedback.objects.exists()
+
+
+def test_without_scripts_a_thumb_leads_back_to_its_match(browser: Client, found: list[Recommendation]) -> None:
+    answer = browser.post(reverse("feedback", args=[found[2].pk]), {"verdict": "down"})
+    assert (answer.status_code, answer["Location"]) == (302, f"/queries/{found[0].query_id}/#match-3")
+    assert 'id="match-3"' in page(browser, found[0].query)
+
+
+def test_an_opened_item_is_noted_without_an_answer(browser: Client, found: list[Recommendation]) -> None:
+    answer = browser.post(reverse("feedback", args=[found[0].pk]), {"clicked": "1"})
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert Feedback.objects.get().clicked_at is not None
+
+
+def test_the_link_to_an_item_stays_what_it_is_and_names_the_form_to_tell(browser: Client) -> None:
+    query = make_query(make_upload(visitor="this browser"), state="done")
+    (one,) = answers(query.photo, items=1)
+    item = one.item
+    item.url = "https://shop.example/1"
+    item.save()
+    html = page(browser, one.query)
+    assert f'<a href="https://shop.example/1" rel="noopener noreferrer" data-opens="thumbs-{one.pk}">' in html
+    assert f'id="thumbs-{one.pk}"' in html
+
+
+def test_a_verdict_that_there_is_not_is_refused(browser: Client, found: list[Recommendation]) -> None:
+    assert browser.post(reverse("feedback", args=[found[0].pk]), {"verdict": "sideways"}).status_code == 400
+    assert not Feedback.objects.exists()
+
+
+def test_of_other_peoples_answers_there_is_nothing(found: list[Recommendation]) -> None:
+    query = found[0].query
+    signed_in = Client()
+    signed_in.force_login(make_user(is_staff=True, is_superuser=True))
+    for client in (Client(), browser_of("another"), signed_in):
+        for address in (
+            reverse("feedback", args=[found[0].pk]),
+            reverse("photo-consent", args=[query.pk]),
+            reverse("photo-delete", args=[query.photo_id]),
+        ):
+            assert client.post(address, {"verdict": "up", "may_train": "on"}).status_code == 404
+    assert not Feedback.objects.exists()
+    assert UploadedPhoto.objects.get().may_train is False
+
+
+# --- consent
+
+
+def consent(browser: Client, query: SimilarityQuery, **body: str) -> str:
+    return browser.post(reverse("photo-consent", args=[query.pk]), body, headers=HTMX).content.decode()
+
+
+def test_a_photo_is_not_lent_unless_the_box_is_ticked(browser: Client, found: list[Recommendation]) -> None:
+    query = found[0].query
+    judge(found, up=(1,), down=(2,))
+    html = page(browser, query)
+    assert re.search(r'name="may_train"(?![^>]*checked)', html)
+    assert "Not unless you tick this." in html
+    assert "for up to 365 days instead of 30" in html
+    assert not Triplet.objects.exists()
+    html = consent(browser, query, may_train="on")
+    assert re.search(r'name="may_train"[^>]* checked', html)
+    assert "Your photo may be learned from." in html
+    assert Triplet.objects.count() == 1
+    html = consent(browser, query)
+    assert "Your photo is not learned from." in html
+    assert not Triplet.objects.exists()
+
+
+def test_without_scripts_the_box_has_a_button(browser: Client, found: list[Recommendation]) -> None:
+    query = found[0].query
+    assert re.search(r"<noscript><button[^>]*>Save</button></noscript>", page(browser, query))
+    answer = browser.post(reverse("photo-consent", args=[query.pk]), {"may_train": "on"})
+    assert (answer.status_code, answer["Location"]) == (302, f"/queries/{query.pk}/#consent")
+    assert UploadedPhoto.objects.get().may_train
+
+
+def test_a_visitor_who_lends_a_photo_can_take_it_back_for_as_long_as_it_is_kept(
+    browser: Client, found: list[Recommendation]
+) -> None:
+    consent(browser, found[0].query, may_train="on")
+    cookie = browser.cookies["sessionid"]
+    assert cookie["max-age"] == LEARNING_DAYS * 24 * 3600
+    assert browser.session.get_expiry_date() > timezone.now() + timedelta(days=LEARNING_DAYS - 1)
+
+
+def test_a_query_about_an_item_asks_for_no_consent(browser: Client) -> None:
+    shown = answers(items=1)[0]
+    query = make_query(visitor="this browser", item=make_item(), state="done")
+    query.recommendations.create(rank=1, item=shown.item, photo=shown.photo, score=0.5)
+    html = page(browser, query)
+    assert html.count("aria-pressed") == 2
+    assert "may_train" not in html
+    assert browser.post(reverse("photo-consent", args=[query.pk]), {"may_train": "on"}).status_code == 404
+
+
+def test_a_photo_can_be_deleted_from_the_page(browser: Client, found: list[Recommendation]) -> None:
+    query = found[0].query
+    assert f'action="{reverse("photo-delete", args=[query.photo_id])}"' in page(browser, query)
+    answer = browser.post(reverse("photo-delete", args=[query.photo_id]))
+    assert (answer.status_code, answer["Location"]) == (302, "/")
+    assert not UploadedPhoto.objects.exists()
+    assert not SimilarityQuery.objects.exists()
+
+
+# --- manners
+
+
+@pytest.mark.parametrize("name", ["feedback", "photo-consent", "photo-delete"])
+def test_another_site_cannot_say_it_in_my_name(found: list[Recommendation], name: str) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    session = strict.session
+    session[VISITOR] = "this browser"
+    session.save()
+    query = found[0].query
+    pk = {"feedback": found[0].pk, "photo-consent": query.pk, "photo-delete": query.photo_id}[name]
+    address = reverse(name, args=[pk])
+    assert strict.post(address, {"verdict": "up", "may_train": "on"}).status_code == 403
+    assert strict.get(address).status_code == 405
+
+
+def test_thumbs_are_counted_as_the_api_counts_them(
+    browser: Client, found: list[Recommendation], counting: OwnRedis, settings: Settings
+) -> None:
+    settings.RATES = {**settings.RATES, "write": "2/min"}
+    for verdict in ("up", "down"):
+        thumb(browser, found[0], verdict)
+    refused = browser.post(reverse("feedback", args=[found[0].pk]), {"verdict": "up"}, headers=HTMX)
+    assert (refused.status_code, refused["HX-Retarget"]) == (429, "#feedback-problem")
+    assert int(refused["Retry-After"]) > 0
+    assert "too much at once" in refused.content.decode()
+    assert Feedback.objects.get().verdict == "down"

@@ -1,0 +1,91 @@
+"""kill -9 of the training, of its worker and of Redis during a run: it goes on, and is never there twice."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.ml.training.garments import write_garments
+from tests.system.site import Site, until
+from worker.subprocesses import kill_marked, marked
+
+pytestmark = [pytest.mark.system, pytest.mark.database, pytest.mark.timeout(600)]
+
+LONG = 120.0  # seconds for a training to start and to finish an epoch, also beside other work
+
+START = """
+from catalog.services.training import run_create
+tiny = {"side": 64, "freeze_stages": 12, "epochs": 5, "views": 2, "batch_size": 12, "threads": 1, "embedding_size": 16}
+tiny |= {"label_size": 8, "per_label": 2}
+for name in ("first", "second"):
+    data = {"source": "manifest", "manifest": "manifest.csv"}
+    print(run_create(kind="metric", preset="", options=tiny, name=name, **data).pk)
+"""
+LOOK = """
+import json; from catalog.models import TrainingRun; from catalog.services.training import run_cancel
+second = TrainingRun.objects.get(name="second")
+states = {run.name: run.state for run in TrainingRun.objects.all()}
+if second.state == "queued": run_cancel(run=second)
+first = TrainingRun.objects.get(name="first")
+told = {"epochs": [row["epoch"] for row in first.metrics], "encoder": str(first.encoder), "reason": first.reason}
+print(json.dumps(states | told | {"later": second.state}))
+"""
+
+
+@contextmanager
+def never_two(mark: str) -> Iterator[list[int]]:
+    """Collects how many processes are at the work at a time."""
+    seen, over = [0], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.05):
+            seen.append(len(marked(mark)))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watcher.join()
+
+
+def epochs_in(folder: Path) -> int:
+    file = folder / "run" / "metrics.jsonl"
+    return file.read_text().count("\n") if file.exists() else 0
+
+
+def test_whatever_is_killed_a_run_goes_on_and_the_next_one_waits(site: Site) -> None:
+    write_garments(site.folder / "training-data")
+    number, _ = site.shell(START).splitlines()
+    folder = site.folder / "runs" / number
+    mark = str((folder / "lock").resolve())
+    with never_two(mark) as seen:
+        until((folder / "run" / "checkpoint.pt").exists, "the first epoch", LONG)
+        assert kill_marked(mark) == 1
+        until(lambda: epochs_in(folder) >= 2, "another epoch after the death of the training", LONG)
+
+        site.kill("train")
+        died = time.monotonic()
+        until(lambda: not marked(mark), "the end of the training without its worker", patience=2)
+        assert time.monotonic() - died < 2
+        site.start("train")
+        until(lambda: epochs_in(folder) >= 3 and marked(mark), "another epoch after the death of the worker", LONG)
+
+        site.kill("redis")
+        site.start("redis")
+        told = json.loads(site.shell(LOOK))
+        assert (told["first"], told["second"], told["later"]) == ("running", "queued", "cancelled")
+        until((site.folder / "encoders" / "first" / "card.json").exists, "the encoder", LONG)
+        told = until(
+            lambda: next((it for it in [json.loads(site.shell(LOOK))] if it["first"] != "running"), None), "end"
+        )
+    assert (told["first"], told["reason"], told["encoder"]) == ("done", "", "first")
+    assert told["epochs"] == [1, 2, 3, 4, 5]
+    assert max(seen) == 1
+    assert not (site.folder / "runs" / "2").exists()
+    assert {path.name for path in folder.iterdir()} >= {"log.txt", "data.csv", "run"}
