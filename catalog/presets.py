@@ -5,7 +5,7 @@ from typing import Any, Final
 QUICK: Final = "quick"  # a useful encoder on a CPU while one has lunch
 FULL: Final = "full"  # the recipe of the encoders that ship: for a GPU, or a night
 
-_SHARED_QUICK: Final = {"epochs": 8, "freeze_stages": 10, "views": 4, "side": 160, "weight_decay": 0.05}
+_SHARED_QUICK: Final = {"epochs": 8, "freeze_stages": 10, "views": 4, "side": 160, "weight_decay": 0.05, "workers": 2}
 _SHARED_FULL: Final = {"freeze_stages": 6, "views": 12, "weight_decay": 0.05, "workers": 2}
 
 PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {

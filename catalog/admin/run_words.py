@@ -42,7 +42,7 @@ def figures_of(run: TrainingRun) -> list[tuple[str, str]]:
     if running:
         figures += [
             ("Step", f"{progress['step']} of {progress['steps']}" if progress.get("steps") else ""),
-            ("Photos", f"{progress['done']:,} of {progress['of']:,}" if progress.get("of") else ""),
+            ("Done", f"{progress['done']:,} of {progress['of']:,}" if progress.get("of") else ""),
             ("Time left", _left(progress.get("seconds_left"))),
             ("Photos a second", f"{progress['photos_per_second']:.0f}" if progress.get("photos_per_second") else ""),
             ("Loss", f"{progress['loss']:.3f}" if isinstance(progress.get("loss"), int | float) else ""),

@@ -83,4 +83,6 @@ def _flat(detail: Any, path: str = "") -> Iterator[FieldProblem]:
 
 
 def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+    """The text, no longer than that. Halves of characters, which JSON can name but no encoding can hold, become `?`."""
+    whole = text if len(text) <= longest else text[: longest - 1] + "…"
+    return whole.encode(errors="replace").decode()

@@ -151,12 +151,15 @@ class HalfScan:
         if mask is not None:
             bits = np.packbits(mask, bitorder="little")
             options = self._faiss.SearchParameters(sel=self._faiss.IDSelectorBitmap(bits))
-        scores, rows = self._codes.search(self._padded(query[None]), count, params=options)
-        found = rows[0] >= 0
+        asked, pointer = self._padded(query[None]), self._faiss.swig_ptr
+        scores, rows = np.empty(count, dtype=np.float32), np.empty(count, dtype=np.int64)
+        # Not `search`: pytorch-metric-learning, where it is imported, puts one in its place that takes no options.
+        self._codes.search_c(1, pointer(asked), count, pointer(scores), pointer(rows), options)
+        found = rows >= 0
         if not found.all():  # the mask has fewer
-            return Near(rows[0][found], NOTHING)
-        beyond = NOTHING if count == self._codes.ntotal else float(scores[0, -1]) + self._error
-        return Near(rows[0], beyond)
+            return Near(rows[found], NOTHING)
+        beyond = NOTHING if count == self._codes.ntotal else float(scores[-1]) + self._error
+        return Near(rows, beyond)
 
     def _padded(self, rows: Floats) -> Floats:
         wide = np.zeros((len(rows), self._width), dtype=np.float32)

@@ -123,6 +123,17 @@ def test_the_fast_scan_gives_what_scoring_all_rows_gives(large, k, share):
         assert [(hit.item_id, hit.photo_id) for hit in hits] == best_by_scoring_all(photos, query, k, allowed)
 
 
+def test_it_does_not_mind_what_others_put_into_faiss(large):
+    import pytorch_metric_learning.utils.inference  # noqa: F401 - for what the import does
+
+    index, photos = large
+    query = drawn(1, seed=4)[0]
+    hits = index.search(query, 3, encoder="e", allowed_items=list(range(0, 3000, 2)))
+    assert [(hit.item_id, hit.photo_id) for hit in hits] == best_by_scoring_all(
+        photos, query, 3, set(range(0, 3000, 2))
+    )
+
+
 def test_no_other_row_is_nearer_than_the_scan_says():
     vectors = drawn(3000)
     scan = HalfScan(vectors)

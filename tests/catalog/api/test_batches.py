@@ -92,6 +92,15 @@ def test_a_wish_to_wait_is_for_the_whole(device: APIClient, monkeypatch: pytest.
     assert 5 >= waits[0] >= waits[1] > 0
 
 
+def test_a_field_whose_name_is_no_text_is_told_and_hurts_nobody(device: APIClient) -> None:
+    body = b'{"queries": [{"\\ud800": 1}, {"item_id": %d}]}' % make_item().pk
+    answer = device.generic("POST", BATCH, body, content_type="application/json")
+    assert answer.status_code == 200
+    bad, good = answer.json()["results"]
+    assert bad["problem"]["errors"][0]["field"] == "?"
+    assert good["status"] == 202
+
+
 def test_entries_that_do_not_end_in_time_are_202(device: APIClient) -> None:
     answer = post(device, {"item_id": make_item().pk}, HTTP_PREFER="wait=1")
     assert [result["status"] for result in answer.json()["results"]] == [202]

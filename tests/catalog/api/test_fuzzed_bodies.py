@@ -6,6 +6,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ def test_a_spoiled_body_is_refused_with_a_code_and_leaves_nothing(
     @given(st.sampled_from(world.bodies[operation]).flatmap(spoiled))
     def send(body: Any) -> None:
         sent = WAYS[way](body)
-        with transaction.atomic():
+        with _undone(media, files):
             answer = world.send(operation, sent)
             assert answer.status_code < 500, sent
             if answer.status_code >= 400:
@@ -189,8 +190,6 @@ def test_a_spoiled_body_is_refused_with_a_code_and_leaves_nothing(
                 assert files_in(media) == files
             elif operation == "post queries/batch/":
                 _assert_keeps_what_it_took(answer, len(rows["catalog.SimilarityQuery"]))
-            transaction.set_rollback(True)
-        _restore(media, files)
 
     send()
 
@@ -211,10 +210,16 @@ def _assert_keeps_what_it_took(answer: Any, earlier: int) -> None:
     assert all(result["status"] < 500 for result in results)
 
 
-def _restore(media: Path, files: dict[Path, bytes]) -> None:
-    """The files as they were: those of what was rolled back go, those that were deleted with it come back."""
-    for path in set(files_in(media)) - set(files):
-        path.unlink()
-    for path, content in files.items():
-        if not path.exists():
-            path.write_bytes(content)
+@contextmanager
+def _undone(media: Path, files: dict[Path, bytes]) -> Iterator[None]:
+    """Rows and files are as before after it: new files go, and those that were deleted come back."""
+    try:
+        with transaction.atomic():
+            yield
+            transaction.set_rollback(True)
+    finally:
+        for path in set(files_in(media)) - set(files):
+            path.unlink()
+        for path, content in files.items():
+            if not path.exists():
+                path.write_bytes(content)
