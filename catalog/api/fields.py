@@ -79,6 +79,15 @@ class WholeNumberField(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
+class SwitchField(serializers.BooleanField):
+    """True or false as JSON has them, not the words and numbers that forms send for them."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
 class JSONInFormSerializer(serializers.Serializer[Any]):
     """A nested object that a multipart form brings as JSON text, since forms are flat."""
 

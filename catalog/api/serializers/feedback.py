@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from catalog.api.fields import StrictSerializer
+from catalog.api.fields import StrictSerializer, SwitchField
 from catalog.models import Feedback, Verdict
 
 VERDICT = {"type": ["string", "null"], "enum": [*Verdict.values, None]}
@@ -17,10 +17,10 @@ class FeedbackRequestSerializer(StrictSerializer):
     verdict = serializers.ChoiceField(
         Verdict.choices, required=False, allow_null=True, help_text="A thumb; null takes it back."
     )
-    clicked = serializers.BooleanField(
+    clicked = SwitchField(
         required=False, help_text="True: the item was opened. That is not taken back, so false says nothing."
     )
-    may_train = serializers.BooleanField(
+    may_train = SwitchField(
         required=False,
         help_text="Whether encoders may learn from the photo of this query. False takes it back at once, true lets "
         "staff see the photo beside the items, and keeps it for up to a year if they take it.",

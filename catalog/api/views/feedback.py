@@ -2,11 +2,13 @@
 
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
+from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from catalog.api.authentication import signed_in
+from catalog.api.parsers import DeepSafeJSONParser
 from catalog.api.permissions import PEOPLE
 from catalog.api.schema import problems
 from catalog.api.serializers.feedback import FeedbackRequestSerializer, FeedbackSerializer
@@ -18,6 +20,7 @@ class RecommendationFeedback(APIView):
     """A thumb for an answer, or that its item was opened."""
 
     scopes = PEOPLE
+    parser_classes: tuple[type[BaseParser], ...] = (DeepSafeJSONParser,)  # a form cannot say null
 
     @extend_schema(
         operation_id="feedback_give",
