@@ -135,7 +135,7 @@ class HalfScan:
         self._dim = vectors.shape[1]
         self._width = -(-self._dim // 8) * 8
         kind = faiss.ScalarQuantizer.QT_fp16
-        self._codes = faiss.IndexScalarQuantizer(self._width, kind, faiss.METRIC_INNER_PRODUCT)
+        self._codes: Any = faiss.IndexScalarQuantizer(self._width, kind, faiss.METRIC_INNER_PRODUCT)
         longest = 0.0
         for start in range(0, len(vectors), ROUNDED_AT_A_TIME):
             rows = self._padded(vectors[start : start + ROUNDED_AT_A_TIME])

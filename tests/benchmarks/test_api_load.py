@@ -122,14 +122,14 @@ def test_the_rate_counts_what_was_answered_in_its_time(clerk: int) -> None:
 
 @pytest.mark.system
 def test_the_benchmark_prints_its_figures() -> None:
-    few = ["--items", "60", "--seconds", "1", "--start", "1", "--clients", "2", "--get-seconds", "0.5"]
+    few = ["--items", "60", "--seconds", "1", "--start", "4", "--clients", "2", "--get-seconds", "0.5"]
     result = subprocess.run(
         [sys.executable, "-m", "benchmarks.api_load", *few], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
     report = json.loads(result.stdout)
     assert report["phones"]["first_error"] is None
-    assert report["phones"]["tried"][0]["answers"] == 1
+    assert report["phones"]["tried"][0]["answers"] == 4
     for figures in report["gets"].values():
         assert figures["bytes"] > 100
         assert figures["share"] == round(figures["ours_per_second"] / figures["bare_per_second"], 3) > 0

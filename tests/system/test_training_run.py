@@ -13,7 +13,7 @@ from tests.ml.training.garments import write_garments
 from tests.system.site import Site, until
 from worker.subprocesses import kill_marked, marked
 
-pytestmark = [pytest.mark.system, pytest.mark.database, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 LONG = 120.0  # seconds for a training to start and to finish an epoch, also beside other work
 

@@ -25,7 +25,7 @@ from worker.run_command import gpus, training_command
 from worker.run_report import Cancelled, Report
 from worker.subprocesses import kill_marked
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 SHIPPED = django_settings.BASE_DIR / "ml" / "encoders" / django_settings.DEFAULT_ENCODER
 TINY: dict[str, Any] = {
