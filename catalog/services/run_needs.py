@@ -15,6 +15,8 @@ DECODED: Final = 4.5  # bytes of a decoded photo for each pixel that the network
 
 VIEWS_PER_SECOND: Final = 60.0  # made on two cores, at 224 pixels
 STEPS_PER_SECOND: Final = {"frozen": 55.0, "whole": 29.0}  # photos, with six stages frozen or none, there as well
+LOOKED_AT: Final = 2.5  # times as many photos a second are only looked at, after each epoch
+DRAWING, WRITING = 10.0, 60.0  # seconds for the pictures of an epoch, and for measuring and writing the encoder
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ def needs_of(*, options: Mapping[str, Any], train: int, held: int) -> Needs:
     fresh = 0 if options["views"] else 2 * train * options["epochs"]
     seconds = (kept + fresh) * size / VIEWS_PER_SECOND
     speed = STEPS_PER_SECOND["frozen" if frozen else "whole"] / size
-    seconds += (train + held) * options["epochs"] / speed
+    an_epoch = train / speed + (train + 2 * held) / (LOOKED_AT * speed) + DRAWING
+    seconds += options["epochs"] * an_epoch + WRITING
     return Needs(round(disk), round(memory), seconds / 60)
 
 

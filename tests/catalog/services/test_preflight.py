@@ -190,7 +190,7 @@ def test_larger_pictures_and_more_epochs_take_more_of_everything() -> None:
     small, large = needs(side=160, views=4), needs(side=320, views=4)
     assert large.disk > 2 * small.disk
     assert large.memory > 2 * small.memory
-    assert large.minutes == pytest.approx(4 * small.minutes)
+    assert 3 * small.minutes < large.minutes < 4 * small.minutes  # pictures and files cost the same for both
     assert needs(epochs=24).minutes > 1.5 * needs(epochs=12).minutes
 
 
