@@ -56,13 +56,14 @@ call_command("replay", str(query.pk))
 
 @dataclass
 class Stream:
-    """What people were answered, each with the moment at which they asked."""
+    """What people were answered, each with the moments at which they asked and had it."""
 
-    answers: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    answers: list[tuple[float, float, dict[str, Any]]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def encoders(self, since: float = 0.0, until: float = inf) -> set[str]:
-        return {answer["encoder"] for asked, answer in self.answers if since <= asked < until}
+        """Of those who asked after one moment and were answered before another: between, either may answer."""
+        return {answer["encoder"] for asked, had, answer in self.answers if since <= asked and had < until}
 
 
 @contextmanager
@@ -75,7 +76,7 @@ def people_asking(phone: Phone, photo: bytes, count: int = 2) -> Iterator[Stream
             asked = time.time()
             response = phone.post(photo, wait=20, k=5)
             if response.status_code == 200 and response.json()["state"] == "done":
-                stream.answers.append((asked, response.json()))
+                stream.answers.append((asked, time.time(), response.json()))
             else:
                 stream.failures.append(response.text)
 
@@ -102,7 +103,7 @@ def test_a_promotion_and_the_way_back_fail_no_query_and_hold_for_the_very_next_o
     assert stream.encoders(since=promoted, until=back) == {TWIN}
     assert stream.encoders(since=gone_back) == {SHIPPED}
     assert stream.encoders() == {SHIPPED, TWIN}
-    answers = {tuple(entry["item"]["id"] for entry in answer["recommendations"]) for _, answer in stream.answers}
+    answers = {tuple(entry["item"]["id"] for entry in answer["recommendations"]) for _, _, answer in stream.answers}
     assert len(answers) == 1  # both are the same network, and nobody was told only a part
     assert f"answered by {TWIN}" in told
     assert "The answer is the same." in told
