@@ -32,9 +32,10 @@ lint: .venv/everything
 types: .venv/everything
 	$(BIN)/mypy
 
-# Whole sites in real processes need the cores for themselves; the other tests share them.
+# Whole sites in real processes need the cores for themselves; the other tests share them, a core each: two processes
+# with two threads each would wait for one another.
 unit: .venv/everything
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not system"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not system"
 	$(BIN)/python -m pytest -m system
 
 # The parts that depend on the database once more, on a real PostgreSQL.

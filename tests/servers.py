@@ -1,5 +1,6 @@
 """Web servers that behave in whatever way a test needs, and certificates for them."""
 
+import re
 import socket
 import ssl
 import threading
@@ -68,11 +69,23 @@ class Server:
             if self.tls is not None:
                 connection = self.tls.wrap_socket(connection, server_side=True)
             with connection:
-                self.requests.append(connection.recv(65536))
+                self.requests.append(whole_request(connection))
                 if isinstance(self.does, bytes):
                     connection.sendall(self.does)
                 else:
                     self.does(connection)
+
+
+def whole_request(connection: socket.socket) -> bytes:
+    """A request with its body, in however many pieces it comes; of what is no HTTP, the first piece."""
+    request = b""
+    while piece := connection.recv(65536):
+        request += piece
+        head, end, body = request.partition(b"\r\n\r\n")
+        length = re.search(rb"(?im)^content-length: *(\d+)", head)
+        if not request[:1].isalpha() or (end and len(body) >= int(length[1] if length else 0)):
+            break
+    return request
 
 
 def certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, Path]:
