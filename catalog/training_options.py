@@ -2,22 +2,19 @@
 
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, Final
 
-from django.conf import settings
 from django.utils.translation import gettext as _
 
 from catalog.errors import Refused
+from catalog.ml_command import BAD_INPUT, ask_ml
 
 SECONDS: Final = 60  # it takes a quarter of one
 MAX_TEXT: Final = 200
 LARGEST: Final = 1e15  # of a number that has no other limit
-PREFIX: Final = "python -m ml: "
 _SWITCH = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
 
 
@@ -149,11 +146,9 @@ def _require_fit(kind: str, words: tuple[str, ...]) -> None:
 
 
 def _asked(kind: str, words: tuple[str, ...]) -> Any:
-    command = [sys.executable, "-m", "ml", "options", kind, *(["--set", *words] if words else [])]
-    result = subprocess.run(  # noqa: S603 - the values are arguments of ours, and no shell reads them
-        command, cwd=settings.BASE_DIR, capture_output=True, text=True, timeout=SECONDS, check=False
-    )
-    if result.returncode == 2:
-        raise Refused("bad_option", result.stderr.strip().splitlines()[-1].removeprefix(PREFIX))
-    result.check_returncode()
-    return json.loads(result.stdout)
+    answer = ask_ml("options", kind, *(["--set", *words] if words else []), seconds=SECONDS)
+    if answer.code == BAD_INPUT:
+        raise Refused("bad_option", answer.complaint)
+    if answer.code:
+        raise RuntimeError(f"python -m ml options ended with {answer.code}: {answer.errors[-500:]}")
+    return json.loads(answer.output)

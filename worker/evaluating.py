@@ -21,10 +21,11 @@ from django.conf import settings
 
 from catalog import queue
 from catalog.errors import ClaimLost, Refused
+from catalog.ml_command import BAD_INPUT
 from catalog.models import Encoder, Evaluation
 from catalog.services.datasets import evaluation_data_write
 from worker.sampling import samples_of
-from worker.subprocesses import BAD_INPUT, Beside, WorkHeld, how_it_ended
+from worker.subprocesses import Beside, WorkHeld, how_it_ended
 
 RENEW_SECONDS: Final = 2.0
 BAR: Final = re.compile(r"(?P<what>[a-z ]+):\s+(?P<share>\d+)%")  # the progress on standard error

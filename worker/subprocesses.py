@@ -16,10 +16,8 @@ from typing import IO, Any
 
 from django.conf import settings
 
+from catalog.ml_command import SAYS
 from worker import launching
-
-BAD_INPUT = 2  # the exit code of `ml` for what would fail again
-SAYS = "python -m ml: "  # how its one line begins that tells what is wrong
 
 _MARK = "CLOTHES_MATCHER_WORK"  # in the environment of a program and of all that it starts
 _SECRET = ("SECRET_KEY", "DATABASE_URL", "REDIS_URL", "EMAIL_", "AWS_", "S3_", "POSTGRES_", "PG")

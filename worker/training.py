@@ -18,6 +18,7 @@ from django.db import transaction
 
 from catalog import queue
 from catalog.errors import ClaimLost, Refused
+from catalog.ml_command import BAD_INPUT
 from catalog.models import Evaluation, RunState, TrainingRun
 from catalog.run_files import encoder_out, run_folder
 from catalog.services.datasets import training_data_write
@@ -27,7 +28,7 @@ from ml.encoder_folder import check_folder
 from ml.errors import InputError
 from worker.run_command import gpus, training_command
 from worker.run_report import Cancelled, Report, persistently
-from worker.subprocesses import BAD_INPUT, Beside, WorkHeld, how_it_ended
+from worker.subprocesses import Beside, WorkHeld, how_it_ended
 
 POLL_SECONDS: Final = 0.2
 CANCEL_SECONDS, STOP_SECONDS = 10.0, 3.0  # that the training has to tidy up; a stopped worker is soon killed itself

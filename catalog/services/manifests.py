@@ -2,8 +2,6 @@
 
 import csv
 import os
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -12,6 +10,7 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from catalog.errors import Refused
+from catalog.ml_command import TookTooLong, ask_ml
 
 COLUMNS: Final = ("path", "label", "item", "split")
 CHECK_SECONDS: Final = 120
@@ -60,17 +59,13 @@ def manifest_rows(path: Path) -> Iterator[Row]:
 
 def manifest_check(path: Path) -> None:
     """Refused for a table that no training could read: an item in two splits, a missing file and so on."""
-    result = subprocess.run(  # noqa: S603 - no shell reads the path, and it was found below our folder
-        [sys.executable, "-m", "ml", "check-data", "--quick", "--show", "1", "--data", str(path)],
-        cwd=settings.BASE_DIR,
-        capture_output=True,
-        text=True,
-        timeout=CHECK_SECONDS,
-        check=False,
-    )
-    wrong = list(_errors(result.stdout))
-    if not wrong and "errors" not in result.stderr and result.returncode:  # there is no table at all
-        wrong = [result.stderr.strip().rpartition("\n")[2].removeprefix("python -m ml: ")]
+    try:
+        answer = ask_ml("check-data", "--quick", "--show", "1", "--data", str(path), seconds=CHECK_SECONDS)
+    except TookTooLong:
+        raise Refused("manifest_unfit", "Checking this manifest took too long; it is larger than we take.") from None
+    wrong = list(_errors(answer.output))
+    if not wrong and "errors" not in answer.errors and answer.code:  # there is no table at all
+        wrong = [answer.complaint]
     if wrong:
         told = " ".join(wrong[:3]).replace(str(path), path.name)
         raise Refused("manifest_unfit", told)

@@ -103,11 +103,8 @@ def encoder_delete(*, encoder: Encoder) -> None:
 
 
 def _locked(encoder: Encoder) -> tuple[Encoder, Encoder | None]:
-    """The encoder as it is now, and the live one, both unchanged by others until the end of the transaction.
-
-    All rows are locked, not only the live one's: whoever waits for that one must see afterwards which has become live.
-    """
-    list(Encoder.objects.select_for_update().order_by("pk").values_list("pk"))
+    """The encoder as it is now, and the live one, both unchanged by others until the end of the transaction."""
+    _lock_all()
     current = Encoder.objects.filter(pk=encoder.pk).first()
     if current is None:
         raise Refused("encoder_gone", f"{encoder} was deleted.", status=404)
@@ -115,11 +112,16 @@ def _locked(encoder: Encoder) -> tuple[Encoder, Encoder | None]:
 
 
 def _way_back() -> tuple[Encoder | None, Encoder]:
-    list(Encoder.objects.select_for_update().order_by("pk").values_list("pk"))
+    _lock_all()
     last = Promotion.objects.select_related("previous").first()
     if last is None or last.previous is None:
         raise Refused("nothing_to_roll_back", NOTHING_BEFORE, status=409)
     return Encoder.objects.live(), last.previous
+
+
+def _lock_all() -> None:
+    """Not only the live one's row: whoever waits for that one must see afterwards which has become live."""
+    list(Encoder.objects.select_for_update().order_by("pk").values_list("pk"))
 
 
 def _require_passable(encoder: Encoder, objections: list[Objection], reason: str) -> None:

@@ -36,6 +36,14 @@ def problem_page(request: HttpRequest, problem: Problem) -> HttpResponse:
     return page
 
 
+def problem_in_place(problem: Problem, place: str) -> HttpResponse:
+    """The sentence alone, for a script that puts it into the element `place` instead of what it asked for."""
+    plain = "text/plain; charset=utf-8"
+    response = HttpResponse(problem.detail, status=problem.status, content_type=plain, headers=problem.headers)
+    response["HX-Retarget"], response["HX-Reswap"] = place, "textContent"
+    return response
+
+
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     return problem_page(request, problem_of(exception) or BAD_REQUEST)
 

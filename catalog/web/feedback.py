@@ -14,7 +14,7 @@ from catalog.problems import Problem
 from catalog.services.answers import queries_of, recommendations_of
 from catalog.services.feedback import feedback_give, photo_consent_set
 from catalog.services.uploads import upload_delete
-from catalog.web.errors import problem_page
+from catalog.web.errors import problem_in_place, problem_page
 from catalog.web.matches import consent_of, match_of
 from catalog.web.people import person_of, visitor_stay
 from catalog.web.rates import too_many_changes
@@ -76,7 +76,4 @@ def _refusal(request: HttpRequest, problem: Problem) -> HttpResponse:
     """The sentence below the answer where scripts run; else a page."""
     if not request.htmx:  # type: ignore[attr-defined]
         return problem_page(request, problem)
-    plain = "text/plain; charset=utf-8"
-    response = HttpResponse(problem.detail, status=problem.status, content_type=plain, headers=problem.headers)
-    response["HX-Retarget"], response["HX-Reswap"] = "#feedback-problem", "textContent"
-    return response
+    return problem_in_place(problem, "#feedback-problem")

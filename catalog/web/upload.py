@@ -13,6 +13,7 @@ from catalog.problems import Problem, problem_of
 from catalog.services.answers import queries_with_answers
 from catalog.services.queries import query_create
 from catalog.web.android import is_from_the_app
+from catalog.web.errors import problem_in_place
 from catalog.web.legacy import legacy_route
 from catalog.web.people import person_who_sends
 from catalog.web.queries import progress
@@ -62,10 +63,7 @@ def _refusal(request: HttpRequest, problem: Problem) -> HttpResponse:
     """The sentence beside the form: in place where scripts run, else on the form's page again."""
     if not request.htmx:  # type: ignore[attr-defined]
         return _form_page(request, problem)
-    plain = "text/plain; charset=utf-8"
-    response = HttpResponse(problem.detail, status=problem.status, content_type=plain, headers=problem.headers)
-    response["HX-Retarget"], response["HX-Reswap"] = "#refusal", "textContent"
-    return response
+    return problem_in_place(problem, "#refusal")
 
 
 def _form_page(request: HttpRequest, problem: Problem | None = None) -> HttpResponse:
