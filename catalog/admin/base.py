@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from catalog.models import ItemPhoto
+from catalog.models import ItemPhoto, User
 
 Row = TypeVar("Row", bound=Model)
 
@@ -70,6 +70,11 @@ class DeletedByService(ModelAdmin[Row]):
     ) -> tuple[list[Any], dict[str, int], set[str], list[str]]:
         # Without the tree of dependent rows: what becomes of them is the service's business.
         return [str(row) for row in objs], {str(self.opts.verbose_name_plural): len(objs)}, set(), []
+
+
+def staff_of(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)  # noqa: S101 - the admin lets nobody else in
+    return request.user
 
 
 def thumbnail(photo: ItemPhoto | None, *, height: int = 64) -> SafeString | str:

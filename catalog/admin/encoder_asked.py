@@ -4,7 +4,7 @@ from django import forms
 from django.http import HttpRequest
 
 from catalog.errors import Refused
-from catalog.models import Encoder, User
+from catalog.models import Encoder
 
 MAX_DIGITS = 18  # of a key; a longer number is none that a database knows
 
@@ -19,11 +19,6 @@ def reason_in(request: HttpRequest) -> str:
     if not form.is_valid():
         raise Refused("reason", "The reason must be plain text of 1,000 characters at most.")
     return str(form.cleaned_data["reason"])
-
-
-def staff_of(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # noqa: S101 - the admin lets nobody else in
-    return request.user
 
 
 def other_named(key: str, encoder: Encoder) -> Encoder | None:

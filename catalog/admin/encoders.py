@@ -20,8 +20,8 @@ from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from unfold.decorators import display
 
-from catalog.admin.base import ReadOnlyAdmin, link_to
-from catalog.admin.encoder_asked import other_named, other_suggested, page_to_return_to, reason_in, staff_of
+from catalog.admin.base import ReadOnlyAdmin, link_to, staff_of
+from catalog.admin.encoder_asked import other_named, other_suggested, page_to_return_to, reason_in
 from catalog.admin.encoder_figures import figures_on_card, key_figures
 from catalog.admin.encoder_page import (
     LABELS,

@@ -14,8 +14,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
-from catalog.admin.base import ReadOnlyAdmin, link_to, table
-from catalog.admin.encoder_asked import staff_of
+from catalog.admin.base import ReadOnlyAdmin, link_to, staff_of, table
 from catalog.admin.encoder_figures import compared, key_figures
 from catalog.errors import Refused
 from catalog.models import Evaluation, EvaluationSet, EvaluationState

@@ -13,8 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from catalog.admin.base import DeletedByService, breakable
-from catalog.admin.encoder_asked import staff_of
+from catalog.admin.base import DeletedByService, breakable, staff_of
 from catalog.admin.run_figures import best_words
 from catalog.admin.run_form import as_typed, check_run, form_for, start_run
 from catalog.admin.run_page import LABELS, drawn_parts
