@@ -15,7 +15,7 @@ from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from catalog.admin.base import ReadOnlyAdmin, thumbnail
+from catalog.admin.base import ReadOnlyAdmin, staff_of, thumbnail
 from catalog.errors import Refused
 from catalog.models import Triplet, TripletState
 from catalog.services.reviews import (
@@ -110,13 +110,13 @@ def _decide(request: HttpRequest) -> str:
     answer = request.POST.get("answer", "")
     try:
         if answer == "undo":
-            return "" if triplet_undo(by=request.user) else "There is nothing to take back."  # type: ignore[arg-type]  # staff
+            return "" if triplet_undo(by=staff_of(request)) else "There is nothing to take back."
         if answer not in ANSWERS:
             raise BadRequest("An answer is yes, no, skip or undo.")
         triplet = Triplet.objects.filter(pk=_number(request.POST.get("triplet", ""))).first()
         if triplet is None:
             return "This one is gone: the person has taken the photo or the thumb back."
-        triplet_review(triplet=triplet, state=ANSWERS[answer], by=request.user)  # type: ignore[arg-type]  # staff
+        triplet_review(triplet=triplet, state=ANSWERS[answer], by=staff_of(request))
     except Refused as refused:
         return refused.detail
     return ""
@@ -129,7 +129,7 @@ def _number(text: str) -> int:
 
 
 def _card(request: HttpRequest, told: str) -> dict[str, Any]:
-    triplet = triplet_take(by=request.user)  # type: ignore[arg-type]  # staff
-    after = triplet_after(triplet=triplet, by=request.user) if triplet else None  # type: ignore[arg-type]
+    triplet = triplet_take(by=staff_of(request))
+    after = triplet_after(triplet=triplet, by=staff_of(request)) if triplet else None
     decided, total = review_progress()
     return {"triplet": triplet, "after": after, "told": told, "decided": decided, "number": decided + 1, "total": total}
