@@ -63,7 +63,6 @@ UNFOLD: dict[str, Any] = {
                 "title": "Training",
                 "items": [
                     _page("Training runs", "catalog_trainingrun", "model_training"),
-                    _page("Triplets", "catalog_triplet", "change_history"),
                     {
                         "title": "Triplets to review",
                         "icon": "thumbs_up_down",
