@@ -103,6 +103,7 @@ def followed(training: Beside, report: Report) -> int:
         raise
     for event in training.events():
         report.take(event)
+    report.send(at_once=True)  # also where it was killed: the row says how far it had come
     return code
 
 

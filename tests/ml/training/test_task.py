@@ -21,15 +21,17 @@ class TestTally:
         assert Tally().means() == {}
 
 
+@pytest.fixture(scope="module")
+def body():
+    return build_body(metric_options(freeze_stages=0, pretrained=False), 3)
+
+
+@pytest.fixture(scope="module")
+def store() -> ViewStore:
+    return ViewStore(np.random.default_rng(0).integers(0, 256, (5, 2, 64, 64, 3)).astype(np.uint8))
+
+
 class TestOutputs:
-    @pytest.fixture(scope="class")
-    def body(self):
-        return build_body(metric_options(freeze_stages=0, pretrained=False), 3)
-
-    @pytest.fixture(scope="class")
-    def store(self) -> ViewStore:
-        return ViewStore(np.random.default_rng(0).integers(0, 256, (5, 2, 64, 64, 3)).astype(np.uint8))
-
     def test_they_are_those_of_the_body_a_few_photos_at_a_time(self, body, store, monkeypatch):
         monkeypatch.setattr(task, "EVALUATED_AT_A_TIME", 2)
         pictures = torch.from_numpy(store.array[:, 1].copy()).permute(0, 3, 1, 2)
