@@ -1,30 +1,45 @@
 """From a photo to its answer, through every real part on this machine. Prints one JSON object.
 
-    python -m benchmarks.end_to_end [--items 1000 10000] [--queries 100] [--clients 8] [--seconds 10]
+    python -m benchmarks.end_to_end [--items 10000 100000] [--queries 40] [--clients 8] [--many 300]
 
-For each catalogue size: the time from sending a photo to holding its answer, one at a time (p50, p95, in ms), the
-median of each step as the product records it, and the answered queries per second with several clients at once. The
-photo is a drawn phone photo, 768 x 1024, made different for every request, so nothing is answered from what was stored
-before. The vectors of the catalogue are random unit vectors: the search compares them all, whatever they are.
+For each catalogue size:
+
+- `small`, a JPEG of 200 x 200, and `phone`, one of 12 megapixels: the time from sending the photo to holding its
+  answer, one at a time (p50, p95, in ms), and the median of each step as the product records it.
+- `together`: answered small photos per second while several clients never pause, and what one query costs:
+  milliseconds on a core by process (`cpu_ms`; the client's own are beside it), and commands to Redis.
+- `first_ms`: the first answer after all processes were started anew, and how many times the median that is.
+- `memory_mb` of each process, where shared memory counts in parts.
+
+The photo is drawn and each time another file, so nothing is answered from what was stored before. The vectors of the
+catalogue are random unit vectors: the search compares them all, whatever they are.
 """
 
 import argparse
 import json
 import os
 import statistics
-import struct
+import subprocess
+import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import redis
+
+from benchmarks.load import PhotoSender, percentile, with_comment
+from benchmarks.processes import cpu_seconds, memory_mb
 from catalog.sample import phone_photo, sample_items
 from tests.pictures import jpeg_of
-from tests.system.site import Phone, Site
+from tests.system.site import ROOT, Site
+
+__all__ = ["FILL", "with_comment"]  # for the other benchmarks
 
 STEPS = ("receive", "clean", "queue", "embed", "search", "write", "total")
+SIZES = {"small": (200, 200), "phone": (3024, 4032)}
 WARM_UP = 10
+ANSWERING = ("redis", "web", "gpu", "cpu")
 
 FILL = """
 import numpy as np
@@ -35,6 +50,7 @@ items = CatalogItem.objects.bulk_create(
     [CatalogItem(external_id=f"made-{{n}}", name=f"Item {{n}}", category="Made") for n in range(have, want)], 1000)
 photos = ItemPhoto.objects.bulk_create(
     [ItemPhoto(item=item, file="none.jpg", source_sha256="0" * 64, sha256="0" * 64, perceptual_hash="0" * 16,
+               colour_lab=[50.0, 9.0, 9.0],
                width=60, height=80, size=1) for item in items], 1000)
 vectors = rng.standard_normal((len(photos), encoder.dim)).astype("<f4")
 vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -46,13 +62,13 @@ Embedding.objects.bulk_create(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--items", type=int, nargs="+", default=[1_000, 10_000])
-    parser.add_argument("--queries", type=int, default=100, help="sent one after the other")
+    parser.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--queries", type=int, default=40, help="of each size, sent one after the other")
     parser.add_argument("--clients", type=int, default=8, help="at once, for the rate")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of measuring the rate")
+    parser.add_argument("--many", type=int, default=300, help="queries of which the rate is taken")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        site = Site(Path(folder), WEB_WORKERS="2")
+        site = Site(Path(folder), WEB_WORKERS="2", SWEEP_SECONDS="5")  # as a site has them, not as tests do
         try:
             print(json.dumps(measure(site, options), indent=2))
         finally:
@@ -61,62 +77,82 @@ def main() -> None:
 
 def measure(site: Site, options: argparse.Namespace) -> dict[str, Any]:
     site.open()
-    phone = Phone(site, site.token_of("benchmark"))
-    photo = jpeg_of(phone_photo(sample_items(10)[3]))
-    result: dict[str, Any] = {"cores": os.cpu_count(), "photo_bytes": len(photo), "sizes": {}}
+    token = site.token_of("benchmark")
+    drawn = phone_photo(sample_items(10)[3])
+    photos = {name: jpeg_of(drawn.resize(size)) for name, size in SIZES.items()}
+    result: dict[str, Any] = {"cores": os.cpu_count(), "sizes": {}}
     for items in sorted(options.items):
         site.shell(FILL.format(items=items))
-        result["sizes"][str(items)] = measure_size(phone, photo, options)
+        result["sizes"][str(items)] = measure_size(site, token, photos, options)
     return result
 
 
-def measure_size(phone: Phone, photo: bytes, options: argparse.Namespace) -> dict[str, Any]:
+def measure_size(site: Site, token: str, photos: dict[str, bytes], options: argparse.Namespace) -> dict[str, Any]:
+    alone = {name: measure_alone(PhotoSender(site.port, token, photo), options) for name, photo in photos.items()}
+    together = measure_together(site, token, photos["small"], options)
+    memory = {name: memory_mb(process.pid) for name, process in site.processes.items()}
+    start_anew(site)
+    first, _ = ask(PhotoSender(site.port, token, photos["small"]))
+    times = round(first / alone["small"]["p50_ms"], 2)
+    first_ms = {"first_ms": round(first, 1), "times_the_median": times}
+    return {**alone, "together": together, "first": first_ms, "memory_mb": memory}
+
+
+def measure_alone(sender: PhotoSender, options: argparse.Namespace) -> dict[str, Any]:
     for _ in range(WARM_UP):
-        ask(phone, photo)
-    answers = [ask(phone, photo) for _ in range(options.queries)]
-    times = sorted(taken for taken, _ in answers)
+        ask(sender)
+    answers = [ask(sender) for _ in range(options.queries)]
+    times = [taken for taken, _ in answers]
     return {
-        "photo_to_answer_ms": {"p50": percentile(times, 50), "p95": percentile(times, 95)},
+        "photo_bytes": len(sender.photo),
+        **{f"p{percent}_ms": round(percentile(times, percent), 1) for percent in (50, 95)},
         "steps_ms": {step: median_of(step, [answer for _, answer in answers]) for step in STEPS},
-        "queries_per_second": rate(phone, photo, options.clients, options.seconds),
     }
 
 
-def ask(phone: Phone, photo: bytes) -> tuple[float, dict[str, Any]]:
-    """The time in ms and the answer. The picture is the same, its bytes are not: a comment in the file differs."""
+def ask(sender: PhotoSender) -> tuple[float, dict[str, Any]]:
+    """The time in ms and the answer."""
     started = time.perf_counter()
-    response = phone.post(with_comment(photo, os.urandom(16)), wait=20, k=10)
-    taken = (time.perf_counter() - started) * 1000
-    assert response.status_code == 200, response.text
-    return taken, response.json()
-
-
-def with_comment(jpeg: bytes, comment: bytes) -> bytes:
-    return jpeg[:2] + b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment + jpeg[2:]
-
-
-def rate(phone: Phone, photo: bytes, clients: int, seconds: float) -> float:
-    end = time.monotonic() + seconds
-
-    def stream(_: int) -> int:
-        count = 0
-        while time.monotonic() < end:
-            ask(phone, photo)
-            count += 1
-        return count
-
-    started = time.monotonic()
-    with ThreadPoolExecutor(clients) as pool:
-        total = sum(pool.map(stream, range(clients)))
-    return round(total / (time.monotonic() - started), 1)
-
-
-def percentile(ordered: list[float], percent: int) -> float:
-    return round(ordered[min(len(ordered) - 1, len(ordered) * percent // 100)], 1)
+    body = sender.send()
+    return (time.perf_counter() - started) * 1000, json.loads(body)
 
 
 def median_of(step: str, answers: list[dict[str, Any]]) -> float:
-    return round(statistics.median(answer["timings"][step] for answer in answers), 2)
+    return round(float(statistics.median(answer["timings"][step] for answer in answers)), 2)
+
+
+def measure_together(site: Site, token: str, photo: bytes, options: argparse.Namespace) -> dict[str, Any]:
+    file = site.folder / "photo.jpg"
+    file.write_bytes(photo)
+    store = redis.Redis.from_url(site.environment["REDIS_URL"])
+    before = costs(site, store)
+    arguments = (str(site.port), token, str(file), str(options.clients), str(options.many))
+    command = [sys.executable, "-m", "benchmarks.load", *arguments]
+    client = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603 - our own
+    spent = {name: (after - before[name]) / options.many for name, after in costs(site, store).items()}
+    commands = round(spent.pop("commands"), 1)
+    cpu = {name: round(seconds * 1000, 1) for name, seconds in spent.items()}
+    return {
+        "clients": options.clients,
+        **json.loads(client.stdout),
+        "cpu_ms": cpu,
+        "cpu_ms_of_the_site": round(sum(cpu.values()), 1),
+        "redis_commands": commands,
+    }
+
+
+def costs(site: Site, store: "redis.Redis") -> dict[str, float]:
+    """Seconds on a core of each process that takes part in an answer, and Redis' commands, since they were started."""
+    seconds = {name: cpu_seconds(site.processes[name].pid) for name in ANSWERING}
+    return seconds | {"commands": float(store.info("stats")["total_commands_processed"])}
+
+
+def start_anew(site: Site) -> None:
+    names = [name for name in site.processes if name != "redis"]
+    for name in names:
+        site.kill(name)
+    site.start(*names)
+    site.wait_until_ready()
 
 
 if __name__ == "__main__":

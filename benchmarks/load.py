@@ -1,11 +1,22 @@
-"""Load for a web server, from threads of this process: a steady stream of arrivals, or clients that never pause."""
+"""Load for a web server, from threads of this process: a steady stream of arrivals, or clients that never pause.
 
+    python -m benchmarks.load PORT TOKEN PHOTO CLIENTS COUNT
+
+sends a photo again and again from clients that never pause, each time as another file, and prints what came of it. It
+is a process of its own that loads next to nothing, so that little of the machine goes to the one who measures.
+"""
+
+import json
+import os
 import socket
+import struct
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 GIVE_UP = 3.0  # times the limit: a stream that lags so far behind its clock is not going to catch up
@@ -122,6 +133,61 @@ class Getter:
         return received
 
 
+class PhotoSender(Getter):
+    """Sends one photo again and again, each time as a file that nobody has seen, and waits for its ten items."""
+
+    _MARK = b"where-the-parts-of-a-form-meet"
+
+    def __init__(self, port: int, token: str, photo: bytes) -> None:
+        self.photo = photo
+        body = self._body()
+        headers = {
+            "Authorization": f"Token {token}",
+            "Prefer": "wait=20",
+            "Content-Type": f"multipart/form-data; boundary={self._MARK.decode()}",
+            "Content-Length": str(len(body)),
+        }
+        super().__init__(port, "/api/v1/queries/", headers)
+        self.head = self.request.replace(b"GET", b"POST", 1)
+
+    def send(self) -> bytes:
+        self.request = self.head + self._body()
+        return self.get()
+
+    def _body(self) -> bytes:
+        file = b'form-data; name="photo"; filename="photo.jpg"\r\nContent-Type: image/jpeg'
+        parts = ((b'form-data; name="k"', b"10"), (file, with_comment(self.photo, os.urandom(16))))
+        form = b"".join(b"--%b\r\nContent-Disposition: %b\r\n\r\n%b\r\n" % (self._MARK, *part) for part in parts)
+        return form + b"--%b--\r\n" % self._MARK
+
+
+def with_comment(jpeg: bytes, comment: bytes) -> bytes:
+    """The same picture in another file."""
+    return jpeg[:2] + b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment + jpeg[2:]
+
+
+def send_photos(make: Callable[[], PhotoSender], *, clients: int, count: int) -> dict[str, Any]:
+    """What it took to have `count` photos answered, by clients that send again as soon as they are answered."""
+
+    def client(number: int) -> list[float]:
+        sender, times = make(), []
+        for _ in range(number, count, clients):
+            started = time.perf_counter()
+            sender.send()
+            times.append((time.perf_counter() - started) * 1000)
+        return times
+
+    started = time.monotonic()
+    with ThreadPoolExecutor(clients) as pool:
+        times = [taken for some in pool.map(client, range(clients)) for taken in some]
+    seconds, used = time.monotonic() - started, os.times()
+    return {
+        "per_second": round(count / seconds, 1),
+        **{f"p{percent}_ms": round(percentile(times, percent), 1) for percent in (50, 95)},
+        "client_cpu_ms": round((used.user + used.system) * 1000 / count, 2),
+    }
+
+
 def gets_per_second(make: Callable[[], Getter], *, clients: int, seconds: float) -> float:
     """The answers per second to clients that ask again as soon as they are answered."""
     starts: list[float] = []
@@ -139,3 +205,14 @@ def gets_per_second(make: Callable[[], Getter], *, clients: int, seconds: float)
     with ThreadPoolExecutor(clients) as pool:
         total = sum(pool.map(client, range(clients)))
     return round(total / (time.monotonic() - starts[0]), 1)
+
+
+def main() -> None:
+    port, token, photo, clients, count = sys.argv[1:]
+    content = Path(photo).read_bytes()
+    made = send_photos(lambda: PhotoSender(int(port), token, content), clients=int(clients), count=int(count))
+    print(json.dumps(made))
+
+
+if __name__ == "__main__":
+    main()

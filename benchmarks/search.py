@@ -1,158 +1,251 @@
-"""How long the exact search takes among many vectors, beside other ways to do the same, in one run.
+"""How long searches among many vectors take, beside other ways to do the same, in one run. Prints one JSON object.
 
-    python -m benchmarks.search --n 1000000 --against faiss,numpy,torch
+    python -m benchmarks.search --n 1000000 --against faiss,numpy,torch,usearch,faiss_ivf,faiss_hnsw,hnswlib
 
-Prints one JSON object. Vectors are drawn in clusters, as those of garments are. The ways take turns, ten queries each,
-so that whatever else the machine does falls on all of them, but the threads with which one library still waits for work
-do not fall on the next; the medians count. `recall`: how many
-of the true top k (scored in float64, row by row) are found. `limit_ms`: one pass over the float32 vectors with numpy's
-sum, the least that a search must take that reads them all in full. Memory is what the process grew by.
+Vectors are drawn in clusters, as those of garments are; those of one cluster are of one category of twenty, so that
+what is near to a query is of its own category. The ways take turns, so that whatever else the machine does falls on all
+of them; between two of them is a pause, because the threads with which one library still waits for work would slow the
+next. Medians count, and `times_ours` is what a way needs of what ours does.
+
+Parts (`--parts`): `one` query at a time; a `batch` of 64; `filtered` to one category, that of the query and others;
+`approximate`, each rival in its quickest setting with a recall of 0.99, and ours again with rows gone and filters.
+`recall`: how many of the true best twenty (float64, row by row) are found; of ours also whether every answer `equals`
+that of brute force. `limit_ms`: one pass over the float32 vectors by numpy's product, on all cores, and the product
+with 64 queries. `memory_mb` is what the process grew by. Rivals: `pip install -r benchmarks/requirements.txt`.
 """
 
 import argparse
+import gc
 import json
 import os
-import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import psutil
 
-from ml.search import VectorIndex
+from benchmarks import searchers
+from benchmarks.searchers import ITEMS, Found, Search
+from ml.search import Where, rows_of
 from ml.vectors import Floats, unit_rows
 
 DIM = 100
-ITEMS = 20  # asked for
+CLUSTERS, CATEGORIES = 2000, 20
 TURN = 10  # queries
 PAUSE = 0.3  # seconds between two ways
-CHUNK = 10_000  # rows added at a time, as a worker reads them
+BATCH = 64
+GOOD_ENOUGH = 0.99
+PARTS = ("one", "batch", "filtered", "approximate")
 
-Search = Callable[[Floats], list[int]]
+Ints = npt.NDArray[np.int64]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, default=100_000, help="vectors")
-    parser.add_argument("--queries", type=int, default=100)
-    parser.add_argument("--against", default="faiss,numpy,torch", help="of faiss, numpy and torch, with commas between")
+    parser.add_argument("--queries", type=int, default=200, help="timed; ours answers all, rivals the first 200")
+    parser.add_argument("--against", default="faiss,numpy,torch", help="rivals, with commas between")
+    parser.add_argument("--pause", type=float, default=PAUSE, help="seconds between two ways")
+    parser.add_argument("--parts", default=",".join(PARTS), help="with commas between")
     options = parser.parse_args()
-    vectors, queries = drawn(options.n, options.queries)
-    ways: dict[str, Search] = {}
-    built: dict[str, dict[str, float]] = {}
-    for name in ["ours", *filter(None, options.against.split(","))]:
-        before, started = memory_mb(), time.perf_counter()
-        ways[name] = WAYS[name](vectors)
-        built[name] = {
-            "build_s": round(time.perf_counter() - started, 2),
-            "memory_mb": round(memory_mb() - before),
+    against, parts = (set(filter(None, words.split(","))) for words in (options.against, options.parts))
+    known = searchers.EXACT.keys() | searchers.APPROXIMATE.keys()
+    if not against <= known or not parts <= set(PARTS):
+        parser.error(f"known are the rivals {', '.join(sorted(known))}, and the parts {', '.join(PARTS)}")
+    bench = Bench(options.n, options.queries, against, options.pause)
+    report: dict[str, Any] = {"n": options.n, "k": ITEMS, "cores": os.cpu_count(), "limit_ms": bench.limits()}
+    for part in PARTS:
+        if part in parts:
+            report[part] = getattr(bench, part)()
+    print(json.dumps(report, indent=2))
+
+
+class Bench:
+    """The vectors, the queries with their right answers, and what is built of them."""
+
+    def __init__(self, count: int, queries: int, against: set[str], pause: float) -> None:
+        self.pause = pause
+        self.vectors, self.categories, self.queries = drawn(count, queries)
+        self.truths = [true_best(self.vectors, query) for query in self.queries]
+        self.against = against
+        self.index, self.built = built(lambda: searchers.ours_of(self.vectors, self.categories))
+        self.exact = {
+            name: built(partial_of(way, self.vectors)) for name, way in searchers.EXACT.items() if name in against
         }
-    report = {"n": options.n, "k": ITEMS, "cores": os.cpu_count(), "limit_ms": limit(vectors)}
-    print(json.dumps(report | {"ways": measured(ways, built, vectors, queries)}, indent=2))
+
+    def limits(self) -> dict[str, float]:
+        some = self.queries[:BATCH]
+        return {
+            "one_pass": median_ms(lambda: self.vectors @ self.queries[0], 20),
+            "product_with_64": median_ms(lambda: [rows @ some.T for rows in np.array_split(self.vectors, 64)], 3),
+        }
+
+    def one(self) -> dict[str, Any]:
+        ways = {"ours": searchers.searching(self.index)} | {name: way for name, (way, _) in self.exact.items()}
+        costs = {"ours": self.built} | {name: cost for name, (_, cost) in self.exact.items()}
+        report = self._compared(ways, [self.queries[[place]] for place in range(len(self.queries))], self.truths, costs)
+        answers = ways["ours"](self.queries)
+        report["ours"]["equals"] = sum(answer == truth for answer, truth in zip(answers, self.truths, strict=True))
+        report["ours"]["of"] = len(answers)
+        return report
+
+    def batch(self) -> dict[str, Any]:
+        ways = {"ours": searchers.searching(self.index)} | {name: way for name, (way, _) in self.exact.items()}
+        some = [self.queries[:BATCH]] * 5
+        return self._compared(ways, some, self.truths[:BATCH], per=len(some[0]), turn=1)
+
+    def filtered(self) -> dict[str, Any]:
+        """Each query is asked of all of the categories in turn."""
+        masks = [self.categories == number for number in range(CATEGORIES)]
+        asked = [(place, place % CATEGORIES) for place in range(min(len(self.queries), 100))]
+        truths = [true_best(self.vectors, self.queries[place], masks[number]) for place, number in asked]
+        unfiltered = searchers.searching(self.index)
+        ways: dict[str, Callable[[int], Found]] = {
+            "ours": lambda turn: self._filtered(*asked[turn]),
+            "ours_unfiltered": lambda turn: unfiltered(self.queries[[asked[turn][0]]]),
+        }
+        if "faiss" in self.against:
+            among = searchers.faiss_with_selector(self.vectors)
+            ways["faiss"] = lambda turn: among(masks[asked[turn][1]])(self.queries[[asked[turn][0]]])
+        report = self._compared(ways, range(len(asked)), truths)
+        report["ours_unfiltered"].pop("recall")
+        return report
+
+    def _compared(self, *words: Any, **options: Any) -> dict[str, dict[str, Any]]:
+        return compared(*words, **options, pause=self.pause)
+
+    def _filtered(self, place: int, number: int) -> Found:
+        return searchers.searching(self.index, Where(category=str(number)))(self.queries[[place]])
+
+    def approximate(self) -> dict[str, Any]:
+        index, cost = built(lambda: searchers.approximate_of(self.vectors, self.categories))
+        ways, costs = {"ours": searchers.searching(index)}, {"ours": cost}
+        for name, make in searchers.APPROXIMATE.items():
+            if name in self.against:
+                settings, costs[name] = built(partial_of(make, self.vectors))
+                ways[name] = good_enough(settings, self.queries, self.truths)
+        singly = [self.queries[[place]] for place in range(len(self.queries))]
+        report = self._compared(ways, singly, self.truths, costs)
+        together = self._compared(ways, [self.queries] * 3, self.truths, per=len(self.queries), turn=1)
+        for name, one in together.items():
+            report[name]["per_second_in_batches"] = round(1000 / one["median_ms"])
+        return report | {"ours_with_tenth_gone": self._with_a_tenth_gone(index)}
+
+    def _with_a_tenth_gone(self, index: Any) -> dict[str, Any]:
+        gone = np.arange(0, len(self.vectors), 10)
+        index.update(rows_of([], [], []), items=gone)
+        left = np.ones(len(self.vectors), dtype=bool)
+        left[gone] = False
+        some = self.queries[:100]
+        truths = [true_best(self.vectors, query, left) for query in some]
+        singly = [some[[place]] for place in range(len(some))]
+        report = self._compared({"ours": searchers.searching(index)}, singly, truths)["ours"]
+        here = left & (self.categories == 7)
+        truths = [true_best(self.vectors, query, here) for query in some]
+        filtered = self._compared({"ours": searchers.searching(index, Where(category="7"))}, singly, truths)["ours"]
+        return {**report, "one_category": filtered}
 
 
-def drawn(count: int, queries: int) -> tuple[Floats, Floats]:
+def drawn(count: int, queries: int) -> tuple[Floats, Ints, Floats]:
+    """Unit vectors (n, d) in clusters, the category (n) of each, and queries that lie near some of them."""
     rng = np.random.default_rng(0)
-    centres = rng.normal(size=(2000, DIM)).astype(np.float32)
-    vectors = np.concatenate(
-        [
-            unit_rows(centres[rng.integers(0, 2000, rows)] + 0.6 * rng.standard_normal((rows, DIM)).astype(np.float32))
-            for rows in (len(part) for part in np.array_split(np.empty(count), -(-count // 100_000)))
-        ]
-    )
+    centres = rng.standard_normal((CLUSTERS, DIM)).astype(np.float32)
+    clusters = rng.integers(0, CLUSTERS, count)
+    vectors = np.empty((count, DIM), dtype=np.float32)
+    for rows in np.array_split(np.arange(count), -(-count // 100_000)):
+        noise = 0.6 * rng.standard_normal((len(rows), DIM)).astype(np.float32)
+        vectors[rows] = unit_rows(centres[clusters[rows]] + noise)
     seen = vectors[rng.integers(0, count, queries)]
-    return vectors, unit_rows(seen + 0.08 * rng.standard_normal(seen.shape))
+    return vectors, clusters % CATEGORIES, unit_rows(seen + 0.08 * rng.standard_normal(seen.shape))
 
 
-def ours(vectors: Floats) -> Search:
-    index = VectorIndex("benchmark", DIM)
-    for start in range(0, len(vectors), CHUNK):
-        numbers = np.arange(start, min(start + CHUNK, len(vectors)))
-        index.add(numbers, numbers, vectors[numbers])
-    return lambda query: [hit.photo_id for hit in index.search(query, ITEMS, encoder="benchmark")]
+def true_best(vectors: Floats, query: Floats, mask: npt.NDArray[np.bool_] | None = None) -> list[int]:
+    """The best rows in float64; the float32 pass only chooses which of them to look at."""
+    scores = vectors @ query
+    if mask is not None:
+        scores[~mask] = -np.inf
+    near = np.argpartition(scores, -200)[-200:]
+    near = near[np.isfinite(scores[near])]
+    exact = (vectors[near].astype(np.float64) * query).sum(axis=1).astype(np.float32)
+    return near[np.lexsort((near, -exact))[:ITEMS]].tolist()  # type: ignore[no-any-return]
 
 
-def faiss_flat(vectors: Floats) -> Search:
-    import faiss
-
-    index = faiss.IndexFlatIP(DIM)
-    index.add(vectors)
-
-    def search(query: Floats) -> list[int]:
-        found: list[int] = index.search(query[None], ITEMS)[1][0].tolist()
-        return found
-
-    return search
+def partial_of(make: Callable[[Floats], Any], vectors: Floats) -> Callable[[], Any]:
+    return lambda: make(vectors)
 
 
-def numpy_pass(vectors: Floats) -> Search:
-    def search(query: Floats) -> list[int]:
-        scores = vectors @ query
-        best = np.argpartition(scores, -ITEMS)[-ITEMS:]
-        return best[np.argsort(-scores[best])].tolist()  # type: ignore[no-any-return]
-
-    return search
-
-
-def torch_pass(vectors: Floats) -> Search:
-    import torch
-
-    rows = torch.from_numpy(vectors)
-
-    def search(query: Floats) -> list[int]:
-        with torch.inference_mode():
-            return torch.topk(rows @ torch.from_numpy(query), ITEMS).indices.tolist()
-
-    return search
+def built(make: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
+    """What `make` makes, and what that took."""
+    gc.collect()
+    before, started = memory_mb(), time.perf_counter()
+    made = make()
+    took = time.perf_counter() - started
+    gc.collect()
+    return made, {"build_s": round(took, 2), "memory_mb": round(memory_mb() - before)}
 
 
-WAYS = {"ours": ours, "faiss": faiss_flat, "numpy": numpy_pass, "torch": torch_pass}
+def good_enough(settings: list[Search], queries: Floats, truths: list[list[int]]) -> Search:
+    """The first, and so the quickest, setting with a recall of `GOOD_ENOUGH`; the last where there is none."""
+    for search in settings:
+        found = search(queries)
+        if np.mean([recall(truth, rows) for truth, rows in zip(truths, found, strict=True)]) >= GOOD_ENOUGH:
+            return search
+    return settings[-1]
 
 
-def measured(
-    ways: dict[str, Search], built: dict[str, dict[str, float]], vectors: Floats, queries: Floats
-) -> dict[str, Any]:
+def recall(truth: list[int], rows: list[int]) -> float:
+    return len(set(truth) & set(rows)) / len(truth)
+
+
+def compared(
+    ways: Mapping[str, Callable[[Any], Found]],
+    asked: Any,
+    truths: list[list[int]],
+    costs: Mapping[str, dict[str, float]] | None = None,
+    per: int = 1,
+    turn: int = TURN,
+    pause: float = PAUSE,
+) -> dict[str, dict[str, Any]]:
+    """The ways take turns at what is `asked`; times are told for each of `per` queries that one asking holds."""
     times: dict[str, list[float]] = {name: [] for name in ways}
-    found: dict[str, float] = dict.fromkeys(ways, 0.0)
-    truths = [set(true_best(vectors, query)) for query in queries]
-    for start in range(0, len(queries), TURN):
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for start in range(0, len(asked), turn):
         for name, search in ways.items():
-            time.sleep(PAUSE)
-            for query, truth in zip(queries[start : start + TURN], truths[start : start + TURN], strict=True):
+            if start >= 200 and name != "ours":
+                continue
+            time.sleep(pause)
+            for place in range(start, min(start + turn, len(asked))):
                 started = time.perf_counter()
-                answer = search(query)
-                times[name].append((time.perf_counter() - started) * 1000)
-                found[name] += len(truth & set(answer)) / len(truth)
+                answers = search(asked[place])
+                times[name].append((time.perf_counter() - started) * 1000 / per)
+                right = truths if per > 1 else truths[place : place + 1]
+                found[name] += [recall(truth, rows) for truth, rows in zip(right, answers, strict=True)]
+    ours = statistics.median(times["ours"])
     return {
         name: {
-            "median_ms": round(statistics.median(times[name]), 2),
-            "times_ours": round(statistics.median(times[name]) / statistics.median(times["ours"]), 2),
-            "recall": round(found[name] / len(queries), 4),
-            **built[name],
+            "median_ms": round(statistics.median(times[name]), 3),
+            "times_ours": round(statistics.median(times[name]) / ours, 2),
+            "recall": round(float(np.mean(found[name])), 4),
+            **(costs or {}).get(name, {}),
         }
         for name in ways
     }
 
 
-def true_best(vectors: Floats, query: Floats) -> list[int]:
-    """The best rows in float64; the float32 pass only chooses which of them to look at."""
-    near = np.argpartition(vectors @ query, -200)[-200:]
-    scores = (vectors[near].astype(np.float64) * query).sum(axis=1)
-    return near[np.argsort(-scores)[:ITEMS]].tolist()  # type: ignore[no-any-return]
-
-
-def limit(vectors: Floats) -> float:
-    times = []
-    for _ in range(10):
+def median_ms(work: Callable[[], Any], times: int) -> float:
+    taken = []
+    for _ in range(times):
         started = time.perf_counter()
-        vectors.sum()
-        times.append((time.perf_counter() - started) * 1000)
-    return round(statistics.median(times), 2)
+        work()
+        taken.append((time.perf_counter() - started) * 1000)
+    return round(statistics.median(taken), 2)
 
 
 def memory_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return float(psutil.Process().memory_info().rss / 2**20)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,10 @@ _TO_XYZ = np.array(
 _WHITE = _TO_XYZ.sum(axis=1)  # D65, as the matrix has it: equal parts of red, green and blue are exactly grey
 
 
+_SHARES = np.arange(256) / 255
+_LINEAR = np.where(_SHARES <= 0.04045, _SHARES / 12.92, ((_SHARES + 0.055) / 1.055) ** 2.4)  # light of each value
+
+
 def garment_colour(picture: Image.Image) -> list[float]:
     """The garment's colour in CIE L*a*b*: the median of the picture's middle, without what looks like its border.
 
@@ -49,9 +53,7 @@ def garment_colour(picture: Image.Image) -> list[float]:
 
 def lab_of(rgb: npt.ArrayLike) -> Floats:
     """CIE L*a*b* (..., 3) of sRGB pixels (..., 3) of 0..255."""
-    share = np.asarray(rgb, dtype=np.float64) / 255
-    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
-    ratio = linear @ _TO_XYZ.T / _WHITE
+    ratio = _LINEAR[np.asarray(rgb, dtype=np.uint8)] @ _TO_XYZ.T / _WHITE
     root = np.where(ratio > (6 / 29) ** 3, np.cbrt(ratio), ratio / (3 * (6 / 29) ** 2) + 4 / 29)
     x, y, z = np.moveaxis(root, -1, 0)
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)

@@ -22,7 +22,8 @@ _READERS: Final = (AvifImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlu
 LONG_SIDE: Final = 1024  # pixels; encoders look at 224 to 384, people at about 800
 _LONG_ENOUGH = 960  # a quarter of a phone's 4000 or 4032: the decoder gives it at once, and nothing is left to resize
 SHORT_SIDE: Final = 16  # below this there is nothing to recognise
-QUALITY: Final = 92
+QUALITY: Final = 95
+SMALL: Final = 400  # pixels of the long side up to which nothing is spared: what an encoder sees would move
 MAX_SCANS: Final = 100  # a progressive JPEG has about ten; thousands keep a decoder busy for minutes
 TAKEN: Final = "JPEG, PNG, WebP, AVIF, HEIC, GIF"
 
@@ -297,7 +298,8 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
 def _encode(image: Image.Image) -> CleanPhoto:
     image.info = {}  # what the encoder finds there it would write
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=QUALITY)
+    quality = 100 if max(image.size) <= SMALL else QUALITY
+    image.save(buffer, "JPEG", quality=quality, subsampling="4:4:4")  # coarser colours would move it as well
     content = buffer.getvalue()
     return CleanPhoto(content, image.width, image.height, source_hash(content), _difference_hash(image))
 

@@ -6,6 +6,9 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "clothes_matcher.settings")
+# After a product of matrices numpy's other threads spin for a while, in case there is a next: a search of 2 ms took
+# 35 ms of a core, and from others. Read when numpy is imported, so it has to be said before any worker does that.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 app = Celery("clothes_matcher")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -1,12 +1,14 @@
 """gunicorn's configuration: threads, since a request mostly waits (for the disk, the database, an answer)."""
 
 import os
+from typing import Any
 
 limit_request_line = 8190  # the longest; gunicorn answers longer ones with a page of its own
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 worker_class = "gthread"
 workers = int(os.environ.get("WEB_WORKERS", "2"))
 threads = int(os.environ.get("WEB_THREADS", "16"))
+preload_app = True  # loaded once, before the workers are forked: they share its memory, and a new one is there at once
 timeout = 60
 graceful_timeout = 10
 max_requests = 10_000  # a worker is replaced now and then, so that a slow leak never matters
@@ -14,3 +16,10 @@ max_requests_jitter = 1_000
 accesslog = None
 # The heartbeat file of a worker must not wait for a disk.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108, PTH112
+
+
+def when_ready(server: Any) -> None:
+    """Load all views before the first fork, which else the first request of each worker would wait for."""
+    from django.urls import get_resolver
+
+    get_resolver().reverse_dict  # noqa: B018 - asking makes it

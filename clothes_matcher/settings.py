@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from corsheaders.defaults import default_headers
+from django.core.exceptions import ImproperlyConfigured
 
 from clothes_matcher.admin_look import UNFOLD as UNFOLD  # read by the admin's package
 from clothes_matcher.env import (
@@ -151,7 +152,20 @@ ENCODER_MAX_MB = env_int("ENCODER_MAX_MB", 200, minimum=1)  # an uploaded archiv
 TRAIN_PRIORITY = env_choice("TRAIN_PRIORITY", "lowest", "normal")  # lowest: queries stay fast, as it takes what is left
 GATE_MAX_DROP = env_int("GATE_MAX_DROP", 5, minimum=0)  # per cent that a label's figure may fall at a release
 GATE_MIN_PHOTOS = env_int("GATE_MIN_PHOTOS", 20, minimum=1)  # labels with fewer photos in the set do not count
-EMBEDDER_RUNTIME = env_choice("EMBEDDER_RUNTIME", "auto", "onnx", "torch")
+EMBEDDER_RUNTIME = env_choice("EMBEDDER_RUNTIME", "auto", "onnx", "openvino", "torch")
+EMBEDDER_PRECISION = env_choice("EMBEDDER_PRECISION", "float32", "bfloat16")
+
+# --- the search: which index answers on a new site (`manage.py search_backend` changes it), and where indexes are kept
+SEARCH_BACKEND = env_choice("SEARCH_BACKEND", "exact", "approximate", "auto", "pgvector", "qdrant")
+INDEX_DIR = Path(
+    os.environ.get("INDEX_DIR") or VAR_DIR / "index"
+).resolve()  # caches: made again where they are missing
+QDRANT_URL = os.environ.get("QDRANT_URL") or ""
+QDRANT_API_KEY = os.environ.get("QDRANT_API_KEY") or ""
+if SEARCH_BACKEND == "pgvector" and not DATABASES["default"]["ENGINE"].endswith("postgresql"):
+    raise ImproperlyConfigured("SEARCH_BACKEND=pgvector needs a PostgreSQL in DATABASE_URL.")
+if SEARCH_BACKEND == "qdrant" and not QDRANT_URL:
+    raise ImproperlyConfigured("SEARCH_BACKEND=qdrant needs the address of a Qdrant in QDRANT_URL.")
 
 # --- Redis: the queue, the waiting room of answers, and shared counters
 # Without REDIS_URL: the redis-server that `manage.py demo` starts beside the other files.

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ml.card import Card, EncoderIncompatible
 from ml.encoder_folder import read_card
-from ml.runtime import Forward, Runtime, RuntimeChoice, load_forward, prepared
+from ml.runtime import BATCH, CORE_BATCH, Forward, Precision, Runtime, RuntimeChoice, load_forward, prepared
 from ml.vectors import Floats, NotFiniteError, unit_rows
 
 
@@ -25,6 +25,11 @@ class Embedder:
     def dim(self) -> int:
         """Length of a vector."""
         return self.card.dim
+
+    @property
+    def portion(self) -> int:
+        """How many pictures are best given at a time by each of several threads that have many to embed."""
+        return BATCH if self.runtime == "torch" else CORE_BATCH
 
     def embed(self, images: Sequence[Image.Image]) -> Floats:
         """Return one unit vector per picture, float32 (n, dim); n may be 0. `ml.runtime.prepared` reads the pictures.
@@ -57,12 +62,14 @@ class Embedder:
         return np.concatenate(vectors), judged
 
 
-def load_embedder(folder: Path, runtime: RuntimeChoice = "auto", threads: int | None = None) -> Embedder:
-    """Load the metric encoder in `folder`; `ml.runtime.load_forward` tells what `runtime` and `threads` mean.
+def load_embedder(
+    folder: Path, runtime: RuntimeChoice = "auto", threads: int | None = None, precision: Precision = "float32"
+) -> Embedder:
+    """Load the metric encoder in `folder`; `ml.runtime.load_forward` tells what the other three mean.
 
-    Raises `EncoderIncompatible` or `EncoderCorrupt`.
+    Raises `EncoderIncompatible`, `EncoderCorrupt` or `RuntimeUnavailable`.
     """
     card = read_card(folder)
     if card.kind != "metric":
         raise EncoderIncompatible(f"{str(folder)!r} holds a {card.kind}, which gives labels and not embeddings.")
-    return Embedder(card, *load_forward(folder, card, runtime, threads))
+    return Embedder(card, *load_forward(folder, card, runtime, threads, precision))

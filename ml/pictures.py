@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from ml.vectors import Floats
 
 Job = TypeVar("Job")
 Decoded = TypeVar("Decoded")
+Done = TypeVar("Done")
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"})
 
@@ -73,16 +75,33 @@ def read_ahead(jobs: Iterable[Job], read: Callable[[Job], Decoded]) -> Iterator[
     A `PictureError` is yielded in the place of its picture, so that one broken file stops nothing. Pillow lets other
     threads run while it decodes and resizes.
     """
-    with ThreadPoolExecutor(DECODING_THREADS) as pool:
-        waiting: deque[Future[Decoded]] = deque()
+
+    def read_or_error(job: Job) -> Decoded | PictureError:
+        try:
+            return read(job)
+        except PictureError as error:
+            return error
+
+    return work_ahead(jobs, read_or_error, threads=DECODING_THREADS, ahead=READ_AHEAD)
+
+
+def work_ahead(jobs: Iterable[Job], work: Callable[[Job], Done], *, threads: int, ahead: int) -> Iterator[Done]:
+    """Yield `work(job)` for each job in order, while `threads` threads are at the next ones, `ahead` of them at most.
+
+    The jobs themselves are taken by the caller's thread. An error is raised in the place of its job, and ends it all:
+    what was begun is finished, what was not is dropped, as when the caller stops.
+    """
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="ahead")
+    waiting: deque[Future[Done]] = deque()
+    try:
         for job in jobs:
-            waiting.append(pool.submit(read, job))
-            if len(waiting) >= READ_AHEAD:
-                first = _result(waiting.popleft())
-                yield first
+            waiting.append(pool.submit(work, job))
+            if len(waiting) >= ahead:
+                yield waiting.popleft().result()
         while waiting:
-            left = _result(waiting.popleft())
-            yield left
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def read_batches(jobs: Iterable[Job], read: Callable[[Job], Floats], size: int = 32) -> Iterator[Floats]:
@@ -92,14 +111,14 @@ def read_batches(jobs: Iterable[Job], read: Callable[[Job], Floats], size: int =
 
 def in_batches(pictures: Iterable[Floats], size: int) -> Iterator[Floats]:
     """Stack pictures (3, h, w) to batches (size, 3, h, w), the last one smaller."""
-    batch: list[Floats] = []
-    for pixels in pictures:
-        batch.append(pixels)
-        if len(batch) == size:
-            yield np.stack(batch)
-            batch.clear()
-    if batch:
-        yield np.stack(batch)
+    return (np.stack(group) for group in in_groups(pictures, size))
+
+
+def in_groups(things: Iterable[Job], size: int) -> Iterator[list[Job]]:
+    """Yield `things` in lists of `size`, the last one shorter."""
+    rest = iter(things)
+    while group := list(islice(rest, size)):
+        yield group
 
 
 def or_raise(decoded: Decoded | PictureError) -> Decoded:
@@ -107,10 +126,3 @@ def or_raise(decoded: Decoded | PictureError) -> Decoded:
     if isinstance(decoded, PictureError):
         raise decoded
     return decoded
-
-
-def _result(future: Future[Decoded]) -> Decoded | PictureError:
-    try:
-        return future.result()
-    except PictureError as error:
-        return error

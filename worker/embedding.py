@@ -1,28 +1,38 @@
-"""Pictures into vectors: those of a query, batches for the catalogue."""
+"""Pictures into vectors: those of a query, and all of the catalogue."""
 
 import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from math import ceil
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from django.db import transaction
-from django.db.models import QuerySet
+from django.db import connection, transaction
+from django.db.models import JSONField, Max, QuerySet
 from PIL import Image, UnidentifiedImageError
 
 from catalog.colour import garment_colour
 from catalog.crops import Crop, crop_box, require_large_enough
 from catalog.errors import IllegalMove, Refused
-from catalog.models import CatalogItem, Embedding, Encoder, ItemPhoto, SimilarityQuery, UploadedPhoto
+from catalog.models import CatalogItem, Embedding, Encoder, ItemPhoto, QueryState, SimilarityQuery, UploadedPhoto
 from catalog.models.queries import NOT_CLOTHES
-from ml.runtime import prepared
+from ml.embedder import Embedder
+from ml.pictures import in_groups, work_ahead
+from ml.runtime import cores, prepared
 from ml.vectors import unit_rows
 from worker.encoders import embedder_of
 
-BATCH = 16  # photos of the catalogue per message: a person's photo waits for one batch at most
+BATCH: Final = 32  # photos of the catalogue whose vectors are written at once
+STREAK_SECONDS: Final = 5.0  # of embedding the catalogue per message; much less than a claim is good for
 
-_DECODED = 512  # px a side at least, if the picture has as many; encoders take 224 to 384
+_PORTIONS_AHEAD = 2  # for each core: enough to have something to do while vectors are written
+_ASK_SECONDS = 0.1  # how often it is asked whether a person's photo waits
+_PAGE = 256  # rows of photos that are read at once
+_DECODED = 512  # px a side at least, if the picture has as many: enough for the colour, and for those who look at it
+_DECODED_SHARE = 1.5  # of the sides that an encoder reads; its resize then still averages, and no vector moves (tested)
 
 logger = logging.getLogger(__name__)
 
@@ -45,14 +55,19 @@ def look_at(query: SimilarityQuery, encoder: Encoder, *, anew: bool = False) -> 
         return _seen_item(query.item, encoder)
     if query.photo is None:
         raise IllegalMove(f"{query} has no photo yet")
-    photos = [query.photo, *query.more_photos.all()]
+    photos = [query.photo, *query.other_photos]
     if not anew and len(photos) == 1 and (earlier := _seen_before(query, encoder)):
         return earlier
-    return _seen_garment([_picture_of(photo, query.crop) for photo in photos], encoder)
-
-
-def _seen_garment(pictures: list[Image.Image], encoder: Encoder) -> Seen:
     embedder = embedder_of(encoder)
+    return _seen_garment([_picture_of(photo, query.crop, decoded_side(embedder)) for photo in photos], embedder)
+
+
+def decoded_side(embedder: Embedder) -> int:
+    """Pixels a side at least that an encoder wants of a picture, if it has as many."""
+    return ceil(_DECODED_SHARE * max(embedder.card.preprocessing.height, embedder.card.preprocessing.width))
+
+
+def _seen_garment(pictures: list[Image.Image], embedder: Embedder) -> Seen:
     vectors, strangeness = embedder.embed_and_judge(prepared(pictures, embedder.card.preprocessing))
     limit = embedder.card.strangeness
     strange = limit is not None and strangeness is not None and bool(limit.not_clothes(strangeness).all())
@@ -90,41 +105,122 @@ def _seen_before(query: SimilarityQuery, encoder: Encoder) -> Seen | None:
     return Seen(bytes(earlier.vector), earlier.colour_lab, kept)
 
 
-def _picture_of(photo: UploadedPhoto, crop: Crop | None) -> Image.Image:
+def _picture_of(photo: UploadedPhoto, crop: Crop | None, side: int) -> Image.Image:
     if crop is not None:
         require_large_enough(crop, photo.width, photo.height)  # a photo that was fetched is known only now
     try:
-        return open_photo(photo, crop)
+        return open_photo(photo, crop, side)
     except (FileNotFoundError, UnidentifiedImageError) as error:
         raise Refused("photo_gone", "The photo is no longer there. Please send it again.", status=410) from error
 
 
-def embed_batch(encoder: Encoder) -> int:
-    """Embed the next photos of the catalogue that a claimed encoder has not seen. Returns how many were dealt with.
+@dataclass(frozen=True)
+class _Look:
+    """What came of one photo of the catalogue: its vector, and its colour if that was unknown; or why there is none."""
 
-    The vectors of a batch are written in one transaction, or not at all if the claim was lost (`ClaimLost`).
+    photo: ItemPhoto
+    vector: npt.NDArray[np.float32] | None = None
+    colour_lab: list[float] | None = None
+    problem: Exception | None = None
+
+
+def embed_missing(encoder: Encoder, seconds: float = STREAK_SECONDS) -> int:
+    """Embed photos of the catalogue that a claimed encoder has not seen. Returns how many were dealt with.
+
+    It goes on for so many seconds, but stops as soon as a person's photo waits. Each core decodes and embeds a few
+    photos at a time, while this thread writes those before. The vectors of a batch are written in one transaction, or
+    not at all if the claim was lost (`ClaimLost`).
     """
-    photos = list(encoder.missing_photos()[:BATCH])
-    readable = [(photo, picture) for photo in photos if (picture := _picture_or_problem(photo)) is not None]
-    vectors = embedder_of(encoder).embed([picture for _, picture in readable])
-    uncoloured = [(photo, picture) for photo, picture in readable if photo.colour_lab is None]
-    for photo, picture in uncoloured:
-        photo.colour_lab = garment_colour(picture)
+    embedder, lanes = embedder_of(encoder), cores()
+    portions = takewhile(_nobody_waits(seconds), in_groups(_missing_photos(encoder), embedder.portion))
+    looks = work_ahead(
+        portions, lambda photos: _look_at_photos(photos, embedder), threads=lanes, ahead=_PORTIONS_AHEAD * lanes
+    )
+    dealt_with = 0
+    for batch in in_groups((look for portion in looks for look in portion), BATCH):
+        _write_looks(encoder, batch)
+        dealt_with += len(batch)
+    return dealt_with
+
+
+def _nobody_waits(seconds: float) -> Callable[[object], bool]:
+    """Return what says whether to go on: for so many seconds, and while no person's photo waits to be begun with."""
+    now = time.monotonic()
+    end, ask_at = now + seconds, now + _ASK_SECONDS
+
+    def go_on(_: object) -> bool:
+        nonlocal ask_at
+        now = time.monotonic()
+        if now < ask_at:
+            return now < end
+        ask_at = now + _ASK_SECONDS
+        return now < end and not SimilarityQuery.objects.filter(state=QueryState.QUEUED).exists()
+
+    return go_on
+
+
+def _missing_photos(encoder: Encoder) -> Iterator[ItemPhoto]:
+    """The photos that an encoder has not seen, page by page: first the new ones, then what was left out before.
+
+    Nearly always there are only new ones, and to find them the database need not go through all the others.
+    """
+    newest = Embedding.objects.filter(encoder=encoder).aggregate(newest=Max("photo_id"))["newest"] or 0
+    missing = encoder.missing_photos()
+    for rows in (missing.filter(pk__gt=newest), missing.filter(pk__lt=newest)):
+        page = list(rows[:_PAGE])
+        while page:
+            yield from page
+            page = list(rows.filter(pk__gt=page[-1].pk)[:_PAGE])
+
+
+def _look_at_photos(photos: Sequence[ItemPhoto], embedder: Embedder) -> list[_Look]:
+    """Decode, embed and colour a few photos. For many threads: it does not touch the database."""
+    seen = {photo: _picture_or_error(photo, decoded_side(embedder)) for photo in photos}
+    pictures = {photo: picture for photo, picture in seen.items() if isinstance(picture, Image.Image)}
+    vectors = embedder.embed(list(pictures.values()))
+    looks = [
+        _Look(photo, vector, garment_colour(picture) if photo.colour_lab is None else None)
+        for (photo, picture), vector in zip(pictures.items(), vectors, strict=True)
+    ]
+    return looks + [_Look(photo, problem=error) for photo, error in seen.items() if isinstance(error, Exception)]
+
+
+def _write_looks(encoder: Encoder, looks: Sequence[_Look]) -> None:
     rows = [
         Embedding(
-            photo=photo,
-            item_id=photo.item_id,
+            photo=look.photo,
+            item_id=look.photo.item_id,
             encoder=encoder,
-            vector=_as_stored(vector),
-            source_sha256=photo.sha256,
+            vector=_as_stored(look.vector),
+            source_sha256=look.photo.sha256,
         )
-        for (photo, _), vector in zip(readable, vectors, strict=True)
+        for look in looks
+        if look.vector is not None
     ]
     with transaction.atomic():
         encoder.renew_claim()
         Embedding.objects.bulk_create(rows, ignore_conflicts=True)
-        ItemPhoto.objects.bulk_update([photo for photo, _ in uncoloured], ["colour_lab"])
-    return len(photos)
+        _write_colours(looks)
+    _note_problems(looks)
+
+
+def _write_colours(looks: Sequence[_Look]) -> None:
+    """One statement, run for each: Django's `bulk_update` takes ten times as long to write its own."""
+    column = ItemPhoto._meta.get_field("colour_lab")
+    assert isinstance(column, JSONField)  # noqa: S101 - for the types
+    coloured = [look for look in looks if look.colour_lab is not None]
+    values = [(column.get_db_prep_save(look.colour_lab, connection), look.photo.pk) for look in coloured]
+    with connection.cursor() as cursor:
+        cursor.executemany("UPDATE catalog_itemphoto SET colour_lab = %s WHERE id = %s", values)
+
+
+def _note_problems(looks: Sequence[_Look]) -> None:
+    """Note on its row why a photo has no vector, so that one lost file is not asked for again and again."""
+    for look in looks:
+        if look.problem is not None:
+            photo, problem = look.photo, f"{type(look.problem).__name__}: {look.problem}"
+            logger.warning("Photo %s of item %s cannot be embedded: %s", photo.pk, photo.item_id, problem)
+            ItemPhoto.objects.filter(pk=photo.pk).update(problem=problem[:200])
 
 
 def uncoloured_photos() -> QuerySet[ItemPhoto]:
@@ -138,10 +234,15 @@ def uncoloured_photos() -> QuerySet[ItemPhoto]:
 def colour_batch() -> int:
     """Look up the colours of the next photos without one. Returns how many were dealt with."""
     photos = list(uncoloured_photos()[:BATCH])
-    readable = [(photo, picture) for photo in photos if (picture := _picture_or_problem(photo)) is not None]
-    for photo, picture in readable:
-        photo.colour_lab = garment_colour(picture)
-    ItemPhoto.objects.bulk_update([photo for photo, _ in readable], ["colour_lab"])
+    seen = {photo: _picture_or_error(photo) for photo in photos}
+    looks = [
+        _Look(photo, problem=picture)
+        if isinstance(picture, Exception)
+        else _Look(photo, colour_lab=garment_colour(picture))
+        for photo, picture in seen.items()
+    ]
+    _write_colours(looks)
+    _note_problems(looks)
     return len(photos)
 
 
@@ -149,21 +250,23 @@ def _as_stored(vector: npt.NDArray[np.float32]) -> bytes:
     return vector.astype("<f4").tobytes()
 
 
-def open_photo(photo: ItemPhoto | UploadedPhoto, crop: Crop | None = None) -> Image.Image:
-    """The stored picture, or a part of it, decoded. FileNotFoundError or UnidentifiedImageError if lost or broken."""
+def open_photo(photo: ItemPhoto | UploadedPhoto, crop: Crop | None = None, side: int = _DECODED) -> Image.Image:
+    """The stored picture, or a part of it, decoded, with at least `side` pixels a side if it has as many.
+
+    FileNotFoundError or UnidentifiedImageError if lost or broken.
+    """
     with photo.file.open("rb") as file, Image.open(file, formats=["JPEG"]) as picture:
         # The decoder leaves out what no encoder looks at; of a part that is wanted it has to leave enough.
         share = (crop["width"], crop["height"]) if crop else (1.0, 1.0)
-        picture.draft("RGB", (ceil(_DECODED / share[0]), ceil(_DECODED / share[1])))
+        picture.draft("RGB", (ceil(side / share[0]), ceil(side / share[1])))
         picture.load()
         return picture.crop(crop_box(crop, *picture.size)) if crop else picture.copy()
 
 
-def _picture_or_problem(photo: ItemPhoto) -> Image.Image | None:
-    """The picture, or None with the problem noted on the row, so that one lost file does not stop the others."""
+def _picture_or_error(
+    photo: ItemPhoto, side: int = _DECODED
+) -> Image.Image | FileNotFoundError | UnidentifiedImageError:
     try:
-        return open_photo(photo)
+        return open_photo(photo, side=side)
     except (FileNotFoundError, UnidentifiedImageError) as error:
-        logger.warning("Photo %s of item %s cannot be embedded: %s", photo.pk, photo.item_id, error)
-        ItemPhoto.objects.filter(pk=photo.pk).update(problem=f"{type(error).__name__}: {error}"[:200])
-        return None
+        return error

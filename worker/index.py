@@ -1,62 +1,94 @@
-"""The vectors of the catalogue in this process's memory: a cache of the rows, brought up to date before each search."""
+"""What answers in this process: for each encoder an index of the kind that was chosen for the site."""
 
-from collections.abc import Iterable
+import logging
 from threading import Lock
+from typing import Final
 
-import numpy as np
-from django.db.models import QuerySet
+from catalog.models import SHARED, Backend, Embedding, Encoder, SearchChoice, SharedIndex
+from ml.search import ExactIndex
+from worker.backends import APPROXIMATE_FROM, SharedCatalogIndex, kind_of, shared
+from worker.feeding import CatalogIndex
+from worker.snapshots import opened
 
-from catalog.models import Embedding, Encoder
-from ml.search import DuplicatePhotoError, VectorIndex
+KEPT: Final = 3
+"""Indexes in memory: the live encoder's, the one before it, and that of a candidate (worker/warming.py)."""
 
-_CHUNK = 2000  # rows fetched at a time
-KEPT = 3  # indexes in memory: the live encoder's, the one before it, and that of a candidate (worker/warming.py)
-
-_indexes: dict[int, "CatalogIndex"] = {}
+_indexes: dict[int, CatalogIndex] = {}  # by encoder, used last at the end
 _lock = Lock()
 
-
-class CatalogIndex:
-    """All vectors of one encoder, or those of `rows`, some of its embeddings."""
-
-    def __init__(self, encoder: Encoder, rows: QuerySet[Embedding] | None = None) -> None:
-        self.encoder = encoder
-        self._rows = Embedding.objects.filter(encoder=encoder) if rows is None else rows
-        self._lock = Lock()
-        self._start_over()
-
-    def _start_over(self) -> None:
-        self.vectors = VectorIndex(encoder=self.encoder.name, dim=self.encoder.dim)
-        self.last_id = 0
-
-    def refresh(self) -> VectorIndex:
-        """The index with every row that is committed by now: reads only the rows after the last one it knows."""
-        with self._lock:
-            try:
-                self._read_new_rows()
-            except DuplicatePhotoError:  # a vector was deleted and made again, so the one in memory is out of date
-                self._start_over()
-                self._read_new_rows()
-            return self.vectors
-
-    def forget(self, photo_ids: Iterable[int]) -> None:
-        """Take out photos that are gone."""
-        self.vectors.remove(list(photo_ids))
-
-    def _read_new_rows(self) -> None:
-        columns = self._rows.order_by("id").values_list("id", "photo_id", "item_id", "vector")
-        while chunk := list(columns.filter(id__gt=self.last_id)[:_CHUNK]):
-            ids, photos, items, vectors = zip(*chunk, strict=True)
-            matrix = np.frombuffer(b"".join(map(bytes, vectors)), dtype="<f4").reshape(len(chunk), -1)
-            self.vectors.add(photos, items, matrix)
-            self.last_id = ids[-1]
+logger = logging.getLogger(__name__)
 
 
 def index_of(encoder: Encoder) -> CatalogIndex:
-    """This process's index of an encoder; empty until it is first refreshed. Those used last are kept."""
+    """What answers for an encoder, opened if need be. Those used last are kept."""
     with _lock:
-        index = _indexes.pop(encoder.pk, None) or CatalogIndex(encoder)
+        index = _indexes.pop(encoder.pk, None) or _open(_wanted(encoder, SearchChoice.current()), encoder)
         while len(_indexes) >= KEPT:
             _indexes.pop(next(iter(_indexes)))
         _indexes[encoder.pk] = index
         return index
+
+
+def follow(encoder: Encoder, backend: Backend) -> None:
+    """Have the index of an encoder up to date in this process, and of the kind that is chosen now.
+
+    What was chosen before answers until the other is ready, so nobody waits for that.
+    """
+    index = index_of(encoder)
+    wanted = _wanted(encoder, backend, index)
+    if not _is(index, wanted):
+        index = _open(wanted, encoder)
+        index.refresh()
+        if not isinstance(index, SharedCatalogIndex):
+            index.index.compact()
+        with _lock:
+            _indexes[encoder.pk] = index
+        logger.info("%s is searched by %s now.", encoder, type(index.index).__name__)
+    index.refresh()
+
+
+def stop_asking(ready: set[int]) -> None:
+    """Let go of shared indexes that are not among the ready ones, by the ids of their rows."""
+    with _lock:
+        for encoder, index in list(_indexes.items()):
+            if isinstance(index, SharedCatalogIndex) and index.row.pk not in ready:
+                del _indexes[encoder]
+
+
+def in_use() -> list[CatalogIndex]:
+    with _lock:
+        return list(_indexes.values())
+
+
+Wanted = SharedIndex | type[ExactIndex]
+
+
+def _wanted(encoder: Encoder, backend: Backend, present: CatalogIndex | None = None) -> Wanted:
+    """The shared index that is chosen; in memory, its kind, and that is also what answers until a shared one is filled.
+
+    "auto" goes by the number of vectors, but not back to the exact index when some of them are gone again.
+    """
+    if backend in SHARED:
+        ready = SharedIndex.objects.ready().select_related("encoder").filter(encoder=encoder, backend=backend).first()
+        return ready or ExactIndex
+    if backend != Backend.AUTO:
+        return kind_of(backend)
+    if present is not None and not isinstance(present, SharedCatalogIndex):
+        kind = kind_of(backend, len(present.index))
+        return type(present.memory) if kind is ExactIndex else kind
+    vectors = Embedding.objects.filter(encoder=encoder).count()
+    logger.info("auto: %s has %d vectors; an approximate search begins at %d.", encoder, vectors, APPROXIMATE_FROM)
+    return kind_of(backend, vectors)
+
+
+def _is(index: CatalogIndex, wanted: Wanted) -> bool:
+    if isinstance(index, SharedCatalogIndex) or isinstance(wanted, SharedIndex):
+        return isinstance(index, SharedCatalogIndex) and index.row == wanted
+    return type(index.index) is wanted
+
+
+def _open(wanted: Wanted, encoder: Encoder) -> CatalogIndex:
+    return shared(wanted) if isinstance(wanted, SharedIndex) else opened(encoder, wanted)
+
+
+__all__ = ["KEPT", "CatalogIndex", "follow", "in_use", "index_of", "stop_asking"]

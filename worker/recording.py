@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
+from django.core.exceptions import ObjectDoesNotExist
+
 from catalog import queue
 from catalog.errors import ClaimLost, Refused
 from catalog.models import SimilarityQuery
@@ -24,7 +26,10 @@ def recording_failures(query: SimilarityQuery) -> Iterator[None]:
             tell_ended(query)
     except ClaimLost as lost:  # also of a query that was deleted meanwhile, which is why its photo was not there
         logger.warning("%s", lost)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, ObjectDoesNotExist) and not SimilarityQuery.objects.filter(pk=query.pk).exists():
+            logger.warning("%s was deleted, and what it is about", query)
+            return
         query.give_back()
         raise
 
@@ -32,7 +37,7 @@ def recording_failures(query: SimilarityQuery) -> Iterator[None]:
 def tell_ended(query: SimilarityQuery) -> None:
     """Wake whoever waits for this query, and have its webhook sent if it has one."""
     queue.announce_ended(query.pk)
-    if (webhook := getattr(query, "webhook", None)) is not None:  # it came with the claim
+    if query.has_webhook and (webhook := getattr(query, "webhook", None)) is not None:
         queue.send_webhook(webhook.pk)
 
 

@@ -62,7 +62,7 @@ def query_replay(*, query: SimilarityQuery) -> Replay:
     if query.state != QueryState.DONE or query.vector is None:
         raise Refused("query_not_done", f"{query} is {query.state}: only one that is done can be done again.")
     at = _searched_at(query)
-    index = CatalogIndex(query.answering_encoder, _vectors_of_then(query, at))
+    index = CatalogIndex(query.answering_encoder, rows=_vectors_of_then(query, at), at=at)
     now = similar_items(query, index, at).hits
     lines = _lines(list(query.recommendations.all()), now)
     notes, changes = _embedded_anew(query, index, at, now)

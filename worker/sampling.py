@@ -56,15 +56,22 @@ def _stable(found: tuple[int, int, str]) -> bytes:
 
 def _answers(samples: list[Sample], encoder: Encoder) -> list[list[dict[str, Any]]]:
     """What the encoder finds for each sample: the nearest items that may be shown, but for the sample's own."""
-    vectors = CatalogIndex(encoder).refresh()
-    labels = {pk: label.strip() for pk, label in CatalogItem.objects.findable().values_list("pk", "category")}
-    findable = np.fromiter(labels, dtype=np.int64)
-    found = []
-    for sample, vector in zip(samples, vectors.vectors_of([sample["photo"] for sample in samples]), strict=True):
-        others = findable[findable != sample["item"]]
-        hits = vectors.search(vector, ANSWERS, encoder=encoder.name, allowed_items=others)
-        found.append([_answer(hit, right=labels[hit.item_id] == sample["label"]) for hit in hits])
-    return found
+    if not samples:
+        return []
+    stored = Embedding.objects.filter(encoder=encoder, photo__in=[sample["photo"] for sample in samples])
+    vectors = {photo: np.frombuffer(bytes(vector), "<f4") for photo, vector in stored.values_list("photo", "vector")}
+    asked = np.stack([vectors[sample["photo"]] for sample in samples])
+    found = CatalogIndex(encoder).refresh().search_many(asked, ANSWERS + 1, encoder=encoder.name)
+    others = [
+        [hit for hit in hits if hit.item_id != sample["item"]][:ANSWERS]
+        for sample, hits in zip(samples, found, strict=True)
+    ]
+    items = CatalogItem.objects.filter(pk__in={hit.item_id for hits in others for hit in hits})
+    labels = {pk: label.strip() for pk, label in items.values_list("pk", "category")}
+    return [
+        [_answer(hit, right=labels.get(hit.item_id) == sample["label"]) for hit in hits]
+        for sample, hits in zip(samples, others, strict=True)
+    ]
 
 
 def _answer(hit: Hit, *, right: bool) -> dict[str, Any]:

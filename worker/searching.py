@@ -1,24 +1,30 @@
-"""From a query's vector to its ranked items: cosine on the CPU, filters, one slot per item, diversity."""
+"""From a query's vector to its ranked items: the nearest that fit the filters, one slot per item, diversity."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from catalog.errors import IllegalMove
-from catalog.models import CatalogItem, ItemPhoto, SimilarityQuery
-from ml.search import Hit, VectorIndex, diversify
+from catalog.models import ItemPhoto, SimilarityQuery
+from ml.search import ANY, Hit, SearchIndex, UnknownPhotoError, Where, diversify
 from worker.index import CatalogIndex
 
 NEAREST = 10  # items by which a photo's garment is guessed
 TOLD = ("category", "gender", "colour", "brand", "collection")  # what is told of an item beside its score
 
-_POOL = 64  # nearest items looked at before the rows are asked which of them may be shown
 _VARIETY = 5  # pages that diversity chooses one page from
+_ATTEMPTS: Final = 3  # at a varied page, while others take photos out of the index
 
 Facts = dict[str, str]
 """An item's values of `TOLD`, empty where nothing is known."""
+
+
+Known = tuple[list[float] | None, dict[str, Any]]
+"""A photo's colour, and its item's values of `_FACTS`."""
 
 
 @dataclass(frozen=True)
@@ -35,64 +41,107 @@ class Found:
 def similar_items(query: SimilarityQuery, index: CatalogIndex, at: datetime | None = None) -> Found:
     """The answer to an embedded query, best first: at most `k` items, each once, all findable at this moment.
 
-    The index only proposes. Which items and photos exist, are shown and fit the filters is asked of the rows, so a
-    deleted or hidden item is gone from the very next answer. `at` an earlier moment: items deleted since then are not.
+    The index knows the filters and answers by them. The rows are asked about what is to be shown, and have the last
+    word: a deleted or hidden item is gone from the very next answer. `at` an earlier moment: items deleted since then
+    are not.
     """
-    vectors, last_vector = index.refresh(), index.last_id
-    found = _nearest(query, vectors, at)
-    while gone := {hit.photo_id for hit in found.hits} - found.colours.keys():  # the index still knows them
-        index.forget(gone)
-        found = _nearest(query, vectors, at)
-    found = replace(found, last_vector=last_vector)
-    if not query.diversity:
-        return found
-    photos = [hit.photo_id for hit in found.hits]
-    return replace(found, hits=diversify(found.hits, vectors.vectors_of(photos), query.k, query.diversity))
-
-
-def _nearest(query: SimilarityQuery, vectors: VectorIndex, at: datetime | None) -> Found:
-    """The nearest items that may be shown: `k`, or several times as many for diversity to choose from."""
     if query.vector is None:
         raise IllegalMove(f"{query} has no vector yet and cannot be searched")
-    encoder = query.answering_encoder.name
-    vector = np.frombuffer(bytes(query.vector), dtype="<f4")
-    wanted = query.k * _VARIETY if query.diversity else query.k
-    pool = vectors.search(vector, max(_POOL, 2 * wanted), encoder=encoder)
-    items = _findable((hit.item_id for hit in pool), at)
-    items.pop(query.item_id or 0, None)  # an item is not similar to itself, it is itself
-    near = [hit for hit in pool if hit.item_id in items]
-    hits = _fitting(near, query, at)[:wanted]
-    if len(hits) < wanted and len(pool) < len(vectors):
-        # The filters, or hidden items, left too few of the nearest: search once more, among all that may be shown.
-        hits = vectors.search(vector, wanted, encoder=encoder, allowed_items=_allowed_items(query, at))
-        items |= _findable((hit.item_id for hit in hits if hit.item_id not in items), at)
-    if query.min_score is not None:
-        hits = [hit for hit in hits if hit.score >= query.min_score]
-    return Found(hits, near[:NEAREST], items, _colours(hits))
+    for _ in range(_ATTEMPTS):
+        search = _Search(query, index, at)
+        try:
+            return search.answer()
+        except UnknownPhotoError:  # it went out of the index between two questions
+            continue
+    return search.answer(varied=False)
 
 
-def _findable(ids: Iterable[int], at: datetime | None) -> dict[int, Facts]:
-    """What is known of those items that may be shown at all."""
-    if not (wanted := list(ids)):
-        return {}
-    rows = CatalogItem.objects.findable(at).filter(pk__in=wanted).values_list("pk", *TOLD)
-    return {pk: dict(zip(TOLD, values, strict=True)) for pk, *values in rows}
+@dataclass
+class _Pool:
+    """`wanted` items that fit `where`, of which `hits` are found so far. `asked`: how many the index was asked for."""
+
+    where: Where
+    wanted: int
+    asked: int
+    hits: list[Hit] = field(default_factory=list)
+    is_full: bool = False
 
 
-def _fitting(hits: list[Hit], query: SimilarityQuery, at: datetime | None) -> list[Hit]:
-    if not query.filters:
-        return hits
-    near = CatalogItem.objects.matching(query.filters, at).filter(pk__in=[hit.item_id for hit in hits])
-    fitting = set(near.values_list("pk", flat=True))
-    return [hit for hit in hits if hit.item_id in fitting]
+class _Search:
+    def __init__(self, query: SimilarityQuery, index: CatalogIndex, at: datetime | None) -> None:
+        self._query, self._index, self._at = query, index, at
+        self._vectors: SearchIndex = index.refresh()
+        self._last_vector = index.last_vector
+        self._vector = np.frombuffer(bytes(query.vector or b""), dtype="<f4")
+        self._known: dict[int, Known | None] = {}  # what the rows say of photos, once asked
+
+    def answer(self, *, varied: bool = True) -> Found:
+        query, where = self._query, Where(**self._query.filters)
+        wanted = query.k * _VARIETY if query.diversity else query.k
+        others = 1 if query.item_id else 0  # an item is not similar to itself, it is itself
+        nearest = _Pool(ANY, NEAREST, NEAREST + others)
+        pool = _Pool(where, wanted, wanted + others)
+        if where.asks_nothing:
+            pool = nearest = _Pool(ANY, max(wanted, NEAREST), max(wanted, NEAREST) + others)
+        self._fill([pool] if pool is nearest else [pool, nearest])
+        hits = [hit for hit in pool.hits[:wanted] if query.min_score is None or hit.score >= query.min_score]
+        if query.diversity and varied:
+            hits = diversify(hits, self._vectors_of(hits), query.k, query.diversity)
+        return self._told(hits[: query.k], nearest.hits[:NEAREST])
+
+    def _fill(self, pools: list[_Pool]) -> None:
+        """Ask the index until each pool has what it wants, or there is no more."""
+        encoder = self._query.answering_encoder.name
+        while open_pools := [pool for pool in pools if not pool.is_full]:
+            for pool in open_pools:
+                pool.hits = self._vectors.search(self._vector, pool.asked, encoder=encoder, where=pool.where)
+            gone = self._look_up(hit.photo_id for pool in open_pools for hit in pool.hits)
+            for pool in open_pools:
+                self._judge(pool, gone)
+
+    def _look_up(self, photos: Iterable[int]) -> set[int]:
+        """Ask the rows about photos that they were not asked about yet. Returns those that are gone for ever."""
+        if not (new := set(photos) - self._known.keys()):
+            return set()
+        rows = ItemPhoto.objects.filter(pk__in=new).order_by().values_list("pk", "colour_lab", *_FACTS)
+        self._known |= dict.fromkeys(new) | {pk: (colour, _facts(values)) for pk, colour, *values in rows}
+        if gone := {photo for photo in new if self._known[photo] is None}:
+            self._index.forget(gone)
+        return gone
+
+    def _judge(self, pool: _Pool, gone: set[int]) -> None:
+        """Keep of its hits what may be shown; where that is too little, ask for more the next time."""
+        if any(hit.photo_id in gone for hit in pool.hits):
+            pool.asked *= 2
+            return  # their items may have other photos
+        found, pool.hits = len(pool.hits), [hit for hit in pool.hits if self._may_show(hit, pool.where)]
+        pool.is_full = len(pool.hits) >= pool.wanted or found < pool.asked
+        pool.asked *= 2
+
+    def _may_show(self, hit: Hit, where: Where) -> bool:
+        known = self._known[hit.photo_id]
+        if known is None or hit.item_id == self._query.item_id:
+            return False
+        facts = known[1]
+        deleted = facts["deleted_at"]
+        is_there = deleted is None or (self._at is not None and deleted > self._at)
+        return bool(is_there and facts["is_active"] and where.fits(facts))
+
+    def _vectors_of(self, hits: list[Hit]) -> npt.NDArray[np.float32]:
+        return self._vectors.vectors_of([hit.photo_id for hit in hits])
+
+    def _told(self, hits: list[Hit], nearest: list[Hit]) -> Found:
+        items, colours = {}, {}
+        for hit in (*nearest, *hits):
+            colour, facts = self._known[hit.photo_id] or (None, {})
+            items[hit.item_id] = {name: facts[name] for name in TOLD}
+            colours[hit.photo_id] = colour
+        colours = {hit.photo_id: colours[hit.photo_id] for hit in hits}
+        return Found(hits, nearest, items, colours, self._last_vector)
 
 
-def _allowed_items(query: SimilarityQuery, at: datetime | None) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    others = CatalogItem.objects.matching(query.filters, at).exclude(pk=query.item_id or 0)
-    return np.fromiter(others.values_list("pk", flat=True), dtype=np.int64)
+_FACTS: Final = tuple(f"item__{name}" for name in (*TOLD, "price", "in_stock", "is_active", "deleted_at"))
 
 
-def _colours(hits: list[Hit]) -> dict[int, list[float] | None]:
-    """The colours of the photos that still exist."""
-    photos = ItemPhoto.objects.filter(pk__in=[hit.photo_id for hit in hits])
-    return dict(photos.values_list("pk", "colour_lab"))
+def _facts(values: Iterable[Any]) -> dict[str, Any]:
+    return dict(zip((name.removeprefix("item__") for name in _FACTS), values, strict=True))

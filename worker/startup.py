@@ -3,10 +3,12 @@
 import logging
 from typing import Any
 
+import numpy as np
 from celery.signals import worker_ready
 from PIL import Image
 
-from catalog.models import Encoder, SimilarityQuery
+from catalog.colour import garment_colour
+from catalog.models import Encoder, SharedIndex, SimilarityQuery
 from ml.errors import InputError
 from worker.encoders import embedder_of
 from worker.index import index_of
@@ -22,13 +24,14 @@ def start(sender: Any, **_: Any) -> None:
     queues = {queue.name for queue in sender.task_consumer.queues}
     warm_up(queues)
     if "cpu" in queues:
-        keep_warm()
+        keep_warm(sender.hostname)
 
 
 def release_own_claims(worker: str) -> None:
     """Give back what a worker of this name held: it was this one, before it was killed. Then send it again."""
     SimilarityQuery.objects.held_by(worker).release()
     Encoder.objects.held_by(worker).release()
+    SharedIndex.objects.held_by(worker).release()
     sweep()
 
 
@@ -39,8 +42,11 @@ def warm_up(queues: set[str]) -> None:
         return
     try:
         if "gpu" in queues:
-            embedder_of(encoder).embed([Image.new("RGB", (224, 224), "white")])
+            picture = Image.new("RGB", (224, 224), "white")
+            embedder_of(encoder).embed([picture])
+            garment_colour(picture)
         if "cpu" in queues:
-            index_of(encoder).refresh()
+            anything = np.eye(1, encoder.dim, dtype=np.float32)[0]
+            index_of(encoder).refresh().search(anything, 1, encoder=encoder.name)
     except (InputError, FileNotFoundError) as error:
         logger.error("The live encoder %s cannot be loaded: %s", encoder, error)

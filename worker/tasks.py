@@ -25,7 +25,7 @@ from catalog.models import (
 )
 from catalog.services.evaluations import evaluations_ensure
 from catalog.services.uploads import uploads_expire, uploads_remove_orphans
-from worker.embedding import colour_batch, embed_batch, look_at, uncoloured_photos
+from worker.embedding import colour_batch, embed_missing, look_at, uncoloured_photos
 from worker.explaining import explained
 from worker.index import index_of
 from worker.recording import ms_between, ms_since, recording_failures, tell_ended
@@ -54,7 +54,7 @@ def embed_query(self: "Task[Any, Any]", query_id: str) -> None:
         if encoder is None:
             raise Refused("no_encoder", "This site has no encoder yet; its staff must register one.", status=503)
         started = time.perf_counter()
-        seen = look_at(query, encoder)
+        seen = look_at(query, encoder, anew=query.came_with_photo)
         timings = {"queue": waited, "embed": ms_since(started)}
         query.record_embedding(encoder, seen.vector, timings, colour_lab=seen.colour_lab, guess=seen.guess)
         queue.send_search_query(query.pk)
@@ -81,7 +81,7 @@ def search_query(self: "Task[Any, Any]", query_id: str) -> None:
 
 @shared_task(name=queue.EMBED_CATALOG, bind=True)
 def embed_catalog(self: "Task[Any, Any]", encoder_id: str) -> None:
-    """Embed one batch of the photos that an encoder has not seen, and send for the next.
+    """Embed photos that an encoder has not seen, for a while, and send for the next.
 
     Once it has seen all, the same for those whose colour nobody has looked up.
 
@@ -92,7 +92,7 @@ def embed_catalog(self: "Task[Any, Any]", encoder_id: str) -> None:
     if encoder is None:
         return
     try:
-        done = embed_batch(encoder) or colour_batch()
+        done = embed_missing(encoder) or colour_batch()
     finally:
         encoder.release()
     if done:

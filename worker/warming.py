@@ -1,4 +1,4 @@
-"""Having the vectors of an encoder in memory before it is promoted: the first query after a switch waits for nothing.
+"""Keeping indexes up to date, tidy and saved while nobody waits for it: the first query after anything is a fast one.
 
 Only for processes that search. A network is loaded in a third of a second, so `gpu` workers load it when it is needed.
 """
@@ -6,27 +6,77 @@ Only for processes that search. A network is loaded in a third of a second, so `
 import logging
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from django.db import DatabaseError, close_old_connections
 
-from catalog.models import Encoder, EncoderState
-from worker.index import KEPT, index_of
+from catalog.models import SHARED, Encoder, EncoderState, SearchChoice, SharedIndex
+from ml.errors import InputError
+from worker.backends import SharedCatalogIndex, forget_closed, shared, take_away
+from worker.index import KEPT, follow, in_use, stop_asking
+from worker.snapshots import keep, remove_folders_of_the_gone
 
-EVERY_SECONDS: Final = 5.0
+FEED_EVERY: Final = 1.0  # seconds
+TIDY_EVERY: Final = 5.0
 
 logger = logging.getLogger(__name__)
 
 
-def keep_warm() -> None:
+def keep_warm(worker: str) -> None:
     """From now on, and as long as this process lives, keep up the indexes of the encoders that may answer next."""
-    threading.Thread(target=_keep_warm, name="warming", daemon=True).start()
+    jobs = {"feeding": partial(feed, worker), "warming": warm, "tidying": partial(tidy, worker)}
+    for name, job in jobs.items():  # each in a thread of its own: none waits for another
+        pause = TIDY_EVERY if name == "tidying" else FEED_EVERY
+        threading.Thread(target=_repeat, args=(job, pause), name=name, daemon=True).start()
+
+
+def feed(worker: str) -> None:
+    """Bring the shared indexes up to date: those that are chosen, and others that somebody had built."""
+    backend, rows = SearchChoice.current(), list(SharedIndex.objects.select_related("encoder"))
+    encoders = likely_next() if rows or backend in SHARED else []
+    if backend in SHARED:
+        known = {(row.encoder_id, row.backend) for row in rows}
+        rows += [SharedIndex.objects.of(one, backend) for one in encoders if (one.pk, backend) not in known]
+    stop_asking({row.pk for row in rows if row.ready_at})
+    forget_closed(rows)
+    for row in rows:
+        if row.encoder in encoders:
+            if_possible(partial(_feed, row, worker))
+
+
+def _feed(row: SharedIndex, worker: str) -> None:
+    shared(row).feed(worker)
 
 
 def warm() -> None:
-    """Bring those indexes up to date once. That of the live encoder comes last: what was used last stays longest."""
+    """Bring the indexes that answer up to date. The live encoder comes last: what was used last stays longest."""
+    backend = SearchChoice.current()
     for encoder in reversed(likely_next()):
-        index_of(encoder).refresh()
+        if_possible(partial(follow, encoder, backend))
+
+
+def tidy(worker: str) -> None:
+    """Save and tidy up what is worth it, and remove what belongs to nobody any more."""
+    for index in in_use():
+        if not isinstance(index, SharedCatalogIndex):
+            keep(index)
+    remove_folders_of_the_gone()
+    encoders = likely_next()
+    for row in SharedIndex.objects.select_related("encoder"):
+        if row.encoder in encoders:
+            if_possible(partial(_tidy_up, row))
+        elif row.claim(worker):
+            if_possible(partial(take_away, row))
+
+
+def _tidy_up(row: SharedIndex) -> None:
+    if row.claim_tidying():
+        try:
+            shared(row).index.compact()
+        finally:
+            row.end_tidying()
 
 
 def likely_next() -> list[Encoder]:
@@ -36,18 +86,18 @@ def likely_next() -> list[Encoder]:
     return [*others, *candidates][:KEPT]
 
 
-def _keep_warm() -> None:
-    while True:
-        time.sleep(EVERY_SECONDS)
-        warm_if_possible()
-
-
-def warm_if_possible() -> None:
-    """`warm`, whatever is wrong: what is missing is read when a query needs it, and that one tells."""
-    close_old_connections()
+def if_possible(job: Callable[[], object]) -> None:
+    """Do a job, whatever is wrong: what is missing is made up for when a query needs it, and that one tells."""
     try:
-        warm()
-    except DatabaseError as error:
+        job()
+    except (DatabaseError, InputError) as error:
         logger.warning("The vectors could not be brought up to date: %s", error)
     except Exception:
         logger.exception("The vectors could not be brought up to date.")
+
+
+def _repeat(job: Callable[[], None], pause: float) -> None:
+    while True:
+        time.sleep(pause)
+        close_old_connections()
+        if_possible(job)

@@ -1,5 +1,6 @@
 """The rows. They are the truth: the queue carries their ids, and files beside them are caches."""
 
+from catalog.models.changes import ChangeFeed, RemovedItem
 from catalog.models.devices import Device, Scope
 from catalog.models.encoders import Embedding, Encoder, EncoderState, Promotion
 from catalog.models.evaluations import Evaluation, EvaluationItem, EvaluationSet, EvaluationState
@@ -9,12 +10,16 @@ from catalog.models.imports import ImportJob, ImportState
 from catalog.models.items import CatalogItem, ItemPhoto
 from catalog.models.photos import UploadedPhoto
 from catalog.models.queries import Outcome, QueryState, Recommendation, SimilarityQuery
+from catalog.models.search import SHARED, Backend, SearchChoice, SharedIndex
 from catalog.models.training import RunKind, RunSource, RunState, RunTracker, TrainingRun
 from catalog.models.users import User
 from catalog.models.webhooks import WebhookDelivery, WebhookSecret, WebhookState
 
 __all__ = [
+    "SHARED",
+    "Backend",
     "CatalogItem",
+    "ChangeFeed",
     "Device",
     "Embedding",
     "Encoder",
@@ -32,11 +37,14 @@ __all__ = [
     "Promotion",
     "QueryState",
     "Recommendation",
+    "RemovedItem",
     "RunKind",
     "RunSource",
     "RunState",
     "RunTracker",
     "Scope",
+    "SearchChoice",
+    "SharedIndex",
     "SimilarityQuery",
     "TrainingRun",
     "Triplet",

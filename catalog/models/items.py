@@ -6,11 +6,18 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 
+def is_findable(at: datetime | None = None, way: str = "") -> models.Q:
+    """That an item may appear in an answer. `way`: from other rows to their items, such as "item__"."""
+    deleted = models.Q((f"{way}deleted_at", None))
+    if at is not None:
+        deleted |= models.Q((f"{way}deleted_at__gt", at))
+    return deleted & models.Q((f"{way}is_active", True))
+
+
 class CatalogItemQuerySet(models.QuerySet["CatalogItem"]):
     def findable(self, at: datetime | None = None) -> "CatalogItemQuerySet":
         """The items that may appear in an answer. `at` an earlier moment: those deleted since then as well."""
-        deleted = models.Q(deleted_at=None) | models.Q(deleted_at__gt=at) if at else models.Q(deleted_at=None)
-        return self.filter(deleted, is_active=True)
+        return self.filter(is_findable(at))
 
     def matching(self, filters: dict[str, Any], at: datetime | None = None) -> "CatalogItemQuerySet":
         """The findable items that fit `filters`: names and meanings in `FILTERS`."""
@@ -56,6 +63,7 @@ class CatalogItem(models.Model):
     attributes = models.JSONField(default=dict, blank=True)
     is_active = models.BooleanField(default=True, db_index=True, help_text="Untick to hide it from answers.")
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    changed = models.BigIntegerField(default=0, db_index=True, editable=False, help_text="Set by triggers.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

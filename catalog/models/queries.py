@@ -5,11 +5,12 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models, transaction
+from django.db import IntegrityError, connections, models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.functional import cached_property
 
-from catalog.errors import IllegalMove
+from catalog.errors import ClaimLost, IllegalMove
 from catalog.models.claims import NUDGE_AGAIN, Claimable, ClaimableQuerySet, new_claim, no_claim
 from catalog.models.encoders import Encoder
 from catalog.models.items import CatalogItem, ItemPhoto
@@ -57,14 +58,27 @@ class Outcome(models.TextChoices):
     NOTHING_FITS = "nothing_fits"  # no item passes the filters and the minimum score
 
 
+# Claims and reads at once. Written out, since Django's UPDATE cannot return rows, and makes its SQL anew each time.
+_CLAIM = """
+UPDATE catalog_similarityquery SET state = %s, claim_token = %s, claimed_by = %s, claimed_at = %s
+WHERE id = %s AND state = %s
+RETURNING *,
+  EXISTS (SELECT 1 FROM catalog_similarityquery_more_photos AS other
+          WHERE other.similarityquery_id = catalog_similarityquery.id) AS has_more_photos,
+  EXISTS (SELECT 1 FROM catalog_webhookdelivery AS told
+          WHERE told.query_id = catalog_similarityquery.id) AS has_webhook
+"""
+
+
 class SimilarityQuerySet(Owned, ClaimableQuerySet["SimilarityQuery"]):
     def claim(self, pk: uuid.UUID | str, waiting: QueryState, *, worker: str) -> "SimilarityQuery | None":
         """Take a query that waits in the state `waiting`; None if it is gone, further on, or someone else's."""
-        claim = new_claim(worker)
-        if not self.filter(pk=pk, state=waiting).update(state=CLAIM_OF[waiting], **claim):
-            return None
-        claimed = self.select_related("owner", "photo", "encoder", "item", "webhook")
-        return claimed.filter(pk=pk, claim_token=claim["claim_token"]).first()
+        columns = {"state": CLAIM_OF[waiting], **new_claim(worker), "id": pk}
+        fields: Any = self.model._meta
+        values = [
+            fields.get_field(name).get_db_prep_save(value, connections[self.db]) for name, value in columns.items()
+        ]
+        return next(iter(self.raw(_CLAIM, [*values, waiting.value])), None)
 
     def release(self) -> int:
         """Give claimed queries back, to be tried again; those tried too often fail. Returns how many there were."""
@@ -142,7 +156,9 @@ class SimilarityQuery(Claimable):
     embedded_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
-    is_replay = False  # no column: whether it was made by an earlier request under the same Idempotency-Key
+    # No columns:
+    is_replay = False  # whether it was made by an earlier request under the same Idempotency-Key
+    has_more_photos = has_webhook = True  # whether it may have; a claim tells, and saves looking for what is not there
 
     objects = SimilarityQuerySet.as_manager()
 
@@ -183,6 +199,21 @@ class SimilarityQuery(Claimable):
         return self.state in ENDED
 
     @property
+    def came_with_photo(self) -> bool:
+        """Whether its photo was new: nothing can have been asked about it before."""
+        return self.photo is not None and self.photo.created_at >= self.created_at  # the photo is saved a moment later
+
+    @property
+    def other_photos(self) -> list[UploadedPhoto]:
+        """Those of the garment of `photo`."""
+        return list(self.more_photos.all()) if self.has_more_photos else []
+
+    @cached_property
+    def ranked(self) -> "list[Recommendation]":
+        """Its answer in order of rank, as it was when it was first asked for, or prefetched."""
+        return list(self.recommendations.all())
+
+    @property
     def probably_not_clothes(self) -> bool:
         """Whether its photo seems to show something else; no without an encoder that can tell."""
         return bool(self.guess.get(NOT_CLOTHES))
@@ -221,17 +252,27 @@ class SimilarityQuery(Claimable):
         self, recommendations: "Iterable[Recommendation]", timings: dict[str, float], **told: Any
     ) -> None:
         """searching -> done, with its recommendations: both or neither. `told` is for further columns."""
+        claimed = {name: getattr(self, name) for name in ("state", *no_claim())}
+        try:
+            self._write_answer(recommendations, timings, told)
+        except IntegrityError:  # of an item or photo that was removed meanwhile; SQLite looks only at the commit
+            for name, value in claimed.items():
+                setattr(self, name, value)
+            if type(self).objects.filter(pk=self.pk, claim_token=self.claim_token).exists():
+                raise
+            raise ClaimLost(f"{self} was answered by another worker, or deleted") from None
+
+    def _write_answer(
+        self, recommendations: "Iterable[Recommendation]", timings: dict[str, float], told: dict[str, Any]
+    ) -> None:
+        started = timezone.now()
         with transaction.atomic():
-            # The move comes first: it locks the row, and a lost claim stops here before anything is written.
-            started = timezone.now()
-            self._move(QueryState.SEARCHING, QueryState.DONE, finished_at=started, **told)
             Recommendation.objects.bulk_create(recommendations)
             now = timezone.now()
             before = self.timings.get("receive", 0.0) + self.timings.get("clean", 0.0)
             timings = {"write": _ms(now - started), "total": round(before + _ms(now - self.created_at), 2)} | timings
-            self.timings = self.timings | timings
-            self.finished_at = now
-            self.save(update_fields=["timings", "finished_at"])
+            told = {"finished_at": now, "timings": self.timings | timings, **told}
+            self._move(QueryState.SEARCHING, QueryState.DONE, **told)  # a lost claim stops here, and takes all back
 
     def record_failure(self, code: str, detail: str) -> None:
         """embedding or searching -> failed, with a code for machines and a sentence for people."""

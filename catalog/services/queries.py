@@ -86,8 +86,11 @@ def query_delete(*, query: SimilarityQuery) -> None:
     query.delete()
 
 
-def _different(pictures: Iterable[Picture]) -> list[Picture]:
+def _different(given: Iterable[Picture]) -> list[Picture]:
     """Each picture once, in order: a garment's photo sent twice would count twice."""
+    pictures = list(given)
+    if len(pictures) < 2:  # nothing to compare; a large one takes milliseconds to hash
+        return pictures
     return list({_hash_of(picture): picture for picture in pictures}.values())
 
 
@@ -170,7 +173,8 @@ def _save(uploads: list[UploadedPhoto], query: SimilarityQuery, callback_url: st
             upload.save(force_insert=True)
         query.photo = uploads[0] if uploads else None
         query.save(force_insert=True)
-        if uploads[1:]:
+        query.has_more_photos, query.has_webhook = bool(uploads[1:]), bool(callback_url)
+        if query.has_more_photos:
             query.more_photos.add(*uploads[1:])
         if callback_url:
             webhook_create(query=query, url=callback_url)

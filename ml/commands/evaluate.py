@@ -14,6 +14,7 @@ from ml.evaluation.tables import text_of
 from ml.files import written_whole
 from ml.manifest import SPLITS, read_manifest
 from ml.pictures import accept_heic
+from ml.runtime import RUNTIMES
 
 HELP = "Tell how good an encoder is on the photos of a manifest, with intervals, and whether it is better than another."
 
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resamples", type=int, default=RESAMPLES, metavar="N", help=f"for the intervals; default: {RESAMPLES}"
     )
-    parser.add_argument("--runtime", choices=("auto", "onnx", "torch"), default="auto", help="default: auto")
+    parser.add_argument("--runtime", choices=RUNTIMES, default="auto", help="default: auto")
     parser.add_argument("--threads", type=int, metavar="N", help="cores the network may use; default: all")
 
 

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from ml.errors import InputError
 from ml.pictures import PictureError, find_pictures, in_batches, read_ahead, read_pixels
 from ml.preprocess import Preprocess
-from ml.runtime import BATCH
+from ml.runtime import BATCH, RUNTIMES
 from ml.vectors import Floats
 
 Network = Callable[[Iterable[Floats]], Floats]
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, out: str) -> None:
     parser.add_argument("--encoder", type=Path, required=True, metavar="DIR", help="an encoder folder")
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="searched with its subfolders")
     parser.add_argument("--out", type=Path, required=True, metavar=out, help="replaced if it exists")
-    parser.add_argument("--runtime", choices=("auto", "onnx", "torch"), default="auto", help="default: auto")
+    parser.add_argument("--runtime", choices=RUNTIMES, default="auto", help="default: auto")
     parser.add_argument("--threads", type=int, metavar="N", help="cores the network may use; default: all")
 
 

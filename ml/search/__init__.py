@@ -1,15 +1,38 @@
-"""The exact search among unit vectors, and the choice of a varied page from what it finds."""
+"""Searches among unit vectors, and the choice of a varied page from what they find.
+
+`SearchIndex` is what they all can do. `ExactIndex`, in memory, is the one to begin with; the others are in modules of
+their own, which are imported where they are used: `ml.search.approximate`, `ml.search.pgvector`, `ml.search.qdrant`.
+"""
 
 from ml.search.diversity import diversify
-from ml.search.exact import VectorIndex
-from ml.search.hits import DuplicatePhotoError, EncoderMismatch, Hit, SearchError, UnknownPhotoError
+from ml.search.exact import ExactIndex
+from ml.search.hits import (
+    DuplicatePhotoError,
+    EncoderMismatch,
+    Hit,
+    IndexUnavailable,
+    IndexUnreadable,
+    SearchError,
+    UnknownPhotoError,
+)
+from ml.search.interface import Position, SearchIndex
+from ml.search.rows import ANY, TEXTS, Rows, Where, rows_of
 
 __all__ = [
+    "ANY",
+    "TEXTS",
     "DuplicatePhotoError",
     "EncoderMismatch",
+    "ExactIndex",
     "Hit",
+    "IndexUnavailable",
+    "IndexUnreadable",
+    "Position",
+    "Rows",
     "SearchError",
+    "SearchIndex",
     "UnknownPhotoError",
-    "VectorIndex",
+    "Where",
     "diversify",
+    "rows_of",
 ]

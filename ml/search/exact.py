@@ -1,100 +1,84 @@
-"""The exact search: the answer of a comparison with every vector, without reading all of every vector."""
+"""The exact search in memory: the answer of a comparison with every vector, without reading all of every vector."""
 
 import threading
 from collections.abc import Sequence
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from ml.search.hits import DuplicatePhotoError, EncoderMismatch, Hit, SearchError, UnknownPhotoError
-from ml.search.segments import NOTHING, Bools, Ints, Near, Segment, joined
-from ml.vectors import Floats, ShapeError, require_unit_rows
+from ml.search.facts import Facts, Vocabulary
+from ml.search.hits import Hit, UnknownPhotoError, best_hits
+from ml.search.interface import Position, SearchIndex
+from ml.search.rows import ANY, Bools, Ints, Rows, Where, as_ids
+from ml.search.segments import Bounds, Segment, joined
+from ml.vectors import Floats
 
-Scalar = TypeVar("Scalar", np.float32, np.int64)
+SEALED_AT: Final = 16_384
+"""Rows of a full last segment. One pass over the vectors of so many takes about half a millisecond."""
 
-SEALED_AT = 16_384
-"""Rows of a full last segment. One pass over the vectors of so many takes less than half a millisecond."""
+WORN: Final = 0.25
+"""The share of a segment's rows that are gone from which on it is made anew."""
 
-FIRST_CAPACITY = 256
-FIRST_POOL = 32
-"""Rows looked at in full by the first attempt, at least: more than asked for, since items may have several photos."""
+LARGEST: Final = 2_000_000
+"""Rows of a segment that is joined with no other: joining needs a bounded memory, however many rows there are."""
+
+LOOKED_AT: Final = 32
+"""Groups of rows looked at in full by the first attempt, at least: items may have several photos."""
 
 
-class VectorIndex:
-    """Unit vectors of photos, all of one encoder, searched exactly.
+@dataclass(frozen=True)
+class State:
+    """What a search works on. The last segment may be one that still grows; readers see the rows it had."""
 
-    One writer may change it while many readers search: the rows are in segments that never change, and a change is a
-    new list of segments, published by a single assignment. Each search works on the list it took at its start. Several
-    writers are kept apart by a lock. New rows come into a last, small segment; when that is full it is sealed, and
-    segments of like size become one, so that there are few of them.
+    segments: tuple[Segment, ...] = ()
+    position: Position = field(default_factory=dict)
+    vocabulary: Vocabulary = field(default_factory=Vocabulary)
+
+
+class ExactIndex(SearchIndex):
+    """The rows are in segments that never change, and a change is a new list of segments, published by one assignment.
+
+    Each search works on the list it took at its start. New rows come into a last, small segment; when that is full
+    another is begun. `compact` makes few large ones of them, which are searched much faster.
     """
 
+    exact = True
+
     def __init__(self, encoder: str, dim: int, sealed_at: int = SEALED_AT) -> None:
-        """`encoder` identifies what made the vectors (`Card.identifier`); `dim` is their length."""
-        self.encoder = encoder
-        self.dim = dim
+        super().__init__(encoder, dim)
         self._sealed_at = sealed_at
-        self._writing = threading.Lock()
-        self._segments: tuple[Segment, ...] = ()
-        self._sealed: list[Segment] = []
-        self._tail = _Tail(dim)
+        self._writing, self._compacting = threading.Lock(), threading.Lock()
+        self._begin(State())
+
+    def _begin(self, state: State) -> None:
+        self._state = state
+        self._tail = _Tail(self.dim)
+
+    @classmethod
+    def restored(cls, encoder: str, dim: int, state: State) -> Self:
+        """An index as it was stored."""
+        index = cls(encoder, dim)
+        index._begin(state)
+        return index
+
+    @property
+    def state(self) -> State:
+        """The segments and the position, as of one moment. The vocabulary may know more words than they need."""
+        return self._state
 
     def __len__(self) -> int:
-        return sum(segment.living for segment in self._segments)
+        return sum(segment.living for segment in self._state.segments)
 
-    def add(self, photo_ids: npt.ArrayLike, item_ids: npt.ArrayLike, vectors: npt.ArrayLike) -> None:
-        """Add photos; all of them or, on an error, none. The cost grows a little more than linearly.
-
-        `photo_ids` (n), `item_ids` (n): integers; `vectors` (n, d): unit rows made by this index's encoder.
-        Raises `DuplicatePhotoError` or a `VectorError`.
-        """
-        photos, items = _as_ids(photo_ids), _as_ids(item_ids)
-        rows = require_unit_rows(vectors, self.dim)
-        if not len(photos) == len(items) == len(rows):
-            raise ShapeError(
-                f"{len(photos)} photo ids, {len(items)} item ids and {len(rows)} vectors do not belong together."
-            )
-        with self._writing:
-            self._require_new(photos)
-            self._tail.append(rows, photos, items)
-            if len(self._tail) >= self._sealed_at:
-                self._sealed = _merged([*self._sealed, joined([self._tail.segment], scanned=True)])
-                self._tail = _Tail(self.dim)
-            self._publish()
-
-    def remove(self, photo_ids: npt.ArrayLike) -> int:
-        """Take photos out, those that are in it. Returns how many that were."""
-        photos = np.unique(_as_ids(photo_ids))
-        with self._writing:
-            before = len(self)
-            fewer = [_without(segment, photos) for segment in self._sealed]
-            self._sealed = [segment for segment in fewer if segment.living]
-            self._tail = self._tail.without(photos)
-            self._publish()
-            return before - len(self)
-
-    def search(
-        self, vector: npt.ArrayLike, k: int, *, encoder: str, allowed_items: npt.ArrayLike | None = None
-    ) -> list[Hit]:
-        """Return the `k` items nearest to `vector` (d), one hit each with its best photo; all items if k is larger.
-
-        Ordered by score downwards, then item id, then photo id. `allowed_items`: ids of the items that may answer; None
-        means any, an empty array none. Raises `EncoderMismatch`, `SearchError` for k below 1, or a `VectorError`.
-        """
-        if encoder != self.encoder:
-            raise EncoderMismatch(f"The vector is of encoder {encoder!r}, the index of {self.encoder!r}.")
-        if k < 1:
-            raise SearchError(f"k must be 1 or more, not {k}.")
-        query = require_unit_rows(np.asarray(vector, dtype=np.float32)[None], self.dim)[0]
-        allowed = None if allowed_items is None else np.unique(_as_ids(allowed_items))
-        return _best_items(self._segments, query, k, allowed)
+    @property
+    def position(self) -> Position:
+        return self._state.position
 
     def vectors_of(self, photo_ids: Sequence[int]) -> Floats:
-        """Return the vectors (n, d) of photos in the index, in the order asked for. Raises `UnknownPhotoError`."""
-        wanted = _as_ids(photo_ids)
+        wanted = as_ids(photo_ids)
         vectors, missing = np.empty((len(wanted), self.dim), dtype=np.float32), np.ones(len(wanted), dtype=bool)
-        for segment in self._segments:
+        for segment in self._state.segments:
             rows = segment.rows_of_photos(wanted)
             known = rows >= 0
             vectors[known] = segment.vectors[rows[known]]
@@ -104,122 +88,178 @@ class VectorIndex:
         return vectors
 
     def contains(self, photo_ids: npt.ArrayLike) -> Bools:
-        """Return, for each photo id, whether it is in the index."""
-        wanted = _as_ids(photo_ids)
+        wanted = as_ids(photo_ids)
         known = np.zeros(len(wanted), dtype=bool)
-        for segment in self._segments:
+        for segment in self._state.segments:
             known |= segment.rows_of_photos(wanted) >= 0
         return known
 
-    def _require_new(self, photos: Ints) -> None:
-        values, counts = np.unique(photos, return_counts=True)
-        known = (counts > 1) | self.contains(values)
-        if known.any():
-            raise DuplicatePhotoError(f"Photo {values[known][0]} would be in the index twice.")
+    def clear(self) -> None:
+        with self._writing:
+            self._begin(State())
 
-    def _publish(self) -> None:
-        self._segments = (*self._sealed, self._tail.segment) if len(self._tail) else tuple(self._sealed)
+    def compact(self) -> bool:
+        with self._compacting:
+            state = self._state
+            chosen = _worth_joining(state.segments, growing=self._tail.number)
+            if not chosen:
+                return False
+            made = self._joined(chosen)
+            with self._writing:
+                self._put_in_place(chosen, made)
+            return True
+
+    def _joined(self, parts: list[Segment]) -> Segment:
+        return joined(parts)
+
+    def _put_in_place(self, parts: list[Segment], made: Segment) -> None:
+        """`made` instead of the segments it was made of, without what has gone from those meanwhile."""
+        then = {part.number: part for part in parts}
+        now = [segment for segment in self._state.segments if segment.number in then]
+        gone = [_gone_since(then[segment.number], segment) for segment in now]
+        gone += [part.photo_ids for part in parts if part.number not in {segment.number for segment in now}]
+        rows = made.rows_of_photos(np.concatenate([*gone, np.empty(0, dtype=np.int64)]))
+        made = made.without(rows[rows >= 0])
+        kept = [segment for segment in self._state.segments if segment.number not in then]
+        self._state = replace(self._state, segments=tuple(part for part in (made, *kept) if self._stays(part)))
+
+    def _stays(self, segment: Segment) -> bool:
+        return bool(segment.living) or segment.number == self._tail.number
+
+    def _update(self, rows: Rows, items: Ints, photos: Ints, position: Position | None) -> None:
+        with self._writing:
+            replaced = np.union1d(photos, rows.photo_ids)
+            old = [_without(segment, items, replaced) for segment in self._state.segments]
+            old = [segment for segment in old if self._stays(segment)]
+            if len(rows):
+                facts = self._state.vocabulary.encode(rows)
+                dead = next((segment.dead for segment in old if segment.number == self._tail.number), None)
+                old = [segment for segment in old if segment.number != self._tail.number]
+                old.append(self._tail.extended(rows, facts, dead))
+            if len(self._tail) >= self._sealed_at:
+                self._tail = _Tail(self.dim)
+            position = self._state.position if position is None else dict(position)
+            self._state = replace(self._state, segments=tuple(old), position=position)
+
+    def _search(self, queries: Floats, k: int, where: Where) -> list[list[Hit]]:
+        state = self._state
+        asked = None if where is ANY or where.asks_nothing else state.vocabulary.asked(where)
+        if asked is None and not where.asks_nothing:
+            return [[] for _ in queries]
+        bounds = [segment.bounds(queries, asked) for segment in state.segments]
+        return [best_items([part.only(place) for part in bounds], query, k) for place, query in enumerate(queries)]
 
 
 class _Tail:
-    """The rows that are not sealed yet, in arrays with room for more; readers have views of the rows that are there."""
+    """The last, growing segment's arrays, with room for more; readers have views of the rows that are there."""
 
     def __init__(self, dim: int) -> None:
-        self._vectors = np.empty((0, dim), dtype=np.float32)
-        self._photo_ids, self._item_ids = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        self._arrays: list[npt.NDArray[Any]] = []
+        self._dim = dim
         self._count = 0
+        self.number = Segment(*_nothing(dim)).number
 
     def __len__(self) -> int:
         return self._count
 
-    @property
-    def segment(self) -> Segment:
-        end = self._count
-        return Segment(self._vectors[:end], self._photo_ids[:end], self._item_ids[:end])
-
-    def append(self, vectors: Floats, photo_ids: Ints, item_ids: Ints) -> None:
-        start, end = self._count, self._count + len(photo_ids)
-        if end > len(self._photo_ids):
+    def extended(self, rows: Rows, facts: Facts, dead: Bools | None) -> Segment:
+        """The segment with `rows` after those that it has. `dead`: which of those are gone."""
+        codes = facts.codes.values()
+        new: list[npt.NDArray[Any]] = [
+            rows.vectors,
+            rows.photo_ids,
+            rows.item_ids,
+            facts.prices,
+            facts.in_stock,
+            *codes,
+        ]
+        start, end = self._count, self._count + len(rows)
+        if not self._arrays or end > len(self._arrays[0]):
             # The old arrays stay as they are for the readers whose views look into them.
-            capacity = max(end, 2 * len(self._photo_ids), FIRST_CAPACITY)
-            self._vectors = _grown(self._vectors, capacity)
-            self._photo_ids, self._item_ids = _grown(self._photo_ids, capacity), _grown(self._item_ids, capacity)
-        self._vectors[start:end] = vectors
-        self._photo_ids[start:end] = photo_ids
-        self._item_ids[start:end] = item_ids
+            room = max(end, 2 * start, 256)
+            old = self._arrays or [array[:0] for array in new]
+            self._arrays = [_grown(array, room, start) for array in old]
+        for array, values in zip(self._arrays, new, strict=True):
+            array[start:end] = values
         self._count = end
-
-    def without(self, photo_ids: Ints) -> "_Tail":
-        """The tail without these photos, in new arrays."""
-        old = self.segment
-        keep = ~np.isin(old.photo_ids, photo_ids)
-        new = _Tail(self._vectors.shape[1])
-        new.append(old.vectors[keep], old.photo_ids[keep], old.item_ids[keep])
-        return new
+        vectors, photos, items, prices, in_stock, *words = (array[:end] for array in self._arrays)
+        columns = Facts(dict(zip(facts.codes, words, strict=True)), prices, in_stock)
+        living = None if dead is None else np.concatenate([dead, np.zeros(len(rows), dtype=bool)])
+        return Segment(vectors, photos, items, columns, living, number=self.number)
 
 
-def _grown(array: npt.NDArray[Scalar], capacity: int) -> npt.NDArray[Scalar]:
-    larger = np.empty((capacity, *array.shape[1:]), dtype=array.dtype)
-    larger[: len(array)] = array
+def _nothing(dim: int) -> tuple[Floats, Ints, Ints, Facts]:
+    ids = np.empty(0, dtype=np.int64)
+    return np.empty((0, dim), dtype=np.float32), ids, ids, Facts({}, np.empty(0), np.empty(0, dtype=bool))
+
+
+def _grown(array: npt.NDArray[Any], room: int, count: int) -> npt.NDArray[Any]:
+    larger: npt.NDArray[Any] = np.empty((room, *array.shape[1:]), dtype=array.dtype)
+    larger[:count] = array[:count]
     return larger
 
 
-def _merged(segments: list[Segment]) -> list[Segment]:
-    """Make one of the last two segments while the last is at least half as large as the one before it."""
-    while len(segments) > 1 and 2 * len(segments[-1]) >= len(segments[-2]):
-        segments = [*segments[:-2], joined(segments[-2:], scanned=True)]
-    return segments
-
-
-def _without(segment: Segment, photos: Ints) -> Segment:
-    """The segment without these photos; made anew when a quarter of it is gone, so that nothing drags on for ever."""
-    rows = segment.rows_of_photos(photos)
+def _without(segment: Segment, items: Ints, photos: Ints) -> Segment:
+    rows = segment.rows_of_photos(photos) if len(photos) else np.empty(0, dtype=np.int64)
     rows = rows[rows >= 0]
-    if not len(rows):
-        return segment
-    fewer = segment.without(rows)
-    worn = 4 * fewer.living <= 3 * len(fewer)
-    return joined([fewer], scanned=True) if worn and fewer.living else fewer
+    if len(items):
+        rows = np.concatenate([rows, segment.rows_of_items(items)])
+    return segment.without(rows)
 
 
-def _best_items(segments: Sequence[Segment], query: Floats, k: int, allowed: Ints | None) -> list[Hit]:
-    """Look at the nearest rows of each segment, and at more of those that may hold something nearer still."""
-    pool = max(FIRST_POOL, 2 * k)
-    near = [segment.nearest(query, pool, allowed) for segment in segments]
-    while True:
-        hits = _one_hit_per_item(segments, near, query)
-        needed = hits[k - 1].score if len(hits) >= k else NOTHING
-        unsure = [place for place, found in enumerate(near) if found.beyond > NOTHING and found.beyond >= needed]
-        if not unsure:
-            return hits[:k]
-        pool *= 4
-        for place in unsure:
-            near[place] = segments[place].nearest(query, pool, allowed)
-
-
-def _one_hit_per_item(segments: Sequence[Segment], near: Sequence[Near], query: Floats) -> list[Hit]:
-    """Sort the found rows by score, item id and photo id, and keep the first row of each item.
-
-    Scores are taken anew, row by row in float64: a matrix product may round equal rows differently, depending on where
-    they stand, and ties would not be stable.
-    """
-    found = [(segment, place.rows) for segment, place in zip(segments, near, strict=True) if len(place.rows)]
-    if not found:
-        return []
-    vectors = np.concatenate([segment.vectors[rows] for segment, rows in found])
-    items = np.concatenate([segment.item_ids[rows] for segment, rows in found])
-    photos = np.concatenate([segment.photo_ids[rows] for segment, rows in found])
-    scores = (vectors.astype(np.float64) * query).sum(axis=1).astype(np.float32)
-    order = np.lexsort((photos, items, -scores))
-    _, first = np.unique(items[order], return_index=True)
-    return [Hit(int(items[row]), int(photos[row]), float(scores[row])) for row in order[np.sort(first)]]
-
-
-def _as_ids(ids: npt.ArrayLike) -> Ints:
-    """Return ids as int64 (n). Raises `ShapeError` for anything but whole numbers: 1.5 would silently become 1."""
-    array = np.asarray(ids)
-    if array.size == 0:
+def _gone_since(then: Segment, now: Segment) -> Ints:
+    """The photos that were in a segment then and are not any more."""
+    if now.dead is None:
         return np.empty(0, dtype=np.int64)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ShapeError(f"Ids must be whole numbers in one row, not {array.dtype} in the shape {array.shape}.")
-    return array.astype(np.int64)
+    return now.photo_ids[now.dead if then.dead is None else now.dead & ~then.dead]
+
+
+def _worth_joining(segments: Sequence[Segment], *, growing: int) -> list[Segment]:
+    """The segments that should become one: all that are not ready for fast searches, worn ones, and those not larger.
+
+    A segment is joined with what is at least half as large, so each row is copied a few times at most; and none grows
+    beyond `LARGEST`.
+    """
+    full = [segment for segment in segments if segment.number != growing]
+    chosen = [segment for segment in full if segment.scan is None or segment.living <= (1 - WORN) * len(segment)]
+    together = sum(segment.living for segment in chosen)
+    for segment in sorted((one for one in full if chosen and one not in chosen), key=len):
+        if len(segment) <= 2 * together and together + segment.living <= LARGEST:
+            chosen.append(segment)
+            together += segment.living
+    return chosen
+
+
+def best_items(bounds: list[Bounds], query: Floats, k: int) -> list[Hit]:
+    """The answer to one query, of which the bounds are.
+
+    Looks at the rows of the groups with the highest bounds, and at those of all others that may hold something nearer.
+    """
+    bounds = [part for part in bounds if len(part.first)]
+    if not bounds:
+        return []
+    upper = np.concatenate([part.upper[0] for part in bounds])
+    count = max(LOOKED_AT, 2 * k)
+    while True:
+        chosen = np.argpartition(upper, len(upper) - count)[-count:] if count < len(upper) else np.arange(len(upper))
+        hits = _hits_of(bounds, chosen, query, k)
+        if len(hits) == k or len(chosen) == len(upper):
+            break
+        count *= 4
+    needed = hits[k - 1].score if len(hits) == k else -np.inf
+    unsure = np.flatnonzero((upper >= needed) & np.isfinite(upper))
+    return hits if np.isin(unsure, chosen).all() else _hits_of(bounds, unsure, query, k)
+
+
+def _hits_of(bounds: list[Bounds], groups: Ints, query: Floats, k: int) -> list[Hit]:
+    """The best items among the rows of some groups, which are numbered through all bounds."""
+    groups = np.sort(groups)
+    ends = np.cumsum([len(part.first) for part in bounds])
+    vectors, items, photos = [], [], []
+    for part, start, end in zip(bounds, [0, *ends[:-1]], ends, strict=True):
+        low, high = np.searchsorted(groups, [start, end])
+        rows = part.rows(groups[low:high] - start)
+        vectors.append(part.segment.vectors[rows])
+        items.append(part.segment.item_ids[rows])
+        photos.append(part.segment.photo_ids[rows])
+    return best_hits(np.concatenate(items), np.concatenate(photos), np.concatenate(vectors), query, k)

@@ -1,8 +1,12 @@
-"""What a search answers with, and what can be wrong with a question."""
+"""What a search answers with, and what can be wrong with a question or an index."""
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from ml.errors import InputError
+from ml.vectors import Floats
 
 
 class SearchError(InputError):
@@ -14,11 +18,19 @@ class EncoderMismatch(SearchError):
 
 
 class DuplicatePhotoError(SearchError):
-    """A photo is in the index already."""
+    """A photo stands twice in what is to be added."""
 
 
 class UnknownPhotoError(SearchError):
     """A photo is not in the index."""
+
+
+class IndexUnreadable(SearchError):
+    """What was stored of an index is missing, cut off or not what it says: it has to be built anew."""
+
+
+class IndexUnavailable(SearchError):
+    """The server that keeps the index does not answer."""
 
 
 @dataclass(frozen=True)
@@ -28,3 +40,20 @@ class Hit:
     item_id: int
     photo_id: int
     score: float
+
+
+def best_hits(
+    item_ids: npt.NDArray[np.int64], photo_ids: npt.NDArray[np.int64], vectors: Floats, query: Floats, k: int
+) -> list[Hit]:
+    """The `k` best items among rows (n): each once, with its best photo, by score downwards, item id and photo id.
+
+    Scores are taken row by row in float64: a matrix product may round equal rows differently, depending on where they
+    stand, and ties would not be stable.
+    """
+    if not len(item_ids):
+        return []
+    scores = (vectors.astype(np.float64) * query).sum(axis=1).astype(np.float32)
+    order = np.lexsort((photo_ids, item_ids, -scores))
+    _, first = np.unique(item_ids[order], return_index=True)
+    best = order[np.sort(first)[:k]]
+    return [Hit(int(item_ids[row]), int(photo_ids[row]), float(scores[row])) for row in best]

@@ -11,10 +11,12 @@ from ml.pictures import (
     accept_heic,
     find_pictures,
     in_batches,
+    in_groups,
     read_ahead,
     read_batches,
     read_picture,
     read_pixels,
+    work_ahead,
 )
 from ml.preprocess import Preprocess
 from tests.ml.drawing import drawn_folder, drawn_picture
@@ -110,3 +112,43 @@ def test_heic_is_read_once_it_is_asked_for(tmp_path):
     accept_heic()
     pillow_heif.from_pillow(drawn_picture(1, (64, 96))).save(tmp_path / "a.heic")
     assert read_picture(tmp_path / "a.heic").size == (64, 96)
+
+
+def test_what_is_begun_is_finished_and_the_rest_is_dropped_when_the_caller_stops():
+    done = []
+    ahead = work_ahead(range(1000), done.append, threads=2, ahead=8)
+    next(ahead)
+    ahead.close()
+    assert 1 <= len(done) <= 8
+
+
+def test_an_error_comes_in_the_place_of_its_job_and_ends_the_work():
+    def work(job: int) -> int:
+        if job == 5:
+            raise ValueError("the sixth")
+        return job
+
+    ahead = work_ahead(range(20), work, threads=2, ahead=4)
+    assert [next(ahead) for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="the sixth"):
+        next(ahead)
+    assert list(ahead) == []
+
+
+def test_jobs_are_taken_by_the_thread_that_asks():
+    """A job may come from a database whose connection belongs to that thread."""
+    takers = []
+
+    def jobs():
+        for number in range(10):
+            takers.append(threading.get_ident())
+            yield number
+
+    workers = list(work_ahead(jobs(), lambda _: threading.get_ident(), threads=2, ahead=4))
+    assert set(takers) == {threading.get_ident()}
+    assert threading.get_ident() not in workers
+
+
+def test_groups_keep_the_order_and_the_last_is_shorter():
+    assert list(in_groups(iter("abcdefg"), 3)) == [["a", "b", "c"], ["d", "e", "f"], ["g"]]
+    assert list(in_groups([], 3)) == []

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.core.management import call_command
 
 from catalog.errors import Refused
 from catalog.models import Encoder, EncoderState, QueryState, SimilarityQuery, UploadedPhoto, User
@@ -37,7 +39,7 @@ def query_of(person: User, state: QueryState, **columns: Any) -> SimilarityQuery
 def leaving(person: User, result: Any) -> Callable[..., Any]:
     """Work in whose middle the account is deleted; it gives `result`, or raises it."""
 
-    def work(*_: Any) -> Any:
+    def work(*_: Any, **__: Any) -> Any:
         user_delete(user=User.objects.get(pk=person.pk))
         if isinstance(result, Exception):
             raise result
@@ -65,13 +67,15 @@ def test_while_its_photo_is_embedded(
 
 
 def test_before_its_photo_is_opened(
-    person: User, encoder: Encoder, media: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    person: User, media: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    shipped = settings.BASE_DIR / "ml" / "encoders" / settings.DEFAULT_ENCODER  # it is loaded before the photo
+    call_command("register_encoder", shipped, live=True, verbosity=0)
     query, look_at = query_of(person, QueryState.QUEUED), tasks.look_at
 
-    def look_too_late(*asked: Any) -> Any:
+    def look_too_late(*asked: Any, **how: Any) -> Any:
         leaving(person, None)()
-        return look_at(*asked)
+        return look_at(*asked, **how)
 
     monkeypatch.setattr(tasks, "look_at", look_too_late)
     tasks.embed_query(str(query.pk))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from catalog import queue
 from catalog.colour import colour_distance, lab_of
-from catalog.errors import IllegalMove, Refused
+from catalog.errors import ClaimLost, IllegalMove, Refused
 from catalog.models import Embedding, Encoder, ItemPhoto, QueryState, SimilarityQuery
 from catalog.sample import draw_photo, sample_items
 from ml.embedder import Embedder
@@ -27,8 +27,8 @@ from tests.factories import (
     unit,
 )
 from tests.pictures import jpeg_of
-from worker import tasks
-from worker.embedding import BATCH, look_at, open_photo
+from worker import embedding, tasks
+from worker.embedding import BATCH, embed_missing, look_at, open_photo
 from worker.encoders import embedder_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -81,6 +81,8 @@ def test_a_crop_is_decoded_in_as_much_detail_as_the_photo_has() -> None:
     corner = {"x": 0.75, "y": 0.75, "width": 0.25, "height": 0.25}
     assert open_photo(upload, corner).size == (512, 512)
     assert open_photo(upload, {**corner, "width": 0.2, "height": 0.1}).size == (410, 205)
+    assert open_photo(upload, side=256).size == (256, 256)
+    assert open_photo(upload, corner, side=257).size == (512, 512)
 
 
 def test_the_colour_is_that_of_the_part_that_counts(encoder: Encoder) -> None:
@@ -232,3 +234,79 @@ def test_noise_is_probably_not_clothes(encoder: Encoder) -> None:
 def test_a_query_whose_photo_is_not_fetched_cannot_be_looked_at(encoder: Encoder) -> None:
     with pytest.raises(IllegalMove):
         look_at(make_query(source_url="https://shop.example/1.jpg", owner=make_user()), encoder)
+
+
+# --- the whole catalogue
+
+
+def claimed(encoder: Encoder) -> Encoder:
+    mine = encoder.claim("gpu@here")
+    assert mine is not None
+    return mine
+
+
+def test_each_photo_of_the_catalogue_gets_its_own_vector_whatever_is_beside_it(encoder: Encoder) -> None:
+    photos = [make_item_photo(content=jpeg_of(drawing(number))) for number in range(5)]
+    Path(photos[2].file.path).unlink()
+    assert embed_missing(claimed(encoder)) == 5
+    vectors = {row.photo_id: np.frombuffer(bytes(row.vector), "<f4") for row in Embedding.objects.all()}
+    assert set(vectors) == {photo.pk for photo in photos} - {photos[2].pk}
+    for number in (0, 1, 3, 4):
+        assert vectors[photos[number].pk] @ vector_of(about(drawing(number)), encoder) > 0.9999
+    photos[2].refresh_from_db()
+    assert photos[2].problem.startswith("FileNotFoundError")
+
+
+def test_what_was_left_out_before_comes_after_what_is_new(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding, "_PAGE", 2)
+    photos = [make_item_photo() for _ in range(9)]
+    make_embedding(encoder, unit(1), photos[3])
+    order = [photo.pk for photo in embedding._missing_photos(encoder)]
+    assert order == [photos[n].pk for n in (4, 5, 6, 7, 8, 0, 1, 2)]
+
+
+def test_the_catalogue_steps_aside_when_somebody_waits(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding, "_ASK_SECONDS", 0.0)
+    for _ in range(40):
+        make_item_photo()
+    waiting = make_query()
+    mine = claimed(encoder)
+    assert embed_missing(mine) == 0  # the message goes back behind the person's
+    assert SimilarityQuery.objects.claim(waiting.pk, QueryState.QUEUED, worker="gpu@here") is not None
+    assert embed_missing(mine) == 40  # somebody is at it now
+
+
+def test_a_streak_ends_when_its_time_is_over(encoder: Encoder) -> None:
+    make_item_photo()
+    mine = claimed(encoder)
+    assert embed_missing(mine, seconds=0.0) == 0
+    assert embed_missing(mine, seconds=60.0) == 1
+
+
+def test_of_a_batch_whose_claim_was_lost_nothing_is_written(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(2 * BATCH):
+        make_item_photo(content=jpeg("green"))
+    mine, renew = claimed(encoder), Encoder.renew_claim
+
+    def renew_once(encoder: Encoder) -> None:
+        renew(encoder)
+        Encoder.objects.release()  # the sweep thinks that the worker is gone
+
+    monkeypatch.setattr(Encoder, "renew_claim", renew_once)
+    with pytest.raises(ClaimLost):
+        embed_missing(mine)
+    assert Embedding.objects.count() == BATCH
+    assert ItemPhoto.objects.exclude(colour_lab=None).count() == BATCH
+
+
+def test_a_network_that_fails_in_a_thread_fails_the_task(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_item_photo()
+
+    def broken(*_: object) -> np.ndarray:
+        raise RuntimeError("the card is on fire")
+
+    monkeypatch.setattr(Embedder, "embed", broken)
+    with pytest.raises(RuntimeError, match="on fire"):
+        tasks.embed_catalog(encoder.pk)
+    encoder.refresh_from_db()
+    assert encoder.claim_token is None

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
-from catalog.models import Embedding, Encoder
-from ml.search import EncoderMismatch
-from tests.factories import DIM, make_embedding, make_encoder, unit
+from catalog.models import CatalogItem, Embedding, Encoder
+from ml.search import EncoderMismatch, Where
+from tests.factories import DIM, make_embedding, make_encoder, make_item, make_item_photo, unit
 from worker import index
 from worker.index import CatalogIndex, index_of
 
@@ -43,7 +45,7 @@ def test_a_question_about_another_encoder_is_an_error(encoder: Encoder) -> None:
 
 
 def test_it_reads_more_rows_than_fit_one_chunk(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "_CHUNK", 2)
+    monkeypatch.setattr(CatalogIndex, "part", 2)
     made = [make_embedding(encoder, unit(1, number)) for number in range(5)]
     assert photos_of(CatalogIndex(encoder)) == [embedding.photo_id for embedding in made]
 
@@ -67,6 +69,86 @@ def test_photos_that_are_gone_can_be_forgotten(encoder: Encoder) -> None:
     assert len(photos_of(catalog_index)) == 2
     catalog_index.forget([gone.photo_id])
     assert photos_of(catalog_index) == [kept.photo_id]
+
+
+def categories(catalog_index: CatalogIndex, category: str) -> list[int]:
+    found = catalog_index.refresh()
+    hits = found.search(unit(1), 100, encoder=catalog_index.encoder.name, where=Where(category=category))
+    return sorted(hit.photo_id for hit in hits)
+
+
+def test_a_changed_item_is_found_by_what_it_is_now(encoder: Encoder) -> None:
+    catalog_index = CatalogIndex(encoder)
+    first, second = make_embedding(encoder, unit(1)), make_embedding(encoder, unit(0, 1))
+    assert categories(catalog_index, "hat") == []
+    CatalogItem.objects.update(category="Hat")
+    assert categories(catalog_index, "hat") == [first.photo_id, second.photo_id]
+    CatalogItem.objects.filter(pk=first.item_id).update(category="Coat")
+    assert categories(catalog_index, "hat") == [second.photo_id]
+
+
+def test_hidden_and_deleted_items_are_not_in_it_and_come_back(encoder: Encoder) -> None:
+    catalog_index = CatalogIndex(encoder)
+    hidden, deleted, later = (make_embedding(encoder, unit(1, number)) for number in range(3))
+    assert len(photos_of(catalog_index)) == 3
+    CatalogItem.objects.filter(pk=hidden.item_id).update(is_active=False)
+    deleted.item.mark_deleted()
+    assert photos_of(catalog_index) == [later.photo_id]
+    assert photos_of(CatalogIndex(encoder)) == [later.photo_id]
+    CatalogItem.objects.update(is_active=True, deleted_at=None)
+    assert photos_of(catalog_index) == [hidden.photo_id, deleted.photo_id, later.photo_id]
+
+
+def test_an_item_that_is_removed_goes_with_all_its_photos(encoder: Encoder) -> None:
+    catalog_index = CatalogIndex(encoder)
+    gone, kept = make_embedding(encoder, unit(1)), make_embedding(encoder, unit(0, 1))
+    make_embedding(encoder, unit(1, 1), make_item_photo(gone.item))
+    assert len(catalog_index.refresh()) == 3
+    gone.item.delete()
+    assert photos_of(catalog_index) == [kept.photo_id]
+
+
+def test_vectors_of_a_hidden_item_are_found_once_it_is_shown(encoder: Encoder) -> None:
+    catalog_index = CatalogIndex(encoder)
+    shown, hidden = make_embedding(encoder, unit(1)), make_item_photo(make_item(is_active=False))
+    assert photos_of(catalog_index) == [shown.photo_id]
+    make_embedding(encoder, unit(0, 1), hidden)
+    assert photos_of(catalog_index) == [shown.photo_id]
+    CatalogItem.objects.update(is_active=True)
+    assert photos_of(catalog_index) == [shown.photo_id, hidden.pk]
+
+
+def test_an_earlier_moment_knows_what_was_deleted_since(encoder: Encoder) -> None:
+    before, since = make_embedding(encoder, unit(1)), make_embedding(encoder, unit(0, 1))
+    before.item.mark_deleted()
+    moment = timezone.now()
+    since.item.mark_deleted()
+    assert photos_of(CatalogIndex(encoder)) == []
+    assert photos_of(CatalogIndex(encoder, at=moment)) == [since.photo_id]
+
+
+def test_many_changes_are_taken_in_part_by_part(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CatalogIndex, "part", 2)
+    made = [make_embedding(encoder, unit(1, number)) for number in range(7)]
+    catalog_index = CatalogIndex(encoder)
+    assert len(photos_of(catalog_index)) == 7
+    CatalogItem.objects.filter(pk__in=[embedding.item_id for embedding in made[:5]]).update(category="Hat")
+    made[6].item.mark_deleted()
+    assert categories(catalog_index, "hat") == [embedding.photo_id for embedding in made[:5]]
+    assert photos_of(catalog_index) == [embedding.photo_id for embedding in made[:6]]
+
+
+def test_where_nothing_is_new_one_statement_says_so(
+    encoder: Encoder, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    catalog_index = CatalogIndex(encoder)
+    for number in range(3):
+        make_embedding(encoder, unit(1, number))
+    catalog_index.refresh()
+    CatalogItem.objects.update(category="Hat")
+    catalog_index.refresh()
+    with django_assert_num_queries(1):
+        catalog_index.refresh()
 
 
 def test_a_stored_vector_has_four_bytes_a_number(encoder: Encoder) -> None:

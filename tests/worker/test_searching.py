@@ -191,6 +191,9 @@ def test_a_search_takes_as_many_queries_whatever_it_finds(
     fan(encoder, items)
     query, catalog_index = ask(encoder, unit(1)), CatalogIndex(encoder)
     catalog_index.refresh()
-    # new vectors; the items, their photos
-    with django_assert_num_queries(3):
+    # what is new; what is known of the items and their photos
+    with django_assert_num_queries(2):
         assert len(similar_items(query, catalog_index).hits) == min(items, 10)
+    query.filters = {"category": "hat"}
+    with django_assert_num_queries(2):
+        assert similar_items(query, catalog_index).hits == []

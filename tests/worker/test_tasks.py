@@ -8,6 +8,8 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from catalog.models import (
@@ -28,6 +30,8 @@ from worker.embedding import BATCH
 from worker.startup import release_own_claims, warm_up
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+EMBEDDING, SEARCHING = 4, 9  # SQL statements of the two tasks
 
 SHIPPED = django_settings.BASE_DIR / "ml" / "encoders" / django_settings.DEFAULT_ENCODER
 
@@ -78,8 +82,6 @@ def test_the_catalogue_is_embedded_in_batches_and_each_photo_once(encoder: Encod
     for _ in range(BATCH + 2):
         make_item_photo()
     tasks.embed_catalog(encoder.pk)
-    assert Embedding.objects.count() == BATCH
-    tasks.embed_catalog(encoder.pk)
     tasks.embed_catalog(encoder.pk)
     assert Embedding.objects.count() == BATCH + 2
     vector = np.frombuffer(bytes(Embedding.objects.all()[0].vector), "<f4")
@@ -87,6 +89,7 @@ def test_the_catalogue_is_embedded_in_batches_and_each_photo_once(encoder: Encod
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
     encoder.refresh_from_db()
     assert encoder.claim_token is None
+    assert encoder.revision == 2  # each write of vectors counts
 
 
 def test_an_encoder_that_another_worker_embeds_with_is_left_alone(encoder: Encoder) -> None:
@@ -119,7 +122,7 @@ def test_a_query_whose_photo_is_lost_fails_with_a_reason(encoder: Encoder) -> No
 def test_a_crash_of_ours_gives_the_query_back_to_be_tried_again(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def crash(*_: object) -> bytes:
+    def crash(*_: object, **__: object) -> bytes:
         raise RuntimeError("out of memory")
 
     query = make_query()
@@ -130,6 +133,27 @@ def test_a_crash_of_ours_gives_the_query_back_to_be_tried_again(
     query.refresh_from_db()
     assert (query.state, query.attempts) == (QueryState.QUEUED, 1)
     assert answer(query).state == QueryState.DONE
+
+
+def test_a_task_takes_as_many_statements_however_large_the_answer(encoder: Encoder) -> None:
+    """What stands between a photo and its answer, in the workers. The requests: catalog/api/test_statements.py."""
+    for number in range(6):
+        make_item_photo(content=drawn(number))
+    embed_all(encoder)
+    answer(make_query(make_upload(content=drawn(2, view=2))))  # the index is read
+    for k in (1, 5):
+        photo = make_upload(content=drawn(2, view=k))
+        query = make_query(photo, k=k, created_at=photo.created_at - timedelta(milliseconds=1))
+        with CaptureQueriesContext(connection) as embedding:
+            tasks.embed_query(str(query.pk))
+        with CaptureQueriesContext(connection) as searching:
+            tasks.search_query(str(query.pk))
+        assert query.recommendations.count() == k
+        # The claim with its row, the live encoder, the photo; and the vector is written.
+        assert len(embedding) == EMBEDDING, embedding.captured_queries
+        # The claim with its row, its encoder, what is new in the index, the items and the colours of the photos; in a
+        # savepoint the answer and the end.
+        assert len(searching) <= SEARCHING, searching.captured_queries
 
 
 def test_the_vector_of_the_same_photo_and_encoder_is_used_again(encoder: Encoder) -> None:

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 def in_memory() -> dict[str, int]:
     """How many vectors of which encoder, that used last at the end."""
-    return {one.encoder.name: len(one.vectors) for one in index._indexes.values()}
+    return {one.encoder.name: len(one.index) for one in index._indexes.values()}
 
 
 def test_the_live_encoder_the_way_back_and_the_newest_candidate_are_warm_before_a_query_comes() -> None:
@@ -45,6 +45,5 @@ def test_whatever_is_wrong_is_logged_and_the_next_time_is_not_missed(
         raise error
 
     monkeypatch.setattr(warming, "likely_next", fail)
-    monkeypatch.setattr(warming, "close_old_connections", lambda: None)  # the test's own is one
-    warming.warm_if_possible()
+    warming.if_possible(warming.warm)
     assert str(error) in caplog.text

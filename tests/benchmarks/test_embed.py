@@ -1,0 +1,75 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.embed import EAGER, compared, eager, likeness, loaded, products_of
+from ml.embedder import load_embedder
+from tests.ml.small_encoder import small_encoder, some_pixels
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("embed") / "small"
+    small_encoder(folder)
+    return folder
+
+
+def test_every_rival_embeds_the_same(folder):
+    pixels = some_pixels(3)
+    vectors = {name: embed(pixels) for name, embed in loaded(folder).items() if "bfloat16" not in name}
+    assert {EAGER, "onnx"} <= set(vectors)
+    assert all(np.allclose(theirs, vectors[EAGER], atol=1e-4) for theirs in vectors.values())
+
+
+def test_eager_takes_more_than_one_batch(folder):
+    pixels = some_pixels(33)
+    assert np.allclose(eager(folder)(pixels), load_embedder(folder, "onnx").embed_batches([pixels]), atol=1e-4)
+
+
+def test_rivals_are_measured_in_turns_after_a_warm_up():
+    turns = []
+    rivals = {name: lambda pixels, name=name: turns.append(name) or pixels for name in (EAGER, "other")}
+    found = compared(rivals, np.zeros((4, 1), np.float32), rounds=2)
+    assert turns == 3 * [EAGER, "other"]
+    assert found[EAGER]["times_eager"] == 1.0
+    assert set(found["other"]) == {"ms", "photos_per_second", "times_eager"}
+
+
+def test_likeness_counts_the_first_answers_that_are_the_same():
+    exact = [np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)]
+    turned = [np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)[[1, 0, 2]]]
+    assert likeness(exact, exact) == {"cosine_mean": 1.0, "cosine_min": 1.0, "first_unchanged": 1.0}
+    assert likeness(turned, exact) == {
+        "cosine_mean": pytest.approx(4 / 6, abs=1e-5),
+        "cosine_min": 0.0,
+        "first_unchanged": 0.3333,
+    }
+
+
+def test_the_products_of_a_network_are_counted(folder):
+    """ResNet-18 has 1.814e9 of them in its convolutions at 224 pixels, and 49 times fewer at 32."""
+    assert products_of(folder) == pytest.approx(1.814e9 / 49, rel=0.01)
+
+
+def test_the_bulk_benchmark_embeds_everything_and_prints_one_json_object() -> None:
+    """On SQLite, whatever the tests run on: it wants an empty database."""
+    words = ["-m", "benchmarks.bulk", "--photos", "6", "--rounds", "1", "--longest", "120", "--runtime", "onnx"]
+    told = subprocess.run(
+        [sys.executable, *words],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "DATABASE_URL"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(told.stdout)
+    assert (found["photos"], found["runtime"]) == (6, "onnx")
+    for unit in ("per_second", "per_cpu_second"):
+        assert found[unit]["ratio"] == pytest.approx(found[unit]["bulk"] / found[unit]["forward_only"], rel=0.02)

