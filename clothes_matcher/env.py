@@ -69,7 +69,9 @@ def env_rate(name: str, default: str) -> str:
 def env_database(name: str, default: str) -> dict[str, Any]:
     """A database by its address. The value itself is not repeated in the error: it may hold a password."""
     try:
-        return dict(dj_database_url.parse(os.environ.get(name, "").strip() or default, conn_max_age=60))
+        return dict(
+            dj_database_url.parse(os.environ.get(name, "").strip() or default, conn_max_age=60, conn_health_checks=True)
+        )
     except ValueError as error:
         raise ImproperlyConfigured(f"{name} must be like postgres://user:password@host/name.") from error
 

@@ -19,7 +19,19 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 
 
 def when_ready(server: Any) -> None:
-    """Load all views before the first fork, which else the first request of each worker would wait for."""
+    """Load all that the first request would wait for before the first fork: views, decoders, what sends tasks."""
     from django.urls import get_resolver
+    from PIL import Image
+
+    from catalog import queue
 
     get_resolver().reverse_dict  # noqa: B018 - asking makes it
+    Image.init()
+    queue.load()
+
+
+def post_worker_init(worker: Any) -> None:
+    """What must not be shared with other processes: a connection to the queue."""
+    from catalog import queue
+
+    queue.connect()
