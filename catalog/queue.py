@@ -94,15 +94,6 @@ def load() -> None:
         assert needed is not None  # noqa: S101 - asking makes it
 
 
-def connect() -> None:
-    """Connect to the queue, if it is there, so that the first message need not."""
-    try:
-        with producers[_sender()].acquire(block=True) as producer:
-            producer.connection.ensure_connection(max_retries=1, timeout=_PATIENCE)
-    except (OperationalError, redis.RedisError, OSError) as error:
-        logger.warning("The queue cannot be reached (%s).", error)
-
-
 def _send(name: str, row_id: UUID | int, *, queue: str, priority: int) -> None:
     task = signature(name, args=(str(row_id),))
     try:

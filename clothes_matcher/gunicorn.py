@@ -1,5 +1,6 @@
 """gunicorn's configuration: threads, since a request mostly waits (for the disk, the database, an answer)."""
 
+import gc
 import os
 from typing import Any
 
@@ -19,7 +20,11 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 
 
 def when_ready(server: Any) -> None:
-    """Load all that the first request would wait for before the first fork: views, decoders, what sends tasks."""
+    """Load all that the first request would wait for before the first fork: views, decoders, what sends tasks.
+
+    What is there by then stays: looking through it for garbage would take a tenth of a second, and each worker would
+    get a copy of its own of the memory that it shares.
+    """
     from django.urls import get_resolver
     from PIL import Image
 
@@ -28,10 +33,6 @@ def when_ready(server: Any) -> None:
     get_resolver().reverse_dict  # noqa: B018 - asking makes it
     Image.init()
     queue.load()
+    gc.collect()
+    gc.freeze()
 
-
-def post_worker_init(worker: Any) -> None:
-    """What must not be shared with other processes: a connection to the queue."""
-    from catalog import queue
-
-    queue.connect()

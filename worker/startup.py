@@ -1,5 +1,6 @@
 """What a worker does once, when it is ready: take back what it held when it was killed, and warm up."""
 
+import gc
 import logging
 from typing import Any
 
@@ -25,6 +26,8 @@ def start(sender: Any, **_: Any) -> None:
     warm_up(queues)
     if "cpu" in queues:
         keep_warm(sender.hostname)
+    gc.collect()
+    gc.freeze()  # what is there by now stays: no query waits until it has been looked through for garbage
 
 
 def release_own_claims(worker: str) -> None:
