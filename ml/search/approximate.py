@@ -8,9 +8,9 @@ import numpy as np
 
 from ml.search.cells import BEST, Cells
 from ml.search.exact import ExactIndex, State, best_items
-from ml.search.hits import Hit
+from ml.search.hits import ROUNDING, Hit
 from ml.search.rows import Ints, Where
-from ml.search.segments import ROUNDING, Bounds, Segment
+from ml.search.segments import Bounds, Segment
 from ml.vectors import Floats
 
 CELLS_FROM: Final = 200_000

@@ -247,8 +247,10 @@ def best_items(bounds: list[Bounds], query: Floats, k: int) -> list[Hit]:
             break
         count *= 4
     needed = hits[k - 1].score if len(hits) == k else -np.inf
-    unsure = np.flatnonzero((upper >= needed) & np.isfinite(upper))
-    return hits if np.isin(unsure, chosen).all() else _hits_of(bounds, unsure, query, k)
+    unsure = (upper >= needed) & (upper > -np.inf)
+    looked_at = np.zeros(len(upper), dtype=bool)
+    looked_at[chosen] = True
+    return _hits_of(bounds, np.flatnonzero(unsure), query, k) if (unsure & ~looked_at).any() else hits
 
 
 def _hits_of(bounds: list[Bounds], groups: Ints, query: Floats, k: int) -> list[Hit]:

@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import Format
 from psycopg.types import TypeInfo
 
-from ml.search.hits import Hit, IndexUnavailable, IndexUnreadable, SearchError, best_hits
+from ml.search.hits import ROUNDING, Hit, IndexUnavailable, IndexUnreadable, SearchError, best_hits
 from ml.search.rows import Ints, Where
 from ml.vectors import Floats
 
@@ -26,9 +26,6 @@ Cursor = psycopg.Cursor[tuple[Any, ...]]
 
 FIRST_POOL = 64
 """Rows looked at in full by the first attempt, at least: more than asked for, since items may have several photos."""
-
-ROUNDING = 1e-5
-"""More than the error of a float32 dot product of unit vectors."""
 
 LONGEST_WORD = 500
 """Letters of a word that is kept as it is; PostgreSQL indexes no text of more than about 2,700 bytes."""

@@ -10,12 +10,10 @@ import numpy.typing as npt
 
 from ml.search.cells import Cells
 from ml.search.facts import Asked, Codes, Facts, joined_facts
+from ml.search.hits import ROUNDING
 from ml.search.rows import Bools, Ints
 from ml.search.scan import Scan
 from ml.vectors import Floats
-
-ROUNDING = 1e-5
-"""More than the error of a float32 dot product of unit vectors, so that no true answer is dropped before re-scoring."""
 
 FEW = 24
 """Where fewer than one in so many rows may answer, they are looked at one by one."""
