@@ -35,4 +35,3 @@ def when_ready(server: Any) -> None:
     queue.load()
     gc.collect()
     gc.freeze()
-
