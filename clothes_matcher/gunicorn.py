@@ -26,12 +26,11 @@ def when_ready(server: Any) -> None:
     get a copy of its own of the memory that it shares.
     """
     from django.urls import get_resolver
+    from django.utils.module_loading import import_string
     from PIL import Image
-
-    from catalog import queue
 
     get_resolver().reverse_dict  # noqa: B018 - asking makes it
     Image.init()
-    queue.load()
+    import_string("catalog.queue.load")()
     gc.collect()
     gc.freeze()
