@@ -133,7 +133,7 @@ class Browser:
         asked = [
             event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"
         ]
-        ours = (self.site.address, "blob:", "data:", "chrome:", "about:")
+        ours = (self.site.address, "blob:", "data:", "chrome:", "chrome-untrusted:", "about:")  # and its own first page
         return [error for error in errors if NOISE not in error] + [url for url in asked if not url.startswith(ours)]
 
 
