@@ -10,8 +10,9 @@ os.environ["SECRET_KEY"] = "only for tests"
 os.environ["TRAIN_PRIORITY"] = "normal"  # a test is waited for
 
 # Each of several test processes may have a database server of its own (tests/on_postgres.py).
-_OWN = f"DATABASE_URL_{os.environ.get('PYTEST_XDIST_WORKER', '').upper()}"
-os.environ["DATABASE_URL"] = os.environ.get(_OWN, os.environ.get("DATABASE_URL", ""))
+os.environ["DATABASE_URL"] = os.environ.get(
+    f"DATABASE_URL_{os.environ.get('PYTEST_XDIST_WORKER', '').upper()}", os.environ.get("DATABASE_URL", "")
+)
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "clothes_matcher.settings"  # for the processes that tests start
 
