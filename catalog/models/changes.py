@@ -92,11 +92,12 @@ def news_since(marker: int, encoder_id: int = 0, vector: int = 0) -> News:
     return News(history, following, newest, {pk: (mark, version) for kind, pk, mark, version in rows if kind == 2})
 
 
+# Where every table is emptied, as between tests, the feed's own row may go first: hence `coalesce`.
 _SQLITE: Final = (
     """
     CREATE TRIGGER IF NOT EXISTS catalog_item_added AFTER INSERT ON catalog_catalogitem BEGIN
         UPDATE catalog_changefeed SET last = last + 1;
-        UPDATE catalog_catalogitem SET changed = (SELECT last FROM catalog_changefeed) WHERE id = NEW.id;
+        UPDATE catalog_catalogitem SET changed = coalesce((SELECT last FROM catalog_changefeed), 0) WHERE id = NEW.id;
     END
     """,
     # A row that is saved as it was read brings its old mark back. Only the trigger itself makes marks higher.
@@ -104,7 +105,7 @@ _SQLITE: Final = (
     CREATE TRIGGER IF NOT EXISTS catalog_item_changed AFTER UPDATE ON catalog_catalogitem
     WHEN NEW.changed <= OLD.changed BEGIN
         UPDATE catalog_changefeed SET last = last + 1;
-        UPDATE catalog_catalogitem SET changed = (SELECT last FROM catalog_changefeed) WHERE id = NEW.id;
+        UPDATE catalog_catalogitem SET changed = coalesce((SELECT last FROM catalog_changefeed), 0) WHERE id = NEW.id;
     END
     """,
     """
