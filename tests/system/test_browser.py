@@ -353,10 +353,10 @@ def test_staff_open_every_list_and_a_query_with_its_matches(staff: Browser, phon
     assert len(lists) >= 10
     for path in sorted(lists):
         staff.open(path)
-        assert staff.all("#changelist, #result_list"), path
+        staff.wait(lambda: staff.all("#changelist, #result_list"), path)  # a driver may return a moment too early
     staff.open(f"/admin/catalog/similarityquery/{query['id']}/change/")
+    staff.wait(lambda: len(staff.all("img[src*='/photos/items/']")) == 3, "the three matches")
     assert query["recommendations"][0]["item"]["name"] in staff.text
-    assert len(staff.all("img[src*='/photos/items/']")) == 3
 
 
 def test_staff_decide_about_triplets_with_keys_alone(staff: Browser, site: Site, phone: Phone, photo: bytes) -> None:
