@@ -122,7 +122,7 @@ def faiss_ivf(vectors: Floats) -> list[Search]:
 
         return search
 
-    return [reading(probes) for probes in (2, 4, 8, 16, 32, 64, 128, 256)]
+    return [reading(probes) for probes in (1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 128, 256)]
 
 
 def faiss_hnsw(vectors: Floats) -> list[Search]:

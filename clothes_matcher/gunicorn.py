@@ -34,3 +34,10 @@ def when_ready(server: Any) -> None:
     import_string("catalog.queue.load")()
     gc.collect()
     gc.freeze()
+
+
+def post_worker_init(worker: Any) -> None:
+    """Go the way of a query once, in one of the threads that will answer requests."""
+    from django.utils.module_loading import import_string
+
+    worker.tpool.submit(import_string("catalog.rehearsal.rehearse_requests"), worker.wsgi).result()

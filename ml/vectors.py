@@ -57,8 +57,8 @@ def require_unit_rows(rows: npt.ArrayLike, dim: int) -> Floats:
     if checked.ndim != 2 or checked.shape[1] != dim:
         raise ShapeError(f"Vectors must have the shape (n, {dim}), not {checked.shape}.")
     _require_finite(checked)
-    off = np.abs(np.linalg.norm(checked, axis=1) - 1.0)
-    if (off > UNIT_TOLERANCE).any():
+    off = np.abs(np.sqrt(np.einsum("nd,nd->n", checked, checked)) - 1.0)
+    if off.max(initial=0.0) > UNIT_TOLERANCE:
         worst = int(np.argmax(off))
         raise NotUnitError(f"Vector {worst} has length {np.linalg.norm(checked[worst]):.4g} instead of 1.")
     return checked

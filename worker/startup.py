@@ -2,18 +2,24 @@
 
 import gc
 import logging
+import threading
+from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from celery.signals import worker_ready
+from django.utils import timezone
 from PIL import Image
 
+from catalog import queue
 from catalog.colour import garment_colour
-from catalog.models import Encoder, SharedIndex, SimilarityQuery
+from catalog.models import Encoder, QueryState, SharedIndex, SimilarityQuery, User
+from catalog.rehearsal import example_photo, rehearse
 from ml.errors import InputError
 from worker.encoders import embedder_of
 from worker.index import index_of
-from worker.tasks import sweep
+from worker.tasks import embed_query, search_query, sweep
 from worker.warming import keep_warm
 
 logger = logging.getLogger(__name__)
@@ -24,6 +30,7 @@ def start(sender: Any, **_: Any) -> None:
     release_own_claims(sender.hostname)
     queues = {queue.name for queue in sender.task_consumer.queues}
     warm_up(queues)
+    rehearse_in_pool(sender.pool, queues)
     if "cpu" in queues:
         keep_warm(sender.hostname)
     gc.collect()
@@ -53,3 +60,35 @@ def warm_up(queues: set[str]) -> None:
             index_of(encoder).refresh().search(anything, 1, encoder=encoder.name)
     except (InputError, FileNotFoundError) as error:
         logger.error("The live encoder %s cannot be loaded: %s", encoder, error)
+
+
+def rehearse_in_pool(pool: Any, queues: set[str]) -> None:
+    """Go the way of a query once in each of the threads that will work: connections and statements are a thread's."""
+    together = threading.Barrier(pool.limit + 1)
+
+    def in_a_thread() -> None:
+        try:
+            rehearse(partial(_embed_and_search, queues))
+            if "gpu" in queues:
+                queue.send_search_query(uuid4())  # of no query: only so that there is a connection
+        finally:
+            together.wait()  # else one thread might take two turns
+
+    for _ in range(pool.limit):
+        pool.apply_async(in_a_thread)
+    together.wait()
+
+
+def _embed_and_search(queues: set[str], person: User) -> None:
+    encoder = Encoder.objects.live()
+    if encoder is None:
+        return
+    photo = example_photo(person)
+    if "gpu" in queues:
+        query = SimilarityQuery.objects.create(owner=person, photo=photo, state=QueryState.QUEUED)
+        embed_query(str(query.pk))
+    if "cpu" in queues:
+        vector = np.eye(1, encoder.dim, dtype="<f4").tobytes()
+        seen = {"encoder": encoder, "vector": vector, "embedded_at": timezone.now()}
+        query = SimilarityQuery.objects.create(owner=person, photo=photo, state=QueryState.EMBEDDED, **seen)
+        search_query(str(query.pk))

@@ -8,9 +8,9 @@ import numpy as np
 
 from ml.search.cells import BEST, Cells
 from ml.search.exact import ExactIndex, State, best_items
-from ml.search.hits import ROUNDING, Hit
+from ml.search.hits import Hit, best_hits, merged
 from ml.search.rows import Ints, Where
-from ml.search.segments import Bounds, Segment
+from ml.search.segments import Segment
 from ml.vectors import Floats
 
 CELLS_FROM: Final = 200_000
@@ -43,26 +43,28 @@ class ApproximateIndex(ExactIndex):
 
     def _search(self, queries: Floats, k: int, where: Where) -> list[list[Hit]]:
         segments = self.state.segments
-        celled = [segment for segment in segments if segment.cells and segment.cells.probes]
+        celled = {segment: segment.cells for segment in segments if segment.cells is not None and segment.cells.probes}
         if not celled or not where.asks_nothing:
             return super()._search(queries, k, where)
         others = [segment.bounds(queries, None) for segment in segments if segment not in celled]
-        found = [_near_in_cells(segment, queries, max(BEST, 2 * k)) for segment in celled]
+        count = max(BEST, 2 * k)
+        near = [(part, cells.nearest(queries, count, part.living_bits)) for part, cells in celled.items()]
         answers = []
         for place, query in enumerate(queries):
-            near = [*(part.only(place) for part in others), *(parts[place] for parts in found)]
-            hits = best_items(near, query, k)
+            found = [_hits_among(segment, rows[place], query, k) for segment, rows in near]
+            if others:
+                found.append(best_items([part.only(place) for part in others], query, k))
+            hits = found[0] if len(found) == 1 else merged(found, k)
             # Fewer: an item's photos took the places of others, or the cells hold too few rows.
             answers.append(hits if len(hits) == k else super()._search(query[None], k, where)[0])
         return answers
 
 
-def _near_in_cells(segment: Segment, queries: Floats, count: int) -> list[Bounds]:
-    """The nearest rows to each query, in the form of bounds."""
-    assert segment.cells is not None  # noqa: S101 - for the types
-    scores, rows = segment.cells.nearest(queries, count, segment.living_bits)
-    found = [(score[row >= 0], row[row >= 0]) for score, row in zip(scores, rows, strict=True)]
-    return [Bounds(segment, score[None] + np.float32(ROUNDING), row, 1) for score, row in found]
+def _hits_among(segment: Segment, rows: Ints, query: Floats, k: int) -> list[Hit]:
+    """The best items among some rows, of which -1 is none."""
+    if rows.min() < 0:
+        rows = rows[rows >= 0]
+    return best_hits(segment.item_ids[rows], segment.photo_ids[rows], segment.vectors[rows], query, k)
 
 
 def _right_rows_of(segment: Segment) -> Callable[[Floats, int], Ints]:

@@ -17,7 +17,7 @@ from ml.vectors import Floats, unit_rows
 
 TRAINED_ON: Final = 32  # rows a cell, chosen by chance
 ROUNDS: Final = 6  # of k-means; more make the answers hardly better and the cells much later
-PROBES: Final = (4, 8, 16, 32, 64, 128)
+PROBES: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 RECALL: Final = 0.995  # of the best twenty, asked for when cells are made
 BEST: Final = 20
 QUESTIONS: Final = 200  # that tell the recall
@@ -49,7 +49,7 @@ class Cells:
         truths = right(queries, BEST)
         for probes in PROBES:
             cells = cls(index, probes)
-            found = cells.nearest(queries, BEST, None)[1]
+            found = cells.nearest(queries, BEST, None)
             shares = [np.isin(truth, rows).mean() for truth, rows in zip(truths, found, strict=True)]
             if np.mean(shares) >= RECALL:
                 return cells
@@ -74,8 +74,8 @@ class Cells:
         except RuntimeError as error:
             raise OSError(f"{path.name} cannot be written") from error
 
-    def nearest(self, queries: Floats, count: int, living: npt.NDArray[np.uint8] | None) -> tuple[Floats, Ints]:
-        """About the `count` nearest rows to each of `queries` (q, d): their scores and numbers (q, count), -1 for none.
+    def nearest(self, queries: Floats, count: int, living: npt.NDArray[np.uint8] | None) -> Ints:
+        """About the `count` nearest rows to each of `queries` (q, d): their numbers (q, count), -1 for none.
 
         `living`: the rows that may answer, as bits; None: all.
         """
@@ -88,7 +88,7 @@ class Cells:
         pointer = faiss.swig_ptr
         # Not `search`: pytorch-metric-learning, where it is imported, puts one in its place that takes no options.
         self.index.search_c(len(asked), pointer(asked), count, pointer(scores), pointer(rows), options)
-        return scores, rows
+        return rows
 
 
 def _filled(vectors: Floats) -> Any:

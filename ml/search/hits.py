@@ -1,7 +1,8 @@
 """What a search answers with, and what can be wrong with a question or an index."""
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterable
+from itertools import chain
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +38,7 @@ class IndexUnavailable(SearchError):
     """The server that keeps the index does not answer."""
 
 
-@dataclass(frozen=True)
-class Hit:
+class Hit(NamedTuple):
     """One item of an answer: the photo of it that is nearest to the query, and their cosine, -1..1."""
 
     item_id: int
@@ -61,9 +61,21 @@ def best_hits(
         item_ids, photo_ids, vectors = item_ids[rows], photo_ids[rows], vectors[rows]
     scores = (vectors.astype(np.float64) * query).sum(axis=1).astype(np.float32)
     order = np.lexsort((photo_ids, item_ids, -scores))
-    _, first = np.unique(item_ids[order], return_index=True)
-    best = order[np.sort(first)[:k]]
-    return [Hit(int(item_ids[row]), int(photo_ids[row]), float(scores[row])) for row in best]
+    hits: dict[int, Hit] = {}
+    for item, photo, score in zip(*(column[order].tolist() for column in (item_ids, photo_ids, scores)), strict=True):
+        if item not in hits:
+            hits[item] = Hit(item, photo, score)
+            if len(hits) == k:
+                break
+    return list(hits.values())
+
+
+def merged(answers: Iterable[list[Hit]], k: int) -> list[Hit]:
+    """The best `k` of the answers to one query by several parts of an index, in the order of `best_hits`."""
+    best: dict[int, Hit] = {}
+    for hit in sorted(chain.from_iterable(answers), key=lambda hit: (-hit.score, hit.item_id, hit.photo_id)):
+        best.setdefault(hit.item_id, hit)
+    return list(best.values())[:k]
 
 
 def _near_the_best(

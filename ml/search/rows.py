@@ -1,7 +1,7 @@
 """What an index holds of each photo, and what a search may ask of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -48,7 +48,7 @@ class Where:
     @property
     def asks_nothing(self) -> bool:
         """Whether every item fits."""
-        return all(getattr(self, field.name) is None for field in fields(self))
+        return self is ANY or self == ANY
 
     def fits(self, facts: Mapping[str, Any]) -> bool:
         """Whether one item does. `facts`: its `TEXTS`, "price" (a number or None) and "in_stock"."""

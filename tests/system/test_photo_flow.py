@@ -125,3 +125,21 @@ def test_diversity_keeps_the_best_and_changes_the_rest(phone: Phone, photo: byte
     varied = phone.post(photo, wait=20, k=5, diversity=0.9).json()["recommendations"]
     assert varied[0]["item"] == plain[0]["item"]
     assert [entry["item"]["id"] for entry in varied] != [entry["item"]["id"] for entry in plain]
+
+
+def test_a_process_goes_the_way_of_a_query_before_the_first_one(site: Site) -> None:
+    """And leaves nothing but a message about a query that is not there."""
+
+    def asked() -> int:
+        return site.log("gpu").count("worker.embed_query[")
+
+    before = asked()
+    site.kill("web")
+    site.start("web")
+    site.wait_until_ready()
+    until(lambda: asked() > before, "the message of the rehearsal")
+    assert not [name for name in ("web", "gpu", "cpu") if "rehears" in site.log(name)]
+    assert (
+        site.shell("from catalog.models import User; print(User.objects.filter(username__contains='hears').count())")
+        == "0"
+    )
