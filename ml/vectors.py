@@ -56,10 +56,10 @@ def require_unit_rows(rows: npt.ArrayLike, dim: int) -> Floats:
     checked = np.asarray(rows, dtype=np.float32)
     if checked.ndim != 2 or checked.shape[1] != dim:
         raise ShapeError(f"Vectors must have the shape (n, {dim}), not {checked.shape}.")
-    _require_finite(checked)
-    off = np.abs(np.sqrt(np.einsum("nd,nd->n", checked, checked)) - 1.0)
-    if off.max(initial=0.0) > UNIT_TOLERANCE:
-        worst = int(np.argmax(off))
+    lengths = np.sqrt(np.einsum("nd,nd->n", checked, checked))
+    if not (np.abs(lengths - 1.0) <= UNIT_TOLERANCE).all():  # nor is it where one is not a number
+        _require_finite(checked)
+        worst = int(np.argmax(np.abs(lengths - 1.0)))
         raise NotUnitError(f"Vector {worst} has length {np.linalg.norm(checked[worst]):.4g} instead of 1.")
     return checked
 

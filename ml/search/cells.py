@@ -6,6 +6,7 @@ An inverted file: J. Sivic and A. Zisserman, "Video Google", ICCV 2003; the clus
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,6 +67,11 @@ class Cells:
         except RuntimeError as error:
             raise ValueError(f"{path.name} holds no cells") from error
 
+    @cached_property
+    def _options(self) -> Any:
+        """Of a search in which all rows may answer."""
+        return _faiss().SearchParametersIVF(nprobe=self.probes)
+
     def write(self, path: Path) -> None:
         """Into a new file. Raises `OSError`."""
         faiss = _faiss()
@@ -83,8 +89,11 @@ class Cells:
         asked = np.ascontiguousarray(queries, dtype=np.float32)
         scores = np.empty((len(asked), count), dtype=np.float32)
         rows = np.empty((len(asked), count), dtype=np.int64)
-        selector = None if living is None else faiss.IDSelectorBitmap(living)
-        options = faiss.SearchParametersIVF(nprobe=self.probes, sel=selector)
+        if living is None:
+            options = self._options
+        else:
+            selector = faiss.IDSelectorBitmap(living)
+            options = faiss.SearchParametersIVF(nprobe=self.probes, sel=selector)
         pointer = faiss.swig_ptr
         # Not `search`: pytorch-metric-learning, where it is imported, puts one in its place that takes no options.
         self.index.search_c(len(asked), pointer(asked), count, pointer(scores), pointer(rows), options)
