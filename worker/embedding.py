@@ -159,13 +159,36 @@ def _nobody_waits(seconds: float) -> Callable[[object], bool]:
     return go_on
 
 
+_look_again_at: dict[int, float] = {}  # by encoder
+
+
+def is_anything_missing(encoder: Encoder) -> bool:
+    """Whether a photo waits for its vector or its colour: of new ones for sure, of all others as of a while ago.
+
+    To find that nothing is missing among many photos takes long, so that is not done again before a hundred times as
+    long is over.
+    """
+    if encoder.missing_photos().filter(pk__gt=_newest_seen(encoder)).exists():
+        return True
+    started = time.monotonic()
+    if started < _look_again_at.get(encoder.pk, started):
+        return False
+    found = encoder.missing_photos().exists() or uncoloured_photos().exists()
+    now = time.monotonic()
+    _look_again_at[encoder.pk] = now if found else now + 100 * (now - started)
+    return found
+
+
+def _newest_seen(encoder: Encoder) -> int:
+    return Embedding.objects.filter(encoder=encoder).aggregate(newest=Max("photo_id"))["newest"] or 0
+
+
 def _missing_photos(encoder: Encoder) -> Iterator[ItemPhoto]:
     """The photos that an encoder has not seen, page by page: first the new ones, then what was left out before.
 
     Nearly always there are only new ones, and to find them the database need not go through all the others.
     """
-    newest = Embedding.objects.filter(encoder=encoder).aggregate(newest=Max("photo_id"))["newest"] or 0
-    missing = encoder.missing_photos()
+    newest, missing = _newest_seen(encoder), encoder.missing_photos()
     for rows in (missing.filter(pk__gt=newest), missing.filter(pk__lt=newest)):
         page = list(rows[:_PAGE])
         while page:

@@ -25,7 +25,7 @@ from catalog.models import (
 )
 from catalog.services.evaluations import evaluations_ensure
 from catalog.services.uploads import uploads_expire, uploads_remove_orphans
-from worker.embedding import colour_batch, embed_missing, look_at, uncoloured_photos
+from worker.embedding import colour_batch, embed_missing, is_anything_missing, look_at
 from worker.explaining import explained
 from worker.index import index_of
 from worker.recording import ms_between, ms_since, recording_failures, tell_ended
@@ -118,7 +118,7 @@ def sweep() -> None:
     for evaluation in Evaluation.objects.take_unheard():
         queue.send_evaluate(evaluation.pk)
     for encoder in Encoder.objects.in_use().filter(claim_token=None):
-        if encoder.missing_photos().exists() or uncoloured_photos().exists():
+        if is_anything_missing(encoder):
             queue.send_embed_catalog(encoder.pk)
     evaluations_ensure()  # may take a while, and nobody waits for it
 

@@ -33,6 +33,9 @@ BLOCK: Final = 32_768
 OWN_BLOCK: Final = 8_192
 """A category with so many rows begins a block of its own, so that a search of it reads no other's rows."""
 
+FEW_BLOCKS: Final = 4
+"""So many are worked on one after the other: now and then a query comes, and to wake other threads takes as long."""
+
 ZERO: Final = 128  # the byte that stands for the number 0: what is unsigned on both sides never overflows
 SLACK: Final = 1e-5  # more than float32 can lose in bounds of a score
 NONE: Final = np.iinfo(np.int32).min
@@ -182,10 +185,10 @@ _pool_lock = threading.Lock()
 
 
 def _side_by_side(work: Callable[[int], Any], blocks: range) -> list[Any]:
-    """`work` for each block, on all cores: each takes every n-th."""
+    """`work` for each block, on all cores, where there are enough: each takes every n-th."""
     global _pool
     cores = os.cpu_count() or 1
-    if len(blocks) == 1 or cores == 1:
+    if len(blocks) <= FEW_BLOCKS or cores == 1:
         return [work(block) for block in blocks]
     with _pool_lock:
         if _pool is None:

@@ -12,21 +12,21 @@ from pytest_django import Settings
 
 from catalog.models import SimilarityQuery, UploadedPhoto, User
 from catalog.rehearsal import Application, example_photo, rehearse, rehearse_requests
+from tests.own_redis import OwnRedis
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 def watched(told: list[str]) -> Application:
-    application = WSGIHandler()
+    application: Any = WSGIHandler()
 
     def answer(environment: dict[str, Any], start: Callable[..., Any]) -> Any:
         def note(status: str, headers: list[tuple[str, str]], error: Any = None) -> Any:
             told.append(f"{environment['REQUEST_METHOD']} {status}")
             return start(status, headers, error)
 
-        return answered(environment, note)
+        return application(environment, note)
 
-    answered: Any = application
     return answer
 
 
@@ -47,10 +47,14 @@ def test_a_photo_is_sent_and_its_query_asked_for(
     assert "rehears" not in caplog.text
 
 
-def test_no_message_is_sent(django_capture_on_commit_callbacks: Any) -> None:
-    with django_capture_on_commit_callbacks() as sent:
+def test_a_message_is_sent_for_the_sake_of_the_connection(
+    own_redis: OwnRedis, django_capture_on_commit_callbacks: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    own_redis.start()
+    with django_capture_on_commit_callbacks(execute=True):
         rehearse_requests(watched([]))
-    assert sent == []
+    assert own_redis.client.llen("gpu") == 1
+    assert not caplog.records  # nor was the end waited for in vain
 
 
 def test_a_photo_of_the_rehearsal_is_taken_back_too(media: Path) -> None:

