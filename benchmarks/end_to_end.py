@@ -40,6 +40,7 @@ STEPS = ("receive", "clean", "queue", "embed", "search", "write", "total")
 SIZES = {"small": (200, 200), "phone": (3024, 4032)}
 WARM_UP = 10
 AT_REST = 1.0  # seconds, in which what was started comes to rest
+TIDIED = 15.0  # seconds, in which the index takes in what is new, tidies up and saves itself
 ANSWERING = ("redis", "web", "gpu", "cpu")
 
 FILL = """
@@ -84,6 +85,7 @@ def measure(site: Site, options: argparse.Namespace) -> dict[str, Any]:
     result: dict[str, Any] = {"cores": os.cpu_count(), "sizes": {}}
     for items in sorted(options.items):
         site.shell(FILL.format(items=items))
+        time.sleep(TIDIED)
         result["sizes"][str(items)] = measure_size(site, token, photos, options)
     return result
 
