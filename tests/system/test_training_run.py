@@ -1,12 +1,13 @@
 """kill -9 of the training, of its worker and of Redis during a run: it goes on, and is never there twice."""
 
+import contextlib
 import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.ml.training.garments import write_garments
@@ -36,14 +37,15 @@ print(json.dumps(states | told | {"later": second.state}))
 """
 
 
-@contextmanager
+@contextlib.contextmanager
 def never_two(mark: str) -> Iterator[list[int]]:
-    """Collects how many processes are at the work at a time."""
+    """Collects how many programs are at the work at a time; what one of them has started for a moment is its own."""
     seen, over = [0], threading.Event()
 
     def watch() -> None:
         while not over.wait(0.05):
-            seen.append(len(marked(mark)))
+            found = set(marked(mark))
+            seen.append(sum(parent_of(pid) not in found for pid in found))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -52,6 +54,12 @@ def never_two(mark: str) -> Iterator[list[int]]:
     finally:
         over.set()
         watcher.join()
+
+
+def parent_of(pid: int) -> int | None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).ppid()
+    return None
 
 
 def epochs_in(folder: Path) -> int:
