@@ -8,7 +8,7 @@ are connections to the queue; a worker who gets one finds no query, and so does 
 import io
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 from uuid import UUID, uuid4
 from wsgiref.util import setup_testing_defaults
 
@@ -21,6 +21,9 @@ from PIL import Image
 from catalog import queue
 from catalog.models import UploadedPhoto, User
 from catalog.services.uploads import upload_prepare
+
+PATIENCE: Final = 10.0
+"""Seconds that a start waits for its rehearsal; then that goes on beside the work."""
 
 Application = Callable[..., Any]
 

@@ -37,9 +37,15 @@ def when_ready(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Go the way of a query once, in one of the threads that will answer requests."""
+    """Go the way of a query once, in one of the threads that will answer requests.
+
+    A storage or database that hangs is not waited for: the master would take this for a worker that hangs.
+    """
+    from concurrent.futures import wait
+
     from django.apps import apps
     from django.utils.module_loading import import_string
 
     if apps.is_installed("catalog"):  # benchmarks put another site under this configuration
-        worker.tpool.submit(import_string("catalog.rehearsal.rehearse_requests"), worker.wsgi).result()
+        rehearsal = import_string("catalog.rehearsal")
+        wait([worker.tpool.submit(rehearsal.rehearse_requests, worker.wsgi)], timeout=rehearsal.PATIENCE)

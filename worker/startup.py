@@ -3,6 +3,7 @@
 import gc
 import logging
 import threading
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -15,7 +16,7 @@ from PIL import Image
 from catalog import queue
 from catalog.colour import garment_colour
 from catalog.models import Encoder, QueryState, SharedIndex, SimilarityQuery, User
-from catalog.rehearsal import example_photo, rehearse
+from catalog.rehearsal import PATIENCE, example_photo, rehearse
 from ml.errors import InputError
 from worker.encoders import embedder_of
 from worker.index import index_of
@@ -64,19 +65,21 @@ def warm_up(queues: set[str]) -> None:
 
 def rehearse_in_pool(pool: Any, queues: set[str]) -> None:
     """Go the way of a query once in each of the threads that will work: connections and statements are a thread's."""
-    together = threading.Barrier(pool.limit + 1)
+    together = threading.Barrier(pool.limit + 1, timeout=PATIENCE)
+
+    def meet() -> None:
+        with suppress(threading.BrokenBarrierError):  # the time is over
+            together.wait()
 
     def in_a_thread() -> None:
-        try:
-            rehearse(partial(_embed_and_search, queues))
-            if "gpu" in queues:
-                queue.send_search_query(uuid4())  # of no query: only so that there is a connection
-        finally:
-            together.wait()  # else one thread might take two turns
+        rehearse(partial(_embed_and_search, queues))
+        if "gpu" in queues:
+            queue.send_search_query(uuid4())  # of no query: only so that there is a connection
+        meet()  # else one thread might take two turns
 
     for _ in range(pool.limit):
         pool.apply_async(in_a_thread)
-    together.wait()
+    meet()
 
 
 def _embed_and_search(queues: set[str], person: User) -> None:
