@@ -42,10 +42,10 @@ def post_worker_init(worker: Any) -> None:
     A storage or database that hangs is not waited for: the master would take this for a worker that hangs.
     """
     from concurrent.futures import wait
+    from importlib import import_module
 
     from django.apps import apps
-    from django.utils.module_loading import import_string
 
     if apps.is_installed("catalog"):  # benchmarks put another site under this configuration
-        rehearsal = import_string("catalog.rehearsal")
+        rehearsal = import_module("catalog.rehearsal")
         wait([worker.tpool.submit(rehearsal.rehearse_requests, worker.wsgi)], timeout=rehearsal.PATIENCE)
