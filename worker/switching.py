@@ -11,8 +11,9 @@ import numpy as np
 
 from catalog.models import SHARED, Backend, Embedding, Encoder, SearchChoice, SharedIndex
 from catalog.models.changes import FROM_NOW, news_since
-from ml.search import IndexUnreadable, SearchError
+from ml.search import Hit, IndexUnreadable, SearchError, SearchIndex
 from ml.search.snapshot import generation
+from ml.vectors import Floats
 from worker.backends import SharedCatalogIndex, kind_of, require_possible, shared, take_away
 from worker.feeding import CatalogIndex
 from worker.snapshots import folder_of, keep, opened
@@ -90,29 +91,45 @@ def backend_report() -> list[str]:
 def agreement(ours: CatalogIndex, theirs: CatalogIndex, encoder: Encoder) -> float | None:
     """The share of their first `K` items that are among ours, or as near. None where there is nothing to ask with.
 
-    The questions are stored vectors, spread over all of them. The two are asked one after the other, and the catalogue
-    may change in between, so a low figure is looked at again.
+    The questions are stored vectors, spread over all of them. The two are asked one after the other; items that
+    changed in between do not count. Raises `SwitchRefused` if there are no others.
     """
     for _ in range(ATTEMPTS):
-        share = _agreement(ours, theirs, encoder)
-        if share is None or share >= ENOUGH:
-            break
-    return share
+        vectors = _questions(encoder)
+        if not vectors:
+            return None
+        before = news_since(FROM_NOW, encoder.pk)
+        known = news_since(before.marker, encoder.pk).changed
+        asked = np.stack(vectors)
+        found, wanted = (_current(index).search_many(asked, K, encoder=encoder.name) for index in (ours, theirs))
+        news = news_since(before.marker, encoder.pk, before.vector).changed
+        moved = {item for item, mark in news.items() if known.get(item) != mark}
+        moved |= set(encoder.embeddings.filter(pk__gt=before.vector).values_list("item_id", flat=True))
+        shares = [share for pair in zip(found, wanted, strict=True) if (share := _share(*pair, moved)) is not None]
+        if shares or not any(wanted):
+            return sum(shares) / len(shares) if shares else 1.0
+    raise SwitchRefused("Every item changes all the time, so the two cannot be compared. Try again when fewer do.")
 
 
-def _agreement(ours: CatalogIndex, theirs: CatalogIndex, encoder: Encoder) -> float | None:
+def _questions(encoder: Encoder) -> list[Floats]:
     ids = list(Embedding.objects.filter(encoder=encoder).order_by("pk").values_list("pk", flat=True))
     asked = Embedding.objects.filter(pk__in=ids[:: max(1, len(ids) // COMPARED)][:COMPARED])
-    vectors = [np.frombuffer(bytes(vector), "<f4") for vector in asked.values_list("vector", flat=True)]
-    if not vectors:
-        return None
-    found, wanted = (one.refresh().search_many(np.stack(vectors), K, encoder=encoder.name) for one in (ours, theirs))
-    shares = [
-        sum(hit.score >= right[-1].score - TIES for hit in hits) / len(right)
-        for hits, right in zip(found, wanted, strict=True)
-        if right
-    ]
-    return min(1.0, sum(shares) / len(shares)) if shares else 1.0
+    return [np.frombuffer(bytes(vector), "<f4") for vector in asked.values_list("vector", flat=True)]
+
+
+def _current(index: CatalogIndex) -> SearchIndex:
+    """With all that is committed by now; of a shared one that means to wait for whoever feeds it."""
+    if isinstance(index, SharedCatalogIndex):
+        _wait_for(lambda: index.feed(THIS, seconds=60.0))
+    return index.refresh()
+
+
+def _share(found: list[Hit], wanted: list[Hit], moved: set[int]) -> float | None:
+    """Of the wanted items that did not move, and that `found` had room for. None if there are none."""
+    still = [hit for hit in found if hit.item_id not in moved]
+    room = K - (len(found) - len(still))
+    right = [hit for hit in wanted if hit.item_id not in moved][:room]
+    return min(1.0, sum(hit.score >= right[-1].score - TIES for hit in still) / len(right)) if right else None
 
 
 def _built(encoder: Encoder, backend: Backend, tell: Tell) -> CatalogIndex:

@@ -7,18 +7,22 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
+from django.db.models import Value
+from django.db.models.functions import Concat
 from pytest_django import Settings
 
-from catalog.models import Backend, Encoder, EncoderState, SearchChoice, SharedIndex
-from ml.search import ANY, ExactIndex, Hit, Where
+from catalog.models import Backend, CatalogItem, Encoder, EncoderState, SearchChoice, SharedIndex
+from ml.search import ANY, ExactIndex, Hit, SearchIndex, Where
 from ml.search.approximate import ApproximateIndex
-from tests.factories import make_embedding, make_encoder, unit
+from tests.factories import make_embedding, make_encoder, make_item_photo, unit
 from tests.worker.test_backends import backend as backend
 from tests.worker.test_backends import one_second_later
 from tests.worker.test_searching import ask, fan, items_of
 from worker.backends import SharedCatalogIndex
+from worker.feeding import CatalogIndex
 from worker.index import index_of
 from worker.snapshots import folder_of
+from worker.switching import SwitchRefused, agreement
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -116,6 +120,40 @@ def test_an_index_that_finds_too_little_does_not_answer_unless_it_is_forced(
     assert SearchChoice.current() == Backend.EXACT
     assert run("use", "approximate", "--force")[0] == 0
     assert SearchChoice.current() == Backend.APPROXIMATE
+
+
+class Unsteady(CatalogIndex):
+    """Of a catalogue that changes just before it is asked: the nearest items go, one comes, one turns away."""
+
+    def refresh(self) -> SearchIndex:
+        rows = self.encoder.embeddings.order_by("pk")
+        CatalogItem.objects.filter(photos__embeddings__in=rows[:8]).delete()
+        make_embedding(self.encoder, unit(1))
+        row = rows[12]
+        row.photo.delete()
+        make_embedding(self.encoder, unit(-1), make_item_photo(row.item))
+        return super().refresh()
+
+
+def test_what_changes_between_the_two_answers_does_not_count(encoder: Encoder) -> None:
+    fan(encoder, 60)
+    assert agreement(CatalogIndex(encoder), Unsteady(encoder), encoder) == 1.0
+    assert agreement(Unsteady(encoder), CatalogIndex(encoder), encoder) == 1.0
+    blind = CatalogIndex(encoder, Blind(encoder.name, encoder.dim))
+    share = agreement(blind, Unsteady(encoder), encoder)
+    assert share is not None
+    assert share < 0.6
+
+
+def test_nothing_is_concluded_where_everything_changes(encoder: Encoder) -> None:
+    class Restless(CatalogIndex):
+        def refresh(self) -> SearchIndex:
+            CatalogItem.objects.update(collection=Concat("collection", Value("!")))
+            return super().refresh()
+
+    fan(encoder, 8)
+    with pytest.raises(SwitchRefused, match="cannot be compared"):
+        agreement(CatalogIndex(encoder), Restless(encoder), encoder)
 
 
 def test_a_site_without_vectors_or_without_an_encoder_may_choose_too(run: Run) -> None:
