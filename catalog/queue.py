@@ -7,7 +7,8 @@ behind the names; they are never imported here, so a process that sends a task d
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache, partial
 from math import ceil
 from types import TracebackType
@@ -56,8 +57,18 @@ def send_search_query(query_id: UUID) -> None:
 
 
 def send_embed_catalog(encoder_id: int) -> None:
-    """Have the photos embedded that an encoder has not seen yet, once the current transaction is committed."""
-    _send_after_commit(EMBED_CATALOG, encoder_id, queue="gpu", priority=PATIENT)
+    """Have the photos embedded that an encoder has not seen yet, once the current transaction is committed.
+
+    Nothing is sent while such a message waits. Each sends for the next, so two would go round for as long as there is
+    work, and a person's photo would wait for both.
+    """
+    transaction.on_commit(partial(_send_embed_catalog, encoder_id))
+
+
+def embed_catalog_begins(encoder_id: int) -> None:
+    """The message has come; another may be sent from now on."""
+    with _only_warned("The queue cannot be told that encoder %s is at work", encoder_id):
+        _redis().delete(_waits(encoder_id))
 
 
 def send_train(run_id: int) -> None:
@@ -103,6 +114,30 @@ def _send(name: str, row_id: UUID | int, *, queue: str, priority: int) -> None:
         logger.warning("The queue cannot be reached (%s); the sweep will send %s %s again.", error, name, row_id)
 
 
+_LOST_AFTER = 10  # seconds in which a message is taken, unless it is lost or there is much to do
+
+
+def _send_embed_catalog(encoder_id: int) -> None:
+    waits = False
+    with _only_warned("The queue cannot be asked what waits for encoder %s", encoder_id):
+        waits = not _redis().set(_waits(encoder_id), 1, nx=True, ex=_LOST_AFTER)
+    if not waits:
+        _send(EMBED_CATALOG, encoder_id, queue="gpu", priority=PATIENT)
+
+
+def _waits(encoder_id: int) -> str:
+    return f"embed-catalog-waits:{encoder_id}"
+
+
+@contextmanager
+def _only_warned(sentence: str, *about: object) -> Iterator[None]:
+    """Where Redis is away, that is not done which is in the block, and the log says so."""
+    try:
+        yield
+    except redis.RedisError as error:
+        logger.warning(f"{sentence} (%s).", *about, error)
+
+
 # An ended query leaves a mark in a list of its own. Waiting is a blocking move from that list to itself: it returns
 # at once if the mark is there already, wakes every waiter, and has no gap between looking and waiting.
 _MARK_SECONDS = 60
@@ -116,14 +151,11 @@ def _redis(patience: float = _PATIENCE) -> "redis.Redis":
 def announce_ended(query_id: UUID) -> None:
     """Wake whoever waits for this query, or follows it."""
     key = f"ended:{query_id}"
-    try:
-        with _redis().pipeline() as pipeline:
-            pipeline.lpush(key, 1)
-            pipeline.expire(key, _MARK_SECONDS)
-            pipeline.publish(_channel(query_id), "")
-            pipeline.execute()
-    except redis.RedisError as error:
-        logger.warning("Nobody could be told that query %s has ended (%s).", query_id, error)
+    with _only_warned("Nobody could be told that query %s has ended", query_id), _redis().pipeline() as pipeline:
+        pipeline.lpush(key, 1)
+        pipeline.expire(key, _MARK_SECONDS)
+        pipeline.publish(_channel(query_id), "")
+        pipeline.execute()
 
 
 def wait_until_ended(query_id: UUID, seconds: float) -> None:
@@ -131,18 +163,14 @@ def wait_until_ended(query_id: UUID, seconds: float) -> None:
     if seconds <= 0:  # to Redis that would mean: for ever
         return
     key = f"ended:{query_id}"
-    try:
-        _redis(ceil(seconds) + _PATIENCE).blmove(key, key, seconds)  # type: ignore[arg-type]  # Redis takes fractions of a second
-    except redis.RedisError as error:
-        logger.warning("Query %s cannot be waited for (%s).", query_id, error)
+    with _only_warned("Query %s cannot be waited for", query_id):
+        _redis(ceil(seconds) + _PATIENCE).blmove(key, key, seconds)  # type: ignore[arg-type]  # fractions are taken
 
 
 def announce_change(query_id: UUID) -> None:
     """Tell whoever follows this query that its state has changed; the row tells to which."""
-    try:
+    with _only_warned("Nobody could be told that query %s has changed", query_id):
         _redis().publish(_channel(query_id), "")
-    except redis.RedisError as error:
-        logger.warning("Nobody could be told that query %s has changed (%s).", query_id, error)
 
 
 def _channel(query_id: UUID) -> str:

@@ -29,7 +29,8 @@ BATCH: Final = 32  # photos of the catalogue whose vectors are written at once
 STREAK_SECONDS: Final = 5.0  # of embedding the catalogue per message; much less than a claim is good for
 
 _PORTIONS_AHEAD = 2  # for each core: enough to have something to do while vectors are written
-_ASK_SECONDS = 0.1  # how often it is asked whether a person's photo waits
+_FIRST_ASK_SECONDS = 0.1  # without any work in between, nothing would be done while many people ask
+_ASK_SECONDS = 0.02  # how often it is asked then whether a person's photo waits
 _PAGE = 256  # rows of photos that are read at once
 _DECODED = 512  # px a side at least, if the picture has as many: enough for the colour, and for those who look at it
 _DECODED_SHARE = 1.5  # of the sides that an encoder reads; its resize then still averages, and no vector moves (tested)
@@ -146,7 +147,7 @@ def embed_missing(encoder: Encoder, seconds: float = STREAK_SECONDS) -> int:
 def _nobody_waits(seconds: float) -> Callable[[object], bool]:
     """Return what says whether to go on: for so many seconds, and while no person's photo waits to be begun with."""
     now = time.monotonic()
-    end, ask_at = now + seconds, now + _ASK_SECONDS
+    end, ask_at = now + seconds, now + _FIRST_ASK_SECONDS
 
     def go_on(_: object) -> bool:
         nonlocal ask_at

@@ -87,6 +87,7 @@ def embed_catalog(self: "Task[Any, Any]", encoder_id: str) -> None:
 
     Nothing is done for an encoder that was retired or deleted since the message was sent, nor for a classifier.
     """
+    queue.embed_catalog_begins(int(encoder_id))
     wanted = Encoder.objects.in_use().filter(pk=encoder_id).first()
     encoder = wanted.claim(self.request.hostname or "") if wanted else None
     if encoder is None:

@@ -34,6 +34,35 @@ def test_a_person_goes_before_the_catalogue(own_redis: OwnRedis) -> None:
     assert keys[0] == "gpu" and keys[1].startswith("gpu") and keys[1].endswith("9")
 
 
+@pytest.mark.django_db(transaction=True)
+def test_only_one_message_about_the_catalogue_of_an_encoder_waits(own_redis: OwnRedis) -> None:
+    """Each is followed by another, so two would go round for ever."""
+    own_redis.start()
+
+    def waiting() -> int:
+        return sum(own_redis.client.llen(key) for key in own_redis.client.keys("gpu*"))
+
+    for _ in range(3):
+        queue.send_embed_catalog(7)
+    assert waiting() == 1
+    queue.send_embed_catalog(8)
+    assert waiting() == 2
+    queue.embed_catalog_begins(7)
+    queue.send_embed_catalog(7)
+    queue.send_embed_catalog(8)
+    assert waiting() == 3
+    (key,) = own_redis.client.keys("*:8")
+    assert 0 < own_redis.client.ttl(key) <= 10  # one that was lost is sent again
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_catalogue_is_no_error_while_redis_is_away(own_redis: OwnRedis, caplog: pytest.LogCaptureFixture) -> None:
+    queue.send_embed_catalog(7)
+    queue.embed_catalog_begins(7)
+    assert "cannot be asked what waits for encoder 7" in caplog.text
+    assert "cannot be told that encoder 7 is at work" in caplog.text
+
+
 def test_sending_while_redis_is_away_is_quick_and_only_a_warning(
     own_redis: OwnRedis, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -16,6 +16,7 @@ import psycopg
 import requests
 
 from clothes_matcher import stack
+from tests.system.command_server import asked
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 60.0  # seconds; these machines are slow at times
@@ -76,6 +77,8 @@ class Site:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._log_starts: dict[str, int] = {}
         self._spare_tokens: list[str] = []
+        self._command_socket = folder / "commands.sock"
+        self._commander: subprocess.Popen[bytes] | None = None
 
     def open(self, catalogue: Path | None = None) -> None:
         """Prepare and start everything, import a catalogue, and return when all of it can be found."""
@@ -119,6 +122,9 @@ class Site:
     def stop(self) -> None:
         for name in list(self.processes):
             self.kill(name)
+        if self._commander is not None:
+            os.killpg(self._commander.pid, signal.SIGKILL)
+            self._commander.wait(timeout=PATIENCE)
 
     def wait_until_ready(self) -> None:
         """The web server answers and the workers take work."""
@@ -145,17 +151,13 @@ class Site:
 
     def manage(self, *arguments: str, expect: int = 0) -> str:
         """Run a management command to its end; its output. Fails the test unless it exits with `expect`."""
-        result = subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=2 * PATIENCE,
-            check=False,
-        )
-        assert result.returncode == expect, result.stdout + result.stderr
-        return result.stdout + result.stderr
+        if self._commander is None:
+            server = [sys.executable, "-m", "tests.system.command_server", str(self._command_socket)]
+            self._commander = subprocess.Popen(server, cwd=ROOT, env=self.environment, start_new_session=True)
+            until(self._command_socket.exists, "the server of commands")
+        code, printed = asked(self._command_socket, arguments, patience=2 * PATIENCE)
+        assert code == expect, printed
+        return printed
 
     def shell(self, code: str) -> str:
         """What a piece of Python prints, run inside this site's Django."""

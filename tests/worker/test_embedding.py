@@ -283,7 +283,7 @@ def test_what_is_new_is_missed_at_once_and_what_is_old_only_now_and_then(encoder
 
 
 def test_the_catalogue_steps_aside_when_somebody_waits(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedding, "_ASK_SECONDS", 0.0)
+    monkeypatch.setattr(embedding, "_FIRST_ASK_SECONDS", 0.0)
     for _ in range(40):
         make_item_photo()
     waiting = make_query()

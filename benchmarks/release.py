@@ -1,0 +1,133 @@
+"""From "start" to "promoted" on pictures of one's own, and the answers meanwhile. Prints one JSON object.
+
+    python -m benchmarks.release CATALOGUE [--preset quick] [--pause 1]
+
+The whole site on this machine. CATALOGUE is imported and embedded; `idle`: the time (ms) from sending a small photo to
+its answer, one at a time. Then a metric run is started as staff do, and `training`, `embedding`, `comparing` are the
+times of the same photo, sent every `--pause` seconds, while the run, the vectors of its encoder and its evaluation are
+under way, with the seconds that each took. Last, the encoder is promoted and taken back while two people never stop
+asking: `stream` says who answered, and what failed.
+
+What the gate says is in `objections`. What one can override is overridden with a reason, as staff would.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.load import PhotoSender, percentile
+from catalog.sample import phone_photo, sample_items
+from tests.pictures import jpeg_of
+from tests.system.site import MISSING, Phone, Site, until
+from tests.system.test_releases import people_asking
+
+DAY = 24 * 3600.0
+NAME = "mine"
+IDLE_QUERIES = 60
+
+STEP = """
+from catalog.models import Encoder, Evaluation, TrainingRun
+run = TrainingRun.objects.get(name={name!r})
+encoder = Encoder.objects.filter(name={name!r}).first()
+if run.state in ("failed", "cancelled"): print("ended", run.error)
+elif run.state != "done" or encoder is None: print("training")
+elif encoder.missing_photos().exists(): print("embedding")
+elif not Evaluation.objects.filter(encoder=encoder, state="done").exists(): print("comparing")
+else: print("compared")
+"""
+START = """
+from catalog.services.training import run_create
+run_create(kind="metric", preset={preset!r}, name={name!r})
+"""
+GATE = """
+import json
+from catalog.models import Encoder
+from catalog.services.gate import gate_of
+print(json.dumps([objection.text for objection in gate_of(Encoder.objects.get(name={name!r}))]))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("catalogue", type=Path)
+    parser.add_argument("--preset", default="quick")
+    parser.add_argument("--pause", type=float, default=1.0, help="seconds between two photos during the run")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        site = Site(Path(folder), WEB_WORKERS="2", SWEEP_SECONDS="5")
+        try:
+            print(json.dumps(measure(site, options), indent=2))
+        finally:
+            site.stop()
+
+
+def measure(site: Site, options: argparse.Namespace) -> dict[str, Any]:
+    site.open()
+    site.manage("import_catalog", str(options.catalogue.resolve()))
+    until(lambda: site.shell(MISSING) == "0", "the vectors of the catalogue", DAY)
+    photo = jpeg_of(phone_photo(sample_items(10)[3]).resize((200, 200)))
+    sender = PhotoSender(site.port, site.token_of("benchmark"), photo)
+    ask(sender)
+    times: dict[str, list[float]] = {"idle": [ask(sender) for _ in range(IDLE_QUERIES)]}
+    seconds: dict[str, float] = {}
+    started = time.monotonic()
+    site.shell(START.format(preset=options.preset, name=NAME))
+    while (step := look(site)) != "compared":
+        began = time.monotonic()
+        while time.monotonic() < began + 15.0:
+            times.setdefault(step, []).append(ask(sender))
+            time.sleep(options.pause)
+        seconds[step] = seconds.get(step, 0.0) + time.monotonic() - began
+    objections = json.loads(site.shell(GATE.format(name=NAME)))
+    found = {
+        "cores": os.cpu_count(),
+        **{step: told(asked, seconds.get(step)) for step, asked in times.items()},
+        "objections": objections,
+    }
+    return found | released(site, photo, started)
+
+
+def look(site: Site) -> str:
+    step = site.shell(STEP.format(name=NAME))
+    if step.startswith("ended"):
+        raise SystemExit(step)
+    return step
+
+
+def ask(sender: PhotoSender) -> float:
+    """Milliseconds, on a connection of its own: the server closes those on which nothing is asked for a while."""
+    sender.socket = None
+    started = time.perf_counter()
+    sender.send()
+    return (time.perf_counter() - started) * 1000
+
+
+def told(times: list[float], seconds: float | None) -> dict[str, Any]:
+    found = {"answers": len(times), **{f"p{percent}_ms": round(percentile(times, percent), 1) for percent in (50, 95)}}
+    return found if seconds is None else {"seconds": round(seconds), **found}
+
+
+def released(site: Site, photo: bytes, started: float) -> dict[str, Any]:
+    """Promote and take back under a stream of queries."""
+    phone = Phone(site, site.token_of("benchmark"))
+    with people_asking(phone, photo) as stream:
+        time.sleep(2)
+        site.manage("promote", NAME, "--reason", "Measured by a benchmark.")
+        taken = time.monotonic() - started
+        time.sleep(4)
+        site.manage("roll_back", "--reason", "Measured by a benchmark.")
+        time.sleep(4)
+    encoders = [answer["encoder"] for _, _, answer in stream.answers]
+    answered = {name: encoders.count(name) for name in dict.fromkeys(encoders)}
+    return {
+        "start_to_promoted_s": round(taken),
+        "stream": {"answered": answered, "failed": stream.failures},
+    }
+
+
+if __name__ == "__main__":
+    main()
