@@ -113,6 +113,27 @@ class CatalogIndex:
             self._start_over()
             position = {}
         position |= {"history": news.history, "encoder": self.encoder.pk}
+        return self._take_in_few(news, items, position) or self._take_in_parts(news, items, position, may_go_on)
+
+    def _take_in_few(self, news: News, items: list[int], position: dict[str, int]) -> bool:
+        """Take in at once what is new, each item as it was at one moment, with all its photos. False if it is much.
+
+        One that is told its new category now and its new photo later would be found as it never was.
+        """
+        if "vector" not in position or len(items) > self.part:
+            return False
+        newer = self._rows.filter(pk__gt=position["vector"], pk__lte=news.vector).values_list("item", flat=True)
+        touched = {*items, *(newer.order_by()[: self.part + 1] if news.vector else ())}
+        if len(touched) > self.part:
+            return False
+        position |= {"change": news.marker, "vector": max(position["vector"], news.vector)}
+        self._put(self._read(self._rows.filter(item__in=touched)), items=list(touched), position=position)
+        self._remember(news)
+        return True
+
+    def _take_in_parts(
+        self, news: News, items: list[int], position: dict[str, int], may_go_on: Callable[[], bool]
+    ) -> bool:
         for some in _parts(items, self.part):
             # Those of later vectors come with these, below.
             known = self._rows.filter(item__in=some, pk__lte=position.get("vector", 0))
@@ -121,8 +142,7 @@ class CatalogIndex:
             if not may_go_on():
                 return False  # the position is what it was, so they are told again, and recognised
         position |= {"change": news.marker, "vector": position.get("vector", 0)}
-        self._taken = {item: mark for item, mark in news.changed.items() if mark[0] >= news.marker}
-        self._marker = news.marker
+        self._remember(news)
         if not news.vector:
             self._put([], position=position)
         while position["vector"] < news.vector:
@@ -133,6 +153,10 @@ class CatalogIndex:
             if not may_go_on():
                 return position["vector"] == news.vector
         return True
+
+    def _remember(self, news: News) -> None:
+        self._taken = {item: mark for item, mark in news.changed.items() if mark[0] >= news.marker}
+        self._marker = news.marker
 
     def _start_over(self) -> None:
         self.index = type(self.index)(self.encoder.name, self.encoder.dim)  # who searches the old one is not disturbed

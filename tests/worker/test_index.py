@@ -1,12 +1,16 @@
 """The vectors in memory follow the rows."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
+from django.db.models import QuerySet
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from catalog.models import CatalogItem, Embedding, Encoder
-from ml.search import EncoderMismatch, Where
+from ml.search import EncoderMismatch, ExactIndex, Rows, Where
 from tests.factories import DIM, make_embedding, make_encoder, make_item, make_item_photo, unit
 from worker import index
 from worker.index import CatalogIndex, index_of
@@ -136,6 +140,60 @@ def test_many_changes_are_taken_in_part_by_part(encoder: Encoder, monkeypatch: p
     made[6].item.mark_deleted()
     assert categories(catalog_index, "hat") == [embedding.photo_id for embedding in made[:5]]
     assert photos_of(catalog_index) == [embedding.photo_id for embedding in made[:6]]
+
+
+class Disturbed(CatalogIndex):
+    """Something else is written before it reads what is new."""
+
+    before_reading: Callable[[], object] = staticmethod(lambda: None)
+
+    def _read(self, rows: QuerySet[Embedding]) -> Any:
+        self.before_reading()
+        return super()._read(rows)
+
+
+def test_an_item_is_never_told_a_later_category_without_the_photo_that_came_before_it(encoder: Encoder) -> None:
+    item = make_item(category="Coat")
+    first = make_embedding(encoder, unit(0, 1), make_item_photo(item))
+    catalog_index = Disturbed(encoder)
+    assert photos_of(catalog_index) == [first.photo_id]
+
+    def another_photo_then_another_category() -> None:
+        make_embedding(encoder, unit(1), make_item_photo(item))
+        CatalogItem.objects.update(category="Hat")
+
+    catalog_index.before_reading = another_photo_then_another_category
+    CatalogItem.objects.update(in_stock=False)
+    index = catalog_index.refresh()
+    hits = index.search(unit(1), 1, encoder=encoder.name, where=Where(category="hat"))
+    assert [hit.score for hit in hits] == pytest.approx([1.0])
+    catalog_index.before_reading = lambda: None
+    assert photos_of(catalog_index) == [hits[0].photo_id]  # the vector is news still, and is no second one
+
+
+def test_what_is_new_of_an_item_is_taken_in_by_one_change(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who searches an index on a server meanwhile sees all of it, or nothing."""
+    item = make_item(category="Coat")
+    make_embedding(encoder, unit(0, 1), make_item_photo(item))
+    catalog_index = CatalogIndex(encoder)
+    catalog_index.refresh()
+    make_embedding(encoder, unit(1), make_item_photo(item))
+    make_embedding(encoder, unit(-1))
+    CatalogItem.objects.update(category="Hat")
+    changes: list[dict[str, Any]] = []
+    update = ExactIndex.update
+
+    def remembered(self: ExactIndex, rows: Rows, **more: Any) -> None:
+        changes.append(more)
+        update(self, rows, **more)
+
+    monkeypatch.setattr(ExactIndex, "update", remembered)
+    index = catalog_index.refresh()
+    assert len(changes) == 1
+    assert changes[0]["position"] == index.position
+    assert len(index) == 3
+    catalog_index.refresh()
+    assert len(changes) == 1
 
 
 def test_where_nothing_is_new_one_statement_says_so(
