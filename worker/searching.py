@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from catalog.errors import IllegalMove
-from catalog.models import ItemPhoto, SimilarityQuery
+from catalog.models import Embedding, ItemPhoto, SimilarityQuery
 from ml.search import ANY, Hit, SearchIndex, UnknownPhotoError, Where, diversify
+from ml.search.hits import best_hits, merged
 from worker.index import CatalogIndex
 
 NEAREST = 10  # items by which a photo's garment is guessed
@@ -94,10 +95,23 @@ class _Search:
         encoder = self._query.answering_encoder.name
         while open_pools := [pool for pool in pools if not pool.is_full]:
             for pool in open_pools:
-                pool.hits = self._vectors.search(self._vector, pool.asked, encoder=encoder, where=pool.where)
+                hits = self._vectors.search(self._vector, pool.asked, encoder=encoder, where=pool.where)
+                pool.hits = self._by_other_photos(hits)
             gone = self._look_up(hit.photo_id for pool in open_pools for hit in pool.hits)
             for pool in open_pools:
                 self._judge(pool, gone)
+
+    def _by_other_photos(self, hits: list[Hit]) -> list[Hit]:
+        """Items whose photo is gone by their best other one, where an index on a server has not heard of it yet."""
+        late = {hit.item_id for hit in hits if self._known.get(hit.photo_id, ()) is None}
+        rows = Embedding.objects.filter(encoder=self._query.answering_encoder, item__in=late)
+        if not late or not (found := list(rows.order_by().values_list("item_id", "photo_id", "vector"))):
+            return hits
+        items, photos, stored = zip(*found, strict=True)
+        matrix = np.frombuffer(b"".join(map(bytes, stored)), dtype="<f4").reshape(len(found), -1)
+        others = best_hits(np.array(items), np.array(photos), matrix, self._vector, len(late))
+        known = {hit.item_id for hit in others}
+        return merged([[hit for hit in hits if hit.item_id not in known], others], len(hits))
 
     def _look_up(self, photos: Iterable[int]) -> set[int]:
         """Ask the rows about photos that they were not asked about yet. Returns those that are gone for ever."""

@@ -1,12 +1,14 @@
 """The answer to a vector, against the rows as they are at that moment."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 from pytest_django import DjangoAssertNumQueries
 
 from catalog.errors import IllegalMove
 from catalog.models import CatalogItem, Embedding, Encoder, QueryState, SimilarityQuery
-from ml.search import Hit
+from ml.search import Hit, SearchIndex
 from tests.factories import make_embedding, make_encoder, make_item, make_item_photo, make_query, make_user, unit
 from worker.index import CatalogIndex
 from worker.searching import similar_items
@@ -197,3 +199,27 @@ def test_a_search_takes_as_many_queries_whatever_it_finds(
     query.filters = {"category": "hat"}
     with django_assert_num_queries(2):
         assert similar_items(query, catalog_index).hits == []
+
+
+class Late(CatalogIndex):
+    """As one on a server, which hears of what is gone within a second."""
+
+    def refresh(self) -> SearchIndex:
+        return self.index
+
+    def forget(self, photo_ids: Iterable[int]) -> None:
+        """A second is not over yet."""
+
+
+def test_an_item_whose_best_photo_is_gone_is_found_by_another_one(encoder: Encoder) -> None:
+    items = fan(encoder, 3)
+    best = make_embedding(encoder, unit(1), make_item_photo(items[2]))
+    alone = make_embedding(encoder, unit(1))
+    index = Late(encoder)
+    CatalogIndex.refresh(index)
+    query = ask(encoder, unit(1), k=5)
+    assert set(items_of(query, index)[:3]) == {items[0].pk, items[2].pk, alone.item_id}
+    for gone in (best, alone):
+        gone.photo.delete()
+    assert items_of(query, index) == [item.pk for item in items]
+    assert items_of(ask(encoder, unit(1), k=2), index) == [items[0].pk, items[1].pk]
