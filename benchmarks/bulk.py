@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from catalog.models import Encoder
-    from ml.embedder import Embedder
+    from ml.inference.embedder import Embedder
 
 
 def main() -> None:
@@ -114,7 +114,7 @@ def forward_only(embedder: "Embedder", photos: int) -> None:
     """The network on noise, in portions and threads as the worker gives them."""
     import numpy as np
 
-    from ml.runtime import cores
+    from ml.runtime.load import cores
 
     card = embedder.card.preprocessing
     pixels = np.random.default_rng(0).standard_normal((embedder.portion, 3, card.height, card.width), dtype=np.float32)

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ml.allocator import keep_freed_pages
+from ml.runtime.allocator import keep_freed_pages
 from ml.vectors import Floats
 
 EAGER = "eager PyTorch"
@@ -58,8 +58,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def loaded(encoder: Path) -> dict[str, Embed]:
     """Eager PyTorch, and each runtime that this machine can offer."""
-    from ml.embedder import load_embedder
-    from ml.runtime import RuntimeUnavailable
+    from ml.inference.embedder import load_embedder
+    from ml.runtime.load import RuntimeUnavailable
 
     rivals = {EAGER: eager(encoder), "onnx": as_embed(load_embedder(encoder, "onnx"))}
     if find_spec("openvino"):
@@ -75,9 +75,9 @@ def as_embed(embedder: Any) -> Embed:
 
 def eager(encoder: Path) -> Embed:
     """The network as one would run it first."""
-    from ml.encoder_folder import read_card, read_weights
-    from ml.network import network_from_card
-    from ml.torch_runtime import network_forward
+    from ml.encoder.folder import read_card, read_weights
+    from ml.encoder.network import network_from_card
+    from ml.runtime.torch import network_forward
     from ml.vectors import unit_rows
 
     card = read_card(encoder)
@@ -90,7 +90,7 @@ def eager(encoder: Path) -> Embed:
 def drawn_pixels(encoder: Path, garments: int, view: int) -> Floats:
     """A view of each of so many drawn garments, as the network reads it."""
     from catalog.sample import draw_photo, sample_items
-    from ml.encoder_folder import read_card
+    from ml.encoder.folder import read_card
 
     preprocess = read_card(encoder).preprocessing
     return np.stack([preprocess(draw_photo(item, view)) for item in sample_items(garments)])
@@ -150,8 +150,8 @@ def products_of(encoder: Path) -> int:
     import torch
     from torch import nn
 
-    from ml.encoder_folder import read_card, read_weights
-    from ml.network import network_from_card
+    from ml.encoder.folder import read_card, read_weights
+    from ml.encoder.network import network_from_card
 
     card = read_card(encoder)
     network = network_from_card(card, read_weights(encoder, card))

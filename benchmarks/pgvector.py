@@ -21,7 +21,7 @@ import numpy.typing as npt
 from benchmarks.search import CATEGORIES, DIM, Ints, compared, drawn, true_best
 from benchmarks.searchers import ITEMS, Found
 from ml.search import ANY, SearchIndex, Where, rows_of
-from ml.search.pgvector import PgVectorIndex
+from ml.search.pgvector.index import PgVectorIndex
 from ml.vectors import Floats
 from tests.own_postgres import postgres
 

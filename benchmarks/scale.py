@@ -27,8 +27,9 @@ import numpy.typing as npt
 
 from benchmarks.search import CATEGORIES, CLUSTERS, DIM, recall
 from benchmarks.searchers import ITEMS
-from ml.search import ANY, ExactIndex, Where, rows_of, snapshot
-from ml.search.approximate import ApproximateIndex
+from ml.search import ANY, ExactIndex, Where, rows_of
+from ml.search.memory import snapshot
+from ml.search.memory.ivf import ApproximateIndex
 from ml.vectors import Floats, unit_rows
 
 PART = 100_000  # vectors drawn at a time

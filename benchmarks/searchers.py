@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.search import ANY, ExactIndex, Where, rows_of
-from ml.search.approximate import ApproximateIndex
+from ml.search.memory.ivf import ApproximateIndex
 from ml.vectors import Floats
 
 Found = list[list[int]]

@@ -5,7 +5,7 @@
 Same network, same weights, same batch size, same loss; one step of ours, one of the plain loop, and so on, so that
 what else the machine does falls on both. A speed is the batch size over the median time of a step, warm-up left out;
 `ratio` is the first over the plain one. On a CPU everything is done in two processes, one after the other: with and
-without the setting of the allocator that the training commands make (`ml/allocator.py`). Pictures are noise and
+without the setting of the allocator that the training commands make (`ml/runtime/allocator.py`). Pictures are noise and
 learning rates 0: neither changes the time of a step. What the two loops include is in the output.
 """
 
@@ -16,8 +16,8 @@ import os
 from dataclasses import dataclass
 from typing import get_args
 
-from ml.allocator import keep_freed_pages
 from ml.backbone_names import BackboneName
+from ml.runtime.allocator import keep_freed_pages
 
 OURS = (
     "the loop of `ml train-classifier`: fetching kept views, normalising, forward, cross entropy, backward, clipping, "

@@ -13,18 +13,18 @@ import torch
 from torch import nn
 
 from ml import progress
-from ml.manifest import Manifest, Photo
+from ml.data.augment import Viewer
+from ml.data.manifest import Manifest, Photo
+from ml.data.photos import PhotoSet
+from ml.data.pixel_cache import ViewStore
 from ml.reporting.run_folder import RunFolder
-from ml.training.body import Body
 from ml.training.building import build_body
 from ml.training.classifier import ClassifierTask
-from ml.training.data import TrainingData
+from ml.training.dataset import TrainingData
 from ml.training.distributed import training_device
 from ml.training.loop import Run
+from ml.training.model import Body
 from ml.training.options import ClassifierOptions
-from ml.training.photos import PhotoSet
-from ml.training.store import ViewStore
-from ml.training.views import Viewer
 
 if TYPE_CHECKING:
     from benchmarks.training import Setting

@@ -1,4 +1,5 @@
-"""The names of the trunks, apart from `ml.backbones`, so that a command line can list them without importing torch."""
+"""The names of the trunks, apart from `ml.encoder.backbones`, so that a command line can list them without
+importing torch."""
 
 from typing import Literal
 

@@ -20,7 +20,7 @@ from clothes_matcher.env import (
     socket_path,
 )
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize(

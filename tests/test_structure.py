@@ -9,7 +9,7 @@ import pytest
 
 from catalog import queue
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "torchvision", "onnxruntime", "pytorch_metric_learning", "ml", "worker.tasks")
 
 

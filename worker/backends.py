@@ -46,7 +46,7 @@ def require_possible(backend: Backend) -> None:
 def kind_of(backend: Backend, vectors: int = 0) -> type[ExactIndex]:
     """The class of an index in memory; `vectors`: how many it will have, which "auto" goes by."""
     if backend == Backend.APPROXIMATE or (backend == Backend.AUTO and vectors >= APPROXIMATE_FROM):
-        from ml.search.approximate import ApproximateIndex
+        from ml.search.memory.ivf import ApproximateIndex
 
         return ApproximateIndex
     return ExactIndex
@@ -122,10 +122,10 @@ def shared(row: SharedIndex) -> SharedCatalogIndex:
 def _connected(row: SharedIndex) -> SearchIndex:
     require_possible(Backend(row.backend))
     if row.backend == Backend.QDRANT:
-        from ml.search.qdrant import QdrantIndex
+        from ml.search.qdrant.index import QdrantIndex
 
         return QdrantIndex(settings.QDRANT_URL, row.encoder_name, row.dim, api_key=settings.QDRANT_API_KEY or None)
-    from ml.search.pgvector import PgVectorIndex
+    from ml.search.pgvector.index import PgVectorIndex
 
     return PgVectorIndex(row.encoder_name, row.dim, database_of_the_site())
 

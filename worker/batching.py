@@ -5,7 +5,7 @@ from threading import Event, Lock
 
 import numpy as np
 
-from ml.runtime import Forward, Outputs
+from ml.runtime.load import Forward, Outputs
 from ml.vectors import Floats
 
 

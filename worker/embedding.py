@@ -19,9 +19,9 @@ from catalog.crops import Crop, crop_box, require_large_enough
 from catalog.errors import IllegalMove, Refused
 from catalog.models import CatalogItem, Embedding, Encoder, ItemPhoto, QueryState, SimilarityQuery, UploadedPhoto
 from catalog.models.queries import NOT_CLOTHES
-from ml.embedder import Embedder
-from ml.pictures import in_groups, work_ahead
-from ml.runtime import cores, prepared
+from ml.images.pictures import in_groups, work_ahead
+from ml.inference.embedder import Embedder
+from ml.runtime.load import cores, prepared
 from ml.vectors import unit_rows
 from worker.encoders import embedder_of
 

@@ -8,8 +8,8 @@ from typing import cast
 from django.conf import settings
 
 from catalog.models import Encoder
-from ml.embedder import Embedder, load_embedder
-from ml.runtime import Precision, RuntimeChoice, cores
+from ml.inference.embedder import Embedder, load_embedder
+from ml.runtime.load import Precision, RuntimeChoice, cores
 from worker.batching import Joined
 
 _KEPT = 2  # the live one, and a candidate that embeds the catalogue beside it

@@ -7,8 +7,8 @@ from typing import Any
 
 from catalog.colour import colour_distance
 from catalog.models import Outcome, Recommendation, SimilarityQuery
-from ml.calibration import Calibration
-from ml.certainty import CLOSE_MATCH, Certainty
+from ml.scoring.calibration import Calibration
+from ml.scoring.match_confidence import CLOSE_MATCH, Certainty
 from worker.searching import TOLD, Facts, Found
 
 GUESSED = ("category", "gender", "colour")  # what similar pictures tell of a garment; its brand they do not

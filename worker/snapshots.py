@@ -14,7 +14,7 @@ from django.conf import settings
 
 from catalog.models import Encoder
 from ml.search import EncoderMismatch, ExactIndex, IndexUnreadable
-from ml.search.snapshot import generation, load, save
+from ml.search.memory.snapshot import generation, load, save
 from worker.feeding import CatalogIndex
 
 PAUSE: Final = 60.0

@@ -12,7 +12,7 @@ import numpy as np
 from catalog.models import SHARED, Backend, Embedding, Encoder, SearchChoice, SharedIndex
 from catalog.models.changes import FROM_NOW, news_since
 from ml.search import Hit, IndexUnreadable, SearchError, SearchIndex
-from ml.search.snapshot import generation
+from ml.search.memory.snapshot import generation
 from ml.vectors import Floats
 from worker.backends import SharedCatalogIndex, kind_of, require_possible, shared, take_away
 from worker.feeding import CatalogIndex

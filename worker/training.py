@@ -23,8 +23,8 @@ from catalog.models import Evaluation, RunState, TrainingRun
 from catalog.run_files import encoder_out, run_folder
 from catalog.services.datasets import training_data_write
 from catalog.services.encoders import encoder_register
-from ml.card import Card, card_to_json
-from ml.encoder_folder import check_folder
+from ml.encoder.card import Card, card_to_json
+from ml.encoder.folder import check_folder
 from ml.errors import InputError
 from worker.run_command import gpus, training_command
 from worker.run_report import Cancelled, Report, persistently

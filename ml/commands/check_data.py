@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ml.commands.bars import bar
-from ml.data_check import check_data
+from ml.data.checks import check_data
 from ml.errors import InputError
-from ml.pictures import accept_heic
+from ml.images.pictures import accept_heic
 
 HELP = "Read every photo of a manifest and list broken files, duplicates across splits, empty labels and more."
 

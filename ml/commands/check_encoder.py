@@ -4,8 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from ml.card import card_to_json
-from ml.encoder_check import check_encoder
+from ml.encoder.card import card_to_json
+from ml.inference.check import check_encoder
 
 HELP = "Check an encoder folder (format, hashes, sizes, its network run once) and print its card as one line of JSON."
 

@@ -5,10 +5,10 @@ import csv
 import io
 from collections.abc import Sequence
 
-from ml.classifier import load_classifier
 from ml.commands import pictures_in
-from ml.files import written_whole
-from ml.pictures import accept_heic
+from ml.formats.atomic_files import written_whole
+from ml.images.pictures import accept_heic
+from ml.inference.classifier import load_classifier
 from ml.vectors import Floats
 
 HELP = "Label every picture in a folder: FILE.csv with name, the most probable label and score, its probability."

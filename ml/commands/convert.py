@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ml.layouts import (
+from ml.data.layouts import (
     clothing_dataset,
     deepfashion2,
     deepfashion_consumer2shop,
@@ -13,7 +13,7 @@ from ml.layouts import (
     fashion_products,
     folder,
 )
-from ml.manifest import SPLITS, Manifest, check_manifest, write_manifest
+from ml.data.manifest import SPLITS, Manifest, check_manifest, write_manifest
 
 HELP = "Write the manifest of a photo collection."
 

@@ -5,9 +5,9 @@ import argparse
 import numpy as np
 
 from ml.commands import pictures_in
-from ml.embedder import load_embedder
-from ml.files import written_whole
-from ml.pictures import accept_heic
+from ml.formats.atomic_files import written_whole
+from ml.images.pictures import accept_heic
+from ml.inference.embedder import load_embedder
 
 HELP = "Embed every picture in a folder: FILE.npz with names (n) and embeddings (n, d), float32 unit rows."
 

@@ -5,16 +5,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ml.commands.bars import bar
+from ml.data.manifest import SPLITS, read_manifest
 from ml.errors import InputError
 from ml.evaluation.intervals import RESAMPLES
 from ml.evaluation.judging import judge
 from ml.evaluation.questions import HELD_OUT, questions_of, require_two_labels
 from ml.evaluation.report import report_of, report_to_json
 from ml.evaluation.tables import text_of
-from ml.files import written_whole
-from ml.manifest import SPLITS, read_manifest
-from ml.pictures import accept_heic
-from ml.runtime import RUNTIMES
+from ml.formats.atomic_files import written_whole
+from ml.images.pictures import accept_heic
+from ml.runtime.load import RUNTIMES
 
 HELP = "Tell how good an encoder is on the photos of a manifest, with intervals, and whether it is better than another."
 

@@ -4,11 +4,11 @@ import argparse
 import shlex
 from pathlib import Path
 
-from ml.allocator import keep_freed_pages
 from ml.commands.bars import bar
+from ml.data.manifest import read_manifest
 from ml.errors import InputError
-from ml.manifest import read_manifest
-from ml.pictures import accept_heic
+from ml.images.pictures import accept_heic
+from ml.runtime.allocator import keep_freed_pages
 
 HELP = "Reduce the features of a pretrained backbone by a whitened PCA and write the result as an encoder folder."
 
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> str:
     keep_freed_pages()  # before torch is imported
     import torch
 
-    from ml.pretrained import Recipe, fit_pretrained
+    from ml.training.pretrained import Recipe, fit_pretrained
 
     torch.set_num_threads(args.threads)
     recipe = Recipe(args.out.name, args.backbone, args.embedding_size, args.about_data, _command(args))

@@ -8,9 +8,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ml.errors import InputError
-from ml.pictures import PictureError, find_pictures, in_batches, read_ahead, read_pixels
-from ml.preprocess import Preprocess
-from ml.runtime import BATCH, RUNTIMES
+from ml.images.pictures import PictureError, find_pictures, in_batches, read_ahead, read_pixels
+from ml.images.preprocess import Preprocess
+from ml.runtime.load import BATCH, RUNTIMES
 from ml.vectors import Floats
 
 Network = Callable[[Iterable[Floats]], Floats]

@@ -2,7 +2,7 @@
 
 import argparse
 
-from ml.commands.training import add_training_arguments, run_training
+from ml.commands.train import add_training_arguments, run_training
 from ml.training.options import MetricOptions
 
 HELP = "Train a metric encoder on the photos of a manifest and write it as an encoder folder."

@@ -6,13 +6,13 @@ from functools import partial
 
 import numpy as np
 
-from ml.classifier import Classifier
+from ml.data.manifest import Manifest
 from ml.evaluation.intervals import Figure, Scored, estimates, for_a_card
 from ml.evaluation.questions import EvaluationError, Questions, questions_of
 from ml.evaluation.retrieval import Ints, Scores
 from ml.evaluation.views import View, clean, phone
-from ml.manifest import Manifest
-from ml.pictures import read_batches
+from ml.images.pictures import read_batches
+from ml.inference.classifier import Classifier
 from ml.progress import Progress, silent
 from ml.vectors import Floats
 

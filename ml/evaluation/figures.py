@@ -5,13 +5,13 @@ from functools import partial
 
 import numpy as np
 
-from ml.embedder import Embedder
+from ml.data.manifest import Manifest
 from ml.evaluation.intervals import Figure, Scored, estimates, for_a_card
 from ml.evaluation.questions import Questions, questions_of
 from ml.evaluation.retrieval import Ints, Scores, label_scores, target_ranks
 from ml.evaluation.views import View, clean, phone
-from ml.manifest import Manifest
-from ml.pictures import read_batches
+from ml.images.pictures import read_batches
+from ml.inference.embedder import Embedder
 from ml.progress import Progress, silent
 from ml.vectors import Floats
 

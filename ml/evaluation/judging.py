@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ml.card import Card, Kind
-from ml.classifier import load_classifier
-from ml.embedder import load_embedder
-from ml.encoder_folder import read_card
+from ml.encoder.card import Card, Kind
+from ml.encoder.folder import read_card
 from ml.evaluation.classifying import answers, confusion, known_queries, scored_answers, scored_answers_by_label
 from ml.evaluation.figures import scored, scored_by_label
 from ml.evaluation.intervals import Scored
 from ml.evaluation.questions import EvaluationError, Questions
 from ml.evaluation.retrieval import Ints
+from ml.inference.classifier import load_classifier
+from ml.inference.embedder import load_embedder
 from ml.progress import Progress, silent
-from ml.runtime import RuntimeChoice
+from ml.runtime.load import RuntimeChoice
 
 IN_WORDS: dict[Kind, str] = {"metric": "metric encoder", "classifier": "classifier"}
 

@@ -4,10 +4,10 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from ml.manifest import Manifest, Photo
-from ml.phone_view import phone_view
-from ml.pictures import read_pixels
-from ml.preprocess import Preprocess
+from ml.data.manifest import Manifest, Photo
+from ml.images.phone_view import phone_view
+from ml.images.pictures import read_pixels
+from ml.images.preprocess import Preprocess
 from ml.vectors import Floats
 
 SEED = "garment query"

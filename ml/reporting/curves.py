@@ -9,8 +9,8 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
-from ml.reporting.look import FAINT_INK, TEXT_SIZE, colour_and_marker, make_plain, new_figure, put_title, save
 from ml.reporting.run_folder import Row
+from ml.reporting.style import FAINT_INK, TEXT_SIZE, colour_and_marker, make_plain, new_figure, put_title, save
 
 PANEL_WIDTH, PANEL_HEIGHT, LEGEND_LINE = 6.6, 3.9, 0.2
 MOST_MARKED = 30

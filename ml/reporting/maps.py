@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from ml.reporting import look
+from ml.reporting import style
 from ml.vectors import Floats, NotFiniteError
 
 MOST_POINTS = 2000
@@ -25,7 +25,7 @@ ROUNDS = 600
 
 SEED = 0
 
-MOST_TOLD_APART = len(look.COLOURS) * len(look.MARKERS)
+MOST_TOLD_APART = len(style.COLOURS) * len(style.MARKERS)
 MOST_NAMED = 20
 """Labels up to which the names stand in the map too, each at one of its photos in the middle."""
 
@@ -49,12 +49,12 @@ def embedding_map(embeddings: Floats, labels: Sequence[str], path: Path) -> None
     names = [labels[row] for row in drawn]
     kept = [label for label, _ in Counter(names).most_common(MOST_TOLD_APART)]
     columns = math.ceil(len(kept) / LEGEND_ROWS)
-    figure = look.new_figure(8.0 + 2.4 * columns, 8.0)
+    figure = style.new_figure(8.0 + 2.4 * columns, 8.0)
     axes = figure.subplots()
     _draw(axes, points, names, kept)
     count = f"{len(drawn)} of {len(embeddings)}" if len(drawn) < len(embeddings) else f"{len(drawn)}"
-    look.put_title(axes, f"Map of {count} photos: what the encoder finds alike lies together")
-    look.save(figure, path)
+    style.put_title(axes, f"Map of {count} photos: what the encoder finds alike lies together")
+    style.save(figure, path)
 
 
 def flat(rows: Floats) -> Points:
@@ -91,10 +91,10 @@ def _principal(rows: Floats, most: int) -> Points:
 
 def _draw(axes: Axes, points: Points, names: list[str], kept: list[str]) -> None:
     """Draw the points of each name of `kept`, the most frequent first, and those of all others in grey under them."""
-    looks = dict(zip(kept, look.colour_and_marker(len(kept)), strict=True))
+    looks = dict(zip(kept, style.colour_and_marker(len(kept)), strict=True))
     shown = np.array([name if name in looks else OTHER for name in names], dtype=object)
     if OTHER in shown:
-        looks = {OTHER: (look.OTHER_COLOUR, ".")} | looks
+        looks = {OTHER: (style.OTHER_COLOUR, ".")} | looks
     size = float(np.clip(20_000 / max(len(points), 1), 12, 60))
     handles = []
     for name, (colour, marker) in looks.items():
@@ -102,18 +102,18 @@ def _draw(axes: Axes, points: Points, names: list[str], kept: list[str]) -> None
         axes.scatter(own[:, 0], own[:, 1], s=size, c=colour, marker=marker, alpha=0.75, linewidths=0)
         if len(kept) <= MOST_NAMED and name != OTHER:
             _name(axes, own, name)
-        label = f"{look.shortened(name, NAME_CHARACTERS)} ({len(own)})"
+        label = f"{style.shortened(name, NAME_CHARACTERS)} ({len(own)})"
         handles.append(Line2D([], [], linestyle="", marker=marker, color=colour, label=label))
     axes.margins(0.08)
     axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_color(look.GRID)
+    axes.spines[:].set_color(style.GRID)
     axes.legend(
         handles=handles,
         loc="upper left",
         bbox_to_anchor=(1, 1),
         ncols=math.ceil(len(handles) / LEGEND_ROWS),
         frameon=False,
-        fontsize=look.TEXT_SIZE,
+        fontsize=style.TEXT_SIZE,
     )
 
 
@@ -122,12 +122,12 @@ def _name(axes: Axes, points: Points, name: str) -> None:
     middle = np.median(points, axis=0)
     place = points[np.argmin(np.linalg.norm(points - middle, axis=1))]
     text = axes.annotate(
-        look.shortened(name, NAME_CHARACTERS),
+        style.shortened(name, NAME_CHARACTERS),
         place,
         xytext=(0, 6),
         textcoords="offset points",
-        size=look.TEXT_SIZE,
-        color=look.INK,
+        size=style.TEXT_SIZE,
+        color=style.INK,
         ha="center",
         path_effects=[withStroke(linewidth=3, foreground="white")],
     )

@@ -7,7 +7,7 @@ from numbers import Integral, Real
 from pathlib import Path
 
 from ml.errors import InputError
-from ml.files import UnwritableError, written_whole
+from ml.formats.atomic_files import UnwritableError, written_whole
 
 METRICS_FILE = "metrics.jsonl"
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ml.reporting import look
+from ml.reporting import style
 from ml.reporting.tiles import CHARACTERS, GAP, LINE, TILE, draw_tile
 
 Ints = npt.NDArray[np.int64]
@@ -65,10 +65,10 @@ def predictions_sheet(
     for place, (picture, truth, guess, score, is_right) in enumerate(tiles):
         row, column = divmod(place, columns)
         share = f" {score:.0%}"
-        captions = [look.shortened(guess, CHARACTERS - len(share)) + share]
+        captions = [style.shortened(guess, CHARACTERS - len(share)) + share]
         captions += [] if is_right else [f"truth: {truth}"]
         draw_tile(page, MARGIN + column * (TILE + GAP), TITLE_HEIGHT + row * tile_height, picture, is_right, captions)
-    look.save(figure, path)
+    style.save(figure, path)
 
 
 def result_strips(strips: Sequence[Strip], title: str, path: Path) -> None:
@@ -79,13 +79,13 @@ def result_strips(strips: Sequence[Strip], title: str, path: Path) -> None:
     _title(page, title)
     for row, strip in enumerate(strips):
         _draw_strip(page, TITLE_HEIGHT + row * strip_height, strip)
-    look.save(figure, path)
+    style.save(figure, path)
 
 
 def _draw_strip(page: Axes, top: float, strip: Strip) -> None:
     draw_tile(page, MARGIN, top, strip.query, None, ["query", strip.query_label])
     first = MARGIN + TILE + GAP + ARROW
-    page.text(first - (GAP + ARROW) / 2, top + TILE / 2, "→", size=18, color=look.FAINT_INK, ha="center", va="center")
+    page.text(first - (GAP + ARROW) / 2, top + TILE / 2, "→", size=18, color=style.FAINT_INK, ha="center", va="center")
     answers = zip(strip.results, strip.labels, strip.scores, strip.right, strict=True)
     for rank, (picture, label, score, right) in enumerate(answers):
         draw_tile(page, first + rank * (TILE + GAP), top, picture, right, [f"{rank + 1}. cos {score:.2f}", label])
@@ -103,13 +103,13 @@ def confusion_matrix(truths: Ints, guesses: Ints, labels: Sequence[str], path: P
     shares = counts / np.maximum(totals, 1)[:, None]
     cell = max(SMALLEST_MATRIX / len(labels), CELL_OF_FEW if len(labels) <= FEW_LABELS else CELL_OF_MANY)
     side = NAMES_SIDE + cell * len(labels)
-    figure = look.new_figure(side, side)
+    figure = style.new_figure(side, side)
     axes = figure.subplots()
-    _fill_cells(axes, counts, shares, min(look.TITLE_SIZE, CELL_TEXT * cell))
-    names = [look.shortened(label, NAME_CHARACTERS) for label in labels]
+    _fill_cells(axes, counts, shares, min(style.TITLE_SIZE, CELL_TEXT * cell))
+    names = [style.shortened(label, NAME_CHARACTERS) for label in labels]
     _name_cells(axes, [f"{name}  ({total})" for name, total in zip(names, totals, strict=True)], names, cell)
-    look.put_title(axes, f"Confusion: {right} of {len(truths)} right ({right / max(1, len(truths)):.1%})")
-    look.save(figure, path)
+    style.put_title(axes, f"Confusion: {right} of {len(truths)} right ({right / max(1, len(truths)):.1%})")
+    style.save(figure, path)
 
 
 def _fill_cells(axes: Axes, counts: Ints, shares: npt.NDArray[np.float64], size: float) -> None:
@@ -117,33 +117,33 @@ def _fill_cells(axes: Axes, counts: Ints, shares: npt.NDArray[np.float64], size:
     axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
     for truth, guess in np.argwhere(counts):
         share = shares[truth, guess]
-        ink = "white" if share > DARK_SHARE else look.INK
+        ink = "white" if share > DARK_SHARE else style.INK
         text = f"{counts[truth, guess]}\n{share:.0%}"
         axes.text(guess, truth, text, size=size, color=ink, ha="center", va="center")
 
 
 def _name_cells(axes: Axes, rows: list[str], columns: list[str], cell: float) -> None:
     slanted = max(map(len, columns)) > CHARACTERS_PER_INCH * cell
-    axes.set_xticks(range(len(columns)), columns, size=look.TEXT_SIZE)
+    axes.set_xticks(range(len(columns)), columns, size=style.TEXT_SIZE)
     if slanted:
         for text in axes.get_xticklabels():
             text.set(rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(rows)), rows, size=look.TEXT_SIZE)
-    axes.set_xlabel("was taken for", size=look.TEXT_SIZE, color=look.FAINT_INK)
-    axes.set_ylabel("is (photos)", size=look.TEXT_SIZE, color=look.FAINT_INK)
+    axes.set_yticks(range(len(rows)), rows, size=style.TEXT_SIZE)
+    axes.set_xlabel("was taken for", size=style.TEXT_SIZE, color=style.FAINT_INK)
+    axes.set_ylabel("is (photos)", size=style.TEXT_SIZE, color=style.FAINT_INK)
     edges = np.arange(len(rows) + 1) - 0.5
     axes.set_xticks(edges, minor=True)
     axes.set_yticks(edges, minor=True)
     axes.tick_params(which="both", length=0)
-    axes.grid(which="minor", color=look.GRID, linewidth=0.8)
-    axes.spines[:].set_color(look.GRID)
+    axes.grid(which="minor", color=style.GRID, linewidth=0.8)
+    axes.spines[:].set_color(style.GRID)
 
 
 def _page(columns: int, height: float, extra: float = 0.0) -> tuple[Figure, Axes]:
     """Return a page for that many tiles side by side and `extra` besides, and for a title above `height`."""
     width = 2 * MARGIN - GAP + columns * (TILE + GAP) + extra
-    return look.new_page(max(LEAST_WIDTH, width), TITLE_HEIGHT + height + 0.1)
+    return style.new_page(max(LEAST_WIDTH, width), TITLE_HEIGHT + height + 0.1)
 
 
 def _title(page: Axes, title: str) -> None:
-    page.text(MARGIN, TITLE_HEIGHT - 0.25, title, size=look.TITLE_SIZE, color=look.INK)
+    page.text(MARGIN, TITLE_HEIGHT - 0.25, title, size=style.TITLE_SIZE, color=style.INK)

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from PIL import Image, ImageOps
 
-from ml.reporting import look
+from ml.reporting import style
 
 TILE = 1.45
 """Side of the square that a photo is fitted into, in inches, as all lengths here."""
@@ -24,22 +24,22 @@ Judged = bool | None
 
 def draw_tile(page: Axes, left: float, top: float, picture: Image.Image, right: Judged, captions: list[str]) -> None:
     """Draw `picture`, whole and with its upper left corner at that place, and its captions under it."""
-    side = round(TILE * look.DPI)
+    side = round(TILE * style.DPI)
     square = ImageOps.pad(picture.convert("RGB"), (side, side), color="white")
     page.imshow(np.asarray(square), extent=(left, left + TILE, top + TILE, top), aspect="auto")
     _frame(page, left, top, right)
     for line, caption in enumerate(captions):
-        text = look.shortened(caption, CHARACTERS)
-        colour = look.FAINT_INK if line else look.INK
-        page.text(left, top + TILE + 0.18 + line * LINE, text, size=look.SMALL_SIZE, color=colour)
+        text = style.shortened(caption, CHARACTERS)
+        colour = style.FAINT_INK if line else style.INK
+        page.text(left, top + TILE + 0.18 + line * LINE, text, size=style.SMALL_SIZE, color=colour)
 
 
 def _frame(page: Axes, left: float, top: float, right: Judged) -> None:
     if right is None:
-        page.add_patch(Rectangle((left, top), TILE, TILE, fill=False, edgecolor=look.FAINT_INK, linewidth=1))
+        page.add_patch(Rectangle((left, top), TILE, TILE, fill=False, edgecolor=style.FAINT_INK, linewidth=1))
         return
-    colour, mark = (look.RIGHT, look.RIGHT_MARK) if right else (look.WRONG, look.WRONG_MARK)
+    colour, mark = (style.RIGHT, style.RIGHT_MARK) if right else (style.WRONG, style.WRONG_MARK)
     page.add_patch(Rectangle((left, top), TILE, TILE, fill=False, edgecolor=colour, linewidth=FRAME))
     page.add_patch(Rectangle((left, top), BADGE, BADGE, facecolor=colour))
     centre = (left + BADGE / 2, top + BADGE / 2)
-    page.text(*centre, mark, size=look.TITLE_SIZE, color="white", weight="bold", ha="center", va="center_baseline")
+    page.text(*centre, mark, size=style.TITLE_SIZE, color="white", weight="bold", ha="center", va="center_baseline")

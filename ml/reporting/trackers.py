@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ml.errors import InputError
-from ml.files import written_whole
+from ml.formats.atomic_files import written_whole
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

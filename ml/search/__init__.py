@@ -1,11 +1,10 @@
 """Searches among unit vectors, and the choice of a varied page from what they find.
 
 `SearchIndex` is what they all can do. `ExactIndex`, in memory, is the one to begin with; the others are in modules of
-their own, which are imported where they are used: `ml.search.approximate`, `ml.search.pgvector`, `ml.search.qdrant`.
+their own, which are imported where they are used: `ml.search.memory.ivf`, `ml.search.pgvector.index`,
+`ml.search.qdrant.index`.
 """
 
-from ml.search.diversity import diversify
-from ml.search.exact import ExactIndex
 from ml.search.hits import (
     DuplicatePhotoError,
     EncoderMismatch,
@@ -16,6 +15,8 @@ from ml.search.hits import (
     UnknownPhotoError,
 )
 from ml.search.interface import Position, SearchIndex
+from ml.search.memory.index import ExactIndex
+from ml.search.mmr import diversify
 from ml.search.rows import ANY, TEXTS, Rows, Where, rows_of
 
 __all__ = [

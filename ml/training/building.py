@@ -5,11 +5,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ml.backbones import build_backbone, preprocessing_of
-from ml.card import Head
-from ml.encoder_folder import read_card, read_weights
-from ml.network import EncoderNetwork, PartsHead, build_head, network_from_card
-from ml.training.body import Body
+from ml.encoder.backbones import build_backbone, preprocessing_of
+from ml.encoder.card import Head
+from ml.encoder.folder import read_card, read_weights
+from ml.encoder.network import EncoderNetwork, PartsHead, build_head, network_from_card
+from ml.training.model import Body
 from ml.training.options import ClassifierOptions, MetricOptions, OptionsError, TrainingOptions
 
 

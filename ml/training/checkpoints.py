@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ml.errors import InputError
-from ml.files import written_whole
+from ml.formats.atomic_files import written_whole
 
 CHECKPOINT_FORMAT = 1
 

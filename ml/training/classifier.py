@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ml.training.body import Body
-from ml.training.data import CLEAN, PHONE, Batch, TrainingData
+from ml.training.dataset import CLEAN, PHONE, Batch, TrainingData
 from ml.training.distributed import joined
-from ml.training.mixing import draw_mixing
+from ml.training.mixup import draw_mixing
+from ml.training.model import Body
 from ml.training.options import ClassifierOptions
 from ml.training.task import outputs_of
 from ml.vectors import Floats

@@ -10,15 +10,15 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from ml.data.sampling import epoch_batches
 from ml.progress import Step
 from ml.reporting.run_folder import RunFolder
-from ml.training.body import Body
 from ml.training.checkpoints import load_checkpoint, save_checkpoint
-from ml.training.data import TrainingData
+from ml.training.dataset import TrainingData
 from ml.training.distributed import join_gradients, rank, same_for_all, training_device, wait_for_first, world
-from ml.training.optimizing import MovingAverage, build_optimizer, penalty, set_rates
+from ml.training.model import Body
+from ml.training.optimizer import MovingAverage, build_optimizer, penalty, set_rates
 from ml.training.options import TrainingOptions
-from ml.training.sampling import epoch_batches
 from ml.training.task import Tally, Task, TrainingFailed
 from ml.training.timing import Clock
 

@@ -14,9 +14,9 @@ from pytorch_metric_learning.distances import CosineSimilarity
 from pytorch_metric_learning.utils import loss_and_miner_utils
 from torch import Tensor, nn
 
-from ml.network import unit_parts
+from ml.encoder.network import unit_parts
 from ml.training.distributed import joined
-from ml.training.mixing import Mixing
+from ml.training.mixup import Mixing
 from ml.training.options import PAIR_LOSSES, MetricOptions
 
 

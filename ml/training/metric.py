@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from ml.evaluation.retrieval import Scores, label_scores, target_ranks
-from ml.training.body import Body
-from ml.training.data import CLEAN, PHONE, Batch, TrainingData
+from ml.training.dataset import CLEAN, PHONE, Batch, TrainingData
 from ml.training.losses import MetricLoss
-from ml.training.mixing import draw_mixing
+from ml.training.mixup import draw_mixing
+from ml.training.model import Body
 from ml.training.options import MetricOptions
 from ml.training.task import Tally, outputs_of
 from ml.vectors import Floats, unit_rows

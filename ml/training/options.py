@@ -6,9 +6,9 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from ml.backbone_names import BackboneName
-from ml.card import Pooling
+from ml.encoder.card import Pooling
 from ml.errors import InputError
-from ml.preprocess import Resize
+from ml.images.preprocess import Resize
 
 Augment = Literal["none", "flip", "phone", "randaugment"]
 Balance = Literal["none", "root", "full"]

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ml.data.pixel_cache import ViewStore
 from ml.errors import InputError
-from ml.training.body import Body
-from ml.training.data import Batch
-from ml.training.store import ViewStore
+from ml.training.dataset import Batch
+from ml.training.model import Body
 from ml.vectors import Floats
 
 EVALUATED_AT_A_TIME = 64

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks.embed import EAGER, compared, eager, likeness, loaded, products_of
-from ml.embedder import load_embedder
-from tests.ml.small_encoder import small_encoder, some_pixels
+from ml.inference.embedder import load_embedder
+from tests.helpers.small_encoder import small_encoder, some_pixels
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,7 +10,7 @@ import pytest
 
 from clothes_matcher.management.commands.demo import Command
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("name", ["plain", "with spaces, commas", "it's", 'sizes "L"', "größe; ls"])

@@ -8,7 +8,7 @@ import pytest
 
 from clothes_matcher import stack
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(code: str) -> str:

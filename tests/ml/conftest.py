@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 import ml
-from ml.classifier import Classifier, load_classifier
-from ml.embedder import Embedder, load_embedder
+from ml.inference.classifier import Classifier, load_classifier
+from ml.inference.embedder import Embedder, load_embedder
 
 ENCODERS = Path(ml.__file__).parent / "encoders"
 SHIPPED = ENCODERS / "efficientnet-lite0-metric100"

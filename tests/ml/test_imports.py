@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.ml.drawing import drawn_folder
-from tests.ml.small_encoder import small_encoder
+from tests.helpers.drawn_pictures import drawn_folder
+from tests.helpers.small_encoder import small_encoder
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "torchvision", "onnx", "sklearn", "scipy", "django", "celery"}
@@ -25,11 +25,11 @@ def test_embedding_and_searching_load_neither_torch_nor_torchvision(shipped_fold
     loaded = loaded_after(f"""
 from pathlib import Path
 from PIL import Image
-import ml.embedder
-import ml.runtime
+import ml.inference.embedder
+import ml.runtime.load
 from ml.search import ExactIndex, rows_of
-ml.runtime._has_cuda = lambda: False
-embedder = ml.embedder.load_embedder(Path({str(shipped_folder)!r}), threads=1)
+ml.runtime.load._has_cuda = lambda: False
+embedder = ml.inference.embedder.load_embedder(Path({str(shipped_folder)!r}), threads=1)
 vectors = embedder.embed([Image.new("RGB", (50, 50), colour) for colour in ("red", "blue")])
 index = ExactIndex(embedder.card.identifier, embedder.dim)
 index.update(rows_of([1, 2], [1, 2], vectors))
@@ -42,11 +42,11 @@ assert index.search(vectors[0], 1, encoder=embedder.card.identifier)[0].photo_id
 def test_without_an_nvidia_driver_torch_is_not_even_tried(shipped_folder):
     loaded = loaded_after(f"""
 from pathlib import Path
-import ml.embedder
-import ml.runtime
-ml.runtime.NVIDIA_DRIVER = Path("/none")
-ml.runtime.shutil.which = lambda _: None
-ml.embedder.load_embedder(Path({str(shipped_folder)!r}), threads=1)
+import ml.inference.embedder
+import ml.runtime.load
+ml.runtime.load.NVIDIA_DRIVER = Path("/none")
+ml.runtime.load.shutil.which = lambda _: None
+ml.inference.embedder.load_embedder(Path({str(shipped_folder)!r}), threads=1)
 """)
     assert loaded & HEAVY == set()
 
@@ -63,6 +63,8 @@ def test_the_serving_commands_load_no_torch(command, shipped_folder, tmp_path):
     assert loaded & HEAVY == set()
 
 
-@pytest.mark.parametrize("module", ["ml.search", "ml.cli", "ml.encoder_folder", "ml.embedder", "ml.classifier"])
+@pytest.mark.parametrize(
+    "module", ["ml.search", "ml.cli", "ml.encoder.folder", "ml.inference.embedder", "ml.inference.classifier"]
+)
 def test_the_light_modules_load_no_network_library(module):
     assert loaded_after(f"import {module}") & (HEAVY | {"onnxruntime"}) == set()

@@ -18,7 +18,7 @@ import requests
 from clothes_matcher import stack
 from tests.system.command_server import asked
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0  # seconds; these machines are slow at times
 
 # Counted as on any site, but no test that is in a hurry is refused.

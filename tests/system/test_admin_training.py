@@ -5,7 +5,7 @@ import re
 import pytest
 from selenium.webdriver.support.ui import Select
 
-from tests.ml.training.garments import write_garments
+from tests.helpers.garments import write_garments
 from tests.system.site import PATIENCE, Site, until
 from tests.system.test_browser import CHROMIUM, DRIVER, Browser, browser, staff
 

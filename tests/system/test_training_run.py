@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.ml.training.garments import write_garments
+from tests.helpers.garments import write_garments
 from tests.system.site import Site, until
 from worker.subprocesses import kill_marked, marked
 

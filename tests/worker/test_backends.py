@@ -8,8 +8,9 @@ from pytest_django import Settings
 from qdrant_client import QdrantClient
 
 from catalog.models import Backend, CatalogItem, ChangeFeed, Encoder, EncoderState, SearchChoice, SharedIndex
-from ml.search import ExactIndex, Where, qdrant_words
-from ml.search.approximate import ApproximateIndex
+from ml.search import ExactIndex, Where
+from ml.search.memory.ivf import ApproximateIndex
+from ml.search.qdrant import payload
 from tests.factories import make_embedding, make_encoder, unit
 from tests.worker.test_searching import ask, fan, items_of
 from worker import backends, warming
@@ -33,7 +34,7 @@ def backend(request: pytest.FixtureRequest, settings: Settings, monkeypatch: pyt
     close = client.close
     monkeypatch.setattr(client, "close", lambda: None)  # a server outlives those who ask it
     settings.QDRANT_URL = "http://qdrant.example"
-    monkeypatch.setattr(qdrant_words, "connected", lambda *_: client)
+    monkeypatch.setattr(payload, "connected", lambda *_: client)
     monkeypatch.setattr(backends, "NOTICED", 0.0)
     yield request.param
     backends.forget_closed([])

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from ml.runtime import Outputs
+from ml.runtime.load import Outputs
 from ml.vectors import Floats
 from worker.batching import Joined
 

@@ -15,7 +15,7 @@ from catalog.colour import colour_distance, lab_of
 from catalog.errors import ClaimLost, IllegalMove, Refused
 from catalog.models import Embedding, Encoder, ItemPhoto, QueryState, SimilarityQuery
 from catalog.sample import draw_photo, sample_items
-from ml.embedder import Embedder
+from ml.inference.embedder import Embedder
 from tests.factories import (
     jpeg,
     make_embedding,

@@ -13,7 +13,7 @@ from pytest_django import Settings
 
 from catalog.models import Backend, CatalogItem, Encoder, EncoderState, SearchChoice, SharedIndex
 from ml.search import ANY, ExactIndex, Hit, SearchIndex, Where
-from ml.search.approximate import ApproximateIndex
+from ml.search.memory.ivf import ApproximateIndex
 from tests.factories import make_embedding, make_encoder, make_item_photo, unit
 from tests.worker.test_backends import backend as backend
 from tests.worker.test_backends import one_second_later
@@ -113,7 +113,7 @@ def test_an_index_that_finds_too_little_does_not_answer_unless_it_is_forced(
     encoder: Encoder, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fan(encoder, 50)
-    monkeypatch.setattr("ml.search.approximate.ApproximateIndex", Blind)
+    monkeypatch.setattr("ml.search.memory.ivf.ApproximateIndex", Blind)
     code, told = run("use", "approximate")
     assert code == 2
     assert "95% are needed. Nothing was changed. With --force it may answer all the same." in told

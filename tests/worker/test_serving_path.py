@@ -16,8 +16,8 @@ from catalog.models import UploadedPhoto
 from catalog.photos import clean_photo
 from catalog.sample import draw_photo, sample_items
 from catalog.services.files import picture_store
-from ml.embedder import Embedder, load_embedder
-from ml.preprocess import Preprocess
+from ml.images.preprocess import Preprocess
+from ml.inference.embedder import Embedder, load_embedder
 from ml.vectors import Floats
 from worker.embedding import decoded_side, open_photo
 

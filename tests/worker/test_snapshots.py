@@ -8,7 +8,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from catalog.models import CatalogItem, ChangeFeed, Embedding, Encoder
 from ml.search import ExactIndex, Where
-from ml.search.snapshot import CURRENT, generation
+from ml.search.memory.snapshot import CURRENT, generation
 from tests.factories import make_embedding, make_encoder, unit
 from worker.feeding import NO_ROWS, CatalogIndex
 from worker.snapshots import folder_of, keep, opened, remove_folders_of_the_gone

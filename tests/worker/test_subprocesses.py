@@ -124,7 +124,7 @@ time.sleep(60)
 def test_it_dies_with_its_worker_and_the_next_attempt_ends_what_it_left(tmp_path: Path) -> None:
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"}
     command = [sys.executable, "-c", WORKER, str(tmp_path)]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).resolve().parents[2]
     with subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True) as worker:
         assert worker.stdout is not None
         trunk, branch = map(int, worker.stdout.readline().split())

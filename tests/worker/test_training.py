@@ -15,10 +15,10 @@ from pytest_django import Settings
 from catalog.models import Encoder, EncoderState, RunKind, RunState, TrainingRun
 from catalog.run_files import encoder_out, run_folder, run_pictures
 from catalog.services.training import run_create, run_resume
-from ml.card import card_to_json
-from ml.encoder_folder import read_card
+from ml.encoder.card import card_to_json
+from ml.encoder.folder import read_card
 from tests.factories import make_item, make_item_photo
-from tests.ml.training.garments import LABELS, Garment, drawn
+from tests.helpers.garments import LABELS, Garment, drawn
 from tests.pictures import jpeg_of
 from worker import training
 from worker.run_command import gpus, training_command

@@ -10,7 +10,7 @@ from moto import mock_aws
 from catalog.models import CatalogItem, EvaluationSet, ItemPhoto, RunSource
 from catalog.photos import clean_photo, source_hash
 from catalog.services.datasets import evaluation_data_write
-from ml.manifest import read_manifest
+from ml.data.manifest import read_manifest
 from tests.catalog.clothes import accepted, catalogue, clothes, evaluated, look
 from tests.catalog.services.written import files, paths, picture, rows_of, write
 from tests.factories import jpeg, make_item_photo, make_run

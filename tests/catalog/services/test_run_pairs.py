@@ -11,7 +11,7 @@ from PIL import Image
 
 from catalog.models import TripletState
 from catalog.photos import clean_photo
-from ml.manifest import read_manifest
+from ml.data.manifest import read_manifest
 from tests.catalog.clothes import accepted, catalogue, evaluated
 from tests.catalog.services.written import files, paths, picture, write
 from tests.factories import make_item, make_item_photo, make_upload

@@ -9,7 +9,7 @@ import pytest
 
 from catalog.services.datasets import training_data_write
 from tests.factories import make_run
-from tests.ml.training.garments import Garment, drawn
+from tests.helpers.garments import Garment, drawn
 
 Rows = list[dict[str, str]]
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.classifier import Classifier, load_classifier
+from ml.data.manifest import Manifest, Photo, read_manifest
 from ml.evaluation.classifying import (
     Answers,
     answers,
@@ -18,8 +18,8 @@ from ml.evaluation.classifying import (
 from ml.evaluation.intervals import estimates
 from ml.evaluation.questions import EvaluationError, questions_of
 from ml.evaluation.views import phone
-from ml.manifest import Manifest, Photo, read_manifest
-from tests.ml.evaluation.encoders import COLOURS, colour_encoder, coloured_manifest
+from ml.inference.classifier import Classifier, load_classifier
+from tests.helpers.colour_encoder import COLOURS, colour_encoder, coloured_manifest
 
 LABELS = ("red", "green", "blue")
 SURE = 8 * np.eye(3)

@@ -3,16 +3,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.card import Card, card_from_json, card_to_json
-from ml.embedder import Embedder, load_embedder
+from ml.data.manifest import Manifest, Photo, read_manifest
+from ml.encoder.card import Card, card_from_json, card_to_json
 from ml.evaluation.figures import OF_A_RUN, measure, scored, scored_by_label
 from ml.evaluation.intervals import estimates, mean_of_known
 from ml.evaluation.questions import EvaluationError, questions_of
 from ml.evaluation.retrieval import label_scores
 from ml.evaluation.views import clean, phone
-from ml.manifest import Manifest, Photo, read_manifest
-from ml.pictures import PictureError
-from tests.ml.evaluation.encoders import COLOURS, colour_encoder, coloured_manifest
+from ml.images.pictures import PictureError
+from ml.inference.embedder import Embedder, load_embedder
+from tests.helpers.colour_encoder import COLOURS, colour_encoder, coloured_manifest
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +162,7 @@ def test_the_figures_of_a_label_are_over_its_queries(embedder, manifest):
 
 
 def test_the_shipped_encoder_finds_drawn_garments_again(shipped, tmp_path):
-    from tests.ml.drawing import drawn_folder
+    from tests.helpers.drawn_pictures import drawn_folder
 
     paths = drawn_folder(tmp_path, 12)
     photos = tuple(Photo(path.name, "odd" if at % 2 else "even", path.stem, "val") for at, path in enumerate(paths))

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ml.data.manifest import Manifest, Photo
 from ml.evaluation.questions import EvaluationError, questions_of, require_two_labels
-from ml.manifest import Manifest, Photo
 
 
 def manifest(*photos: Photo) -> Manifest:

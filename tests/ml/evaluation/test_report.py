@@ -3,13 +3,13 @@ import json
 import numpy as np
 import pytest
 
+from ml.data.manifest import Photo, read_manifest
 from ml.evaluation.intervals import estimates
 from ml.evaluation.judging import judge
 from ml.evaluation.questions import EvaluationError, questions_of
 from ml.evaluation.report import Report, report_of, report_to_json
 from ml.evaluation.tables import text_of
-from ml.manifest import Photo, read_manifest
-from tests.ml.evaluation.encoders import COLOURS, colour_encoder, coloured_manifest
+from tests.helpers.colour_encoder import COLOURS, colour_encoder, coloured_manifest
 
 LABELS = tuple(COLOURS)
 RED_BLIND = [[1, 1, 0], [0, 0, 1]]  # red and green are one to it

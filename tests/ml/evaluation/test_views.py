@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ml.data.manifest import Manifest, Photo
 from ml.evaluation.views import SEED, clean, phone
-from ml.manifest import Manifest, Photo
-from ml.phone_view import phone_view_of
-from ml.pictures import PictureError, read_pixels
-from tests.ml.drawing import drawn_folder
-from tests.ml.evaluation.encoders import PREPROCESSING
+from ml.images.phone_view import phone_view_of
+from ml.images.pictures import PictureError, read_pixels
+from tests.helpers.colour_encoder import PREPROCESSING
+from tests.helpers.drawn_pictures import drawn_folder
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import pytest
 
 from ml.cli import main
 from ml.commands.convert import LAYOUTS
+from ml.data.layouts.reading import ConversionError, box_text, existing, relative, require_count, require_distinct
+from ml.data.layouts.splits import drawn_split, drawn_val
 from ml.errors import InputError
-from ml.layouts.reading import ConversionError, box_text, existing, relative, require_count, require_distinct
-from ml.layouts.splits import drawn_split, drawn_val
-from tests.ml.drawing import drawn_folder
+from tests.helpers.drawn_pictures import drawn_folder
 
 
 @pytest.mark.parametrize("subset", [False, True])

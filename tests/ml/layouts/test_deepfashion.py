@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from ml.layouts import deepfashion_consumer2shop, deepfashion_inshop, deepfashion_landmark
-from ml.layouts.deepfashion_lists import read_list
-from ml.layouts.reading import ConversionError
-from ml.layouts.splits import drawn_val
-from ml.manifest import Manifest, check_manifest
-from tests.ml.drawing import drawn_picture
+from ml.data.layouts import deepfashion_consumer2shop, deepfashion_inshop, deepfashion_landmark
+from ml.data.layouts.deepfashion_lists import read_list
+from ml.data.layouts.reading import ConversionError
+from ml.data.layouts.splits import drawn_val
+from ml.data.manifest import Manifest, check_manifest
+from tests.helpers.drawn_pictures import drawn_picture
 
 LANDMARK_PLACES = " ".join(f"landmark_visibility_{n} landmark_location_x_{n} landmark_location_y_{n}" for n in range(9))
 

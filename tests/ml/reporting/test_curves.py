@@ -5,7 +5,7 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from ml.files import UnwritableError
+from ml.formats.atomic_files import UnwritableError
 from ml.reporting.curves import PICTURES, draw_curves
 from ml.reporting.run_folder import RunFolder
 

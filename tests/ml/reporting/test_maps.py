@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ml.files import UnwritableError
+from ml.formats.atomic_files import UnwritableError
 from ml.reporting import maps
 from ml.reporting.maps import MOST_POINTS, OTHER, embedding_map, flat
 from ml.vectors import Floats, NotFiniteError, unit_rows

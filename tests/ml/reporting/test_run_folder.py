@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ml.errors import InputError
-from ml.files import UnwritableError
+from ml.formats.atomic_files import UnwritableError
 from ml.reporting.run_folder import RunFolder, RunFolderDamaged
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -8,11 +8,11 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from ml.files import UnwritableError
-from ml.reporting import look
+from ml.formats.atomic_files import UnwritableError
+from ml.reporting import style
 from ml.reporting.sheets import MARGIN, TITLE_HEIGHT, Strip, confusion_matrix, predictions_sheet, result_strips
 from ml.reporting.tiles import BADGE, GAP, TILE
-from tests.ml.drawing import drawn_picture
+from tests.helpers.drawn_pictures import drawn_picture
 
 LONG = "A pair of trousers with a very long name, in several colours"
 
@@ -20,7 +20,7 @@ LONG = "A pair of trousers with a very long name, in several colours"
 def pixel(path: Path, x: float, y: float) -> tuple[int, ...]:
     """The colour of a picture at that many inches from its upper left corner."""
     with Image.open(path) as picture:
-        return picture.convert("RGB").getpixel((round(x * look.DPI), round(y * look.DPI)))
+        return picture.convert("RGB").getpixel((round(x * style.DPI), round(y * style.DPI)))
 
 
 def near(colour: tuple[int, ...], wanted: str | tuple[int, ...]) -> bool:
@@ -45,12 +45,12 @@ class TestPredictions:
         with Image.open(tmp_path / "a.png") as picture:
             picture.load()
             assert max(picture.size) < 2000
-        assert written_words().count(look.RIGHT_MARK) == count
+        assert written_words().count(style.RIGHT_MARK) == count
 
     def test_each_photo_stands_at_its_place_in_a_frame_that_says_whether_it_is_right(self, tmp_path):
         path = tmp_path / "a.png"
         predictions_sheet([plain("blue"), plain("yellow")], ["Hat", "Hat"], ["Hat", "Polo"], [0.9, 0.6], path)
-        for column, photo, frame in ((0, "blue", look.RIGHT), (1, "yellow", look.WRONG)):
+        for column, photo, frame in ((0, "blue", style.RIGHT), (1, "yellow", style.WRONG)):
             left = tile_left(column)
             assert near(pixel(path, left + TILE / 2, TITLE_HEIGHT + TILE / 2), photo)
             for x, y in ((0, TILE / 2), (TILE, TILE / 2), (TILE / 2, 0), (TILE / 2, TILE)):
@@ -61,7 +61,7 @@ class TestPredictions:
         path = tmp_path / "a.png"
         predictions_sheet([plain("black")], ["Hat"], ["Polo"], [0.6], path)
         with Image.open(path) as picture:
-            box = [round(look.DPI * side) for side in (MARGIN, TITLE_HEIGHT, MARGIN + BADGE, TITLE_HEIGHT + BADGE)]
+            box = [round(style.DPI * side) for side in (MARGIN, TITLE_HEIGHT, MARGIN + BADGE, TITLE_HEIGHT + BADGE)]
             badge = np.asarray(picture.convert("RGB").crop(box)).reshape(-1, 3)
         assert 0.03 < (badge.min(axis=1) > 200).mean() < 0.4
 
@@ -118,13 +118,13 @@ class TestStrips:
         first = tile_left(1) + 0.3
         assert near(pixel(path, MARGIN + TILE / 2, middle), "blue")
         assert near(pixel(path, first + TILE / 2, middle), "yellow")
-        assert near(pixel(path, first, middle), look.RIGHT)
-        assert near(pixel(path, first + TILE + GAP, middle), look.WRONG)
+        assert near(pixel(path, first, middle), style.RIGHT)
+        assert near(pixel(path, first + TILE + GAP, middle), style.WRONG)
 
     def test_right_is_what_the_strip_says_and_not_what_the_labels_say(self, tmp_path, strip, written_words):
         """The very garment may be asked for, and then another of the same label is wrong."""
         result_strips([replace(strip, right=[False, False])], "The same garment", tmp_path / "a.png")
-        assert written_words().count(look.WRONG_MARK) == 2
+        assert written_words().count(style.WRONG_MARK) == 2
 
     def test_strips_of_different_lengths_stand_under_each_other(self, tmp_path, strip):
         path = tmp_path / "a.png"
@@ -136,7 +136,7 @@ class TestStrips:
         result_strips([strip], "Worst queries", path)
         with Image.open(path) as picture:
             one_row = picture.height
-        assert two_rows - one_row > TILE * look.DPI
+        assert two_rows - one_row > TILE * style.DPI
 
     @pytest.mark.parametrize("count", [0, 1, 12])
     def test_any_number_of_strips_and_answers_makes_a_page(self, tmp_path, count):

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from ml.search.pgvector import PgVectorIndex
+from ml.search.pgvector.index import PgVectorIndex
 from tests import own_postgres
-from tests.ml.search.drawn import ENCODER
+from tests.helpers.search_rows import ENCODER
 
 
 @pytest.fixture(scope="session")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ml.card import Card
-from ml.manifest import Manifest, read_manifest
-from ml.training.running import train_and_publish
-from tests.ml.training.garments import write_garments
-from tests.ml.training.tiny import Remembering, classifier_options, job, metric_options
+from ml.data.manifest import Manifest, read_manifest
+from ml.encoder.card import Card
+from ml.training.run import train_and_publish
+from tests.helpers.garments import write_garments
+from tests.helpers.tiny_training import Remembering, classifier_options, job, metric_options
 
 
 @dataclass(frozen=True)

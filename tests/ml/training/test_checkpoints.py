@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ml.files import UnwritableError
+from ml.formats.atomic_files import UnwritableError
 from ml.training.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 
 ABOUT = {"options": {"lr": 0.001, "side": 224, "backbone": "resnet18"}, "data": "3f9a"}

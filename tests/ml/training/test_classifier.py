@@ -3,11 +3,11 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from ml.training.body import Body
 from ml.training.building import build_body
 from ml.training.classifier import ClassifierTask
-from ml.training.data import CLEAN, PHONE, Batch, TrainingData
-from tests.ml.training.tiny import classifier_options, loaded
+from ml.training.dataset import CLEAN, PHONE, Batch, TrainingData
+from ml.training.model import Body
+from tests.helpers.tiny_training import classifier_options, loaded
 
 
 @pytest.fixture(scope="module")

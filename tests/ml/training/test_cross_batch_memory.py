@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ml.training.losses import MetricLoss
-from tests.ml.training.plain_losses import OPTIONS, mean_of_losses_above_zero, unit
+from tests.helpers.naive_losses import OPTIONS, mean_of_losses_above_zero, unit
 
 
 def batches_of(count: int) -> list[tuple[np.ndarray, list[int]]]:

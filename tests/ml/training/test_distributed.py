@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from ml.cli import main
 from ml.training.distributed import join_gradients, joined, process_group, rank, same_for_all, world
-from tests.ml.training.joint_batch import CLASSIFIERS, METRIC, SMALL_RUN, answers, train_classifier
+from tests.helpers.joint_batch import CLASSIFIERS, METRIC, SMALL_RUN, answers, train_classifier
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -34,7 +34,7 @@ def rows_of(run: Path) -> list[dict[str, float]]:
 def folder(manifest_file, tmp_path_factory) -> Path:
     """Where two processes have left what `joint_batch` writes."""
     folder = tmp_path_factory.mktemp("joint")
-    ended = by_processes(2, "-m", "tests.ml.training.joint_batch", str(manifest_file), str(folder))
+    ended = by_processes(2, "-m", "tests.helpers.joint_batch", str(manifest_file), str(folder))
     assert ended.returncode == 0, ended.stderr[-2000:]
     return folder
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from ml.manifest import Manifest
+from ml.data.manifest import Manifest
 from ml.progress import Step
-from ml.training.body import Body
 from ml.training.checkpoints import CheckpointError
 from ml.training.loop import BEST_FILE, CHECKPOINT_FILE, COLLAPSED, Run
 from ml.training.metric import MetricTask
+from ml.training.model import Body
 from ml.training.task import TrainingFailed
-from tests.ml.training.tiny import Remembering, begun, classifier_options, metric_options
+from tests.helpers.tiny_training import Remembering, begun, classifier_options, metric_options
 
 Weights = Mapping[str, torch.Tensor]
 

@@ -10,7 +10,7 @@ from pytorch_metric_learning.distances import CosineSimilarity
 
 from ml.training.losses import MetricLoss, identity_loss, label_loss, miner
 from ml.training.options import PAIR_LOSSES, MetricOptions
-from tests.ml.training.plain_losses import OPTIONS, mean_of_losses_above_zero, unit
+from tests.helpers.naive_losses import OPTIONS, mean_of_losses_above_zero, unit
 
 LABELS = [0, 0, 0, 1, 1, 1, 2, 2, 1, 0]
 ITEMS = [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]

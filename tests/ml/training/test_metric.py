@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import torch
 
-from ml.manifest import Manifest
-from ml.training.body import Body
+from ml.data.manifest import Manifest
 from ml.training.building import build_body
-from ml.training.data import CLEAN, PHONE, TrainingData
+from ml.training.dataset import CLEAN, PHONE, TrainingData
 from ml.training.metric import MetricTask
+from ml.training.model import Body
 from ml.training.task import outputs_of
 from ml.vectors import unit_rows
-from tests.ml.training.tiny import loaded, metric_options
+from tests.helpers.tiny_training import loaded, metric_options
 
 
 @pytest.fixture(scope="module")

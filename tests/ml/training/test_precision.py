@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from ml.training.data import Batch
+from ml.training.dataset import Batch
 from ml.training.loop import Run
-from tests.ml.training.tiny import begun, classifier_options, metric_options
-from tests.ml.training.tiny_body import tiny_body, tiny_pictures
+from tests.helpers.tiny_model import tiny_body, tiny_pictures
+from tests.helpers.tiny_training import begun, classifier_options, metric_options
 
 
 def batch_of(run: Run, count: int) -> Batch:

@@ -3,11 +3,11 @@ import pytest
 import torch
 from torch import nn
 
+from ml.data.pixel_cache import ViewStore
 from ml.training import task
 from ml.training.building import build_body
-from ml.training.store import ViewStore
 from ml.training.task import Tally, TrainingFailed, features_of, outputs_of
-from tests.ml.training.tiny import metric_options
+from tests.helpers.tiny_training import metric_options
 
 
 class TestTally:

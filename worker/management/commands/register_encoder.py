@@ -10,8 +10,8 @@ from catalog.errors import Refused
 from catalog.models import Encoder
 from catalog.services.encoders import encoder_register
 from catalog.services.releases import encoder_promote
-from ml.card import card_to_json
-from ml.encoder_folder import check_folder
+from ml.encoder.card import card_to_json
+from ml.encoder.folder import check_folder
 from ml.errors import InputError
 
 

@@ -1,0 +1,79 @@
+"""How a photo is seen in training: as it is, as a phone would take it, or changed by RandAugment.
+
+A view is decided by the seed, the photo and the number of the view alone, so that a resumed or a distributed run sees
+the very same pictures.
+"""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from ml.images.phone_view import phone_view
+from ml.images.preprocess import Preprocess
+from ml.training.options import Augment
+
+Bytes = npt.NDArray[np.uint8]
+
+PLAIN_SHARE = 0.15
+"""The share of views, under "phone", that are no phone photos but the photo itself, half of them mirrored: the gallery
+is made of such."""
+
+
+class Viewer:
+    """Makes views of decoded photos, uint8 (height, width, 3). Phone views lie on other ones of them, blurred."""
+
+    def __init__(
+        self,
+        photos: Sequence[Image.Image],
+        preprocess: Preprocess,
+        augment: Augment,
+        seed: int,
+        plain_share: float = PLAIN_SHARE,
+    ) -> None:
+        self._photos = photos
+        self._preprocess = preprocess
+        self.augment = augment
+        self._plain_share = plain_share
+        self._seed = seed
+        self._randaugment = _randaugment() if augment == "randaugment" else None
+
+    def clean(self, photo: int) -> Bytes:
+        """Return the photo as an encoder reads it."""
+        return np.asarray(self._preprocess.fitted(self._photos[photo]))
+
+    def view(self, photo: int, number: int) -> Bytes:
+        """Return view `number` of the photo."""
+        rng = random.Random(f"{self._seed} {photo} {number}")  # noqa: S311 - a simulation, not a secret
+        picture = self._photos[photo]
+        if self.augment == "phone" and rng.random() >= self._plain_share:
+            background = self._photos[rng.randrange(len(self._photos))]
+            picture = phone_view(picture, background, rng)
+        elif self.augment != "none" and rng.random() < 0.5:
+            picture = ImageOps.mirror(picture)
+        fitted = self._preprocess.fitted(picture)
+        if self._randaugment is not None:
+            fitted = _seeded(self._randaugment, fitted, rng)
+        return np.asarray(fitted)
+
+
+def _randaugment() -> Any:
+    from ml.images.torchvision_compat import import_torchvision
+
+    import_torchvision()
+    from torchvision.transforms import RandAugment
+
+    return RandAugment(num_ops=2, magnitude=9, fill=[127, 127, 127])
+
+
+def _seeded(transform: Any, picture: Image.Image, rng: random.Random) -> Image.Image:
+    """torchvision draws from torch's one global generator, which is left as it was: not for threads."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(rng.getrandbits(63))  # torch.manual_seed would seed the GPU's, too
+        changed: Image.Image = transform(picture)
+        return changed

@@ -1,0 +1,35 @@
+"""The open clothing data set: `labels.csv` beside `images/`, one garment a photo, split by contributor.
+
+Its parts circulate in many sizes, so there is no count to insist on.
+"""
+
+from pathlib import Path
+
+from ml.data.layouts.reading import ConversionError, existing, read_csv, relative, require_distinct
+from ml.data.manifest import SPLITS, Photo
+
+
+def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[Photo]:
+    """`labels.csv` (image,label,group,contributor,kids,split) beside `images/`: each photo shows a garment of its own.
+
+    The split by contributor is kept, and it is checked that no contributor is on two sides.
+    """
+    del subset
+    rows = read_csv(source / "labels.csv", ("image", "label", "group", "contributor", "kids", "split"))
+    split_of: dict[str, str] = {}
+    for row in rows:
+        if row["split"] not in SPLITS:
+            raise ConversionError(f"{row['image']!r} is in an unknown split {row['split']!r}.")
+        if split_of.setdefault(row["contributor"], row["split"]) != row["split"]:
+            raise ConversionError(f"Contributor {row['contributor']!r} is in two splits.")
+    require_distinct(row["image"] for row in rows)
+    return [
+        Photo(
+            path=relative(existing(source / "images", row["image"]), manifest_folder),
+            label=row["label"],
+            item=Path(row["image"]).stem,
+            split=row["split"],
+            more={name: row[name] for name in ("group", "contributor", "kids")},
+        )
+        for row in rows
+    ]

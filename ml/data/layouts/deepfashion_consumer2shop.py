@@ -1,0 +1,74 @@
+"""DeepFashion, Consumer-to-shop Clothes Retrieval Benchmark: 239,557 photos of 33,881 items, by buyers and by shops.
+
+`Eval/list_eval_partition.txt` and `img/`; `Anno/list_bbox_consumer2shop.txt` where it is there. Published with
+"DeepFashion: Powering Robust Clothes Recognition and Retrieval with Rich Annotations" (Liu et al., CVPR 2016).
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ml.data.layouts.deepfashion_lists import (
+    Row,
+    garment_of,
+    list_file,
+    picture_file,
+    read_garments,
+    read_list,
+    require_one_side,
+)
+from ml.data.layouts.reading import ConversionError, relative, require_count
+from ml.data.manifest import SPLITS, Photo
+
+PHOTOS = 239_557
+ITEMS = 33_881
+SOURCES = {"image_pair_name_1": "consumer", "image_pair_name_2": "shop"}
+
+
+class _Listed(NamedTuple):
+    """What the pairs say of one photo."""
+
+    item: str
+    split: str
+    source: str
+
+
+def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[Photo]:
+    """The source lists pairs of a buyer's and a shop's photo; here each photo is one row, grouped by the item.
+
+    The label is the folder (`img/DRESSES/Dress/id_…/shop_01.jpg` is a Dress), the column `source` consumer or shop.
+    With the list of boxes there are `group` (upper, lower, full) and `box`.
+    """
+    partition = list_file(source, "Eval", "list_eval_partition.txt")
+    pairs = read_list(partition, (*SOURCES, "item_id", "evaluation_status"), subset)
+    listed = _photos_of(pairs)
+    require_count("photos", len(listed), PHOTOS, subset)
+    require_count("items", len({photo.item for photo in listed.values()}), ITEMS, subset)
+    garments = read_garments(list_file(source, "Anno", "list_bbox_consumer2shop.txt"), subset)
+    photos = []
+    for name, photo in listed.items():
+        if len(Path(name).parts) < 4:
+            raise ConversionError(f"{name!r} lies in no folder of a label and an item.")
+        more = {"source": photo.source, **garment_of(garments, name)}
+        path = relative(picture_file(source, name), manifest_folder)
+        photos.append(Photo(path, Path(name).parts[-3], photo.item, photo.split, more))
+    return photos
+
+
+def _photos_of(pairs: Iterable[Row]) -> dict[str, _Listed]:
+    """The photos of the pairs, most of which are in several of them. Raises `ConversionError` at a contradiction."""
+    listed: dict[str, _Listed] = {}
+    split_of: dict[str, str] = {}
+    for name, photo in _sides(pairs):
+        if photo.split not in SPLITS:
+            raise ConversionError(f"{name!r} is in an unknown split {photo.split!r}.")
+        require_one_side(photo.item, photo.split, split_of)
+        if listed.setdefault(name, photo) != photo:
+            raise ConversionError(f"{name!r} is listed as {' '.join(listed[name])} and as {' '.join(photo)}.")
+    return listed
+
+
+def _sides(pairs: Iterable[Row]) -> Iterator[tuple[str, _Listed]]:
+    for row in pairs:
+        for column, source in SOURCES.items():
+            yield row[column], _Listed(row["item_id"], row["evaluation_status"], source)

@@ -1,0 +1,53 @@
+"""DeepFashion, Fashion Landmark Detection Benchmark: 123,016 photos with a box, of upper, lower and full-body clothes.
+
+`Anno/list_bbox.txt`, `Anno/list_landmarks.txt`, `Eval/list_eval_partition.txt` and `img/`. Published with "Fashion
+Landmark Detection in the Wild" (Liu et al., ECCV 2016).
+"""
+
+from pathlib import Path
+
+from ml.data.layouts.deepfashion_lists import (
+    BOX_COLUMNS,
+    box_of,
+    by_picture,
+    group_of,
+    list_file,
+    picture_file,
+    read_list,
+    row_of,
+)
+from ml.data.layouts.reading import ConversionError, relative, require_count, require_distinct
+from ml.data.manifest import SPLITS, Photo
+
+PHOTOS = 123_016
+VARIATIONS = {"1": "normal", "2": "medium pose", "3": "large pose", "4": "medium zoom-in", "5": "large zoom-in"}
+
+
+def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[Photo]:
+    """The label is the clothes type, each photo an item of its own, the split that of the benchmark."""
+    bbox, landmarks = (list_file(source, "Anno", name) for name in ("list_bbox.txt", "list_landmarks.txt"))
+    partition = list_file(source, "Eval", "list_eval_partition.txt")
+    boxes = by_picture(read_list(bbox, ("image_name", *BOX_COLUMNS), subset))
+    types = by_picture(read_list(landmarks, ("image_name", "clothes_type", "variation_type"), subset))
+    listed = read_list(partition, ("image_name", "evaluation_status"), subset)
+    require_distinct(row["image_name"] for row in listed)
+    require_count("photos", len(listed), PHOTOS, subset)
+    photos = []
+    for row in listed:
+        name, split = row["image_name"], row["evaluation_status"]
+        if split not in SPLITS:
+            raise ConversionError(f"{name!r} is in an unknown split {split!r}.")
+        kind = row_of(types, name, "landmarks")
+        photos.append(
+            Photo(
+                path=relative(picture_file(source, name), manifest_folder),
+                label=group_of(kind),
+                item=Path(name).with_suffix("").as_posix(),
+                split=split,
+                more={
+                    "variation": VARIATIONS.get(kind["variation_type"], ""),
+                    "box": box_of(row_of(boxes, name, "box")),
+                },
+            )
+        )
+    return photos

@@ -1,0 +1,102 @@
+"""Fashion-MNIST (Xiao et al., 2017): 60,000 and 10,000 grey pictures of 28 x 28 pixels and ten labels, in four files.
+
+Debian's package dataset-fashion-mnist puts them into /usr/share/datasets/fashion-mnist. The format is idx: a magic
+number (two zero bytes, 8 for unsigned bytes, how many axes), the length of each axis as big-endian 32-bit, the bytes.
+"""
+
+import gzip
+import shutil
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ml.data.layouts.reading import ConversionError, relative, require_count
+from ml.data.layouts.splits import drawn_val
+from ml.data.manifest import Photo
+from ml.formats.atomic_files import UnwritableError
+
+LABELS = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+PICTURES = {"train": 60_000, "t10k": 10_000}
+FOLDER = "fashion-mnist-pictures"
+"""The pictures are written beside the manifest, into this folder."""
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[Photo]:
+    """Each picture becomes a PNG and an item of its own; t10k is the test split, a tenth of train is drawn as val.
+
+    The folder of PNGs appears whole or not at all. Raises `UnwritableError` also where it exists already.
+    """
+    parts = {part: _read_part(source, part) for part in PICTURES}
+    for part, published in PICTURES.items():
+        require_count(f"pictures in {part}", len(parts[part][1]), published, subset)
+    photos = []
+    with _folder_written_whole(manifest_folder / FOLDER) as folder:
+        for part, (pictures, labels) in parts.items():
+            (folder / part).mkdir()
+            for number, (pixels, label) in enumerate(zip(pictures, labels, strict=True)):
+                item = f"{part}/{number:05}"
+                Image.fromarray(pixels).save(folder / f"{item}.png")
+                path = relative(manifest_folder / FOLDER / f"{item}.png", manifest_folder)
+                photos.append(Photo(path, LABELS[label], item, "test" if part == "t10k" else drawn_val(item)))
+    return photos
+
+
+def _read_part(source: Path, part: str) -> tuple[Bytes, Bytes]:
+    """Pictures (n, height, width) and labels (n) of "train" or "t10k". Raises `ConversionError`."""
+    pictures = _read_idx(source / f"{part}-images-idx3-ubyte.gz", axes=3)
+    labels = _read_idx(source / f"{part}-labels-idx1-ubyte.gz", axes=1)
+    if len(pictures) != len(labels):
+        raise ConversionError(f"{part} has {len(pictures)} pictures and {len(labels)} labels.")
+    if not len(labels) or labels.max() >= len(LABELS):
+        raise ConversionError(f"The labels of {part} are not the ten of Fashion-MNIST.")
+    return pictures, labels
+
+
+def _read_idx(path: Path, axes: int) -> Bytes:
+    try:
+        data = gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise ConversionError(f"Cannot read {str(path)!r}: {getattr(error, 'strerror', None) or error}.") from error
+    start = 4 + 4 * axes
+    if len(data) < start or data[:4] != bytes((0, 0, 8, axes)):
+        raise ConversionError(f"{str(path)!r} is no idx file of bytes with {axes} axes.")
+    shape = struct.unpack(f">{axes}I", data[4:start])
+    if len(data) - start != np.prod(shape, dtype=np.int64):
+        raise ConversionError(f"{str(path)!r} announces {shape} bytes and has {len(data) - start:,}.")
+    return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(shape)
+
+
+@contextmanager
+def _folder_written_whole(folder: Path) -> Iterator[Path]:
+    """Hand out `folder` + ".part", rename it at the end; after an error nothing is left. Raises `UnwritableError`."""
+    part = folder.with_name(folder.name + ".part")
+    if folder.exists():
+        raise UnwritableError(f"{str(folder)!r} exists already; remove it first.")
+    try:
+        shutil.rmtree(part, ignore_errors=True)  # what an interrupted attempt left
+        part.mkdir()
+        yield part
+        part.rename(folder)
+    except OSError as error:
+        raise UnwritableError(f"Cannot write {str(folder)!r}: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

