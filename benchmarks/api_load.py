@@ -17,12 +17,10 @@ is cheap, yet the bare view is so fast that it may be what limits it.
 import argparse
 import contextlib
 import itertools
-import json
 import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +30,7 @@ import requests
 
 from benchmarks.end_to_end import FILL, with_comment
 from benchmarks.load import Getter, Stream, gets_per_second, highest_rate, stream
+from benchmarks.whole_site import print_measured
 from catalog.sample import phone_photo, sample_items
 from clothes_matcher import stack
 from tests.pictures import jpeg_of
@@ -57,12 +56,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8, help="at once, for the GETs")
     parser.add_argument("--get-seconds", type=float, default=5.0, help="of each kind of GET, three times")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        site = Site(Path(folder), WEB_WORKERS="2", **UNLIMITED)
-        try:
-            print(json.dumps(measure(site, options), indent=2))
-        finally:
-            site.stop()
+    print_measured(measure, options, **UNLIMITED)
 
 
 def measure(site: Site, options: argparse.Namespace) -> dict[str, Any]:

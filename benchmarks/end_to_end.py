@@ -21,15 +21,14 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import redis
 
 from benchmarks.load import PhotoSender, percentile, with_comment
 from benchmarks.processes import cpu_seconds, memory_mb
+from benchmarks.whole_site import print_measured
 from catalog.sample import phone_photo, sample_items
 from tests.pictures import jpeg_of
 from tests.system.site import ROOT, Site
@@ -69,12 +68,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8, help="at once, for the rate")
     parser.add_argument("--many", type=int, default=300, help="queries of which the rate is taken")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        site = Site(Path(folder), WEB_WORKERS="2", SWEEP_SECONDS="5")  # as a site has them, not as tests do
-        try:
-            print(json.dumps(measure(site, options), indent=2))
-        finally:
-            site.stop()
+    print_measured(measure, options, SWEEP_SECONDS="5")
 
 
 def measure(site: Site, options: argparse.Namespace) -> dict[str, Any]:

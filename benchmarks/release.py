@@ -6,7 +6,7 @@ The whole site on this machine. CATALOGUE is imported and embedded; `idle`: the 
 its answer, one at a time. Then a metric run is started as staff do, and `training`, `embedding`, `comparing` are the
 times of the same photo, sent every `--pause` seconds, while the run, the vectors of its encoder and its evaluation are
 under way, with the seconds that each took. Last, the encoder is promoted and taken back while two people never stop
-asking: `stream` says who answered, and what failed.
+asking: `stream` says who answered, and what failed. A catalogue on which nothing can be compared never gets that far.
 
 What the gate says is in `objections`. What one can override is overridden with a reason, as staff would.
 """
@@ -14,12 +14,12 @@ What the gate says is in `objections`. What one can override is overridden with 
 import argparse
 import json
 import os
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks.load import PhotoSender, percentile
+from benchmarks.whole_site import print_measured
 from catalog.sample import phone_photo, sample_items
 from tests.pictures import jpeg_of
 from tests.system.site import MISSING, Phone, Site, until
@@ -33,10 +33,12 @@ STEP = """
 from catalog.models import Encoder, Evaluation, TrainingRun
 run = TrainingRun.objects.get(name={name!r})
 encoder = Encoder.objects.filter(name={name!r}).first()
-if run.state in ("failed", "cancelled"): print("ended", run.error)
+evaluation = Evaluation.objects.filter(encoder=encoder).first()
+if run.state in ("failed", "cancelled"): print("in vain:", run.reason)
 elif run.state != "done" or encoder is None: print("training")
 elif encoder.missing_photos().exists(): print("embedding")
-elif not Evaluation.objects.filter(encoder=encoder, state="done").exists(): print("comparing")
+elif evaluation is None or evaluation.state in ("queued", "running"): print("comparing")
+elif evaluation.state == "failed": print("in vain:", evaluation.reason)
 else: print("compared")
 """
 START = """
@@ -57,12 +59,7 @@ def main() -> None:
     parser.add_argument("--preset", default="quick")
     parser.add_argument("--pause", type=float, default=1.0, help="seconds between two photos during the run")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        site = Site(Path(folder), WEB_WORKERS="2", SWEEP_SECONDS="5")
-        try:
-            print(json.dumps(measure(site, options), indent=2))
-        finally:
-            site.stop()
+    print_measured(measure, options, SWEEP_SECONDS="5")
 
 
 def measure(site: Site, options: argparse.Namespace) -> dict[str, Any]:
@@ -93,7 +90,7 @@ def measure(site: Site, options: argparse.Namespace) -> dict[str, Any]:
 
 def look(site: Site) -> str:
     step = site.shell(STEP.format(name=NAME))
-    if step.startswith("ended"):
+    if step.startswith("in vain"):
         raise SystemExit(step)
     return step
 

@@ -118,11 +118,9 @@ _LOST_AFTER = 10  # seconds in which a message is taken, unless it is lost or th
 
 
 def _send_embed_catalog(encoder_id: int) -> None:
-    waits = False
     with _only_warned("The queue cannot be asked what waits for encoder %s", encoder_id):
-        waits = not _redis().set(_waits(encoder_id), 1, nx=True, ex=_LOST_AFTER)
-    if not waits:
-        _send(EMBED_CATALOG, encoder_id, queue="gpu", priority=PATIENT)
+        if _redis().set(_waits(encoder_id), 1, nx=True, ex=_LOST_AFTER):
+            _send(EMBED_CATALOG, encoder_id, queue="gpu", priority=PATIENT)
 
 
 def _waits(encoder_id: int) -> str:
@@ -131,7 +129,7 @@ def _waits(encoder_id: int) -> str:
 
 @contextmanager
 def _only_warned(sentence: str, *about: object) -> Iterator[None]:
-    """Where Redis is away, that is not done which is in the block, and the log says so."""
+    """Where Redis is away, what is in the block is not done, and the log says so."""
     try:
         yield
     except redis.RedisError as error:

@@ -130,8 +130,8 @@ STORAGES: dict[str, Any] = {
 }
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"
-# Packed hard while they are collected; not what only a developer's tools ask for.
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True  # nothing asks for a file by its plain name
+# Packed hard while they are collected; not what only a developer's tools ask for.
 WHITENOISE_SKIP_COMPRESS_EXTENSIONS = ("map", "woff", "woff2", "png", "jpg", "jpeg", "gif", "webp", "gz", "br", "zip")
 
 MAX_UPLOAD_MB = env_int("MAX_UPLOAD_MB", 20, minimum=1)  # one photo, as sent

@@ -134,9 +134,7 @@ def embed_missing(encoder: Encoder, seconds: float = STREAK_SECONDS) -> int:
     """
     embedder, lanes = embedder_of(encoder), cores()
     portions = takewhile(_nobody_waits(seconds), in_groups(_missing_photos(encoder), embedder.portion))
-    looks = work_ahead(
-        portions, lambda photos: _look_at_photos(photos, embedder), threads=lanes, ahead=_PORTIONS_AHEAD * lanes
-    )
+    looks = work_ahead(portions, lambda photos: _look_at_photos(photos, embedder), threads=lanes, ahead=lanes)
     dealt_with = 0
     for batch in in_groups((look for portion in looks for look in portion), BATCH):
         _write_looks(encoder, batch)

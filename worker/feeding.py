@@ -118,7 +118,8 @@ class CatalogIndex:
     def _take_in_few(self, news: News, items: list[int], position: dict[str, int]) -> bool:
         """Take in at once what is new, each item as it was at one moment, with all its photos. False if it is much.
 
-        One that is told its new category now and its new photo later would be found as it never was.
+        One that is told its new category now and its new photo later would be found as it never was. Where it is much,
+        that may happen for as long as it takes.
         """
         if "vector" not in position or len(items) > self.part:
             return False

@@ -62,7 +62,9 @@ def asked(address: Path, arguments: tuple[str, ...], patience: float) -> tuple[i
 
 def main() -> None:
     setup()
-    with Server(sys.argv[1], Handler) as server:
+    part = Path(sys.argv[1] + ".part")
+    with Server(str(part), Handler) as server:
+        part.rename(sys.argv[1])  # who sees it can connect
         server.serve_forever(poll_interval=5.0)
 
 

@@ -149,14 +149,14 @@ class Site:
         file = self.folder / f"{name}.log"
         return file.read_text(errors="replace") if file.exists() else ""
 
-    def manage(self, *arguments: str, expect: int = 0) -> str:
-        """Run a management command to its end; its output. Fails the test unless it exits with `expect`."""
+    def manage(self, *arguments: str) -> str:
+        """Run a management command to its end; its output. Fails the test if it fails."""
         if self._commander is None:
             server = [sys.executable, "-m", "tests.system.command_server", str(self._command_socket)]
             self._commander = subprocess.Popen(server, cwd=ROOT, env=self.environment, start_new_session=True)
             until(self._command_socket.exists, "the server of commands")
         code, printed = asked(self._command_socket, arguments, patience=2 * PATIENCE)
-        assert code == expect, printed
+        assert code == 0, printed
         return printed
 
     def shell(self, code: str) -> str:

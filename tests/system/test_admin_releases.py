@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.site import PATIENCE, ROOT, Phone, Site, until
+from tests.system.test_admin_training import SIDEWAYS
 from tests.system.test_browser import CHROMIUM, DRIVER, LOADED, Browser, browser, staff
 from tests.system.test_releases import SHIPPED, people_asking
 
@@ -19,7 +20,6 @@ pytestmark = [
 ]
 
 NAME = "uploaded-in-a-browser"
-SIDEWAYS = "return document.documentElement.scrollWidth - window.innerWidth"
 MEASURED = """
 from catalog.models import CatalogItem
 for item in CatalogItem.objects.order_by("pk")[:12]:

@@ -127,14 +127,17 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def complaints(self) -> list[str]:
-        """What the console holds against our pages, and every address elsewhere that was asked for."""
+        """What the console holds against our pages, addresses elsewhere that were asked for, and lost files."""
         errors = [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
         events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         asked = [
             event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"
         ]
+        answers = [event["params"]["response"] for event in events if event["method"] == "Network.responseReceived"]
+        lost = [one["url"] for one in answers if one["status"] >= 400 and "/static/" in one["url"]]
         ours = (self.site.address, "blob:", "data:", "chrome:", "chrome-untrusted:", "about:")  # and its own first page
-        return [error for error in errors if NOISE not in error] + [url for url in asked if not url.startswith(ours)]
+        elsewhere = [url for url in asked if not url.startswith(ours)]
+        return [error for error in errors if NOISE not in error] + elsewhere + lost
 
 
 @pytest.fixture

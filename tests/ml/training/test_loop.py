@@ -263,8 +263,8 @@ EVERY += [pytest.param(classifier_options(epochs=1, **changes), id=name) for nam
 
 
 @pytest.mark.parametrize("options", EVERY)
-def test_an_epoch_can_be_trained_with_each_option(options, manifest, cache, tmp_path):
-    run = begun(manifest, options, tmp_path, cache)
+def test_an_epoch_can_be_trained_with_each_option(options, manifest, tmp_path):
+    run = begun(manifest, options, tmp_path)
     before = weights(run.body)
     watcher = Remembering()
     best = run.go(watcher)
