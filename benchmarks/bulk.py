@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    from worker.encoders import embedder_of
+    from worker.encoders.loaded import embedder_of
 
     encoder = a_site(options.photos, options.longest)
     embedder = embedder_of(encoder)
@@ -100,7 +100,7 @@ def forget(encoder: "Encoder") -> None:
 
 def embed_all(encoder: "Encoder") -> None:
     """Embed the whole catalogue, as the task does it."""
-    from worker.embedding import embed_missing
+    from worker.encoders.embedding import embed_missing
 
     claimed = encoder.claim("benchmark")
     assert claimed is not None

@@ -10,7 +10,7 @@ import pytest
 from catalog import queue
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = ("torch", "torchvision", "onnxruntime", "pytorch_metric_learning", "ml", "worker.tasks")
+HEAVY = ("torch", "torchvision", "onnxruntime", "pytorch_metric_learning", "ml", "worker.tasks.search")
 
 
 def run(code: str) -> str:
@@ -36,8 +36,8 @@ def test_the_test_above_would_notice_a_network() -> None:
 def test_a_worker_on_a_machine_without_a_gpu_loads_no_torch() -> None:
     loaded = run(
         "import django, sys, os; os.environ['DJANGO_SETTINGS_MODULE'] = 'clothes_matcher.settings'; django.setup();"
-        "import worker.tasks, worker.startup, worker.training, worker.evaluating;"
-        "print('torch' in sys.modules, 'worker.tasks' in sys.modules)"
+        "import worker.tasks.search, worker.startup, worker.training.run, worker.training.evaluate;"
+        "print('torch' in sys.modules, 'worker.tasks.search' in sys.modules)"
     )
     assert loaded == "False True"
 
@@ -45,7 +45,7 @@ def test_a_worker_on_a_machine_without_a_gpu_loads_no_torch() -> None:
 def test_the_worker_that_fetches_loads_no_network() -> None:
     loaded = run(
         "import django, sys, os; os.environ['DJANGO_SETTINGS_MODULE'] = 'clothes_matcher.settings'; django.setup();"
-        "from clothes_matcher import app; app.conf.include = ['worker.fetching']; app.loader.import_default_modules();"
+        "from clothes_matcher import app; app.conf.include = ['worker.tasks.net']; app.loader.import_default_modules();"
         f"print('worker.fetch_photo' in app.tasks, [name for name in {(*HEAVY, 'numpy')!r} if name in sys.modules])"
     )
     assert loaded == "True []"
@@ -86,10 +86,10 @@ def test_the_containers_run_the_workers_of_the_procfile() -> None:
 
 @pytest.mark.parametrize("name", queue.SENT_TASKS)
 def test_every_task_that_is_sent_by_name_is_registered(name: str) -> None:
-    import worker.evaluating
-    import worker.fetching
-    import worker.tasks
-    import worker.training
+    import worker.tasks.net
+    import worker.tasks.search
+    import worker.training.evaluate
+    import worker.training.run
     import worker.webhooks  # noqa: F401
     from clothes_matcher import app
 
@@ -97,7 +97,7 @@ def test_every_task_that_is_sent_by_name_is_registered(name: str) -> None:
 
 
 def test_every_scheduled_task_is_registered() -> None:
-    import worker.tasks  # noqa: F401
+    import worker.tasks.search  # noqa: F401
     from clothes_matcher import app
 
     assert {entry["task"] for entry in app.conf.beat_schedule.values()} <= set(app.tasks)

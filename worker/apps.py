@@ -2,6 +2,6 @@ from django.apps import AppConfig
 
 
 class WorkerConfig(AppConfig):
-    """Installed for its commands; `worker.tasks` and `ml` are loaded by the workers alone."""
+    """Installed for its commands; `worker.tasks.search` and `ml` are loaded by the workers alone."""
 
     name = "worker"

@@ -11,7 +11,7 @@ from django.db import InterfaceError, OperationalError, connection
 from catalog.models import TrainingRun
 from catalog.models.training import LOG_TAIL
 from catalog.run_files import run_folder
-from worker.run_progress import Progress
+from worker.training.progress import Progress
 
 EVERY_SECONDS: Final = 1.0  # what is new is written no more often
 RENEW_SECONDS: Final = 2.0  # the claim is renewed although nothing is new

@@ -18,10 +18,10 @@ from catalog.colour import garment_colour
 from catalog.models import Encoder, QueryState, SharedIndex, SimilarityQuery, User
 from catalog.rehearsal import PATIENCE, example_photo, rehearse
 from ml.errors import InputError
-from worker.encoders import embedder_of
-from worker.index import index_of
-from worker.tasks import embed_query, search_query, sweep
-from worker.warming import keep_warm
+from worker.encoders.loaded import embedder_of
+from worker.index.refresh import keep_warm
+from worker.index.registry import index_of
+from worker.tasks.search import embed_query, search_query, sweep
 
 logger = logging.getLogger(__name__)
 

@@ -53,9 +53,9 @@ PUT_TOGETHER = {
     "catalog/services/evaluations.py",
     "catalog/services/releases.py",
     "catalog/web/rates.py",
-    "worker/evaluating.py",
-    "worker/replaying.py",
-    "worker/training.py",
+    "worker/training/evaluate.py",
+    "worker/queries/replay.py",
+    "worker/training/run.py",
 }
 
 

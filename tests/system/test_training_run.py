@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.garments import write_garments
 from tests.system.site import Site, until
-from worker.subprocesses import kill_marked, marked
+from worker.processes.child import kill_marked, marked
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 

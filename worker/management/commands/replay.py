@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from catalog.errors import Refused
 from catalog.models import Recommendation, SimilarityQuery
 from ml.search import Hit
-from worker.replaying import Line, Replay, query_replay
+from worker.queries.replay import Line, Replay, query_replay
 
 
 class Command(BaseCommand):

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from catalog.models import Backend
 from ml.errors import InputError
-from worker.switching import backend_drop, backend_report, backend_use
+from worker.index.migrate import backend_drop, backend_report, backend_use
 
 
 class Command(BaseCommand):

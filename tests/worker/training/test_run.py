@@ -1,0 +1,254 @@
+"""Training runs by the task itself, with a real training beside it on a few drawn garments."""
+
+import itertools
+import json
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from pytest_django import Settings
+
+from catalog.models import Encoder, EncoderState, RunKind, RunState, TrainingRun
+from catalog.run_files import encoder_out, run_folder, run_pictures
+from catalog.services.training import run_create, run_resume
+from ml.encoder.card import card_to_json
+from ml.encoder.folder import read_card
+from tests.factories import make_item, make_item_photo
+from tests.helpers.garments import LABELS, Garment, drawn
+from tests.pictures import jpeg_of
+from worker.processes.child import kill_marked
+from worker.run_report import Cancelled, Report
+from worker.training import run as training
+from worker.training.command import gpus, training_command
+
+pytestmark = pytest.mark.django_db
+
+SHIPPED = django_settings.BASE_DIR / "ml" / "encoders" / django_settings.DEFAULT_ENCODER
+TINY: dict[str, Any] = {
+    **{"side": 64, "freeze_stages": 12, "epochs": 2, "views": 2, "batch_size": 12, "threads": 1},
+    **{"embedding_size": 24, "label_size": 8, "per_label": 2},
+}
+
+
+@pytest.fixture(autouse=True)
+def folders(settings: Settings, tmp_path: Path) -> None:
+    settings.RUNS_DIR = tmp_path / "runs"
+    settings.ENCODER_DIRS = [tmp_path / "encoders", *django_settings.ENCODER_DIRS[1:]]
+
+
+@pytest.fixture
+def garments(db: None) -> None:
+    """A catalogue with sixteen items of each of three labels."""
+    for label, seed in itertools.product(LABELS, range(16)):
+        make_item_photo(make_item(category=label), content=jpeg_of(drawn(Garment(label, seed))))
+
+
+def queued(name: str = "tiny", **columns: Any) -> TrainingRun:
+    """A run that nobody has checked."""
+    return TrainingRun.objects.create(name=name, kind=RunKind.METRIC, **columns)
+
+
+def trained(run: TrainingRun) -> TrainingRun:
+    training.train(str(run.pk))
+    run.refresh_from_db()
+    return run
+
+
+def epochs_of(run: TrainingRun) -> list[int]:
+    return [row["epoch"] for row in run.metrics]
+
+
+def meanwhile(look: Callable[[], bool], act: Callable[[], object]) -> threading.Thread:
+    """In a thread that touches no database: `act` as soon as there is what `look` waits for."""
+    over = threading.Event()
+
+    def wait() -> None:
+        while not look():
+            if over.wait(0.002):
+                return
+        act()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_run_goes_from_the_catalogue_to_a_candidate_and_survives_the_death_of_its_training(garments: None) -> None:
+    run = run_create(kind="metric", preset="", options=TINY, name="tiny")
+    checkpoint = run_folder(run) / "run" / "checkpoint.pt"
+    mark = str((run_folder(run) / "lock").resolve())
+    meanwhile(checkpoint.exists, lambda: kill_marked(mark))
+    trained(run)
+    assert (run.state, run.stage) == (RunState.QUEUED, "training")
+    assert run.attempts <= 1, "the death counts, unless the first epoch was written down before it"
+    assert run.data["labels"].keys() == set(LABELS)
+    assert "It was killed (SIGKILL)" in (run_folder(run) / "log.txt").read_text()
+    assert not encoder_out(run).exists()
+
+    trained(run)
+    assert run.state == RunState.DONE, run.reason
+    assert epochs_of(run) == [1, 2]
+    assert run.progress["share"] > 0.9
+    assert (run.progress["epoch"], run.progress["epochs"]) == (2, 2)
+    assert run.progress["trace"][-1].keys() == {"at", "loss", "mined_triplets", "active_triplets"}
+    assert "measuring and writing the encoder" in run.log_tail
+    encoder = Encoder.objects.get(name="tiny")
+    assert (run.encoder, encoder.state, encoder.dim) == (encoder, EncoderState.CANDIDATE, 24)
+    assert encoder.card == json.loads(card_to_json(read_card(encoder_out(run))))
+    assert {"loss.png", "mined.png", "strips.png", "predictions.png"} <= set(run_pictures(run))
+    left = {path.name for path in run_folder(run).iterdir()} | {path.name for path in checkpoint.parent.iterdir()}
+    assert not left & {"cache", "photos", "checkpoint.pt", "best.pt"}
+    assert not list(encoder_out(run).parent.glob("*.part"))
+
+
+def test_an_encoder_that_was_written_but_not_registered_needs_no_training(tmp_path: Path) -> None:
+    run = queued()
+    checkpoint = run_folder(run) / "run" / "checkpoint.pt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    shutil.copytree(SHIPPED, encoder_out(run), copy_function=shutil.copyfile)
+    assert trained(run).state == RunState.DONE, run.reason
+    assert run.encoder == Encoder.objects.get(name="tiny")
+    assert not checkpoint.exists()
+
+
+def test_an_encoder_folder_of_others_is_not_taken_for_the_run_s(tmp_path: Path) -> None:
+    run = queued()
+    shutil.copytree(SHIPPED, encoder_out(run))
+    assert trained(run).state == RunState.FAILED
+    assert run.reason == "There is another encoder folder called 'tiny' by now."
+    assert encoder_out(run).exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"epochs": 2, "head_epochs": 4}, "head_epochs must be fewer than epochs."),
+        ({"start_from": "nothing"}, "There is no encoder 'nothing' to start from."),
+    ],
+    ids=["by the training itself", "before it"],
+)
+def test_what_would_fail_again_fails_with_the_reason_in_one_line(
+    garments: None, options: dict[str, Any], reason: str
+) -> None:
+    run = trained(queued(options=options))
+    assert (run.state, run.reason) == (RunState.FAILED, reason)
+    assert reason in run.log_tail
+    assert (run.claim_token, run.finished_at is None) == (None, False)
+
+
+def test_a_folder_that_cannot_be_written_is_told_as_the_reason(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    settings.RUNS_DIR = tmp_path / "file"
+    run = trained(queued())
+    assert run.state == RunState.FAILED
+    assert run.reason.startswith("Not a directory: ")
+
+
+def test_a_message_that_comes_twice_trains_nothing() -> None:
+    run = queued()
+    claimed = TrainingRun.objects.claim(run.pk, worker="train@other")
+    assert claimed is not None
+    trained(run)
+    assert (run.state, run.claim_token) == (RunState.RUNNING, claimed.claim_token)
+
+
+def test_a_crash_of_ours_gives_the_run_back_and_at_the_third_time_fails_it(
+    garments: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> list[str]:
+        raise RuntimeError("out of thread")
+
+    monkeypatch.setattr(training, "training_command", crash)
+    run, states = queued(), []
+    for _ in range(3):
+        with pytest.raises(RuntimeError):
+            training.train(str(run.pk))
+        run.refresh_from_db()
+        states.append(run.state)
+    assert states == [RunState.QUEUED, RunState.QUEUED, RunState.FAILED]
+    assert run.reason.endswith("RuntimeError: out of thread")
+
+
+def test_a_run_that_is_cancelled_stops_and_can_go_on(garments: None) -> None:
+    run = queued(options=TINY)
+    (run_folder(run) / "cache").mkdir(parents=True)
+    TrainingRun.objects.update(cancel_requested=True)  # as if between the claim and the first look
+    assert trained(run).state == RunState.CANCELLED
+    assert not (run_folder(run) / "cache").exists()
+    run_resume(run=run)
+    assert (run.state, run.cancel_requested) == (RunState.QUEUED, False)
+
+
+class Impatient(Report):
+    """Wants the run to stop as soon as its training says something."""
+
+    def take(self, event: Any) -> None:
+        raise Cancelled
+
+
+def test_cancelling_stops_the_training_that_goes_on(garments: None) -> None:
+    run = TrainingRun.objects.claim(queued(options=TINY).pk, worker="train@here")
+    assert run is not None
+    run_folder(run).mkdir(parents=True)
+    with pytest.raises(Cancelled):
+        training.train_beside(run, Impatient(run))
+    assert not kill_marked(str((run_folder(run) / "lock").resolve()))
+
+
+def test_a_worker_that_is_stopped_gives_its_run_back(garments: None) -> None:
+    run = queued(options=TINY)
+    training.stop_training()
+    try:
+        trained(run)
+    finally:
+        training._stopping.clear()
+    assert (run.state, run.attempts) == (RunState.QUEUED, 1)
+    assert "The worker was stopped." in (run_folder(run) / "log.txt").read_text()
+
+
+def test_the_run_that_was_started_first_has_its_turn_whichever_is_named(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    settings.RUNS_DIR = tmp_path / "file"  # each fails at once
+    first, second = queued("first"), queued("second")
+    assert trained(second).state == RunState.QUEUED
+    first.refresh_from_db()
+    assert first.state == RunState.FAILED
+    assert trained(second).state == RunState.FAILED
+
+
+class Named:
+    hostname = "train@here"
+
+
+def test_a_worker_that_starts_gives_back_what_it_held_before_it_was_killed() -> None:
+    run, other = queued(), queued("other")
+    TrainingRun.objects.claim(run.pk, worker="train@here")
+    TrainingRun.objects.claim(other.pk, worker="train@there")
+    training.release_own_claims(Named())
+    run.refresh_from_db()
+    other.refresh_from_db()
+    assert (run.state, other.state) == (RunState.QUEUED, RunState.RUNNING)
+
+
+def test_several_gpus_train_together() -> None:
+    run = queued(options={"epochs": 3}, tracker="tensorboard")
+    alone, together = training_command(run, 1), training_command(run, 4)
+    assert alone[1:4] == ["-m", "ml", "train-metric"]
+    assert together[1:5] == ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4"]
+    assert together[-len(alone) :] == alone
+    assert {"--resume", "--epochs=3", "tensorboard"} <= set(alone)
+
+
+@pytest.mark.parametrize(("visible", "wanted"), [(None, 0), ("0,1", 0), ("", 0)])
+def test_a_machine_without_gpus_has_none_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None, wanted: int
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert gpus() == (wanted if not list(Path("/dev").glob("nvidia[0-9]*")) else gpus())
