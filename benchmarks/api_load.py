@@ -33,8 +33,8 @@ from benchmarks.load import Getter, Stream, gets_per_second, highest_rate, strea
 from benchmarks.whole_site import print_measured
 from catalog.sample import phone_photo, sample_items
 from clothes_matcher import stack
-from tests.pictures import jpeg_of
-from tests.system.site import ROOT, Site, free_port, until
+from tests.helpers.pictures import jpeg_of
+from tests.helpers.site import ROOT, Site, free_port, until
 
 LIMIT = 1.0  # seconds that 95 of 100 answers may take
 PEOPLE = 20  # accounts that the phones are signed in with

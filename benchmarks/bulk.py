@@ -65,9 +65,9 @@ def a_site(photos: int, longest: int) -> "Encoder":
     from django.core.management import call_command
 
     from catalog.models import CatalogItem, Encoder, ItemPhoto
-    from catalog.photos import clean_photo
+    from catalog.photos.clean import clean_photo
     from catalog.sample import draw_photo, sample_items
-    from tests.pictures import jpeg_of
+    from tests.helpers.pictures import jpeg_of
 
     call_command("migrate", verbosity=0)
     folder = settings.BASE_DIR / "ml" / "encoders" / settings.DEFAULT_ENCODER

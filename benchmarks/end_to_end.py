@@ -30,8 +30,8 @@ from benchmarks.load import PhotoSender, percentile, with_comment
 from benchmarks.processes import cpu_seconds, memory_mb
 from benchmarks.whole_site import print_measured
 from catalog.sample import phone_photo, sample_items
-from tests.pictures import jpeg_of
-from tests.system.site import ROOT, Site
+from tests.helpers.pictures import jpeg_of
+from tests.helpers.site import ROOT, Site
 
 __all__ = ["FILL", "with_comment"]  # for the other benchmarks
 

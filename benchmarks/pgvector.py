@@ -23,7 +23,7 @@ from benchmarks.searchers import ITEMS, Found
 from ml.search import ANY, SearchIndex, Where, rows_of
 from ml.search.pgvector.index import PgVectorIndex
 from ml.vectors import Floats
-from tests.own_postgres import postgres
+from tests.helpers.postgres import postgres
 
 ENCODER = "benchmark"
 BRANDS = 7

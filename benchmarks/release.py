@@ -21,8 +21,8 @@ from typing import Any
 from benchmarks.load import PhotoSender, percentile
 from benchmarks.whole_site import print_measured
 from catalog.sample import phone_photo, sample_items
-from tests.pictures import jpeg_of
-from tests.system.site import MISSING, Phone, Site, until
+from tests.helpers.pictures import jpeg_of
+from tests.helpers.site import MISSING, Phone, Site, until
 from tests.system.test_releases import people_asking
 
 DAY = 24 * 3600.0
@@ -42,13 +42,13 @@ elif evaluation.state == "failed": print("in vain:", evaluation.reason)
 else: print("compared")
 """
 START = """
-from catalog.services.training import run_create
+from catalog.services.training.runs import run_create
 run_create(kind="metric", preset={preset!r}, name={name!r})
 """
 GATE = """
 import json
 from catalog.models import Encoder
-from catalog.services.gate import gate_of
+from catalog.services.encoders.gate import gate_of
 print(json.dumps([objection.text for objection in gate_of(Encoder.objects.get(name={name!r}))]))
 """
 

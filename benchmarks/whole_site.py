@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.system.site import Site
+from tests.helpers.site import Site
 
 Measure = Callable[[Site, argparse.Namespace], dict[str, Any]]
 

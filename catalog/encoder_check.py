@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import Refused
-from catalog.ml_command import BAD_INPUT, TookTooLong, ask_ml
+from catalog.ml_cli import BAD_INPUT, TookTooLong, ask_ml
 
 SECONDS = 120
 MOST_MEMORY = 8 << 30  # bytes of addresses: a network may ask for any amount, and the machine has other work

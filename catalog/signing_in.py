@@ -10,8 +10,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from catalog.clients import address_of
-from catalog.problems import Problem
-from catalog.web.errors import problem_page
+from catalog.http.error_pages import problem_page
+from catalog.http.problems import Problem
 
 
 def locked_out(request: HttpRequest, answer: HttpResponse, credentials: dict[str, Any] | None) -> HttpResponse:

@@ -1,6 +1,7 @@
 """Sentences for people, in the language of whoever asks.
 
-The code raises and stores them in English. They are translated where they are shown, in `catalog.problems`, so that a
+The code raises and stores them in English. They are translated where they are shown, in `catalog.http.problems`, so
+that a
 log stays English and a failed query can be read in any language later. Only those with something in their middle are
 translated where they are made, by `gettext(...).format(...)`. `make messages` collects them all, by what they are an
 argument of, and those of the pages that speak several languages (tests/messages.py). Mails have a file per language.

@@ -31,7 +31,7 @@ def when_ready(server: Any) -> None:
 
     get_resolver().reverse_dict  # noqa: B018 - asking makes it
     Image.init()
-    import_string("catalog.queue.load")()
+    import_string("catalog.tasks.load")()
     gc.collect()
     gc.freeze()
 
@@ -47,5 +47,5 @@ def post_worker_init(worker: Any) -> None:
     from django.apps import apps
 
     if apps.is_installed("catalog"):  # benchmarks put another site under this configuration
-        rehearsal = import_module("catalog.rehearsal")
+        rehearsal = import_module("catalog.warmup")
         wait([worker.tpool.submit(rehearsal.rehearse_requests, worker.wsgi)], timeout=rehearsal.PATIENCE)

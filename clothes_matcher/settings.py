@@ -60,15 +60,15 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "catalog.middleware.RequestIds",
+    "catalog.http.middleware.RequestIds",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
-    "catalog.middleware.Compression",
-    "catalog.middleware.Languages",
-    "catalog.middleware.ContentPolicy",
-    "catalog.middleware.BodySizeLimit",
-    "catalog.middleware.ApiAnswers",
+    "catalog.http.middleware.Compression",
+    "catalog.http.middleware.Languages",
+    "catalog.http.middleware.ContentPolicy",
+    "catalog.http.middleware.BodySizeLimit",
+    "catalog.http.middleware.ApiAnswers",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -217,10 +217,10 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_SCHEMA_CLASS": "catalog.api.schema.Schema",
     "DEFAULT_VERSIONING_CLASS": None,
     "ALLOWED_VERSIONS": ["v1"],  # else the schema's page repeats any ?version= in a header
-    "DEFAULT_THROTTLE_CLASSES": ["catalog.api.throttles.SharedThrottle"],
+    "DEFAULT_THROTTLE_CLASSES": ["catalog.http.throttles.SharedThrottle"],
     "DEFAULT_METADATA_CLASS": None,  # OPTIONS is CORS' business; what an endpoint takes is in the schema
     "URL_FORMAT_OVERRIDE": None,  # an answer's form is the header Accept's business alone
-    "EXCEPTION_HANDLER": "catalog.api.errors.problem_handler",
+    "EXCEPTION_HANDLER": "catalog.http.error_handler.problem_handler",
     "NUM_PROXIES": env_int("NUM_PROXIES", 0),  # in front of us; 0: X-Forwarded-For is anybody's claim, so not read
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
@@ -336,7 +336,7 @@ _LOG_LEVEL = env_choice("LOG_LEVEL", "INFO", "DEBUG", "WARNING", "ERROR", "CRITI
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"request": {"()": "catalog.request_ids.RequestIdFilter"}},
+    "filters": {"request": {"()": "catalog.http.request_ids.RequestIdFilter"}},
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {request_id}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request"]}},
     "root": {"handlers": ["console"], "level": _LOG_LEVEL},

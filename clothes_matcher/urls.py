@@ -9,7 +9,7 @@ urlpatterns = [
     path("", include("catalog.web.urls")),
 ]
 
-handler400 = "catalog.web.errors.bad_request"
-handler403 = "catalog.web.errors.forbidden"
-handler404 = "catalog.web.errors.not_found"
-handler500 = "catalog.web.errors.crashed"
+handler400 = "catalog.http.error_pages.bad_request"
+handler403 = "catalog.http.error_pages.forbidden"
+handler404 = "catalog.http.error_pages.not_found"
+handler500 = "catalog.http.error_pages.crashed"

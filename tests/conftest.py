@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from catalog import fetching
-from tests.servers import Script, Server
+from catalog.outbound import fetch
+from tests.helpers.servers import Script, Server
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def serve(settings: Settings) -> Iterator[Callable[..., Server]]:
 @pytest.fixture
 def short_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fetching has one second instead of ten."""
-    monkeypatch.setattr(fetching, "SECONDS", 1.0)
+    monkeypatch.setattr(fetch, "SECONDS", 1.0)
 
 
 def pytest_sessionfinish() -> None:

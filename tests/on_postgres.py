@@ -12,7 +12,7 @@ import subprocess
 import sys
 from contextlib import ExitStack
 
-from tests.own_postgres import given, own_postgres
+from tests.helpers.postgres import given, own_postgres
 
 TEST_PROCESSES = 2
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog import queue
+from catalog import tasks
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "torchvision", "onnxruntime", "pytorch_metric_learning", "ml", "worker.tasks.search")
@@ -84,7 +84,7 @@ def test_the_containers_run_the_workers_of_the_procfile() -> None:
         assert f"--include {' '.join(modules)} --queues {listens_to} " in composed
 
 
-@pytest.mark.parametrize("name", queue.SENT_TASKS)
+@pytest.mark.parametrize("name", tasks.SENT_TASKS)
 def test_every_task_that_is_sent_by_name_is_registered(name: str) -> None:
     import worker.tasks.net
     import worker.tasks.search

@@ -10,7 +10,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from catalog.models import TrainingRun
 from catalog.models.training import LOG_TAIL
-from catalog.run_files import run_folder
+from catalog.run_folder import run_folder
 from worker.training.progress import Progress
 
 EVERY_SECONDS: Final = 1.0  # what is new is written no more often

@@ -13,10 +13,10 @@ from celery.signals import worker_ready
 from django.utils import timezone
 from PIL import Image
 
-from catalog import queue
-from catalog.colour import garment_colour
+from catalog import tasks
 from catalog.models import Encoder, QueryState, SharedIndex, SimilarityQuery, User
-from catalog.rehearsal import PATIENCE, example_photo, rehearse
+from catalog.photos.colour import garment_colour
+from catalog.warmup import PATIENCE, example_photo, rehearse
 from ml.errors import InputError
 from worker.encoders.loaded import embedder_of
 from worker.index.refresh import keep_warm
@@ -74,7 +74,7 @@ def rehearse_in_pool(pool: Any, queues: set[str]) -> None:
     def in_a_thread() -> None:
         rehearse(partial(_embed_and_search, queues))
         if "gpu" in queues:
-            queue.send_search_query(uuid4())  # of no query: only so that there is a connection
+            tasks.send_search_query(uuid4())  # of no query: only so that there is a connection
         meet()  # else one thread might take two turns
 
     for _ in range(pool.limit):

@@ -6,15 +6,15 @@ from typing import Any
 from celery import Task, shared_task
 from celery.signals import worker_ready
 
-from catalog import queue
+from catalog import tasks
 from catalog.errors import ClaimLost, Refused
 from catalog.models import WebhookDelivery
-from catalog.services.webhooks import webhook_send
+from catalog.services.queries.webhooks import webhook_send
 
 logger = logging.getLogger(__name__)
 
 
-@shared_task(name=queue.SEND_WEBHOOK, bind=True)
+@shared_task(name=tasks.SEND_WEBHOOK, bind=True)
 def send_webhook(self: "Task[Any, Any]", delivery_id: str) -> None:
     """waiting -> delivered, or waiting for the next try. A crash of ours leaves the claim to the sweep."""
     delivery = WebhookDelivery.objects.claim(delivery_id, worker=self.request.hostname or "")

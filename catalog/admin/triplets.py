@@ -18,7 +18,7 @@ from unfold.decorators import display
 from catalog.admin.base import ReadOnlyAdmin, staff_of, thumbnail
 from catalog.errors import Refused
 from catalog.models import Triplet, TripletState
-from catalog.services.reviews import (
+from catalog.services.feedback.reviews import (
     review_progress,
     triplet_after,
     triplet_review,

@@ -12,8 +12,8 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from catalog.admin.base import DeletedByService, ModelAdmin, ReadOnlyAdmin
 from catalog.models import User
-from catalog.services.devices import device_of
-from catalog.services.users import user_delete
+from catalog.services.accounts.devices import device_of
+from catalog.services.accounts.users import user_delete
 
 # Both were registered by their own apps, without this admin's look.
 admin.site.unregister(Group)

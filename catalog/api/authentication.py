@@ -11,7 +11,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from catalog.models import User
-from catalog.services.devices import device_seen
+from catalog.services.accounts.devices import device_seen
 
 if TYPE_CHECKING:
     from drf_spectacular.openapi import AutoSchema

@@ -7,7 +7,7 @@ from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.request import Request
 
 from catalog.models import Scope
-from catalog.services.devices import scope_of
+from catalog.services.accounts.devices import scope_of
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView

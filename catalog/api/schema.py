@@ -6,7 +6,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
-from catalog.api.errors import CONTENT_TYPE
+from catalog.http.error_handler import CONTENT_TYPE
 
 MEANINGS = {
     400: "The input is at fault: `code` and `errors` say where.",

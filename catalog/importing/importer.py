@@ -18,7 +18,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import DatabaseError
 
-from catalog import queue
+from catalog import tasks
 from catalog.errors import Refused
 from catalog.importing.recovery import (
     mark_interrupted,
@@ -32,7 +32,7 @@ from catalog.importing.sources import Source, source_open
 from catalog.importing.writing import ItemWriter, Picture, known_pictures
 from catalog.models import Encoder, ImportJob, ImportState
 from catalog.models.imports import MAX_ERRORS
-from catalog.photos import TOO_LARGE, clean_photo, source_hash
+from catalog.photos.clean import TOO_LARGE, clean_photo, source_hash
 
 BATCH = 50  # rows that are written in one transaction
 STORING_THREADS = 8  # they wait for the network, where the storage is one
@@ -63,7 +63,7 @@ def catalog_import(*, source: Path, layout: str | None = None, progress: Progres
         _Import(job, opened, progress or (lambda done, total: None)).run()
         job.finish()
     if encoder := Encoder.objects.live():
-        queue.send_embed_catalog(encoder.pk)
+        tasks.send_embed_catalog(encoder.pk)
     return job
 
 

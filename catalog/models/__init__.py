@@ -1,6 +1,6 @@
 """The rows. They are the truth: the queue carries their ids, and files beside them are caches."""
 
-from catalog.models.changes import ChangeFeed, RemovedItem
+from catalog.models.change_feed import ChangeFeed, RemovedItem
 from catalog.models.devices import Device, Scope
 from catalog.models.encoders import Embedding, Encoder, EncoderState, Promotion
 from catalog.models.evaluations import Evaluation, EvaluationItem, EvaluationSet, EvaluationState

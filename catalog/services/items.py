@@ -8,12 +8,12 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from catalog import queue
+from catalog import tasks
 from catalog.errors import Refused
 from catalog.models import CatalogItem, Encoder, ItemPhoto, Recommendation
 from catalog.models.items import CatalogItemQuerySet
-from catalog.photos import clean_photo, source_hash
-from catalog.services.files import picture_store
+from catalog.photos.clean import clean_photo, source_hash
+from catalog.photos.files import picture_store
 
 
 def items_show(*, items: CatalogItemQuerySet) -> int:
@@ -93,7 +93,7 @@ def item_photo_remove(*, photo: ItemPhoto) -> None:
 
 def _send_embed() -> None:
     if encoder := Encoder.objects.live():
-        queue.send_embed_catalog(encoder.pk)
+        tasks.send_embed_catalog(encoder.pk)
 
 
 def _known_already() -> Refused:

@@ -8,15 +8,15 @@ from django.core.files.storage import default_storage
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from catalog import queue
-from catalog.crops import require_large_enough
+from catalog import tasks
 from catalog.errors import Refused
 from catalog.models import SimilarityQuery, UploadedPhoto, User
 from catalog.models.photos import UPLOAD_FOLDER, expiry
-from catalog.photos import clean_photo, source_hash
-from catalog.run_files import copies_forget
-from catalog.services.files import picture_store
-from catalog.services.triplets import photos_release
+from catalog.photos.clean import clean_photo, source_hash
+from catalog.photos.crops import require_large_enough
+from catalog.photos.files import picture_store
+from catalog.run_folder import copies_forget
+from catalog.services.feedback.triplets import photos_release
 
 
 def upload_prepare(*, raw: bytes, owner: User | None = None, visitor: str = "") -> UploadedPhoto:
@@ -99,7 +99,7 @@ def upload_take_fetched(*, query: SimilarityQuery, raw: bytes, timings: dict[str
         if query.crop is not None:
             require_large_enough(query.crop, photo.width, photo.height)
         query.record_fetched(photo, timings)
-        queue.send_embed_query(query.pk)
+        tasks.send_embed_query(query.pk)
 
     return upload_create(raw=raw, owner=query.owner, visitor=query.visitor, attach=attach)[0]
 

@@ -11,11 +11,11 @@ from django.utils.translation import gettext_lazy as _
 from django.views import View
 from django.views.decorators.cache import never_cache
 
-from catalog.api.throttles import spend_anonymously
 from catalog.errors import Refused
-from catalog.problems import Problem, problem_of
-from catalog.services.passwords import password_reset, password_reset_ask, reset_user
-from catalog.web.errors import problem_page
+from catalog.http.error_pages import problem_page
+from catalog.http.problems import Problem, problem_of
+from catalog.http.throttles import spend_anonymously
+from catalog.services.accounts.passwords import password_reset, password_reset_ask, reset_user
 
 
 class EmailForm(forms.Form):

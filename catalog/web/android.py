@@ -1,4 +1,4 @@
-"""How the existing Android app is known, and what it can show of a refusal. The route itself is `catalog.web.legacy`.
+"""How the existing Android app is known, and what it can show of a refusal. The route itself is `catalog.api.legacy`.
 
 Apart from it, since a request may be refused before it comes to its route.
 """

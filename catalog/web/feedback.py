@@ -9,12 +9,12 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from catalog.errors import Refused
+from catalog.http.error_pages import problem_in_place, problem_page
+from catalog.http.problems import Problem
 from catalog.models import UploadedPhoto, Verdict
-from catalog.problems import Problem
-from catalog.services.answers import queries_of, recommendations_of
-from catalog.services.feedback import feedback_give, photo_consent_set
+from catalog.services.feedback.feedback import feedback_give, photo_consent_set
+from catalog.services.queries.answers import queries_of, recommendations_of
 from catalog.services.uploads import upload_delete
-from catalog.web.errors import problem_in_place, problem_page
 from catalog.web.matches import consent_of, match_of
 from catalog.web.people import person_of, visitor_stay
 from catalog.web.rates import too_many_changes

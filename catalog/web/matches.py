@@ -3,8 +3,8 @@
 from django.conf import settings
 
 from catalog.models import Feedback, Recommendation, SimilarityQuery
-from catalog.services.answers import said_about
-from catalog.services.triplets import LEARNING_DAYS
+from catalog.services.feedback.triplets import LEARNING_DAYS
+from catalog.services.queries.answers import said_about
 
 
 def match_of(found: Recommendation, said: Feedback | None = None) -> dict[str, object]:

@@ -6,7 +6,7 @@ from typing import TypedDict
 from django.http import HttpRequest
 
 from catalog.models import User
-from catalog.services.triplets import LEARNING_DAYS
+from catalog.services.feedback.triplets import LEARNING_DAYS
 
 VISITOR = "visitor"  # the key in the session
 

@@ -13,11 +13,11 @@ from django.views.decorators.http import require_safe
 from rest_framework.exceptions import AuthenticationFailed
 
 from catalog.api.authentication import TokenAuthentication
-from catalog.crops import Crop
 from catalog.models import CatalogItem, ItemPhoto, UploadedPhoto
-from catalog.web.links import is_signed
+from catalog.photos.crops import Crop
+from catalog.photos.links import is_signed
+from catalog.photos.thumbnails import WIDTHS, thumbnail
 from catalog.web.people import person_of
-from catalog.web.thumbnails import WIDTHS, thumbnail
 
 YEAR = 365 * 24 * 3600
 SHARED = f"public, max-age={YEAR}, immutable"  # another picture is another row, and so another address

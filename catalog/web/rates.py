@@ -2,9 +2,9 @@
 
 from django.http import HttpRequest
 
-from catalog.api.throttles import WRITE, spend_anonymously
-from catalog.problems import Problem
-from catalog.rates import spend
+from catalog.http.problems import Problem
+from catalog.http.rate_limits import spend
+from catalog.http.throttles import WRITE, spend_anonymously
 from catalog.web.people import person_of
 
 QUERY = "query"

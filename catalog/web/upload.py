@@ -8,13 +8,13 @@ from django.urls import reverse
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
-from catalog.middleware import ms_since_start
-from catalog.problems import Problem, problem_of
-from catalog.services.answers import queries_with_answers
-from catalog.services.queries import query_create
+from catalog.api.legacy import legacy_route
+from catalog.http.error_pages import problem_in_place
+from catalog.http.middleware import ms_since_start
+from catalog.http.problems import Problem, problem_of
+from catalog.services.queries.answers import queries_with_answers
+from catalog.services.queries.create import query_create
 from catalog.web.android import is_from_the_app
-from catalog.web.errors import problem_in_place
-from catalog.web.legacy import legacy_route
 from catalog.web.people import person_who_sends
 from catalog.web.queries import progress
 from catalog.web.rates import too_many_queries

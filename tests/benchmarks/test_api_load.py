@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from benchmarks.load import Getter, Stream, gets_per_second, highest_rate, percentile, stream
-from tests.system.site import ROOT
+from tests.helpers.site import ROOT
 
 
 def test_a_percentile_is_the_value_that_so_many_do_not_exceed() -> None:

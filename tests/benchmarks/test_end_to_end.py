@@ -16,7 +16,7 @@ from PIL import Image
 
 from benchmarks.load import PhotoSender, send_photos, with_comment
 from benchmarks.processes import cpu_seconds, memory_mb
-from tests.factories import jpeg
+from tests.helpers.factories import jpeg
 
 
 class Taker(BaseHTTPRequestHandler):

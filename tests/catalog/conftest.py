@@ -1,14 +1,30 @@
-"""A Redis for the tests that need one: that counts, or that carries messages."""
+"""Fixtures of the catalogue tests: a user with a signed-in device, and a Redis for rate limits or for the queue."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pytest_django import Settings
+from rest_framework.test import APIClient
 
-from catalog import queue, rates
+from catalog import tasks
+from catalog.http import rate_limits
+from catalog.models import User
 from clothes_matcher import app
-from tests.own_redis import OwnRedis
+from tests.helpers.api import device_of
+from tests.helpers.factories import make_user
+from tests.helpers.redis_server import OwnRedis
+
+
+@pytest.fixture
+def me(db: None) -> User:
+    return make_user("me")
+
+
+@pytest.fixture
+def device(me: User) -> APIClient:
+    """A client that is signed in by token, as the app is."""
+    return device_of(me)
 
 
 @pytest.fixture
@@ -16,11 +32,11 @@ def counting(tmp_path: Path, settings: Settings) -> Iterator[OwnRedis]:
     """Requests are counted, with the rates of the settings; in other tests Redis is away, and nothing is."""
     own = OwnRedis(tmp_path)
     settings.REDIS_URL = f"unix://{own.socket}?db=0"
-    rates._counter.cache_clear()
+    rate_limits._counter.cache_clear()
     own.start()
     yield own
     own.kill()
-    rates._counter.cache_clear()
+    rate_limits._counter.cache_clear()
 
 
 @pytest.fixture
@@ -29,9 +45,9 @@ def own_redis(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatc
     own = OwnRedis(tmp_path)
     settings.REDIS_URL = f"unix://{own.socket}?db=0"
     monkeypatch.setattr(app.conf, "broker_url", f"redis+socket://{own.socket}?virtual_host=0")
-    queue._redis.cache_clear()
-    queue._sender.cache_clear()
+    tasks._redis.cache_clear()
+    tasks._sender.cache_clear()
     yield own
     own.kill()
-    queue._redis.cache_clear()
-    queue._sender.cache_clear()
+    tasks._redis.cache_clear()
+    tasks._sender.cache_clear()

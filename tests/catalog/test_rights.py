@@ -18,12 +18,12 @@ from knox.models import AuthToken
 from rest_framework.test import APIClient
 
 from catalog.models import Device, Favourite, Scope, SimilarityQuery, TrainingRun, User
-from catalog.services.devices import device_id, device_sign_in
-from catalog.services.passwords import reset_code
+from catalog.services.accounts.devices import device_id, device_sign_in
+from catalog.services.accounts.passwords import reset_code
 from catalog.web.people import VISITOR
-from tests.catalog.api.conftest import answered_query
-from tests.catalog.rows import everything
-from tests.factories import make_encoder, make_query, make_run, make_upload, make_user
+from tests.helpers.all_rows import everything
+from tests.helpers.api import answered_query
+from tests.helpers.factories import make_encoder, make_query, make_run, make_upload, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

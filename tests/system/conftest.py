@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from catalog.sample import phone_photo, sample_items, write_sample
-from tests.pictures import jpeg_of
-from tests.system.site import Phone, Site
+from tests.helpers.pictures import jpeg_of
+from tests.helpers.site import Phone, Site
 
 ITEMS = 40
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.site import PATIENCE, ROOT, Phone, Site, until
+from tests.helpers.site import PATIENCE, ROOT, Phone, Site, until
 from tests.system.test_admin_training import SIDEWAYS
 from tests.system.test_browser import CHROMIUM, DRIVER, LOADED, Browser, browser, staff
 from tests.system.test_releases import SHIPPED, people_asking
@@ -28,7 +28,7 @@ for item in CatalogItem.objects.order_by("pk")[:12]:
 """
 LEAVE_NOTHING = f"""
 from catalog.models import CatalogItem, Encoder, Evaluation, EvaluationSet
-from catalog.services.releases import encoder_retire
+from catalog.services.encoders.release import encoder_retire
 Evaluation.objects.all().delete()
 for encoder in Encoder.objects.filter(name={NAME!r}): encoder_retire(encoder=encoder)
 EvaluationSet.objects.all().delete()

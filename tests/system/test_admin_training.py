@@ -6,7 +6,7 @@ import pytest
 from selenium.webdriver.support.ui import Select
 
 from tests.helpers.garments import write_garments
-from tests.system.site import PATIENCE, Site, until
+from tests.helpers.site import PATIENCE, Site, until
 from tests.system.test_browser import CHROMIUM, DRIVER, Browser, browser, staff
 
 __all__ = ["browser", "staff"]  # fixtures

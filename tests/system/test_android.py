@@ -15,8 +15,8 @@ import requests
 from PIL import Image
 
 from catalog.sample import draw_photo, phone_photo, sample_items
+from tests.helpers.site import Phone, Site, until
 from tests.system.conftest import ITEMS, PHOTOGRAPHED
-from tests.system.site import Phone, Site, until
 
 pytestmark = [pytest.mark.system, pytest.mark.database]
 

@@ -18,8 +18,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from catalog.sample import sample_items
+from tests.helpers.site import Phone, Site, until
 from tests.system.conftest import ITEMS, PHOTOGRAPHED
-from tests.system.site import Phone, Site, until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")

@@ -10,8 +10,8 @@ import pytest
 
 from catalog.sample import sample_items
 from examples.client import ApiError, Client
+from tests.helpers.site import ROOT, Site
 from tests.system.conftest import ITEMS, PHOTOGRAPHED
-from tests.system.site import ROOT, Site
 
 pytestmark = pytest.mark.system
 

@@ -13,7 +13,7 @@ import pytest
 import requests
 from PIL import Image
 
-from tests.system.site import PATIENCE, ROOT, free_port, until
+from tests.helpers.site import PATIENCE, ROOT, free_port, until
 
 pytestmark = pytest.mark.system
 

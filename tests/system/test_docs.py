@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.site import ROOT, Phone, Site
+from tests.helpers.site import ROOT, Phone, Site
 
 pytestmark = pytest.mark.system
 
@@ -24,7 +24,7 @@ def commands(document: str) -> list[str]:
 
 ANSWERS = {"token", "recommendations", "results", "images", "thumbnails", "secret", "waits_for"}
 STAFF_TOKEN = """
-from catalog.models import User; from catalog.services.devices import device_sign_in
+from catalog.models import User; from catalog.services.accounts.devices import device_sign_in
 print(device_sign_in(user=User.objects.create_superuser("boss-docs"), scope="staff")[1])
 """
 

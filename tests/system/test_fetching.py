@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.system.site import PATIENCE, Phone, Site, until
+from tests.helpers.site import PATIENCE, Phone, Site, until
 
 pytestmark = pytest.mark.system
 

@@ -8,8 +8,8 @@ import pytest
 import requests
 from standardwebhooks import Webhook
 
-from tests.servers import Server, answer
-from tests.system.site import PATIENCE, Phone, Site, until
+from tests.helpers.servers import Server, answer
+from tests.helpers.site import PATIENCE, Phone, Site, until
 
 pytestmark = pytest.mark.system
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.system.site import Site, until
+from tests.helpers.site import Site, until
 
 pytestmark = [pytest.mark.system, pytest.mark.database]
 
-STREAM = "from tests.system.freshness_stream import stream; stream({seconds}, {grace})"
+STREAM = "from tests.helpers.freshness_stream import stream; stream({seconds}, {grace})"
 ANSWERS = "from catalog.models import SearchChoice, SharedIndex as S; print(SearchChoice.current(), S.objects.count())"
 
 
@@ -56,17 +56,17 @@ def test_a_worker_that_is_killed_while_it_saves_starts_with_what_was_saved_befor
     def folders(pattern: str) -> list[Path]:
         return list((site.folder / "index").glob(pattern))
 
-    site.shell("from tests.system.freshness_stream import fill; fill(100)")
+    site.shell("from tests.helpers.freshness_stream import fill; fill(100)")
     [current] = until(lambda: folders("*/current.json"), "a snapshot")
     saved = current.read_bytes()
-    site.shell("from tests.system.freshness_stream import fill; fill(5000)")
+    site.shell("from tests.helpers.freshness_stream import fill; fill(5000)")
     until(lambda: folders("*/*.part") or current.read_bytes() != saved, "another")
     for worker in ("cpu", "cpu2"):
         site.kill(worker)
     json.loads(current.read_bytes())  # whole: the old one, or the new
     site.start("cpu", "cpu2")
     ready(site)
-    assert site.shell("from tests.system.freshness_stream import judge; judge(6)") == "6"
+    assert site.shell("from tests.helpers.freshness_stream import judge; judge(6)") == "6"
 
 
 def test_every_answer_is_right_while_another_index_takes_over(site: Site) -> None:

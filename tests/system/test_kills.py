@@ -5,9 +5,9 @@ import socket
 import pytest
 
 from catalog.sample import draw_photo, sample_items
-from tests.pictures import jpeg_of
+from tests.helpers.pictures import jpeg_of
+from tests.helpers.site import Phone, Site, until
 from tests.system.conftest import ITEMS
-from tests.system.site import Phone, Site, until
 
 pytestmark = [pytest.mark.system, pytest.mark.database]
 

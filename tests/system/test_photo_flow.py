@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from catalog.sample import draw_photo, phone_photo, sample_items
-from tests.pictures import jpeg_of
+from tests.helpers.pictures import jpeg_of
+from tests.helpers.site import Phone, Site, until
 from tests.system.conftest import ITEMS, PHOTOGRAPHED
-from tests.system.site import Phone, Site, until
 
 pytestmark = [pytest.mark.system, pytest.mark.database]
 
@@ -84,7 +84,7 @@ print(Embedding.objects.filter(item__external_id={external_id!r}, encoder__state
 NEW_ITEM = """
 from django.core.files.base import ContentFile
 from catalog.models import CatalogItem, ItemPhoto
-from catalog.photos import clean_photo, source_hash
+from catalog.photos.clean import clean_photo, source_hash
 raw = {photo!r}
 clean = clean_photo(raw)
 item, _ = CatalogItem.objects.get_or_create(external_id={external_id!r}, name="Newcomer")

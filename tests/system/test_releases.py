@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.site import ROOT, Phone, Site
+from tests.helpers.site import ROOT, Phone, Site
 
 pytestmark = [pytest.mark.system, pytest.mark.database]
 

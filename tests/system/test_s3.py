@@ -11,8 +11,8 @@ import pytest
 import requests
 
 from catalog.sample import sample_items
+from tests.helpers.site import Phone, Site, free_port, until
 from tests.system.conftest import PHOTOGRAPHED
-from tests.system.site import Phone, Site, free_port, until
 
 pytestmark = pytest.mark.system
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.site import ROOT, Site
+from tests.helpers.site import ROOT, Site
 
 pytestmark = pytest.mark.system
 

@@ -10,8 +10,8 @@ import pytest
 import requests
 
 from catalog.sample import sample_items
+from tests.helpers.site import PATIENCE, Phone
 from tests.system.conftest import ITEMS
-from tests.system.site import PATIENCE, Phone
 
 pytestmark = [pytest.mark.system, pytest.mark.database]
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.helpers.garments import write_garments
-from tests.system.site import Site, until
+from tests.helpers.site import Site, until
 from worker.processes.child import kill_marked, marked
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 LONG = 120.0  # seconds for a training to start and to finish an epoch, also beside other work
 
 START = """
-from catalog.services.training import run_create
+from catalog.services.training.runs import run_create
 tiny = {"side": 64, "freeze_stages": 12, "epochs": 5, "views": 2, "batch_size": 12, "threads": 1, "embedding_size": 16}
 tiny |= {"label_size": 8, "per_label": 2}
 for name in ("first", "second"):
@@ -27,7 +27,7 @@ for name in ("first", "second"):
     print(run_create(kind="metric", preset="", options=tiny, name=name, **data).pk)
 """
 LOOK = """
-import json; from catalog.models import TrainingRun; from catalog.services.training import run_cancel
+import json; from catalog.models import TrainingRun; from catalog.services.training.runs import run_cancel
 second = TrainingRun.objects.get(name="second")
 states = {run.name: run.state for run in TrainingRun.objects.all()}
 if second.state == "queued": run_cancel(run=second)

@@ -12,7 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from catalog.models import SimilarityQuery
-from catalog.rehearsal import rehearse
+from catalog.warmup import rehearse
 from worker import startup
 from worker.startup import _embed_and_search, rehearse_in_pool
 

@@ -14,11 +14,11 @@ from django.db import connection, transaction
 from django.db.models import JSONField, Max, QuerySet
 from PIL import Image, UnidentifiedImageError
 
-from catalog.colour import garment_colour
-from catalog.crops import Crop, crop_box, require_large_enough
 from catalog.errors import IllegalMove, Refused
 from catalog.models import CatalogItem, Embedding, Encoder, ItemPhoto, QueryState, SimilarityQuery, UploadedPhoto
 from catalog.models.queries import NOT_CLOTHES
+from catalog.photos.colour import garment_colour
+from catalog.photos.crops import Crop, crop_box, require_large_enough
 from ml.images.pictures import in_groups, work_ahead
 from ml.inference.embedder import Embedder
 from ml.runtime.load import cores, prepared

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from catalog.models import SHARED, Backend, Embedding, Encoder, SearchChoice, SharedIndex
-from catalog.models.changes import FROM_NOW, news_since
+from catalog.models.change_feed import FROM_NOW, news_since
 from ml.search import Hit, IndexUnreadable, SearchError, SearchIndex
 from ml.search.memory.snapshot import generation
 from ml.vectors import Floats

@@ -15,7 +15,7 @@ from django.db.models import FloatField, QuerySet
 from django.db.models.functions import Cast
 
 from catalog.models import Embedding, Encoder
-from catalog.models.changes import FROM_NOW, Mark, News, news_since
+from catalog.models.change_feed import FROM_NOW, Mark, News, news_since
 from catalog.models.items import is_findable
 from ml.search import TEXTS, ExactIndex, Position, Rows, SearchIndex, rows_of
 

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from django.conf import settings
 
-from catalog.ml_command import SAYS
+from catalog.ml_cli import SAYS
 from worker.processes import launcher
 
 _MARK = "CLOTHES_MATCHER_WORK"  # in the environment of a program and of all that it starts

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from catalog.colour import colour_distance
 from catalog.models import Outcome, Recommendation, SimilarityQuery
+from catalog.photos.colour import colour_distance
 from ml.scoring.calibration import Calibration
 from ml.scoring.match_confidence import CLOSE_MATCH, Certainty
 from worker.queries.search import TOLD, Facts, Found

@@ -12,7 +12,7 @@ from celery import Task, shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from catalog import queue
+from catalog import tasks
 from catalog.errors import Refused
 from catalog.models import (
     Encoder,
@@ -23,7 +23,7 @@ from catalog.models import (
     TrainingRun,
     WebhookDelivery,
 )
-from catalog.services.evaluations import evaluations_ensure
+from catalog.services.encoders.evaluations import evaluations_ensure
 from catalog.services.uploads import uploads_expire, uploads_remove_orphans
 from worker.encoders.embedding import colour_batch, embed_missing, is_anything_missing, look_at
 from worker.index.registry import index_of
@@ -33,22 +33,22 @@ from worker.queries.search import similar_items
 
 # Who is told of a query that waits.
 SENDERS = {
-    QueryState.TO_FETCH: queue.send_fetch_photo,
-    QueryState.QUEUED: queue.send_embed_query,
-    QueryState.EMBEDDED: queue.send_search_query,
+    QueryState.TO_FETCH: tasks.send_fetch_photo,
+    QueryState.QUEUED: tasks.send_embed_query,
+    QueryState.EMBEDDED: tasks.send_search_query,
 }
 
 logger = logging.getLogger(__name__)
 
 
-@shared_task(name=queue.EMBED_QUERY, bind=True)
+@shared_task(name=tasks.EMBED_QUERY, bind=True)
 def embed_query(self: "Task[Any, Any]", query_id: str) -> None:
     """queued -> embedded: what is asked about becomes a vector."""
     query = SimilarityQuery.objects.claim(query_id, QueryState.QUEUED, worker=self.request.hostname or "")
     if query is None:
         return
     with recording_failures(query):
-        queue.announce_change(query.pk)
+        tasks.announce_change(query.pk)
         waited = ms_between(query.created_at, query.claimed_at)
         encoder = Encoder.objects.live()
         if encoder is None:
@@ -57,18 +57,18 @@ def embed_query(self: "Task[Any, Any]", query_id: str) -> None:
         seen = look_at(query, encoder, anew=query.came_with_photo)
         timings = {"queue": waited, "embed": ms_since(started)}
         query.record_embedding(encoder, seen.vector, timings, colour_lab=seen.colour_lab, guess=seen.guess)
-        queue.send_search_query(query.pk)
-        queue.announce_change(query.pk)
+        tasks.send_search_query(query.pk)
+        tasks.announce_change(query.pk)
 
 
-@shared_task(name=queue.SEARCH_QUERY, bind=True)
+@shared_task(name=tasks.SEARCH_QUERY, bind=True)
 def search_query(self: "Task[Any, Any]", query_id: str) -> None:
     """embedded -> done: the vector becomes recommendations."""
     query = SimilarityQuery.objects.claim(query_id, QueryState.EMBEDDED, worker=self.request.hostname or "")
     if query is None:
         return
     with recording_failures(query):
-        queue.announce_change(query.pk)
+        tasks.announce_change(query.pk)
         waited = query.timings.get("queue", 0.0) + ms_between(query.embedded_at, query.claimed_at)
         started = time.perf_counter()
         found = similar_items(query, index_of(query.answering_encoder))
@@ -79,7 +79,7 @@ def search_query(self: "Task[Any, Any]", query_id: str) -> None:
         tell_ended(query)
 
 
-@shared_task(name=queue.EMBED_CATALOG, bind=True)
+@shared_task(name=tasks.EMBED_CATALOG, bind=True)
 def embed_catalog(self: "Task[Any, Any]", encoder_id: str) -> None:
     """Embed photos that an encoder has not seen, for a while, and send for the next.
 
@@ -87,7 +87,7 @@ def embed_catalog(self: "Task[Any, Any]", encoder_id: str) -> None:
 
     Nothing is done for an encoder that was retired or deleted since the message was sent, nor for a classifier.
     """
-    queue.embed_catalog_begins(int(encoder_id))
+    tasks.embed_catalog_begins(int(encoder_id))
     wanted = Encoder.objects.in_use().filter(pk=encoder_id).first()
     encoder = wanted.claim(self.request.hostname or "") if wanted else None
     if encoder is None:
@@ -97,7 +97,7 @@ def embed_catalog(self: "Task[Any, Any]", encoder_id: str) -> None:
     finally:
         encoder.release()
     if done:
-        queue.send_embed_catalog(encoder.pk)
+        tasks.send_embed_catalog(encoder.pk)
 
 
 @shared_task(name="worker.sweep")
@@ -113,14 +113,14 @@ def sweep() -> None:
     for query in SimilarityQuery.objects.take_unheard():
         SENDERS[QueryState(query.state)](query.pk)
     for delivery in WebhookDelivery.objects.due().overdue():
-        queue.send_webhook(delivery.pk)
+        tasks.send_webhook(delivery.pk)
     for run in TrainingRun.objects.take_unheard():
-        queue.send_train(run.pk)
+        tasks.send_train(run.pk)
     for evaluation in Evaluation.objects.take_unheard():
-        queue.send_evaluate(evaluation.pk)
+        tasks.send_evaluate(evaluation.pk)
     for encoder in Encoder.objects.in_use().filter(claim_token=None):
         if is_anything_missing(encoder):
-            queue.send_embed_catalog(encoder.pk)
+            tasks.send_embed_catalog(encoder.pk)
     evaluations_ensure()  # may take a while, and nobody waits for it
 
 

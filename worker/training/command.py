@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from catalog.models import TrainingRun
-from catalog.run_files import encoder_out, run_folder
-from catalog.services.training import run_arguments
+from catalog.run_folder import encoder_out, run_folder
+from catalog.services.training.runs import run_arguments
 from worker.processes import launcher
 
 

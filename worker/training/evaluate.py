@@ -19,11 +19,11 @@ from celery import Task, shared_task
 from celery.signals import worker_shutting_down
 from django.conf import settings
 
-from catalog import queue
+from catalog import tasks
 from catalog.errors import ClaimLost, Refused
-from catalog.ml_command import BAD_INPUT
+from catalog.ml_cli import BAD_INPUT
 from catalog.models import Encoder, Evaluation
-from catalog.services.datasets import evaluation_data_write
+from catalog.services.datasets.export import evaluation_data_write
 from worker.processes.child import Beside, WorkHeld, how_it_ended
 from worker.training.hard_negatives import samples_of
 
@@ -39,7 +39,7 @@ class Interrupted(Exception):
     """The evaluation was cut off from outside: it is worth another attempt."""
 
 
-@shared_task(name=queue.EVALUATE, bind=True)
+@shared_task(name=tasks.EVALUATE, bind=True)
 def evaluate(self: "Task[Any, Any]", evaluation_id: str) -> None:
     """queued -> running -> done or failed; or queued again where the program, or the worker, was killed."""
     evaluation = Evaluation.objects.claim(evaluation_id, worker=self.request.hostname or "")

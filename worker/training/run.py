@@ -16,13 +16,13 @@ from celery import Task, shared_task
 from celery.signals import worker_ready, worker_shutting_down
 from django.db import transaction
 
-from catalog import queue
+from catalog import tasks
 from catalog.errors import ClaimLost, Refused
-from catalog.ml_command import BAD_INPUT
+from catalog.ml_cli import BAD_INPUT
 from catalog.models import Evaluation, RunState, TrainingRun
-from catalog.run_files import encoder_out, run_folder
-from catalog.services.datasets import training_data_write
-from catalog.services.encoders import encoder_register
+from catalog.run_folder import encoder_out, run_folder
+from catalog.services.datasets.export import training_data_write
+from catalog.services.encoders.register import encoder_register
 from ml.encoder.card import Card, card_to_json
 from ml.encoder.folder import check_folder
 from ml.errors import InputError
@@ -42,7 +42,7 @@ class Crashed(Exception):
     """The training ended without having said what was wrong: it may go better the next time."""
 
 
-@shared_task(name=queue.TRAIN, bind=True)
+@shared_task(name=tasks.TRAIN, bind=True)
 def train(self: "Task[Any, Any]", run_id: str) -> None:
     """queued -> running -> done, failed or cancelled; or queued again, to go on from the checkpoint.
 

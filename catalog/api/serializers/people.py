@@ -11,7 +11,7 @@ from rest_framework import serializers
 from catalog.api.fields import StrictSerializer, TextField
 from catalog.api.serializers.items import ItemSerializer
 from catalog.models import Device, Favourite, Scope, User
-from catalog.services.devices import device_id, device_of
+from catalog.services.accounts.devices import device_id, device_of
 
 DEVICE_NAME = "What the device is called, such as `Anna's phone`; shown in the list of devices."
 

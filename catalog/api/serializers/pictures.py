@@ -9,8 +9,8 @@ from rest_framework import serializers
 
 from catalog.api.fields import PhotoField, StrictSerializer
 from catalog.models import ItemPhoto, UploadedPhoto
-from catalog.web.links import item_photo_paths, signed_path
-from catalog.web.thumbnails import WIDTHS
+from catalog.photos.links import item_photo_paths, signed_path
+from catalog.photos.thumbnails import WIDTHS
 
 MOMENT = serializers.DateTimeField()
 THUMBNAILS = {

@@ -15,8 +15,8 @@ from catalog.api.serializers.pictures import MOMENT, ItemPhotoSerializer, Upload
 from catalog.api.serializers.sources import MAX_PHOTOS, CropSerializer, SourceSerializer, address_of_the_web
 from catalog.api.serializers.webhooks import WebhookSerializer
 from catalog.models import Outcome, QueryState, Recommendation, SimilarityQuery
-from catalog.outgoing import MAX_LENGTH
-from catalog.services.answers import said_about
+from catalog.outbound.client import MAX_LENGTH
+from catalog.services.queries.answers import said_about
 from catalog.wording import failure_sentence
 
 GUESSED = ("category", "gender", "colour")

@@ -15,13 +15,13 @@ from rest_framework.fields import empty
 
 from catalog.api.authentication import signed_in
 from catalog.api.fields import FiniteFloatField, JSONInFormSerializer, PhotoField, StrictSerializer, WholeNumberField
-from catalog.crops import SIDES, lies_inside
 from catalog.errors import Refused
 from catalog.models import CatalogItem, SimilarityQuery, UploadedPhoto
 from catalog.models.photos import UploadedPhotoQuerySet
 from catalog.models.queries import SimilarityQuerySet
-from catalog.outgoing import MAX_LENGTH, place_of
-from catalog.services.queries import Picture
+from catalog.outbound.client import MAX_LENGTH, place_of
+from catalog.photos.crops import SIDES, lies_inside
+from catalog.services.queries.create import Picture
 
 MAX_PHOTOS = 5  # of one garment
 SOURCES = ("photo", "photo_id", "photo_url", "photos", "item_id")

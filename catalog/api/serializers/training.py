@@ -8,7 +8,7 @@ from rest_framework import serializers
 from catalog.api.fields import StrictSerializer, TextField
 from catalog.models import RunKind, RunSource, RunTracker, TrainingRun
 from catalog.presets import QUICK
-from catalog.services.run_waiting import run_waits_for
+from catalog.services.training.waiting import run_waits_for
 
 OPTION = {"type": ["string", "number", "boolean"]}
 

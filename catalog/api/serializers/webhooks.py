@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from catalog.models import WebhookDelivery
-from catalog.posting import FAILED
+from catalog.outbound.post import FAILED
 from catalog.wording import failure_sentence
 
 

@@ -13,8 +13,8 @@ from catalog.api.permissions import PEOPLE
 from catalog.api.renderers import Zip
 from catalog.api.schema import problems
 from catalog.api.serializers.people import MeChangeSerializer, MeDeleteSerializer, MeSerializer, ReceiptSerializer
-from catalog.services.exports import export_create
-from catalog.services.users import password_require, user_delete, user_update
+from catalog.services.accounts.exports import export_create
+from catalog.services.accounts.users import password_require, user_delete, user_update
 
 
 class Me(APIView):

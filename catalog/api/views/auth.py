@@ -25,9 +25,9 @@ from catalog.api.serializers.people import (
     TokenSerializer,
 )
 from catalog.models import Scope, User
-from catalog.services.devices import device_sign_in, devices_end, sessions_end
-from catalog.services.passwords import password_reset, password_reset_ask
-from catalog.services.users import password_change, user_create
+from catalog.services.accounts.devices import device_sign_in, devices_end, sessions_end
+from catalog.services.accounts.passwords import password_reset, password_reset_ask
+from catalog.services.accounts.users import password_change, user_create
 from catalog.web.accounts import link_maker
 
 

@@ -10,9 +10,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from catalog import queue
+from catalog import tasks
 from catalog.api.authentication import signed_in
-from catalog.api.errors import problem_from
 from catalog.api.idempotency import idempotency_key
 from catalog.api.parsers import DeepSafeJSONParser
 from catalog.api.permissions import EVERYBODY
@@ -21,11 +20,12 @@ from catalog.api.schema import problems, response_header
 from catalog.api.serializers.batches import MAX_BATCH, BatchRequestSerializer, BatchSerializer
 from catalog.api.serializers.queries import QueryRequestSerializer, QuerySerializer
 from catalog.api.views.queries import PREFER, idempotency_key_parameter
-from catalog.middleware import ms_since_start
+from catalog.http.error_handler import problem_from
+from catalog.http.middleware import ms_since_start
+from catalog.http.problems import NOT_FOUND, Problem
 from catalog.models import SimilarityQuery
-from catalog.problems import NOT_FOUND, Problem
-from catalog.services.answers import queries_with_answers
-from catalog.services.queries import query_create
+from catalog.services.queries.answers import queries_with_answers
+from catalog.services.queries.create import query_create
 
 LONGEST_KEY = 250  # with the place of an entry behind it, such as /49, it is still a key
 
@@ -87,7 +87,7 @@ class QueryBatch(APIView):
     def _wait(self, queries: list[SimilarityQuery], seconds: int) -> None:
         deadline = time.monotonic() + seconds
         for query in queries:
-            queue.wait_until_ended(query.pk, deadline - time.monotonic())
+            tasks.wait_until_ended(query.pk, deadline - time.monotonic())
 
     def _results(self, made: list[SimilarityQuery | Problem], *, waited: bool) -> list[dict[str, Any]]:
         ids = [query.pk for query in made if isinstance(query, SimilarityQuery)]

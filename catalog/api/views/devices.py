@@ -15,7 +15,7 @@ from catalog.api.pagination import Pages
 from catalog.api.permissions import PEOPLE
 from catalog.api.schema import problems
 from catalog.api.serializers.people import DeviceChangeSerializer, DeviceSerializer
-from catalog.services.devices import device_find, device_rename, devices_alive
+from catalog.services.accounts.devices import device_find, device_rename, devices_alive
 
 
 class LatestFirst(Pages):

@@ -16,7 +16,7 @@ from catalog.api.permissions import PEOPLE
 from catalog.api.schema import problems
 from catalog.api.serializers.people import FavouriteSerializer
 from catalog.models import CatalogItem, Favourite
-from catalog.services.favourites import favourite_drop, favourite_keep, favourites_of
+from catalog.services.accounts.favourites import favourite_drop, favourite_keep, favourites_of
 
 
 class FavouriteList(ListAPIView[Favourite]):

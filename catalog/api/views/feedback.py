@@ -12,8 +12,8 @@ from catalog.api.parsers import DeepSafeJSONParser
 from catalog.api.permissions import PEOPLE
 from catalog.api.schema import problems
 from catalog.api.serializers.feedback import FeedbackRequestSerializer, FeedbackSerializer
-from catalog.services.answers import recommendations_of
-from catalog.services.feedback import feedback_give
+from catalog.services.feedback.feedback import feedback_give
+from catalog.services.queries.answers import recommendations_of
 
 
 class RecommendationFeedback(APIView):

@@ -9,7 +9,7 @@ from rest_framework.generics import ListAPIView, RetrieveDestroyAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from catalog import queue
+from catalog import tasks
 from catalog.api.authentication import signed_in
 from catalog.api.idempotency import REPLAYED, idempotency_key
 from catalog.api.pagination import NewestFirst
@@ -24,10 +24,10 @@ from catalog.api.serializers.queries import (
     QuerySummarySerializer,
     QueryWishSerializer,
 )
-from catalog.middleware import ms_since_start
+from catalog.http.middleware import ms_since_start
 from catalog.models import SimilarityQuery
-from catalog.services.answers import queries_of, queries_with_answers, query_with_answer
-from catalog.services.queries import query_create, query_delete
+from catalog.services.queries.answers import queries_of, queries_with_answers, query_with_answer
+from catalog.services.queries.create import query_create, query_delete
 
 RETRY_AFTER = {"Retry-After": "1"}
 RAW_PHOTO = {"type": "string", "format": "binary"}
@@ -105,7 +105,7 @@ class QueryList(ListAPIView[SimilarityQuery]):
 
     def _answer(self, made: SimilarityQuery, seconds: int) -> Response:
         if seconds:  # no transaction is open here, so a waiting request blocks nobody
-            queue.wait_until_ended(made.pk, seconds)
+            tasks.wait_until_ended(made.pk, seconds)
         query = query_with_answer(made=made)
         if query is None:  # another device has deleted it meanwhile
             raise Http404

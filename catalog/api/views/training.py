@@ -22,7 +22,7 @@ from catalog.api.serializers.training import (
     TrainingRunSummarySerializer,
 )
 from catalog.models import TrainingRun
-from catalog.services.training import run_cancel, run_create, run_resume
+from catalog.services.training.runs import run_cancel, run_create, run_resume
 
 SEE, START, CHANGE = "catalog.view_trainingrun", "catalog.add_trainingrun", "catalog.change_trainingrun"
 

@@ -7,8 +7,8 @@ from django.urls import resolve
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 
-from catalog.api.errors import problem_json
-from catalog.problems import NOT_FOUND
+from catalog.http.error_handler import problem_json
+from catalog.http.problems import NOT_FOUND
 
 
 @csrf_exempt

@@ -9,7 +9,7 @@ from catalog.api.authentication import signed_in
 from catalog.api.permissions import PEOPLE
 from catalog.api.schema import problems
 from catalog.api.serializers.webhooks import WebhookSecretSerializer
-from catalog.services.webhooks import webhook_secret, webhook_secret_renew
+from catalog.services.queries.webhooks import webhook_secret, webhook_secret_renew
 
 NOT_KEPT = {"Cache-Control": "no-store"}  # no copy of a secret on the way, nor on the device
 

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from catalog.errors import Refused
 from catalog.models import Encoder
-from catalog.services.releases import encoder_promote
+from catalog.services.encoders.release import encoder_promote
 
 
 class Command(BaseCommand):

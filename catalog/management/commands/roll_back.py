@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from catalog.errors import Refused
-from catalog.services.releases import encoder_roll_back
+from catalog.services.encoders.release import encoder_roll_back
 
 
 class Command(BaseCommand):

@@ -9,9 +9,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from catalog.errors import Refused
 from catalog.models import RunKind, RunSource, RunState, RunTracker, TrainingRun
 from catalog.presets import QUICK
-from catalog.services.preflight import preflight
-from catalog.services.run_waiting import run_waits_for
-from catalog.services.training import run_create, run_options
+from catalog.services.training.preflight import preflight
+from catalog.services.training.runs import run_create, run_options
+from catalog.services.training.waiting import run_waits_for
 
 LOOK_AGAIN = 1.0  # seconds
 SHOWN = ("train_loss", "val_loss", "recall_at_1", "map_at_r", "garment_at_1", "val_accuracy")

@@ -8,8 +8,8 @@ from django.test import Client
 from django.urls import reverse
 
 from catalog.models import CatalogItem, Recommendation, SimilarityQuery, UploadedPhoto, User
-from tests.catalog.api.conftest import answered_query
-from tests.factories import make_item, make_item_photo, make_query, make_upload, make_user
+from tests.helpers.api import answered_query
+from tests.helpers.factories import make_item, make_item_photo, make_query, make_upload, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

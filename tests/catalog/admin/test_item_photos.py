@@ -10,13 +10,13 @@ from django.urls import reverse
 from PIL import Image
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
-from catalog import queue
+from catalog import tasks
 from catalog.errors import Refused
 from catalog.models import CatalogItem, EncoderState, ItemPhoto
 from catalog.services.items import item_photo_add, item_photo_prepare
 from tests.catalog.admin.test_actions import act, files
-from tests.catalog.api.conftest import answered_query
-from tests.factories import jpeg, make_embedding, make_encoder, make_item, make_item_photo, make_user, unit
+from tests.helpers.api import answered_query
+from tests.helpers.factories import jpeg, make_embedding, make_encoder, make_item, make_item_photo, make_user, unit
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -31,7 +31,7 @@ def staff(client: Client) -> Client:
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The encoders that were told of photos to embed."""
     told: list[int] = []
-    monkeypatch.setattr(queue, "send_embed_catalog", told.append)
+    monkeypatch.setattr(tasks, "send_embed_catalog", told.append)
     return told
 
 

@@ -31,9 +31,17 @@ from catalog.models import (
     UploadedPhoto,
     User,
 )
-from catalog.services.devices import device_sign_in
-from tests.catalog.api.conftest import answered_query
-from tests.factories import make_embedding, make_encoder, make_item_photo, make_run, make_upload, make_user, unit
+from catalog.services.accounts.devices import device_sign_in
+from tests.helpers.api import answered_query
+from tests.helpers.factories import (
+    make_embedding,
+    make_encoder,
+    make_item_photo,
+    make_run,
+    make_upload,
+    make_user,
+    unit,
+)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

@@ -11,9 +11,9 @@ from PIL import Image
 from pytest_django import DjangoAssertNumQueries
 
 from catalog.models import SimilarityQuery, Triplet, UploadedPhoto, User
-from catalog.services.feedback import photo_consent_set
-from tests.catalog.services.judged import answers, judge
-from tests.factories import jpeg, make_upload, make_user
+from catalog.services.feedback.feedback import photo_consent_set
+from tests.helpers.factories import jpeg, make_upload, make_user
+from tests.helpers.judged_answers import answers, judge
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

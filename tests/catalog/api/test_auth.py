@@ -7,8 +7,8 @@ from knox.models import AuthToken
 from rest_framework.test import APIClient
 
 from catalog.models import User
-from tests.catalog.api.conftest import device_of
-from tests.factories import make_user
+from tests.helpers.api import device_of
+from tests.helpers.factories import make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

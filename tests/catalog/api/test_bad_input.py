@@ -12,9 +12,9 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from catalog.models import SimilarityQuery, UploadedPhoto, User
-from tests.catalog.api.conftest import assert_refused
 from tests.catalog.api.test_queries import QUERIES, in_base64, multipart
-from tests.factories import jpeg, make_upload
+from tests.helpers.api import assert_refused
+from tests.helpers.factories import jpeg, make_upload
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

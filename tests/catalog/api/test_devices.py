@@ -13,9 +13,9 @@ from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
 from catalog.models import Device, User
-from catalog.services.devices import SEEN_AGAIN, device_id, device_sign_in
-from tests.catalog.api.conftest import assert_refused, device_of
-from tests.factories import make_user
+from catalog.services.accounts.devices import SEEN_AGAIN, device_id, device_sign_in
+from tests.helpers.api import assert_refused, device_of
+from tests.helpers.factories import make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

@@ -10,12 +10,12 @@ import pytest
 from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
-from catalog import queue
+from catalog import tasks
 from catalog.api.views import events
 from catalog.models import QueryState, SimilarityQuery, User
-from tests.catalog.api.conftest import answered_query, assert_refused
-from tests.factories import make_query, make_upload, make_user
-from tests.own_redis import OwnRedis
+from tests.helpers.api import answered_query, assert_refused
+from tests.helpers.factories import make_query, make_upload, make_user
+from tests.helpers.redis_server import OwnRedis
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -86,9 +86,9 @@ def test_each_change_is_told_as_it_happens(own_redis: OwnRedis, device: APIClien
     stream = parsed(device.get(address(query)).streaming_content)
     assert [next(stream)[0], next(stream)] == ["retry", ("state", {"state": "queued", "position": 1})]
     for state, announce in (
-        (QueryState.EMBEDDING, queue.announce_change),
-        (QueryState.SEARCHING, queue.announce_change),
-        (QueryState.DONE, queue.announce_ended),
+        (QueryState.EMBEDDING, tasks.announce_change),
+        (QueryState.SEARCHING, tasks.announce_change),
+        (QueryState.DONE, tasks.announce_ended),
     ):
         SimilarityQuery.objects.filter(pk=query.pk).update(state=state)
         started = time.monotonic()

@@ -7,8 +7,8 @@ from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
 from catalog.models import CatalogItem, Favourite, User
-from tests.catalog.api.conftest import assert_refused
-from tests.factories import make_item, make_item_photo, make_user
+from tests.helpers.api import assert_refused
+from tests.helpers.factories import make_item, make_item_photo, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

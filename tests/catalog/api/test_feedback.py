@@ -7,9 +7,9 @@ from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
 from catalog.models import Feedback, Recommendation, SimilarityQuery, Triplet, UploadedPhoto, User
-from tests.catalog.api.conftest import answered_query, assert_refused, at_once, device_of
 from tests.catalog.api.test_schema import fits, schema
-from tests.factories import make_item, make_item_photo, make_query, make_user
+from tests.helpers.api import answered_query, assert_refused, at_once, device_of
+from tests.helpers.factories import make_item, make_item_photo, make_query, make_user
 
 __all__ = ["schema"]  # a fixture
 

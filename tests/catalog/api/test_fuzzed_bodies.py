@@ -21,14 +21,15 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from catalog.models import Scope, SimilarityQuery, User
-from catalog.services import passwords, preflight
-from catalog.services.devices import device_id, device_sign_in
-from catalog.services.passwords import reset_code
-from tests.catalog.api.conftest import answered_query
-from tests.catalog.api.spoiled import Sent, as_form, as_json, as_picture, spoiled
-from tests.catalog.clothes import catalogue
-from tests.catalog.rows import everything, files_in
-from tests.factories import jpeg, make_item, make_upload, make_user
+from catalog.services.accounts import passwords
+from catalog.services.accounts.devices import device_id, device_sign_in
+from catalog.services.accounts.passwords import reset_code
+from catalog.services.training import preflight
+from tests.helpers.all_rows import everything, files_in
+from tests.helpers.api import answered_query
+from tests.helpers.factories import jpeg, make_item, make_upload, make_user
+from tests.helpers.malformed_bodies import Sent, as_form, as_json, as_picture, spoiled
+from tests.helpers.training_catalogue import catalogue
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

@@ -8,10 +8,10 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from catalog.models import CatalogItem, SimilarityQuery, UploadedPhoto, User
-from catalog.services import queries as service
-from tests.catalog.api.conftest import assert_refused, at_once, device_of
+from catalog.services.queries import create as service
 from tests.catalog.api.test_queries import QUERIES, in_base64, multipart
-from tests.factories import jpeg, make_item, make_upload, make_user
+from tests.helpers.api import assert_refused, at_once, device_of
+from tests.helpers.factories import jpeg, make_item, make_upload, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

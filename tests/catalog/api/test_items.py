@@ -10,7 +10,7 @@ from rest_framework.test import APIClient, APIRequestFactory
 from catalog.api.serializers.items import ItemDetailSerializer, ItemSerializer
 from catalog.api.serializers.pictures import ItemPhotoSerializer
 from catalog.models import CatalogItem
-from tests.factories import make_item, make_item_photo
+from tests.helpers.factories import make_item, make_item_photo
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

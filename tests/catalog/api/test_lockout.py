@@ -13,7 +13,7 @@ from rest_framework.test import APIClient
 
 from catalog.clients import NOWHERE
 from catalog.models import User
-from tests.catalog.api.conftest import assert_refused, device_of
+from tests.helpers.api import assert_refused, device_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

@@ -5,8 +5,8 @@ from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
 from catalog.models import User
-from tests.catalog.api.conftest import assert_refused, device_of
-from tests.factories import make_user
+from tests.helpers.api import assert_refused, device_of
+from tests.helpers.factories import make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

@@ -11,10 +11,10 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from rest_framework.test import APIClient
 
 from catalog.models import User
-from catalog.services import passwords
-from catalog.services.passwords import reset_code
-from tests.catalog.api.conftest import assert_refused, device_of
-from tests.factories import make_user
+from catalog.services.accounts import passwords
+from catalog.services.accounts.passwords import reset_code
+from tests.helpers.api import assert_refused, device_of
+from tests.helpers.factories import make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

@@ -16,10 +16,10 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from rest_framework.test import APIClient
 
 from catalog.models import SimilarityQuery, UploadedPhoto, User
-from tests.catalog.api.conftest import assert_refused, at_once, device_of
 from tests.catalog.api.test_queries import in_base64
-from tests.factories import jpeg, make_query, make_upload, make_user
-from tests.pictures import CORNERS, drawing, stored, turned
+from tests.helpers.api import assert_refused, at_once, device_of
+from tests.helpers.factories import jpeg, make_query, make_upload, make_user
+from tests.helpers.pictures import CORNERS, drawing, stored, turned
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

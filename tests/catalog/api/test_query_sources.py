@@ -11,9 +11,9 @@ from rest_framework.test import APIClient
 
 from catalog.models import QueryState, Recommendation, SimilarityQuery, UploadedPhoto, User
 from catalog.services.uploads import upload_delete
-from tests.catalog.api.conftest import answered_query, assert_refused
 from tests.catalog.api.test_queries import QUERIES, in_base64, multipart
-from tests.factories import jpeg, make_item, make_item_photo, make_query, make_upload
+from tests.helpers.api import answered_query, assert_refused
+from tests.helpers.factories import jpeg, make_item, make_item_photo, make_query, make_upload
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -156,5 +156,5 @@ def test_a_query_can_be_deleted_and_its_photo_stays(device: APIClient, me: User)
 def test_a_query_that_another_device_deletes_meanwhile_is_gone(
     device: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("catalog.queue.wait_until_ended", lambda *_: SimilarityQuery.objects.all().delete())
+    monkeypatch.setattr("catalog.tasks.wait_until_ended", lambda *_: SimilarityQuery.objects.all().delete())
     assert_refused(device.post(QUERIES, **multipart(), HTTP_PREFER="wait=2"), 404, "not_found")

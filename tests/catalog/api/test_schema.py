@@ -12,9 +12,9 @@ from openapi_spec_validator import validate
 from rest_framework.test import APIClient
 
 from catalog.models import User
-from tests.catalog.api.conftest import answered_query
 from tests.catalog.api.test_queries import multipart
-from tests.factories import jpeg, make_item_photo, make_upload
+from tests.helpers.api import answered_query
+from tests.helpers.factories import jpeg, make_item_photo, make_upload
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from catalog.models import User
-from catalog.services.devices import device_sign_in
-from catalog.services.passwords import reset_code
-from tests.catalog.api.conftest import answered_query
+from catalog.services.accounts.devices import device_sign_in
+from catalog.services.accounts.passwords import reset_code
 from tests.catalog.api.test_schema import fits, schema
-from tests.factories import make_item, make_item_photo, make_user
+from tests.helpers.api import answered_query
+from tests.helpers.factories import make_item, make_item_photo, make_user
 
 __all__ = ["schema"]  # a fixture
 

@@ -13,9 +13,9 @@ from rest_framework.views import APIView
 
 from catalog.api.permissions import EVERYBODY, PEOPLE, STAFF_ONLY, SignUpIsOpen
 from catalog.models import Scope, User
-from catalog.services.devices import device_sign_in
-from tests.catalog.api.conftest import answered_query, assert_refused, device_of
-from tests.factories import make_user
+from catalog.services.accounts.devices import device_sign_in
+from tests.helpers.api import answered_query, assert_refused, device_of
+from tests.helpers.factories import make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

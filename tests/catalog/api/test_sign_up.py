@@ -8,8 +8,8 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from rest_framework.test import APIClient
 
 from catalog.models import User
-from tests.catalog.api.conftest import assert_refused, at_once
-from tests.factories import make_user
+from tests.helpers.api import assert_refused, at_once
+from tests.helpers.factories import make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

@@ -13,11 +13,11 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from catalog.models import Favourite, User
-from catalog.services.devices import device_sign_in
-from catalog.services.passwords import reset_code
-from tests.catalog.api.conftest import answered_query, device_of
+from catalog.services.accounts.devices import device_sign_in
+from catalog.services.accounts.passwords import reset_code
 from tests.catalog.api.test_queries import QUERIES, in_base64
-from tests.factories import jpeg, make_item, make_item_photo, make_query, make_upload
+from tests.helpers.api import answered_query, device_of
+from tests.helpers.factories import jpeg, make_item, make_item_photo, make_query, make_upload
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

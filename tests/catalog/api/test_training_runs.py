@@ -11,12 +11,12 @@ from rest_framework.test import APIClient
 
 from catalog.models import RunState, Scope, TrainingRun, User
 from catalog.presets import PRESETS
-from catalog.services import preflight
-from tests.catalog.api.conftest import assert_refused
+from catalog.services.training import preflight
 from tests.catalog.api.test_schema import fits, schema
 from tests.catalog.api.test_scopes import client_with
-from tests.catalog.clothes import catalogue
-from tests.factories import make_encoder, make_run, make_user
+from tests.helpers.api import assert_refused
+from tests.helpers.factories import make_encoder, make_run, make_user
+from tests.helpers.training_catalogue import catalogue
 
 __all__ = ["schema"]  # a fixture
 

@@ -8,11 +8,11 @@ from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
 from catalog.models import SimilarityQuery, User, WebhookDelivery, WebhookSecret, WebhookState
-from catalog.services.webhooks import webhook_create
+from catalog.services.queries.webhooks import webhook_create
 from catalog.wording import FAILURES
-from tests.catalog.api.conftest import answered_query, assert_refused, device_of
 from tests.catalog.api.test_queries import QUERIES, in_base64, multipart
-from tests.factories import jpeg, make_item, make_query, make_upload, make_user
+from tests.helpers.api import answered_query, assert_refused, device_of
+from tests.helpers.factories import jpeg, make_item, make_query, make_upload, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from catalog.importing.importer import catalog_import
 from catalog.models import ImportJob
-from tests.pictures import stored
+from tests.helpers.pictures import stored
 
 
 def picture(number: int = 0) -> bytes:

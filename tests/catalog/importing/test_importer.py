@@ -9,13 +9,13 @@ import pytest
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from catalog import queue
+from catalog import tasks
 from catalog.errors import Refused
 from catalog.importing import importer
 from catalog.importing.importer import ImportStopped, catalog_import
 from catalog.models import CatalogItem, ImportJob, ImportState, ItemPhoto
 from tests.catalog.importing.conftest import Shop, picture
-from tests.factories import make_encoder
+from tests.helpers.factories import make_encoder
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -310,7 +310,7 @@ def test_ctrl_c_leaves_an_interrupted_job_without_orphans(shop: Shop, media: Pat
 
 def test_the_live_encoder_is_sent_to_work(shop: Shop, monkeypatch: Any) -> None:
     sent: list[int] = []
-    monkeypatch.setattr(queue, "send_embed_catalog", sent.append)
+    monkeypatch.setattr(tasks, "send_embed_catalog", sent.append)
     shop.add("1.jpg")
     shop.run()
     assert sent == []

@@ -21,7 +21,7 @@ from catalog.importing.importer import catalog_import
 from catalog.importing.recovery import photo_folder, recover_killed_imports, sign_of_life
 from catalog.models import ImportJob, ImportState, ItemPhoto
 from tests.catalog.importing.conftest import Shop, picture
-from tests.factories import make_item_photo
+from tests.helpers.factories import make_item_photo
 
 database = [pytest.mark.django_db, pytest.mark.database]
 

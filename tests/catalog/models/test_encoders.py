@@ -8,7 +8,7 @@ from pytest_django import Settings
 
 from catalog.errors import ClaimLost
 from catalog.models import Encoder, EncoderState
-from tests.factories import make_embedding, make_encoder, make_item_photo, unit
+from tests.helpers.factories import make_embedding, make_encoder, make_item_photo, unit
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

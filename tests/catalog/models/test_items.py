@@ -6,7 +6,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from catalog.models import CatalogItem
-from tests.factories import make_item, make_item_photo
+from tests.helpers.factories import make_item, make_item_photo
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

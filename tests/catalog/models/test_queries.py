@@ -10,8 +10,8 @@ from pytest_django import DjangoAssertNumQueries
 from catalog.errors import ClaimLost, IllegalMove
 from catalog.models import CatalogItem, QueryState, Recommendation, SimilarityQuery
 from catalog.models.queries import MAX_ATTEMPTS, NUDGE_AGAIN
-from catalog.services.webhooks import webhook_create
-from tests.factories import make_encoder, make_item_photo, make_query, make_upload, make_user, unit
+from catalog.services.queries.webhooks import webhook_create
+from tests.helpers.factories import make_encoder, make_item_photo, make_query, make_upload, make_user, unit
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

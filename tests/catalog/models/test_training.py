@@ -7,7 +7,7 @@ import pytest
 from catalog.errors import ClaimLost, IllegalMove
 from catalog.models import Evaluation, EvaluationSet, EvaluationState, RunState, TrainingRun
 from catalog.models.training import LOG_TAIL, MAX_ATTEMPTS
-from tests.factories import make_encoder, make_run
+from tests.helpers.factories import make_encoder, make_run
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

@@ -9,7 +9,7 @@ from django.core.files.base import ContentFile
 
 from catalog.models import ItemPhoto
 from catalog.services.items import item_photo_add, item_photo_prepare
-from tests.factories import jpeg, make_item
+from tests.helpers.factories import jpeg, make_item
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

@@ -12,8 +12,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from catalog.models import QueryState, Recommendation, SimilarityQuery, UploadedPhoto
+from catalog.photos.files import picture_store
 from catalog.services import uploads
-from catalog.services.files import picture_store
 from catalog.services.uploads import (
     upload_create,
     upload_delete,
@@ -21,7 +21,7 @@ from catalog.services.uploads import (
     uploads_expire,
     uploads_remove_orphans,
 )
-from tests.factories import jpeg, make_item_photo, make_query, make_upload, make_user
+from tests.helpers.factories import jpeg, make_item_photo, make_query, make_upload, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

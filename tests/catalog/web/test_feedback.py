@@ -10,11 +10,11 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from catalog.models import Feedback, Recommendation, SimilarityQuery, Triplet, UploadedPhoto
-from catalog.services.triplets import LEARNING_DAYS
+from catalog.services.feedback.triplets import LEARNING_DAYS
 from catalog.web.people import VISITOR
-from tests.catalog.services.judged import answers, judge
-from tests.factories import make_item, make_query, make_upload, make_user
-from tests.own_redis import OwnRedis
+from tests.helpers.factories import make_item, make_query, make_upload, make_user
+from tests.helpers.judged_answers import answers, judge
+from tests.helpers.redis_server import OwnRedis
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

@@ -10,10 +10,10 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from catalog.models import User
-from catalog.services import passwords
-from catalog.services.passwords import reset_code
-from tests.factories import make_user
-from tests.own_redis import OwnRedis
+from catalog.services.accounts import passwords
+from catalog.services.accounts.passwords import reset_code
+from tests.helpers.factories import make_user
+from tests.helpers.redis_server import OwnRedis
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

@@ -11,7 +11,7 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from catalog.models import SimilarityQuery, UploadedPhoto
-from tests.factories import jpeg, make_user
+from tests.helpers.factories import jpeg, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

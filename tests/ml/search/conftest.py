@@ -9,15 +9,15 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from ml.search.pgvector.index import PgVectorIndex
-from tests import own_postgres
+from tests.helpers import postgres as postgres_server
 from tests.helpers.search_rows import ENCODER
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """Its address."""
-    with own_postgres.postgres() as address:
-        if not own_postgres.given():
+    with postgres_server.postgres() as address:
+        if not postgres_server.given():
             with psycopg.connect(address, autocommit=True) as connection:
                 connection.execute("ALTER SYSTEM SET fsync = off")  # these rows need not outlive the machine
                 connection.execute("SELECT pg_reload_conf()")
@@ -42,7 +42,7 @@ def addresses(postgres: str, owner: psycopg.Connection[Any]) -> Iterator[Callabl
         return make_conninfo(postgres, options=f"-c search_path={schemas[-1]},public -c synchronous_commit=off")
 
     yield address
-    if own_postgres.given():  # else they go with their server
+    if postgres_server.given():  # else they go with their server
         for schema in schemas:
             owner.execute(f"DROP SCHEMA {schema} CASCADE")
 

@@ -10,13 +10,13 @@ from django.conf import settings as django_settings
 from django.core.management import call_command
 from PIL import Image
 
-from catalog import queue
-from catalog.colour import colour_distance, lab_of
+from catalog import tasks
 from catalog.errors import ClaimLost, IllegalMove, Refused
 from catalog.models import Embedding, Encoder, ItemPhoto, QueryState, SimilarityQuery
+from catalog.photos.colour import colour_distance, lab_of
 from catalog.sample import draw_photo, sample_items
 from ml.inference.embedder import Embedder
-from tests.factories import (
+from tests.helpers.factories import (
     jpeg,
     make_embedding,
     make_encoder,
@@ -27,7 +27,7 @@ from tests.factories import (
     make_user,
     unit,
 )
-from tests.pictures import jpeg_of
+from tests.helpers.pictures import jpeg_of
 from worker.encoders import embedding
 from worker.encoders.embedding import BATCH, embed_missing, look_at, open_photo
 from worker.encoders.loaded import embedder_of
@@ -158,7 +158,7 @@ def test_photos_embedded_before_there_were_colours_get_theirs_in_small_batches(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[int] = []
-    monkeypatch.setattr(queue, "send_embed_catalog", sent.append)
+    monkeypatch.setattr(tasks, "send_embed_catalog", sent.append)
     photos = [make_item_photo(content=jpeg("green")) for _ in range(BATCH + 2)]
     for photo in photos:
         make_embedding(encoder, unit(1), photo)

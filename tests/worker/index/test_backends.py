@@ -11,7 +11,7 @@ from catalog.models import Backend, CatalogItem, ChangeFeed, Encoder, EncoderSta
 from ml.search import ExactIndex, Where
 from ml.search.memory.ivf import ApproximateIndex
 from ml.search.qdrant import payload
-from tests.factories import make_embedding, make_encoder, unit
+from tests.helpers.factories import make_embedding, make_encoder, unit
 from tests.worker.queries.test_search import ask, fan, items_of
 from worker.index import backends, refresh
 from worker.index.backends import BackendNotPossible, SharedCatalogIndex, require_possible, shared

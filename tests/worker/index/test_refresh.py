@@ -4,7 +4,7 @@ import pytest
 from django.db import OperationalError
 
 from catalog.models import Encoder, EncoderState, Promotion
-from tests.factories import make_embedding, make_encoder, unit
+from tests.helpers.factories import make_embedding, make_encoder, unit
 from worker.index import refresh, registry
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]

@@ -11,7 +11,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from catalog.models import CatalogItem, Embedding, Encoder
 from ml.search import EncoderMismatch, ExactIndex, Rows, Where
-from tests.factories import DIM, make_embedding, make_encoder, make_item, make_item_photo, unit
+from tests.helpers.factories import DIM, make_embedding, make_encoder, make_item, make_item_photo, unit
 from worker.index import registry
 from worker.index.registry import CatalogIndex, index_of
 

@@ -14,7 +14,7 @@ from pytest_django import Settings
 from catalog.models import Backend, CatalogItem, Encoder, EncoderState, SearchChoice, SharedIndex
 from ml.search import ANY, ExactIndex, Hit, SearchIndex, Where
 from ml.search.memory.ivf import ApproximateIndex
-from tests.factories import make_embedding, make_encoder, make_item_photo, unit
+from tests.helpers.factories import make_embedding, make_encoder, make_item_photo, unit
 from tests.worker.index.test_backends import backend as backend
 from tests.worker.index.test_backends import one_second_later
 from tests.worker.queries.test_search import ask, fan, items_of

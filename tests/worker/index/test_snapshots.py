@@ -9,7 +9,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from catalog.models import CatalogItem, ChangeFeed, Embedding, Encoder
 from ml.search import ExactIndex, Where
 from ml.search.memory.snapshot import CURRENT, generation
-from tests.factories import make_embedding, make_encoder, unit
+from tests.helpers.factories import make_embedding, make_encoder, unit
 from worker.index.snapshots import folder_of, keep, opened, remove_folders_of_the_gone
 from worker.index.sync import NO_ROWS, CatalogIndex
 

@@ -11,9 +11,9 @@ from django.core.management import call_command
 
 from catalog.errors import Refused
 from catalog.models import Encoder, EncoderState, QueryState, SimilarityQuery, UploadedPhoto, User
-from catalog.services.users import user_delete
-from catalog.services.webhooks import webhook_create
-from tests.factories import jpeg, make_encoder, make_query, make_upload, make_user, unit
+from catalog.services.accounts.users import user_delete
+from catalog.services.queries.webhooks import webhook_create
+from tests.helpers.factories import jpeg, make_encoder, make_query, make_upload, make_user, unit
 from worker.encoders.embedding import Seen
 from worker.tasks import net, search
 

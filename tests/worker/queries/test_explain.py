@@ -6,7 +6,7 @@ import pytest
 
 from catalog.models import Encoder, QueryState, SimilarityQuery
 from ml.search import Hit
-from tests.factories import make_encoder, make_item, make_query, make_user
+from tests.helpers.factories import make_encoder, make_item, make_query, make_user
 from worker.queries.explain import Explained, explained, guess_of, why
 from worker.queries.search import TOLD, Facts, Found
 

@@ -12,8 +12,16 @@ from pytest_django import Settings
 
 from catalog.models import CatalogItem, Encoder, EncoderState, Promotion, SimilarityQuery
 from catalog.sample import draw_photo, sample_items
-from tests.factories import make_embedding, make_encoder, make_item, make_item_photo, make_query, make_upload, unit
-from tests.pictures import jpeg_of
+from tests.helpers.factories import (
+    make_embedding,
+    make_encoder,
+    make_item,
+    make_item_photo,
+    make_query,
+    make_upload,
+    unit,
+)
+from tests.helpers.pictures import jpeg_of
 from worker.tasks import search
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]

@@ -9,7 +9,15 @@ from pytest_django import DjangoAssertNumQueries
 from catalog.errors import IllegalMove
 from catalog.models import CatalogItem, Embedding, Encoder, QueryState, SimilarityQuery
 from ml.search import Hit, SearchIndex
-from tests.factories import make_embedding, make_encoder, make_item, make_item_photo, make_query, make_user, unit
+from tests.helpers.factories import (
+    make_embedding,
+    make_encoder,
+    make_item,
+    make_item_photo,
+    make_query,
+    make_user,
+    unit,
+)
 from worker.index.registry import CatalogIndex
 from worker.queries.search import similar_items
 

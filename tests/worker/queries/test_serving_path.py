@@ -13,9 +13,9 @@ from django.conf import settings as django_settings
 from PIL import Image, ImageOps
 
 from catalog.models import UploadedPhoto
-from catalog.photos import clean_photo
+from catalog.photos.clean import clean_photo
+from catalog.photos.files import picture_store
 from catalog.sample import draw_photo, sample_items
-from catalog.services.files import picture_store
 from ml.images.preprocess import Preprocess
 from ml.inference.embedder import Embedder, load_embedder
 from ml.vectors import Floats

@@ -11,11 +11,11 @@ import pytest
 from django.conf import settings as django_settings
 from django.utils import timezone
 
-from catalog import queue
+from catalog import tasks
 from catalog.models import QueryState, SimilarityQuery, UploadedPhoto
 from catalog.models.queries import NUDGE_AGAIN
-from tests.factories import jpeg, make_query, make_user
-from tests.servers import Server, answer
+from tests.helpers.factories import jpeg, make_query, make_user
+from tests.helpers.servers import Server, answer
 from worker.tasks import net, search
 from worker.tasks.net import fetch_photo, release_own_claims
 
@@ -32,7 +32,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     def note(name: str, row_id: Any, *, queue: str, priority: int) -> None:
         messages.append((name, queue))
 
-    monkeypatch.setattr(queue, "_send_after_commit", note)
+    monkeypatch.setattr(tasks, "_send_after_commit", note)
     return messages
 
 
@@ -58,7 +58,7 @@ def test_what_is_at_the_address_becomes_the_photo_and_the_query_goes_on(
     assert query.photo is not None
     assert (query.photo.owner, query.photo.width, query.photo.height) == (query.owner, 300, 400)
     assert query.timings["fetch"] > 0
-    assert sent == [(queue.EMBED_QUERY, "gpu")]
+    assert sent == [(tasks.EMBED_QUERY, "gpu")]
 
 
 def test_a_visitor_may_name_an_address_too(serve: Serve) -> None:
@@ -153,7 +153,7 @@ def test_the_sweep_sends_each_waiting_query_to_the_worker_it_waits_for(sent: lis
     make_query(state=QueryState.QUEUED, nudged_at=long_ago)
     make_query(state=QueryState.EMBEDDED, nudged_at=long_ago)
     search.sweep()
-    assert sorted(sent) == [(queue.EMBED_QUERY, "gpu"), (queue.FETCH_PHOTO, "net"), (queue.SEARCH_QUERY, "cpu")]
+    assert sorted(sent) == [(tasks.EMBED_QUERY, "gpu"), (tasks.FETCH_PHOTO, "net"), (tasks.SEARCH_QUERY, "cpu")]
 
 
 def test_a_fetch_that_takes_too_long_is_given_to_another_worker(sent: list[tuple[str, str]]) -> None:
@@ -164,7 +164,7 @@ def test_a_fetch_that_takes_too_long_is_given_to_another_worker(sent: list[tuple
     search.sweep()
     query.refresh_from_db()
     assert query.state == QueryState.TO_FETCH
-    assert sent == [(queue.FETCH_PHOTO, "net")]
+    assert sent == [(tasks.FETCH_PHOTO, "net")]
 
 
 def test_a_worker_that_starts_gives_back_what_it_held_before_it_was_killed() -> None:

@@ -23,8 +23,8 @@ from catalog.models import (
     SimilarityQuery,
 )
 from catalog.sample import draw_photo, sample_items
-from tests.factories import make_encoder, make_item_photo, make_query, make_upload
-from tests.pictures import jpeg_of
+from tests.helpers.factories import make_encoder, make_item_photo, make_query, make_upload
+from tests.helpers.pictures import jpeg_of
 from worker.encoders.embedding import BATCH
 from worker.startup import release_own_claims, warm_up
 from worker.tasks import search

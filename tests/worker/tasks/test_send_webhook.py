@@ -14,15 +14,16 @@ from django.utils import timezone
 from pytest_django import Settings
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from catalog import posting, queue
+from catalog import tasks
 from catalog.errors import ClaimLost
 from catalog.models import QueryState, SimilarityQuery, WebhookDelivery, WebhookState
 from catalog.models.claims import NUDGE_AGAIN
 from catalog.models.webhooks import GAPS, MAX_TRIES, new_secret
-from catalog.services import webhooks
-from catalog.services.webhooks import webhook_create, webhook_secret, webhook_secret_renew
-from tests.factories import make_query
-from tests.servers import Server, answer, certificate, moved
+from catalog.outbound import post
+from catalog.services.queries import webhooks
+from catalog.services.queries.webhooks import webhook_create, webhook_secret, webhook_secret_renew
+from tests.helpers.factories import make_query
+from tests.helpers.servers import Server, answer, certificate, moved
 from worker.tasks import search
 from worker.webhooks import release_own_webhooks, send_webhook
 
@@ -40,7 +41,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any, str]]:
     def note(name: str, row_id: Any, *, queue: str, priority: int) -> None:
         messages.append((name, row_id, queue))
 
-    monkeypatch.setattr(queue, "_send_after_commit", note)
+    monkeypatch.setattr(tasks, "_send_after_commit", note)
     return messages
 
 
@@ -176,7 +177,7 @@ def endless(connection: socket.socket) -> None:
 def test_whatever_else_comes_is_a_try_in_vain(
     serve: Serve, does: Any, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(posting, "SECONDS", 0.6)
+    monkeypatch.setattr(post, "SECONDS", 0.6)
     before = timezone.now()
     delivery = tried(webhook_to(serve(does).url()))
     assert (delivery.state, delivery.attempts, delivery.error) == (WebhookState.WAITING, 1, why)
@@ -265,7 +266,7 @@ def test_the_end_of_a_query_sends_its_webhook(sent: list[tuple[str, Any, str]]) 
     search.embed_query(str(query.pk))  # fails: there is no encoder
     query.refresh_from_db()
     assert query.state == QueryState.FAILED
-    assert sent == [(queue.SEND_WEBHOOK, delivery.pk, "net")]
+    assert sent == [(tasks.SEND_WEBHOOK, delivery.pk, "net")]
 
 
 def test_a_query_without_a_webhook_sends_none(sent: list[tuple[str, Any, str]]) -> None:
@@ -282,7 +283,7 @@ def test_the_sweep_sends_again_what_is_due_and_nothing_else(sent: list[tuple[str
     SimilarityQuery.objects.filter(pk=unfinished.query_id).update(state=QueryState.SEARCHING)
     for _ in range(2):  # once per NUDGE_AGAIN
         search.sweep()
-    assert sent == [(queue.SEND_WEBHOOK, due.pk, "net")]
+    assert sent == [(tasks.SEND_WEBHOOK, due.pk, "net")]
 
 
 def test_what_a_killed_worker_held_is_tried_again_but_not_for_ever() -> None:
@@ -304,7 +305,7 @@ def test_a_worker_that_hangs_loses_its_claim_to_the_sweep(sent: list[tuple[str, 
     long_ago = timezone.now() - timedelta(hours=1)
     WebhookDelivery.objects.update(claimed_at=long_ago, nudged_at=long_ago)
     search.sweep()
-    assert sent == [(queue.SEND_WEBHOOK, delivery.pk, "net")]
+    assert sent == [(tasks.SEND_WEBHOOK, delivery.pk, "net")]
     assert WebhookDelivery.objects.claim(delivery.pk, worker="net@other") is not None
     with pytest.raises(ClaimLost):
         mine.record_delivery()

@@ -14,10 +14,10 @@ from pytest_django import Settings
 
 from catalog.models import Embedding, Encoder, Evaluation, EvaluationState
 from catalog.sample import draw_photo, sample_items
-from catalog.services.gate import objections_in
-from tests.encoders import evaluation_set_of
-from tests.factories import make_item, make_item_photo
-from tests.pictures import jpeg_of
+from catalog.services.encoders.gate import objections_in
+from tests.helpers.encoder_rows import evaluation_set_of
+from tests.helpers.factories import make_item, make_item_photo
+from tests.helpers.pictures import jpeg_of
 from worker.tasks import search
 from worker.training import evaluate
 

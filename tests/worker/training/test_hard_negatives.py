@@ -3,8 +3,8 @@
 import pytest
 
 from catalog.models import Evaluation, ItemPhoto
-from tests.encoders import evaluation_set_of
-from tests.factories import make_embedding, make_encoder, make_item, make_item_photo, unit
+from tests.helpers.encoder_rows import evaluation_set_of
+from tests.helpers.factories import make_embedding, make_encoder, make_item, make_item_photo, unit
 from worker.training.hard_negatives import SAMPLES, drawn_photos, samples_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]

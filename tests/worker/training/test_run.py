@@ -13,13 +13,13 @@ from django.conf import settings as django_settings
 from pytest_django import Settings
 
 from catalog.models import Encoder, EncoderState, RunKind, RunState, TrainingRun
-from catalog.run_files import encoder_out, run_folder, run_pictures
-from catalog.services.training import run_create, run_resume
+from catalog.run_folder import encoder_out, run_folder, run_pictures
+from catalog.services.training.runs import run_create, run_resume
 from ml.encoder.card import card_to_json
 from ml.encoder.folder import read_card
-from tests.factories import make_item, make_item_photo
+from tests.helpers.factories import make_item, make_item_photo
 from tests.helpers.garments import LABELS, Garment, drawn
-from tests.pictures import jpeg_of
+from tests.helpers.pictures import jpeg_of
 from worker.processes.child import kill_marked
 from worker.run_report import Cancelled, Report
 from worker.training import run as training

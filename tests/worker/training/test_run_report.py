@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from catalog.errors import ClaimLost
 from catalog.models import RunKind, TrainingRun
-from catalog.run_files import run_folder
+from catalog.run_folder import run_folder
 from worker import run_report
 from worker.run_report import Cancelled, Report, persistently
 

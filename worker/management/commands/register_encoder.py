@@ -8,8 +8,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from catalog.errors import Refused
 from catalog.models import Encoder
-from catalog.services.encoders import encoder_register
-from catalog.services.releases import encoder_promote
+from catalog.services.encoders.register import encoder_register
+from catalog.services.encoders.release import encoder_promote
 from ml.encoder.card import card_to_json
 from ml.encoder.folder import check_folder
 from ml.errors import InputError

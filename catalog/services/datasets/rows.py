@@ -1,0 +1,173 @@
+"""Which photos of the catalogue encoders learn from, and which they are only measured on."""
+
+from collections import Counter
+from collections.abc import Iterable, Set
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from django.db.models import Count, QuerySet
+from django.utils.translation import gettext_noop
+
+from catalog.models import EvaluationItem, ItemPhoto
+from catalog.services.datasets.split import Member, drawn_groups
+
+VALIDATION_SHARE: Final = 0.1
+VALIDATION_GROUPS: Final = 3  # of a label that is to be judged during the training
+STUDIO: Final = 0.25
+FLAT: Final = "0" * 16  # the hash of a picture without any contrast; it says nothing
+
+TRAIN, VAL, TEST = "train", "val", "test"
+
+# Why photos are left out; each follows "Left out: 12 photos".
+UNLABELLED: Final = gettext_noop("of items without a category")
+EVALUATED: Final = gettext_noop("of items of an evaluation set")
+SAME_CONTRIBUTOR: Final = gettext_noop("by contributors of an evaluation set")
+SAME_LOOK: Final = gettext_noop("that look like one of an evaluation set")
+ALONE: Final = gettext_noop("that are the only one of their category")
+NO_FILE: Final = gettext_noop("whose file is missing")
+
+_COLUMNS = (
+    "id",
+    "item_id",
+    "item__category",
+    "item__attributes",
+    "file",
+    "size",
+    "sha256",
+    "source_sha256",
+    "perceptual_hash",
+)
+
+
+@dataclass(frozen=True)
+class PhotoRow:
+    """A photo of the catalogue as training sees it. `group`: who photographed it if that is known, else the item."""
+
+    photo: int
+    item: int
+    label: str
+    group: str
+    file: str
+    size: int
+    hashes: frozenset[str]  # of its bytes, as they came and as they are stored
+    look: str  # the perceptual hash
+    given: str  # the split that the item was imported with, if any
+    split: str = ""
+
+    @property
+    def member(self) -> Member:
+        return Member(self.label, self.group)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What never enters a training: all that is or was in any evaluation set, and what shows the same."""
+
+    items: frozenset[int] = frozenset()
+    groups: frozenset[str] = frozenset()
+    hashes: frozenset[str] = frozenset()
+    looks: frozenset[str] = frozenset()
+
+    def shows_same(self, hashes: Iterable[str], look: str = FLAT) -> bool:
+        return not self.hashes.isdisjoint(hashes) or (look != FLAT and look in self.looks)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The photos of a training with their splits, and how many were left out for which reason."""
+
+    rows: list[PhotoRow]
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def photo_rows(photos: "QuerySet[ItemPhoto]") -> list[PhotoRow]:
+    """In the order of their ids; those without a label among them."""
+    studios = _studios()
+    found = photos.order_by("id").values_list(*_COLUMNS).iterator(chunk_size=2000)
+    return [_row(studios, *values) for values in found]
+
+
+def usable_photos() -> "QuerySet[ItemPhoto]":
+    """The photos of items that were not deleted, but for those that cannot be read.
+
+    Hidden items count: what is sold out or out of season shows its label as well as before.
+    """
+    return ItemPhoto.objects.filter(item__deleted_at=None, problem="")
+
+
+def held_out(planned: Iterable[PhotoRow] = ()) -> Held:
+    """What is in evaluation sets, or will be: `planned` are the photos of the set that the next run draws."""
+    members = EvaluationItem.objects.values("item")
+    rows = [*photo_rows(ItemPhoto.objects.filter(item__in=members)), *planned]
+    return Held(
+        items=frozenset(row.item for row in rows) | frozenset(EvaluationItem.objects.values_list("item", flat=True)),
+        groups=frozenset(row.group for row in rows),
+        hashes=frozenset(digest for row in rows for digest in row.hashes),
+        looks=frozenset(row.look for row in rows),
+    )
+
+
+def training_rows(*, held: Held, keep: Iterable[int] = ()) -> Chosen:
+    """The photos of the catalogue that may be learned from, about a tenth of the groups as `val`, the rest as `train`.
+
+    The items `keep` are not among those of `val`, as far as that is possible: people's photos belong to them.
+    """
+    left_out: Counter[str] = Counter()
+    rows = [row for row in photo_rows(usable_photos()) if not _is_left_out(row, held, left_out)]
+    counts = Counter(row.label for row in rows)
+    left_out[ALONE] += sum(1 for count in counts.values() if count == 1)
+    rows = [row for row in rows if counts[row.label] > 1]
+    items = set(keep)
+    groups = {row.group for row in rows if row.item in items}
+    members = [row.member for row in rows]
+    val = _validation(members, groups) or _validation(members, set())
+    return Chosen([replace(row, split=VAL if row.group in val else TRAIN) for row in rows], +left_out)
+
+
+def _validation(members: list[Member], keep: set[str]) -> set[str]:
+    return drawn_groups(members, VALIDATION_SHARE, least_groups=VALIDATION_GROUPS, keep=keep)
+
+
+def _is_left_out(row: PhotoRow, held: Held, left_out: Counter[str]) -> bool:
+    if not row.label:
+        reason = UNLABELLED
+    elif row.item in held.items:
+        reason = EVALUATED
+    elif row.group in held.groups:
+        reason = SAME_CONTRIBUTOR
+    elif held.shows_same(row.hashes, row.look):
+        reason = SAME_LOOK
+    else:
+        return False
+    left_out[reason] += 1
+    return True
+
+
+def _studios() -> set[str]:
+    """The contributors of so large a part of the catalogue that their items must go one by one."""
+    by = usable_photos().order_by().values_list("item__attributes__contributor").annotate(count=Count("id"))
+    counts = {str(name).strip(): count for name, count in by}
+    return {name for name, count in counts.items() if count > STUDIO * sum(counts.values())}
+
+
+def _row(
+    studios: Set[str],
+    photo: int,
+    item: int,
+    category: str,
+    attributes: object,
+    file: str,
+    size: int,
+    sha256: str,
+    source: str,
+    look: str,
+) -> PhotoRow:
+    contributor, given = _told(attributes, "contributor"), _told(attributes, "split")
+    group = f"contributor {contributor}" if contributor and contributor not in studios else f"item {item}"
+    return PhotoRow(photo, item, category.strip(), group, file, size, frozenset((sha256, source)), look, given)
+
+
+def _told(attributes: object, name: str) -> str:
+    """An attribute as text; whatever else than a dictionary the column holds has none."""
+    value = attributes.get(name) if isinstance(attributes, dict) else None
+    return "" if value is None else str(value).strip()

@@ -1,0 +1,192 @@
+"""Looking ahead before a training run starts: what would stop it, and what is good to know, in words."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from django.conf import settings
+from django.utils.translation import gettext as _
+
+from catalog.errors import Refused
+from catalog.models import Encoder, EvaluationSet, RunSource, RunState, TrainingRun
+from catalog.services.datasets.evaluation_sets import evaluation_rows_planned
+from catalog.services.datasets.leaks import pairs_counted
+from catalog.services.datasets.manifests import manifest_check, manifest_file, manifest_rows
+from catalog.services.datasets.rows import TRAIN, held_out, training_rows
+from catalog.services.training.memory import Needs, needs_of, room_in_memory, room_on_disk
+from catalog.services.training.options import all_options, checked_options
+
+FEW: Final = 10  # photos of a label with fewer are not enough to learn it well
+SHOWN: Final = 5  # names in a sentence
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """`problems` stop the run, `notes` inform; `counts` has the photos by split, and the labels to learn."""
+
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+    counts: dict[str, Any]
+
+
+def preflight(*, kind: str, source: str, manifest: str = "", options: Mapping[str, Any]) -> Preflight:
+    """What would become of a run. `options` are all that it names, a preset's among them. Writes nothing."""
+    try:
+        every = all_options(kind, checked_options(kind, options))
+        counted = _Counted()
+        if source != RunSource.MANIFEST:
+            _count_catalogue(counted)
+        if source != RunSource.CATALOGUE:
+            _count_manifest(counted, manifest, every, source)
+    except Refused as error:
+        return Preflight((error.detail,), (), {})
+    problems = [*counted.problems, *_about_photos(counted, every), *_about_start(every)]
+    needs = needs_of(options=every, train=counted.train, held=counted.held)
+    problems += _about_room(needs)
+    notes = [*counted.notes, *_about_labels(counted), *_about_time(needs), *_about_others()]
+    return Preflight(tuple(problems), tuple(notes), counted.as_json())
+
+
+class _Counted:
+    """The photos of a run so far."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self.notes: list[str] = []
+        self.splits: Counter[str] = Counter()
+        self.labels: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
+        self.pairs = 0
+
+    def add(self, label: str, split: str, trains: bool) -> None:
+        self.splits[split] += 1
+        if trains:
+            self.labels[label] += 1
+
+    @property
+    def train(self) -> int:
+        return self.labels.total()
+
+    @property
+    def held(self) -> int:
+        return self.splits.total() - self.train
+
+    def as_json(self) -> dict[str, Any]:
+        labels = dict(self.labels.most_common())
+        return {**self.splits, "labels": labels, "left_out": dict(self.left_out), "pairs": self.pairs}
+
+
+def _count_catalogue(counted: _Counted) -> None:
+    drawn = EvaluationSet.objects.exists()
+    planned = [] if drawn else evaluation_rows_planned()
+    chosen = training_rows(held=held_out(planned))
+    for row in chosen.rows:
+        counted.add(row.label, row.split, row.split == TRAIN)
+    counted.left_out += chosen.left_out
+    counted.pairs = pairs_counted()
+    if planned:
+        detail = _("{count} photos will be set aside to compare encoders on; they are never learned from.")
+        counted.notes.append(detail.format(count=len(planned)))
+    elif not drawn:
+        counted.notes.append(_("There are too few items to set some aside, so encoders cannot be compared yet."))
+
+
+def _count_manifest(counted: _Counted, manifest: str, options: Mapping[str, Any], source: str) -> None:
+    path = manifest_file(manifest)
+    column = options["label_column"]
+    if column != "label" and source == RunSource.BOTH:
+        raise Refused("bad_option", "Labels from another column are for runs that take a manifest alone.")
+    manifest_check(path)
+    splits = [split.strip() for split in options["train_splits"].split(",")]
+    for row in manifest_rows(path):
+        if column not in row:
+            raise Refused("bad_option", _("The manifest has no column {name!r}.").format(name=column))
+        if row[column]:
+            counted.add(row[column], row["split"], row["split"] in splits)
+
+
+def _about_photos(counted: _Counted, options: Mapping[str, Any]) -> list[str]:
+    if not counted.splits.total():
+        return [_("There are no photos to learn from: import a catalogue with categories, or choose a manifest.")]
+    problems = []
+    enough = [label for label, count in counted.labels.items() if count > 1]
+    if len(enough) < 2:
+        told = _("Two categories with two photos or more to learn from are needed. Found: {count}.")
+        problems.append(told.format(count=len(enough)))
+    elif len(enough) < len(counted.labels):
+        lonely = sorted(set(counted.labels) - set(enough))
+        told = _("Some labels have one photo to learn from, and two are needed: {names}.")
+        problems.append(told.format(names=_some(lonely)))
+    if not counted.held:
+        problems.append(_("There are too few items to hold some back and see how the training goes."))
+    return problems
+
+
+def _about_start(options: Mapping[str, Any]) -> list[str]:
+    name = options["start_from"]
+    if not name:
+        return []
+    encoder = Encoder.objects.filter(name=name).first()
+    try:
+        folder = encoder.folder if encoder else None
+    except FileNotFoundError:
+        folder = None
+    if encoder is None or folder is None:
+        return [_("There is no encoder {name!r} to start from.").format(name=name)]
+    if encoder.card.get("backbone") != options["backbone"]:
+        detail = _("{name} has the backbone {backbone}; choose it for the run as well.")
+        return [detail.format(name=name, backbone=encoder.card.get("backbone"))]
+    return []
+
+
+def _about_room(needs: Needs) -> list[str]:
+    problems = []
+    free = room_on_disk(Path(settings.RUNS_DIR))
+    if free < needs.disk:
+        detail = _("The run needs about {needed} of disk, and {free} are free. Fewer views need less.")
+        problems.append(detail.format(needed=_size(needs.disk), free=_size(free)))
+    memory = room_in_memory()
+    if memory is not None and memory < needs.memory:
+        detail = _("The run needs about {needed} of memory, and {free} are free. A smaller side needs less.")
+        problems.append(detail.format(needed=_size(needs.memory), free=_size(memory)))
+    return problems
+
+
+def _about_labels(counted: _Counted) -> list[str]:
+    notes = []
+    few = sorted(label for label, count in counted.labels.items() if 1 < count < FEW)
+    if few:
+        notes.append(_("Few photos, so little will be learned of: {names}.").format(names=_some(few)))
+    for reason, count in counted.left_out.items():
+        notes.append(_("Left out: {count} photos {reason}.").format(count=count, reason=_(reason)))
+    if counted.pairs:
+        notes.append(_("Photos of people whose feedback was accepted: {count}.").format(count=counted.pairs))
+    return notes
+
+
+def _about_time(needs: Needs) -> list[str]:
+    if any(Path("/dev").glob("nvidia[0-9]*")):
+        return []  # there it depends on the GPU, and is short
+    return [_("It will take about {time} on two free cores.").format(time=_span(needs.minutes))]
+
+
+def _about_others() -> list[str]:
+    waiting = TrainingRun.objects.filter(state__in=(RunState.QUEUED, RunState.RUNNING))
+    return [_("Another run is under way; this one will wait for it.")] if waiting.exists() else []
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:SHOWN])
+    return f"{shown} (+{len(names) - SHOWN})" if len(names) > SHOWN else shown
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"
+
+
+def _span(minutes: float) -> str:
+    if minutes < 90:
+        return _("{count} minutes").format(count=max(1, round(minutes)))
+    return _("{count} hours").format(count=round(minutes / 60, 1))

@@ -1,0 +1,108 @@
+"""The account is deleted while one of its requests is being answered: a clear refusal, and nothing comes back."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from catalog import tasks
+from catalog.api.views import account, favourites
+from catalog.models import Favourite, SimilarityQuery, UploadedPhoto, User
+from catalog.services import uploads
+from catalog.services.accounts.users import user_delete
+from catalog.services.queries import create
+from tests.catalog.api.test_events import address, parsed
+from tests.catalog.api.test_queries import QUERIES, in_base64, multipart
+from tests.helpers.api import assert_refused
+from tests.helpers.factories import jpeg, make_item, make_query, make_upload
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+ME, PHOTOS = "/api/v1/me/", "/api/v1/photos/"
+
+
+def leaves(me: User) -> None:
+    """What deleting the account from another device does."""
+    user_delete(user=User.objects.get(pk=me.pk))
+
+
+def leaving_before(me: User, work: Callable[..., Any]) -> Callable[..., Any]:
+    def work_too_late(*asked: Any, **wishes: Any) -> Any:
+        if User.objects.filter(pk=me.pk).exists():
+            leaves(me)
+        return work(*asked, **wishes)
+
+    return work_too_late
+
+
+def assert_nothing_is_left(media: Path) -> None:
+    assert not User.objects.exists()
+    assert not SimilarityQuery.objects.exists()
+    assert not UploadedPhoto.objects.exists()
+    assert [path for path in media.rglob("*") if path.is_file()] == []
+
+
+def test_while_a_device_waits_for_its_answer(
+    device: APIClient, me: User, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "wait_until_ended", leaving_before(me, lambda *_: None))
+    assert_refused(device.post(QUERIES, **multipart(), HTTP_PREFER="wait=5"), 404, "not_found")
+    assert_nothing_is_left(media)
+
+
+def test_while_a_batch_is_waited_for(device: APIClient, me: User, media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "wait_until_ended", leaving_before(me, lambda *_: None))
+    answer = device.post(f"{QUERIES}batch/", {"queries": [{"photo": in_base64(jpeg())}]}, HTTP_PREFER="wait=5")
+    assert [(one["status"], one["problem"]["code"]) for one in answer.json()["results"]] == [(404, "not_found")]
+    assert_nothing_is_left(media)
+
+
+def test_while_a_query_is_followed(device: APIClient, me: User, media: Path) -> None:
+    stream = parsed(device.get(address(make_query(make_upload(me)))).streaming_content)
+    assert [next(stream)[0], next(stream)[0]] == ["retry", "state"]
+    leaves(me)
+    assert [event for event in stream if event[0] != "comment"] == [("gone", {})]
+
+
+# From here on with real commits, since that is when a database looks whether the owner of a row is there.
+
+
+@pytest.mark.parametrize("photo_before", [False, True])
+def test_before_a_query_is_written(
+    transactional_db: None,
+    device: APIClient,
+    me: User,
+    media: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    photo_before: bool,
+) -> None:
+    if photo_before:
+        device.post(PHOTOS, {"photo": in_base64(jpeg())})
+    with monkeypatch.context() as patched:
+        patched.setattr(create, "_save", leaving_before(me, create._save))
+        assert_refused(device.post(QUERIES, **multipart()), 410, "photo_gone")
+    assert_nothing_is_left(media)
+
+
+def test_before_a_photo_is_written(
+    transactional_db: None, device: APIClient, me: User, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "_save", leaving_before(me, uploads._save))
+    assert_refused(device.post(PHOTOS, {"photo": in_base64(jpeg())}), 410, "photo_gone")
+    assert_nothing_is_left(media)
+
+
+def test_before_an_item_is_kept(
+    transactional_db: None, device: APIClient, me: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(favourites, "favourite_keep", leaving_before(me, favourites.favourite_keep))
+    assert_refused(device.put(f"/api/v1/favourites/{make_item().pk}/"), 503, "database_unavailable")
+    assert not Favourite.objects.exists()
+
+
+def test_before_a_name_is_changed(device: APIClient, me: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(account, "user_update", leaving_before(me, account.user_update))
+    assert_refused(device.patch(ME, {"first_name": "Anna"}), 503, "database_unavailable")
+    assert not User.objects.exists()

@@ -1,0 +1,86 @@
+"""Every sentence has its Polish, with the same things in its middle, and that is what the site reads."""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.messages import KEYWORDS, MO, ROOT, UNTRANSLATED, compiled, sentences, translations
+
+PLACEHOLDER = re.compile(r"\{[^}]*\}|%\([^)]*\)[a-z]|%[a-z]")
+
+
+def texts(catalog: Any) -> dict[Any, Any]:
+    return {message.id: message.string for message in catalog if message.id}
+
+
+def test_the_code_is_full_of_sentences() -> None:
+    found = texts(sentences())
+    assert len(found) > 60
+    assert "The picture is damaged or incomplete. Please send it again." in found
+
+
+def test_the_translations_are_of_the_sentences_that_the_code_has() -> None:
+    assert set(texts(translations())) == set(texts(sentences()))
+
+
+def test_every_sentence_has_its_polish_with_the_same_placeholders() -> None:
+    for english, polish in texts(translations()).items():
+        for one in (polish,) if isinstance(polish, str) else polish:
+            of = english if isinstance(english, str) else english[1]
+            assert one.strip(), english
+            assert one != of, english
+            assert sorted(PLACEHOLDER.findall(one)) == sorted(PLACEHOLDER.findall(of)), english
+
+
+def test_what_is_compiled_is_what_is_written() -> None:
+    assert MO.read_bytes() == compiled(translations()), "run: make messages"
+
+
+# --- sentences that the collecting would miss: those that are put together, or kept in a variable
+
+SENTENCES = {name: places[0] for name, places in KEYWORDS.items() if places and name[0].isupper()}
+# A worker's, which are told by their code in other languages (catalog.wording.FAILURES); and those of pages and
+# for staff, who read English.
+PUT_TOGETHER = {
+    "catalog/encoder_check.py",
+    "catalog/outbound/fetch.py",
+    "catalog/outbound/post.py",
+    "catalog/services/encoders/archives.py",
+    "catalog/services/encoders/register.py",
+    "catalog/services/encoders/evaluations.py",
+    "catalog/services/encoders/release.py",
+    "catalog/web/rates.py",
+    "worker/training/evaluate.py",
+    "worker/queries/replay.py",
+    "worker/training/run.py",
+}
+
+
+def code_files() -> list[Path]:
+    files = [file for package in ("catalog", "worker") for file in (ROOT / package).rglob("*.py")]
+    return [file for file in files if not {*UNTRANSLATED, "migrations"} & set(file.parts)]
+
+
+def unmarked(tree: ast.AST) -> list[str]:
+    """Sentences with f-strings, which no translation could match."""
+    found = []
+    for call in ast.walk(tree):
+        name = getattr(getattr(call, "func", None), "id", getattr(getattr(call, "func", None), "attr", ""))
+        if isinstance(call, ast.Call) and name in SENTENCES and len(call.args) >= SENTENCES[name]:
+            sentence = call.args[SENTENCES[name] - 1]
+            if isinstance(sentence, ast.JoinedStr):
+                found.append(ast.unparse(sentence))
+    return found
+
+
+@pytest.mark.parametrize("file", code_files(), ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_sentence_is_put_together_where_no_translation_could_match(file: Path) -> None:
+    if str(file.relative_to(ROOT)) not in PUT_TOGETHER:
+        assert unmarked(ast.parse(file.read_text())) == []
+
+
+def test_the_test_above_would_notice_one() -> None:
+    assert unmarked(ast.parse("raise Refused('code', f'{limit} is too much')")) == ["f'{limit} is too much'"]

@@ -1,0 +1,165 @@
+"""Pictures that cannot be used are refused with a code, whatever the bytes are."""
+
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFile
+
+from catalog.errors import Refused
+from catalog.photos import clean
+from catalog.photos.clean import clean_photo
+from tests.helpers.pictures import (
+    KINDS,
+    drawing,
+    opened,
+    png_that_claims,
+    stored,
+    turned,
+)
+
+
+def refusal(raw: bytes) -> Refused:
+    with pytest.raises(Refused) as caught:
+        clean_photo(raw)
+    assert caught.value.detail.endswith(".")
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("raw", "code", "status"),
+    [
+        (b"", clean.EMPTY, 400),
+        (b"a text named .jpg", clean.UNREADABLE, 415),
+        (b"\xff\xd8", clean.UNREADABLE, 415),
+        (b"PK\x03\x04 a zip", clean.UNREADABLE, 415),
+        (b"%PDF-1.7", clean.UNSUPPORTED, 415),
+        (b"8BPS\0\1", clean.UNSUPPORTED, 415),
+        (b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>", clean.UNSUPPORTED, 415),
+        (b"\0\0\0\x18ftypisom", clean.UNSUPPORTED, 415),
+        (b"\xff\xd8\xff\xe0 and then nothing", clean.DAMAGED, 400),
+        (b"\x89PNG\r\n\x1a\n", clean.DAMAGED, 400),
+        (b"GIF89a", clean.DAMAGED, 400),
+        (b"\0\0\0\x18ftypheic", clean.DAMAGED, 400),
+        (b"\0\0\0\x18ftypmif1", clean.DAMAGED, 400),
+    ],
+)
+def test_what_is_no_picture_is_refused_with_its_code(raw: bytes, code: str, status: int) -> None:
+    error = refusal(raw)
+
+    assert (error.code, error.status) == (code, status)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "BMP", "PPM", "ICO", "EPS", "JPEG2000", "TGA"])
+def test_a_picture_of_another_format_is_refused(kind: str) -> None:
+    error = refusal(stored(drawing(), kind))
+
+    assert error.code in (clean.UNSUPPORTED, clean.UNREADABLE)
+    assert "JPEG" in error.detail
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_truncated_picture_is_refused(kind: str, share: float) -> None:
+    raw = stored(Image.effect_noise((160, 120), 80).convert("RGB"), kind)
+
+    assert refusal(raw[: int(len(raw) * share)]).code == clean.DAMAGED
+
+
+def test_a_truncated_progressive_jpeg_is_refused() -> None:
+    raw = stored(Image.effect_noise((160, 120), 80), "JPEG", progressive=True)
+
+    assert refusal(raw[: len(raw) // 2]).code == clean.DAMAGED
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_bomb_is_refused_by_its_header_alone() -> None:
+    tracemalloc.start()
+    try:
+        for measures in ((9_000, 11_000), (60_000, 60_000)):
+            error = refusal(png_that_claims(*measures))
+            assert (error.code, error.status) == (clean.TOO_MANY_PIXELS, 413)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_limit_of_pixels_is_a_setting(settings: Any) -> None:
+    settings.MAX_PHOTO_MEGAPIXELS = 1
+    raw = stored(Image.new("RGB", (1001, 1000)), "PNG")
+
+    assert "1 megapixels" in refusal(raw).detail
+
+
+def test_a_file_over_the_limit_is_refused_whatever_it_holds(settings: Any) -> None:
+    settings.MAX_UPLOAD_MB = 1
+
+    error = refusal(stored(drawing(), "JPEG") + bytes(1024 * 1024))
+
+    assert (error.code, error.status) == (clean.TOO_LARGE, 413)
+
+
+@pytest.mark.parametrize("size", [(15, 400), (400, 15), (1, 1)])
+def test_a_picture_too_small_to_show_anything_is_refused(size: tuple[int, int]) -> None:
+    assert refusal(stored(drawing(size), "PNG")).code == clean.TOO_SMALL
+
+
+def test_a_strip_that_would_vanish_when_reduced_is_refused() -> None:
+    assert refusal(stored(drawing((20, 5000)), "PNG")).code == clean.TOO_NARROW
+    assert clean_photo(stored(drawing((20, 1024)), "PNG")).width == 20
+
+
+def test_a_jpeg_of_endless_scans_is_refused() -> None:
+    raw = stored(drawing(), "JPEG")
+
+    assert refusal(raw[:-2] + b"\xff\xda\0\x08\1\1\0\0\x3f\0" * 5000 + raw[-2:]).code == clean.DAMAGED
+
+
+def test_pillow_is_left_as_it_was() -> None:
+    with pytest.raises(Refused):
+        clean_photo(stored(drawing(), "JPEG")[:-100])
+
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is False
+    assert Image.MAX_IMAGE_PIXELS == 89_478_485
+
+
+# --- whatever else arrives
+
+SEEDS = {kind: stored(drawing((64, 48)), kind) for kind in KINDS}
+SEEDS["APNG"] = stored(drawing(), "PNG", save_all=True, append_images=[drawing().rotate(180)], exif=turned(6))
+SEEDS["PROGRESSIVE"] = stored(drawing(), "JPEG", progressive=True, exif=turned(3))
+SEEDS["CMYK"] = stored(drawing(mode="CMYK"), "JPEG")
+SEEDS["PALETTE"] = stored(drawing(mode="P"), "PNG", transparency=3)
+
+
+@pytest.mark.parametrize("kind", SEEDS)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+@given(data=st.data())
+def test_a_mutated_picture_is_cleaned_or_refused_and_nothing_else(kind: str, data: st.DataObject) -> None:
+    raw = bytearray(SEEDS[kind])
+    # The header decides how the rest is read, so half of the blows fall there.
+    places = st.one_of(st.integers(0, min(len(raw), 200) - 1), st.integers(0, len(raw) - 1))
+    for place, value in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), max_size=12)):
+        raw[place] = value
+    if data.draw(st.booleans()):
+        del raw[data.draw(st.integers(0, len(raw))) :]
+
+    _survives(bytes(raw))
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@given(st.sampled_from([b"", *(seed[:16] for seed in SEEDS.values())]), st.binary(max_size=400))
+@example(b"RIFF\x10\0\0\0WEBPVP8X", b"")
+def test_any_bytes_are_cleaned_or_refused_and_nothing_else(start: bytes, rest: bytes) -> None:
+    _survives(start + rest)
+
+
+def _survives(raw: bytes) -> None:
+    try:
+        photo = clean_photo(raw)
+    except Refused as error:
+        assert error.code.startswith("photo_")
+    else:
+        assert opened(photo).size == (photo.width, photo.height)

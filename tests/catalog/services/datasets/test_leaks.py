@@ -1,0 +1,123 @@
+"""People's photos in a training: only with consent, and never anything of an evaluation set."""
+
+import io
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from PIL import Image
+
+from catalog.models import TripletState
+from catalog.photos.clean import clean_photo
+from ml.data.manifest import read_manifest
+from tests.helpers.factories import make_item, make_item_photo, make_upload
+from tests.helpers.training_catalogue import accepted, catalogue, evaluated
+from tests.helpers.written_dataset import files, paths, picture, write
+
+__all__ = ["write"]  # a fixture
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+
+def test_an_accepted_photo_becomes_another_one_of_its_item(write: Any) -> None:
+    photos = catalogue(20)
+    triplet = accepted(photos["Hat"][0], photos["Shirt"][0], crop={"x": 0.5, "y": 0, "width": 0.5, "height": 0.5})
+    evaluated()
+    rows, counts = write()
+    of_item = [row for row in rows if row["item"] == f"catalogue {photos['Hat'][0].item_id}"]
+    anchor = next(row for row in of_item if row["path"] == triplet.anchor.file.path)
+    assert len(of_item) == 2
+    assert anchor | {"path": ""} == of_item[0] | {"path": "", "box": "30,0,60,40"}
+    assert (anchor["label"], anchor["split"]) == ("Hat", "train")
+    assert counts["pairs"] == 1
+
+
+def test_a_photo_with_several_triplets_belongs_to_the_item_of_the_first(write: Any, tmp_path: Path) -> None:
+    photos = catalogue(20)
+    first = accepted(photos["Hat"][0], photos["Shirt"][0])
+    accepted(photos["Hat"][0], photos["Shirt"][1], first.anchor)
+    accepted(photos["Hat"][1], photos["Shirt"][0], first.anchor)
+    evaluated()
+    rows, counts = write()
+    assert [row["item"] for row in rows if row["path"] == first.anchor.file.path] == [
+        f"catalogue {photos['Hat'][0].item_id}"
+    ]
+    assert counts["pairs"] == 1
+    assert len(read_manifest(tmp_path / "run" / "data.csv").photos) == 41
+
+
+@pytest.mark.parametrize("state", [TripletState.PROPOSED, TripletState.REJECTED, TripletState.SKIPPED])
+def test_only_what_was_accepted_is_learned_from(write: Any, state: str) -> None:
+    photos = catalogue(20)
+    accepted(photos["Hat"][0], photos["Shirt"][0], state=state)
+    evaluated()
+    assert write()[1]["pairs"] == 0
+
+
+@pytest.mark.parametrize("columns", [{"may_train": False}, {"expires_at": timezone.now() - timedelta(hours=1)}])
+def test_without_consent_or_after_its_time_a_photo_is_not_learned_from(write: Any, columns: dict[str, Any]) -> None:
+    photos = catalogue(20)
+    anchor = make_upload(**{"may_train": True} | columns)
+    accepted(photos["Hat"][0], photos["Shirt"][0], anchor)
+    evaluated()
+    rows, counts = write()
+    assert counts["pairs"] == 0
+    assert not paths(rows) & files(anchor)
+
+
+@pytest.mark.parametrize("side", ["positive", "negative"])
+@pytest.mark.parametrize("is_current", [True, False])
+def test_no_pair_with_an_item_of_an_evaluation_set_is_learned_from(write: Any, side: str, is_current: bool) -> None:
+    photos = catalogue(20)
+    positive, negative = photos["Hat"][0], photos["Shirt"][0]
+    triplet = accepted(positive, negative)
+    evaluated({"positive": positive, "negative": negative}[side], is_current=is_current)
+    if not is_current:
+        evaluated(name="now")
+    rows, counts = write()
+    assert counts["pairs"] == 0
+    assert not paths(rows) & files(triplet.anchor)
+
+
+@pytest.mark.parametrize("same", ["sha256", "source_sha256"])
+def test_a_person_who_sends_the_very_photo_of_an_evaluation_set_teaches_nothing(write: Any, same: str) -> None:
+    photos = catalogue(20)
+    frozen = photos["Hat"][5]
+    anchor = make_upload(may_train=True)
+    setattr(anchor, same, getattr(frozen, same))
+    anchor.save()
+    accepted(photos["Hat"][0], photos["Shirt"][0], anchor)
+    evaluated(frozen)
+    rows, counts = write()
+    assert counts["pairs"] == 0
+    assert not paths(rows) & files(anchor)
+
+
+@pytest.mark.parametrize("is_cropped", [False, True])
+def test_nor_does_a_screenshot_of_such_a_photo(write: Any, is_cropped: bool) -> None:
+    photos = catalogue(20)
+    clean = clean_photo(picture(1))
+    frozen = make_item_photo(make_item(category="Hat"), clean.content, perceptual_hash=clean.perceptual_hash)
+    evaluated(frozen)
+    shot = Image.open(io.BytesIO(clean.content)).resize((128, 160))
+    page = Image.new("RGB", (256, 160), "white") if is_cropped else shot
+    page.paste(shot, (128, 0) if is_cropped else (0, 0))
+    buffer = io.BytesIO()
+    page.save(buffer, "JPEG", quality=70)
+    anchor = make_upload(may_train=True, content=buffer.getvalue())
+    type(anchor).objects.filter(pk=anchor.pk).update(width=page.width, height=page.height)
+    crop = {"x": 0.5, "y": 0, "width": 0.5, "height": 1} if is_cropped else None
+    accepted(photos["Hat"][0], photos["Shirt"][0], anchor, crop=crop)
+    rows, counts = write()
+    assert counts["pairs"] == 0
+    assert not paths(rows) & files(anchor)
+
+
+def test_another_photo_of_the_same_kind_is_learned_from(write: Any) -> None:
+    photos = catalogue(20)
+    clean = clean_photo(picture(1))
+    evaluated(make_item_photo(make_item(category="Hat"), clean.content, perceptual_hash=clean.perceptual_hash))
+    accepted(photos["Hat"][0], photos["Shirt"][0], make_upload(may_train=True, content=picture(2)))
+    assert write()[1]["pairs"] == 1

@@ -1,0 +1,298 @@
+"""What is made of feedback: which triplets, and when they go."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from catalog.models import (
+    CatalogItem,
+    EvaluationItem,
+    EvaluationSet,
+    ItemPhoto,
+    Triplet,
+    TripletState,
+    UploadedPhoto,
+)
+from catalog.services.feedback.feedback import consent_set, feedback_give, photo_consent_set
+from catalog.services.feedback.reviews import triplet_review
+from catalog.services.feedback.triplets import MOST, triplets_of_use
+from catalog.services.queries.create import query_delete
+from catalog.services.uploads import upload_delete, upload_prepare, uploads_expire
+from tests.helpers.factories import jpeg, make_item, make_item_photo, make_query, make_upload, make_user
+from tests.helpers.judged_answers import answers, judge, open_item, triplets
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+
+# --- which
+
+
+def test_each_thumb_up_is_nearer_than_each_thumb_down() -> None:
+    found = answers()
+    judge(found, up=(3, 1), down=(2, 4))
+    assert triplets(found) == [(1, 2), (1, 4), (3, 2), (3, 4)]
+    triplet = Triplet.objects.first()
+    assert triplet is not None
+    assert (triplet.query, triplet.anchor, triplet.state) == (found[0].query, found[0].query.photo, "proposed")
+    assert triplet.why == "thumbs up, thumbs down"
+
+
+def test_thumbs_in_one_direction_only_say_nothing_about_an_order() -> None:
+    for side in ({"up": (1, 2)}, {"down": (1, 2)}):
+        found = answers()
+        judge(found, **side)
+        assert triplets(found) == []
+
+
+def test_an_opened_item_is_nearer_than_those_that_were_passed_over_for_it() -> None:
+    found = answers()
+    open_item(found, 2, 4)
+    assert triplets(found) == [(2, 1), (4, 1), (4, 3)]
+    assert set(Triplet.objects.values_list("why", flat=True)) == {"opened, passed over"}
+
+
+def test_an_opened_item_is_nearer_than_a_thumb_down_below_it() -> None:
+    found = answers()
+    open_item(found, 2)
+    judge(found, down=(3,))
+    assert triplets(found) == [(2, 1), (2, 3)]
+
+
+def test_what_was_opened_and_then_disliked_is_not_near() -> None:
+    found = answers()
+    open_item(found, 3)
+    judge(found, down=(3,))
+    assert triplets(found) == []
+
+
+def test_a_thumb_up_outweighs_every_click() -> None:
+    found = answers()
+    open_item(found, 4)
+    assert triplets(found) == [(4, 1), (4, 2), (4, 3)]
+    judge(found, up=(2,))
+    assert triplets(found) == []
+    judge(found, down=(3,))
+    assert triplets(found) == [(2, 3)]
+
+
+def test_there_are_few_of_a_query_and_every_liked_item_has_its_turn() -> None:
+    found = answers(items=9)
+    judge(found, up=(1, 2, 3), down=(4, 5, 6, 7, 8, 9))
+    made = triplets(found)
+    assert len(made) == MOST
+    assert [near for near, _ in made] == [1, 1, 2, 2, 3, 3]
+
+
+def test_queries_with_the_same_photo_speak_of_it_together() -> None:
+    first = answers()
+    photo = first[0].query.photo
+    second = answers(photo)
+    judge(first, up=(1,), down=(2,))
+    judge(second, up=(1,), down=(2,))
+    assert Triplet.objects.count() == 2
+    again = make_query(photo, state="done")
+    again.recommendations.create(rank=1, item=first[0].item, photo=first[0].photo, score=0.9)
+    again.recommendations.create(rank=2, item=first[1].item, photo=first[1].photo, score=0.8)
+    judge(list(again.recommendations.order_by("rank")), up=(1,), down=(2,))
+    assert Triplet.objects.count() == 2  # they say the same
+
+
+def test_saying_it_again_changes_nothing() -> None:
+    found = answers()
+    judge(found, up=(1,), down=(2, 3))
+    before = list(Triplet.objects.values())
+    judge(found, up=(1,), down=(2, 3))
+    assert list(Triplet.objects.values()) == before
+
+
+def test_a_query_about_an_item_makes_none() -> None:
+    query = make_query(item=make_item(), state="done")
+    found = [
+        query.recommendations.create(rank=rank, item=one.item, photo=one, score=0.5)
+        for rank, one in enumerate([make_item_photo(), make_item_photo()], 1)
+    ]
+    for one, verdict in zip(found, ("up", "down"), strict=True):
+        feedback_give(recommendation=one, verdict=verdict, may_train=True)
+    assert not Triplet.objects.exists()
+
+
+# --- what encoders must not learn from
+
+
+def freeze(item: CatalogItem, *, is_current: bool = False) -> None:
+    frozen = EvaluationSet.objects.create(name=f"set {item.pk}", is_current=is_current)
+    EvaluationItem.objects.create(evaluation_set=frozen, item=item)
+
+
+@pytest.mark.parametrize("is_current", [True, False])
+@pytest.mark.parametrize("rank", [1, 2])
+def test_items_that_ever_were_in_an_evaluation_set_are_in_no_triplet(rank: int, is_current: bool) -> None:
+    found = answers()
+    freeze(found[rank - 1].item, is_current=is_current)
+    judge(found, up=(1,), down=(2,))
+    assert triplets(found) == []
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_a_triplet_is_of_no_use_once_its_item_is_in_an_evaluation_set(rank: int) -> None:
+    found = answers()
+    judge(found, up=(1,), down=(2, 3))
+    assert triplets_of_use().count() == 2
+    freeze(found[rank - 1].item)
+    assert triplets_of_use().count() == rank - 1
+
+
+def test_pictures_that_are_gone_or_damaged_are_in_no_triplet() -> None:
+    found = answers(items=5)
+    CatalogItem.objects.filter(pk=found[1].item_id).update(deleted_at=timezone.now())
+    ItemPhoto.objects.filter(pk=found[2].photo_id).update(problem="damaged")
+    found[3].photo.delete()
+    judge(found[:3] + found[4:], up=(1,), down=(2, 3, 4))
+    assert triplets(found) == [(1, 5)]
+
+
+def test_a_photo_whose_time_is_over_is_in_no_triplet() -> None:
+    found = answers()
+    UploadedPhoto.objects.update(expires_at=timezone.now())
+    judge(found, up=(1,), down=(2,))
+    assert triplets(found) == []
+
+
+# --- the person's say
+
+
+def test_without_consent_nothing_is_made_and_with_it_what_was_said_before_counts() -> None:
+    found = answers(make_upload(visitor="a browser"))
+    judge(found, up=(1,), down=(2,))
+    assert triplets(found) == []
+    feedback_give(recommendation=found[2], verdict="down", may_train=True)
+    assert triplets(found) == [(1, 2), (1, 3)]
+
+
+def test_a_thumb_that_is_taken_back_takes_what_nobody_has_decided_with_it() -> None:
+    found = answers()
+    judge(found, up=(1,), down=(2, 3, 4))
+    by = make_user()
+    decided = dict(zip(Triplet.objects.order_by("pk"), ("accepted", "skipped"), strict=False))
+    for triplet, state in decided.items():
+        triplet_review(triplet=triplet, state=TripletState(state), by=by)
+    for rank in (2, 3, 4):
+        feedback_give(recommendation=found[rank - 1], verdict="")
+    assert triplets(found) == triplets(found, state="accepted") == [(1, 2)]
+
+
+@pytest.mark.parametrize("state", TripletState)
+def test_a_consent_that_is_withdrawn_leaves_none(state: str) -> None:
+    found, other = answers(), answers()
+    for one in (found, other):
+        judge(one, up=(1,), down=(2,))
+    Triplet.objects.update(state=state)
+    feedback_give(recommendation=found[0], may_train=False)
+    assert triplets(found) == []
+    assert triplets(other) == [(1, 2)]
+    photo = found[0].query.photo
+    assert photo is not None
+    photo_consent_set(photo=photo, may_train=True)
+    assert triplets(found) == [(1, 2)]
+
+
+def test_a_person_takes_back_all_photos_at_once_and_only_theirs() -> None:
+    me = make_user()
+    mine, others = [answers(make_upload(me, may_train=True)) for _ in range(2)], answers()
+    for found in (*mine, others):
+        judge(found, up=(1,), down=(2,))
+    consent_set(user=me, may_train=True)
+    assert Triplet.objects.count() == 3
+    consent_set(user=me, may_train=False)
+    assert list(Triplet.objects.values_list("anchor", flat=True)) == [others[0].query.photo_id]
+    assert not me.photos.filter(may_train=True).exists()
+
+
+def test_new_photos_begin_with_the_consent_of_their_account() -> None:
+    me = make_user()
+    assert upload_prepare(raw=jpeg("red"), owner=me).may_train is False
+    consent_set(user=me, may_train=True)
+    assert upload_prepare(raw=jpeg("red"), owner=me).may_train is True
+    assert upload_prepare(raw=jpeg("red"), visitor="a browser").may_train is False
+
+
+def test_they_go_with_the_photo_and_with_the_query() -> None:
+    for delete in ("photo", "query"):
+        found = answers()
+        judge(found, up=(1,), down=(2,))
+        query, photo = found[0].query, found[0].query.photo
+        assert photo is not None
+        if delete == "photo":
+            upload_delete(photo=photo)
+        else:
+            query_delete(query=query)
+        assert not Triplet.objects.exists()
+
+
+# --- how long the photo is kept
+
+
+def days_left() -> int:
+    return round((UploadedPhoto.objects.get().expires_at - timezone.now()) / timedelta(days=1))
+
+
+def accept_all() -> None:
+    for triplet in Triplet.objects.filter(state="proposed"):
+        triplet_review(triplet=triplet, state=TripletState.ACCEPTED, by=make_user())
+
+
+def test_a_photo_is_kept_for_a_year_once_a_triplet_of_it_is_accepted() -> None:
+    found = answers()
+    judge(found, up=(1,), down=(2, 3))
+    one, other = Triplet.objects.all()
+    triplet_review(triplet=one, state=TripletState.REJECTED, by=make_user())
+    assert days_left() == 30
+    triplet_review(triplet=other, state=TripletState.ACCEPTED, by=make_user())
+    assert days_left() == 365
+
+
+def test_the_same_photo_sent_again_is_kept_no_shorter() -> None:
+    photo = upload_prepare(raw=jpeg("red"), visitor="a browser")
+    photo.may_train = True
+    photo.save()
+    judge(answers(photo), up=(1,), down=(2,))
+    accept_all()
+    upload_prepare(raw=jpeg("red"), visitor="a browser")
+    assert days_left() == 365
+
+
+def test_a_consent_that_is_withdrawn_ends_the_longer_time() -> None:
+    found = answers()
+    judge(found, up=(1,), down=(2,))
+    accept_all()
+    feedback_give(recommendation=found[0], may_train=False)
+    assert days_left() == 30
+
+
+def test_the_longer_time_ends_with_the_last_accepted_triplet() -> None:
+    found = answers()
+    judge(found, up=(1,), down=(2, 3))
+    accept_all()
+    found[1].photo.delete()
+    uploads_expire()
+    assert days_left() == 365
+    found[2].photo.delete()
+    uploads_expire()
+    assert days_left() == 30
+
+
+# --- what it costs
+
+
+@pytest.mark.parametrize("items", [3, 7])
+def test_feedback_takes_as_many_queries_however_much_was_said(
+    items: int, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    found = answers(items=items)
+    judge(found, up=(1,), down=tuple(range(3, items + 1)))
+    with django_assert_num_queries(9):
+        # a savepoint's two lines; the answer and the photo, locked; what was said before, looked for and kept;
+        # all that was said, the triplets that there are, and those that are new
+        feedback_give(recommendation=found[1], verdict="down")

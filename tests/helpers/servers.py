@@ -1,0 +1,116 @@
+"""Web servers that behave in whatever way a test needs, and certificates for them."""
+
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from catalog.errors import Refused
+from catalog.outbound.fetch import fetch_picture
+
+Script = Callable[[socket.socket], None]
+
+
+def answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+    """A whole answer, with the length of its body unless a header speaks of lengths."""
+    if not any(header.lower().startswith(("content-length", "transfer-encoding")) for header in headers):
+        headers = (*headers, f"Content-Length: {len(body)}")
+    return "\r\n".join([f"HTTP/1.1 {status}", *headers, "", ""]).encode() + body
+
+
+def moved(to: str, status: str = "302 Found") -> bytes:
+    return answer(b"", f"Location: {to}", status=status)
+
+
+def refusal(url: str) -> str:
+    """The code with which an address is refused."""
+    with pytest.raises(Refused) as refused:
+        fetch_picture(url)
+    assert refused.value.detail.endswith((".", "://."))
+    return refused.value.code
+
+
+class Server:
+    """Listens on 127.0.0.1 and does the same to whoever connects: sends bytes, or runs a script on the connection."""
+
+    def __init__(self, does: bytes | Script, *, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
+        self.does, self.tls = does, tls
+        self.requests: list[bytes] = []
+        self.hits = 0
+        self.listener = socket.create_server(("127.0.0.1", port))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def url(self, path: str = "/shirt.jpg", host: str = "localhost") -> str:
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}{path}"
+
+    def close(self) -> None:
+        self.listener.close()
+
+    def _serve(self) -> None:
+        with suppress(OSError):  # it was closed
+            while True:
+                connection, _ = self.listener.accept()
+                self.hits += 1
+                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with suppress(OSError), connection:  # the client may hang up whenever it has had enough
+            if self.tls is not None:
+                connection = self.tls.wrap_socket(connection, server_side=True)
+            with connection:
+                self.requests.append(whole_request(connection))
+                if isinstance(self.does, bytes):
+                    connection.sendall(self.does)
+                else:
+                    self.does(connection)
+
+
+def whole_request(connection: socket.socket) -> bytes:
+    """A request with its body, in however many pieces it comes; of what is no HTTP, the first piece."""
+    request = b""
+    while piece := connection.recv(65536):
+        request += piece
+        head, end, body = request.partition(b"\r\n\r\n")
+        length = re.search(rb"(?im)^content-length: *(\d+)", head)
+        if not request[:1].isalpha() or (end and len(body) >= int(length[1] if length else 0)):
+            break
+    return request
+
+
+def certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, Path]:
+    """What a server needs to prove that it is `name`, and the file of the certificate that it signed for itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    public, private = folder / f"{name}.pem", folder / f"{name}.key"
+    public.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, plain)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(public, private)
+    return context, public
