@@ -10,6 +10,7 @@ RUN pip install -r requirements.txt -c constraints.txt
 COPY manage.py ./
 COPY clothes_matcher clothes_matcher
 COPY catalog catalog
+COPY demo demo
 COPY locale locale
 COPY ml ml
 COPY worker worker

@@ -31,8 +31,8 @@ import requests
 from benchmarks.end_to_end import FILL, with_comment
 from benchmarks.load import Getter, Stream, gets_per_second, highest_rate, stream
 from benchmarks.whole_site import print_measured
-from catalog.sample import phone_photo, sample_items
-from clothes_matcher import stack
+from demo import supervisor
+from demo.sample import phone_photo, sample_items
 from tests.helpers.pictures import jpeg_of
 from tests.helpers.site import ROOT, Site, free_port, until
 
@@ -149,7 +149,7 @@ def bare_site(folder: Path, answer: bytes) -> Iterator[int]:
     server = subprocess.Popen(
         [sys.executable, "-m", "gunicorn", "benchmarks.bare_site", "--config", "clothes_matcher/gunicorn.py"],
         cwd=ROOT,
-        env=stack.process_environment(PORT=str(port), WEB_WORKERS="2", BARE_ANSWER=str(file)),
+        env=supervisor.process_environment(PORT=str(port), WEB_WORKERS="2", BARE_ANSWER=str(file)),
         stderr=subprocess.DEVNULL,
     )
     try:

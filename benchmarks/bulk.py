@@ -66,7 +66,7 @@ def a_site(photos: int, longest: int) -> "Encoder":
 
     from catalog.models import CatalogItem, Encoder, ItemPhoto
     from catalog.photos.clean import clean_photo
-    from catalog.sample import draw_photo, sample_items
+    from demo.sample import draw_photo, sample_items
     from tests.helpers.pictures import jpeg_of
 
     call_command("migrate", verbosity=0)

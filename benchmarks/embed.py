@@ -89,7 +89,7 @@ def eager(encoder: Path) -> Embed:
 
 def drawn_pixels(encoder: Path, garments: int, view: int) -> Floats:
     """A view of each of so many drawn garments, as the network reads it."""
-    from catalog.sample import draw_photo, sample_items
+    from demo.sample import draw_photo, sample_items
     from ml.encoder.folder import read_card
 
     preprocess = read_card(encoder).preprocessing

@@ -29,7 +29,7 @@ import redis
 from benchmarks.load import PhotoSender, percentile, with_comment
 from benchmarks.processes import cpu_seconds, memory_mb
 from benchmarks.whole_site import print_measured
-from catalog.sample import phone_photo, sample_items
+from demo.sample import phone_photo, sample_items
 from tests.helpers.pictures import jpeg_of
 from tests.helpers.site import ROOT, Site
 

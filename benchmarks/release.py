@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.load import PhotoSender, percentile
 from benchmarks.whole_site import print_measured
-from catalog.sample import phone_photo, sample_items
+from demo.sample import phone_photo, sample_items
 from tests.helpers.pictures import jpeg_of
 from tests.helpers.site import MISSING, Phone, Site, until
 from tests.system.test_releases import people_asking

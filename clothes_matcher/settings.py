@@ -11,7 +11,7 @@ from typing import Any
 from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
 
-from clothes_matcher.admin_look import UNFOLD as UNFOLD  # read by the admin's package
+from clothes_matcher.admin_theme import UNFOLD as UNFOLD  # read by the admin's package
 from clothes_matcher.env import (
     env_bool,
     env_choice,
@@ -56,7 +56,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "catalog",
     "worker",
-    "clothes_matcher",
+    "demo",
 ]
 
 MIDDLEWARE = [

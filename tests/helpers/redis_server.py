@@ -5,8 +5,8 @@ from pathlib import Path
 
 import redis
 
-from clothes_matcher import stack
 from clothes_matcher.env import socket_path
+from demo import supervisor
 from tests.helpers.site import until
 
 
@@ -18,7 +18,7 @@ class OwnRedis:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = ["/bin/sh", "-c", stack.redis_command(self.socket, self.folder)]
+        command = ["/bin/sh", "-c", supervisor.redis_command(self.socket, self.folder)]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         until(self._answers, "Redis")
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeVar
 import psycopg
 import requests
 
-from clothes_matcher import stack
+from demo import supervisor
 from tests.helpers.command_server import asked
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +63,7 @@ class Site:
         self.address = f"http://127.0.0.1:{self.port}"
         self.socket = folder / "redis.sock"
         self.receiver_port = free_port()  # where a test may listen for what the site tells
-        self.environment = stack.process_environment(
+        self.environment = supervisor.process_environment(
             VAR_DIR=str(folder),
             REDIS_URL=f"unix://{self.socket}?db=0",
             DATABASE_URL=_fresh_database(folder),
@@ -73,7 +73,7 @@ class Site:
             SECRET_KEY="only for tests",
             **({"WEB_WORKERS": "1", "SWEEP_SECONDS": "1", "LEGACY_ROUTE": "on"} | UNHURRIED | settings),
         )
-        self.commands = {"redis": stack.redis_command(self.socket, folder), **stack.procfile_commands(ROOT)}
+        self.commands = {"redis": supervisor.redis_command(self.socket, folder), **supervisor.procfile_commands(ROOT)}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._log_starts: dict[str, int] = {}
         self._spare_tokens: list[str] = []

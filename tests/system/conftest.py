@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.sample import phone_photo, sample_items, write_sample
+from demo.sample import phone_photo, sample_items, write_sample
 from tests.helpers.pictures import jpeg_of
 from tests.helpers.site import Phone, Site
 

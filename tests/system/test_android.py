@@ -14,7 +14,7 @@ import pytest
 import requests
 from PIL import Image
 
-from catalog.sample import draw_photo, phone_photo, sample_items
+from demo.sample import draw_photo, phone_photo, sample_items
 from tests.helpers.site import Phone, Site, until
 from tests.system.conftest import ITEMS, PHOTOGRAPHED
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.sample import sample_items
+from demo.sample import sample_items
 from examples.client import ApiError, Client
 from tests.helpers.site import ROOT, Site
 from tests.system.conftest import ITEMS, PHOTOGRAPHED

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from catalog.sample import draw_photo, sample_items
+from demo.sample import draw_photo, sample_items
 from tests.helpers.pictures import jpeg_of
 from tests.helpers.site import Phone, Site, until
 from tests.system.conftest import ITEMS

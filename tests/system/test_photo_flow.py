@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from catalog.sample import draw_photo, phone_photo, sample_items
+from demo.sample import draw_photo, phone_photo, sample_items
 from tests.helpers.pictures import jpeg_of
 from tests.helpers.site import Phone, Site, until
 from tests.system.conftest import ITEMS, PHOTOGRAPHED

@@ -10,7 +10,7 @@ import boto3
 import pytest
 import requests
 
-from catalog.sample import sample_items
+from demo.sample import sample_items
 from tests.helpers.site import Phone, Site, free_port, until
 from tests.system.conftest import PHOTOGRAPHED
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 import requests
 
-from catalog.sample import sample_items
+from demo.sample import sample_items
 from tests.helpers.site import PATIENCE, Phone
 from tests.system.conftest import ITEMS
 

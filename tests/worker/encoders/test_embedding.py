@@ -14,7 +14,7 @@ from catalog import tasks
 from catalog.errors import ClaimLost, IllegalMove, Refused
 from catalog.models import Embedding, Encoder, ItemPhoto, QueryState, SimilarityQuery
 from catalog.photos.colour import colour_distance, lab_of
-from catalog.sample import draw_photo, sample_items
+from demo.sample import draw_photo, sample_items
 from ml.inference.embedder import Embedder
 from tests.helpers.factories import (
     jpeg,

@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from pytest_django import Settings
 
 from catalog.models import CatalogItem, Encoder, EncoderState, Promotion, SimilarityQuery
-from catalog.sample import draw_photo, sample_items
+from demo.sample import draw_photo, sample_items
 from tests.helpers.factories import (
     make_embedding,
     make_encoder,

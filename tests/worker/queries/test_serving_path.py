@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from catalog.models import UploadedPhoto
 from catalog.photos.clean import clean_photo
 from catalog.photos.files import picture_store
-from catalog.sample import draw_photo, sample_items
+from demo.sample import draw_photo, sample_items
 from ml.images.preprocess import Preprocess
 from ml.inference.embedder import Embedder, load_embedder
 from ml.vectors import Floats

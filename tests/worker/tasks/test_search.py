@@ -22,7 +22,7 @@ from catalog.models import (
     QueryState,
     SimilarityQuery,
 )
-from catalog.sample import draw_photo, sample_items
+from demo.sample import draw_photo, sample_items
 from tests.helpers.factories import make_encoder, make_item_photo, make_query, make_upload
 from tests.helpers.pictures import jpeg_of
 from worker.encoders.embedding import BATCH

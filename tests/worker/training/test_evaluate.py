@@ -13,8 +13,8 @@ from django.core.management import call_command
 from pytest_django import Settings
 
 from catalog.models import Embedding, Encoder, Evaluation, EvaluationState
-from catalog.sample import draw_photo, sample_items
 from catalog.services.encoders.gate import objections_in
+from demo.sample import draw_photo, sample_items
 from tests.helpers.encoder_rows import evaluation_set_of
 from tests.helpers.factories import make_item, make_item_photo
 from tests.helpers.pictures import jpeg_of

@@ -1,8 +1,0 @@
-"""A sample catalogue of garments drawn by code: the same on every machine, and nobody else's picture in it."""
-
-from catalog.sample.items import SampleItem, sample_items
-from catalog.sample.phone import phone_photo
-from catalog.sample.scene import draw_photo
-from catalog.sample.write import write_sample
-
-__all__ = ["SampleItem", "draw_photo", "phone_photo", "sample_items", "write_sample"]

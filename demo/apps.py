@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class DemoConfig(AppConfig):
+    """Installed for its commands `demo` and `draw_sample`."""
+
+    name = "demo"

@@ -1,0 +1,41 @@
+"""manage.py draw_sample: garments drawn by code, to try the product without pictures of one's own."""
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from tqdm import tqdm
+
+from demo.sample import phone_photo, sample_items, write_sample
+
+_PHOTOGRAPHED = 28  # the item in the phone photo; any would do
+
+
+class Command(BaseCommand):
+    help = "Draw a sample catalogue (items.csv and its pictures) and a phone photo of one of its items."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("folder", type=Path)
+        parser.add_argument("--items", type=int, default=600)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        folder: Path = options["folder"]
+        if options["items"] < 1:
+            raise CommandError("--items must be at least 1.", returncode=2)
+        try:
+            with tqdm(desc="Drawing the sample catalogue", unit=" photos", total=0, delay=0.5) as bar:
+                write_sample(folder, options["items"], progress=lambda done, total: _show(bar, done, total))
+            _write_phone_photo(folder / "phone-photo.jpg", options["items"])
+        except OSError as error:
+            raise CommandError(f"The pictures cannot be written to {folder}: {error.strerror}.", returncode=2) from None
+
+
+def _write_phone_photo(target: Path, items: int) -> None:
+    part = target.with_suffix(".part")
+    phone_photo(sample_items(items)[_PHOTOGRAPHED % items]).save(part, "JPEG", quality=85)
+    part.rename(target)
+
+
+def _show(bar: "tqdm[Any]", done: int, total: int) -> None:
+    bar.total = total
+    bar.update(done - bar.n)

@@ -1,0 +1,97 @@
+"""The vocabulary in which garments are described: marks laid one over another, and what a builder is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from demo.sample.drawing.geometry import XY, Points, flip
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of cloth. `cloth` names one of the look's fabrics."""
+
+    outline: Points  # closed
+    cloth: str = "main"
+    grain: float = 0.0  # degrees by which the thread is turned
+    shade: float = 1.0  # brightness: insides are darker
+    relief: float = 1.0  # how round the edges look
+    folds: float = 1.0  # how creased it lies
+    lift: float = 1.0  # how much shadow it casts on what lies below
+
+
+@dataclass(frozen=True)
+class Line:
+    """A thin stroke: a seam that darkens what it lies on or, where `cloth` is given, a thread or cord of it."""
+
+    path: Points
+    width: float = 0.0035
+    cloth: str | None = None
+    shade: float = 0.62
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A button, stud or eyelet."""
+
+    centre: XY
+    radius: float = 0.0085
+    cloth: str = "button"
+
+
+@dataclass(frozen=True)
+class Glow:
+    """A soft patch of light on what lies below: worn denim, polished leather."""
+
+    centre: XY
+    radii: XY
+    strength: float  # share of white at the middle; negative is shadow
+
+
+Mark = Part | Line | Spot | Glow
+
+
+@dataclass(frozen=True)
+class Stance:
+    """How a garment was laid down for one photograph. Degrees; zero is the tidy way."""
+
+    sleeve: float = 0.0  # sleeves raised outwards
+    bend: float = 0.0  # forearms turned inwards
+    spread: float = 0.0  # trouser legs apart
+    folded: bool = False  # forearms laid across the front
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What a builder is told: lengths in garment units, the chosen options, and how the garment lies."""
+
+    measures: Mapping[str, float]
+    options: Mapping[str, str] = field(default_factory=dict)
+    stance: Stance = field(default_factory=Stance)
+
+    def __getitem__(self, measure: str) -> float:
+        return self.measures[measure]
+
+    def option(self, name: str) -> str:
+        """The choice made, "" where this kind of garment has none."""
+        return self.options.get(name, "")
+
+
+Builder = Callable[[Cut], list[Mark]]
+
+
+def other_side(mark: Mark) -> Mark:
+    """The mark's mirror image on the left."""
+    match mark:
+        case Part():
+            return replace(mark, outline=flip(mark.outline), grain=-mark.grain)
+        case Line():
+            return replace(mark, path=flip(mark.path))
+        case Spot() | Glow():
+            return replace(mark, centre=(-mark.centre[0], mark.centre[1]))
+
+
+def both_sides(*marks: Mark) -> list[Mark]:
+    """Each mark and its mirror image."""
+    return [side for mark in marks for side in (other_side(mark), mark)]

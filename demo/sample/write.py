@@ -1,0 +1,100 @@
+"""Writing the sample catalogue to a folder: photos first, the list of them last."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+from demo.sample.items import SampleItem, sample_items
+from demo.sample.scene import draw_photo
+
+VIEWS = 2
+QUALITY = 90
+COLUMNS = ("item", "image", "name", "category", "brand", "gender", "colour", "price", "currency")
+BATCH = 8  # photos a worker takes at once
+
+Progress = Callable[[int, int], None]  # photos present, photos in all
+
+
+def write_sample(folder: Path, count: int = 600, *, progress: Progress | None = None) -> Path:
+    """Write `items.csv` and `images/` and return the csv's path.
+
+    The csv is written last, so its presence means that every photo it lists is there. What an interrupted call left
+    is kept; where nothing is missing, nothing is drawn.
+    """
+    items = sample_items(count)
+    table = _table(items)
+    path = folder / "items.csv"
+    if path.is_file() and path.read_bytes() == table and not _missing(folder, items):
+        return path
+    path.unlink(missing_ok=True)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    _draw_missing(folder, items, progress)
+    _write_whole(path, table)
+    return path
+
+
+def _draw_missing(folder: Path, items: list[SampleItem], progress: Progress | None) -> None:
+    """Draw what is not there yet, on every core: the drawing holds Python's lock, so threads would not help."""
+    missing = _missing(folder, items)
+    total, done = len(items) * VIEWS, len(items) * VIEWS - len(missing)
+    for written in _written(folder, missing):
+        done += written
+        if progress:
+            progress(done, total)
+
+
+def _written(folder: Path, missing: list[tuple[SampleItem, int]]) -> Iterator[int]:
+    """Write the photos, telling after each batch how many it held. A few are not worth starting processes for."""
+    batches = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
+    if len(batches) <= 4:
+        yield from (write_photos(folder, batch) for batch in batches)
+        return
+    # Fresh interpreters rather than forks: the caller may be a server with threads.
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        yield from pool.map(write_photos, [folder] * len(batches), batches)
+
+
+def write_photos(folder: Path, photos: list[tuple[SampleItem, int]]) -> int:
+    """Draw and write the photos, given as item and view; return how many."""
+    for item, view in photos:
+        buffer = io.BytesIO()
+        draw_photo(item, view).save(buffer, "JPEG", quality=QUALITY)
+        _write_whole(folder / image_name(item, view), buffer.getvalue())
+    return len(photos)
+
+
+def image_name(item: SampleItem, view: int) -> str:
+    """Where the photo lies, relative to the csv."""
+    return f"images/{item.external_id}-{view}.jpg"
+
+
+def _missing(folder: Path, items: list[SampleItem]) -> list[tuple[SampleItem, int]]:
+    images = folder / "images"
+    present = {path.name for path in images.iterdir()} if images.is_dir() else set()
+    photos = ((item, view) for item in items for view in range(VIEWS))
+    return [photo for photo in photos if Path(image_name(*photo)).name not in present]
+
+
+def _table(items: list[SampleItem]) -> bytes:
+    """The csv: one row per photo, one column per attribute that any item has."""
+    attributes = sorted({name for item in items for name in item.attributes})
+    text = io.StringIO()
+    rows = csv.DictWriter(text, [*COLUMNS, *attributes], lineterminator="\n")
+    rows.writeheader()
+    for item in items:
+        fields = {name: getattr(item, name) for name in COLUMNS[2:]}
+        for view in range(VIEWS):
+            rows.writerow({"item": item.external_id, "image": image_name(item, view), **fields, **item.attributes})
+    return text.getvalue().encode()
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Nobody ever sees half a file under its final name."""
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(content)
+    part.replace(path)

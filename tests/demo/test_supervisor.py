@@ -1,0 +1,79 @@
+"""The supervisor and its folder, with small processes in place of the site's."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from demo import supervisor
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(code: str) -> str:
+    """What a piece of Python prints in a process of its own, which must end by itself."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30).stdout
+
+
+STOP_AFTER_A_KEEPER_DIED = """
+import os, signal, sys, threading, time
+from demo.supervisor import Supervisor
+
+supervisor = Supervisor(sys.stderr)
+for name in ("one", "two"):
+    supervisor.add_process(name, "exec sleep 600")
+
+def stop():
+    while not supervisor._all_started():
+        time.sleep(0.05)
+    os.kill(supervisor._processes["one"]["process"].pid, signal.SIGKILL)
+    supervisor.terminate()
+
+threading.Thread(target=stop).start()
+supervisor.loop()
+print("ended")
+"""
+
+
+def test_a_supervisor_that_lost_a_keeper_can_still_be_stopped() -> None:
+    assert run(STOP_AFTER_A_KEEPER_DIED) == "ended\n"
+
+
+STOP_WITH_A_FULL_DISK = """
+import threading, time
+from pathlib import Path
+from demo.supervisor import Supervisor, open_log
+
+with open_log(Path("/dev/full")) as log:
+    supervisor = Supervisor(log)
+    supervisor.add_process("one", "echo hello; exec sleep 600")
+    threading.Timer(1, supervisor.terminate).start()
+    supervisor.loop()
+print("ended")
+"""
+
+
+def test_a_full_disk_costs_lines_of_the_log_and_not_the_supervisor() -> None:
+    assert run(STOP_WITH_A_FULL_DISK) == "ended\n"
+
+
+def test_a_folder_is_locked_for_one_demo_at_a_time(tmp_path: Path) -> None:
+    first = supervisor.lock_folder(tmp_path)
+    with pytest.raises(supervisor.StackError, match=f"A demo runs in {tmp_path} already"):
+        supervisor.lock_folder(tmp_path)
+    first.close()
+    supervisor.lock_folder(tmp_path).close()
+
+
+@pytest.mark.parametrize("port", [-1, 0, 65536, 99999])
+def test_a_number_that_is_no_port_is_refused(port: int) -> None:
+    with pytest.raises(supervisor.StackError, match="no port"):
+        supervisor.require_free_port("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "unix:///nowhere/redis.sock", "nonsense"])
+def test_a_redis_that_is_named_and_not_there_is_refused(url: str) -> None:
+    with pytest.raises(supervisor.StackError, match="REDIS_URL"):
+        supervisor.require_redis(url)
