@@ -18,7 +18,7 @@ from ml.commands import (
     train_classifier,
     train_metric,
 )
-from ml.errors import InputError
+from ml.formats.errors import InputError
 
 COMMANDS = {
     "train-classifier": train_classifier,

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from ml.errors import InputError
+from ml.formats.errors import InputError
 
 Floats = npt.NDArray[np.float32]
 

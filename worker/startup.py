@@ -17,7 +17,7 @@ from catalog import tasks
 from catalog.models import Encoder, QueryState, SharedIndex, SimilarityQuery, User
 from catalog.photos.colour import garment_colour
 from catalog.warmup import PATIENCE, example_photo, rehearse
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from worker.encoders.loaded import embedder_of
 from worker.index.refresh import keep_warm
 from worker.index.registry import index_of

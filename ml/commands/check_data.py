@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ml.commands.bars import bar
 from ml.data.checks import check_data
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.images.pictures import accept_heic
 
 HELP = "Read every photo of a manifest and list broken files, duplicates across splits, empty labels and more."

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ml.commands.bars import bar
 from ml.data.manifest import read_manifest
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.images.pictures import accept_heic
 from ml.runtime.allocator import keep_freed_pages
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.images.pictures import PictureError, find_pictures, in_batches, read_ahead, read_pixels
 from ml.images.preprocess import Preprocess
 from ml.runtime.load import BATCH, RUNTIMES

@@ -8,7 +8,7 @@ from pathlib import Path
 from ml.commands.watchers import WATCHERS
 from ml.data.manifest import read_manifest
 from ml.encoder.card import Card, checked_name
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.images.pictures import accept_heic
 from ml.runtime.allocator import keep_freed_pages
 from ml.training.options import (

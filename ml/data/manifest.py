@@ -9,8 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from ml.errors import InputError
 from ml.formats.atomic_files import written_whole
+from ml.formats.errors import InputError
 from ml.images.pictures import PictureError, read_picture
 
 COLUMNS = ("path", "label", "item", "split")

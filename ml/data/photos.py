@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ml.data.manifest import Manifest, Photo
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.images.pictures import or_raise, read_ahead
 from ml.progress import Progress, silent
 

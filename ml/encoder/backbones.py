@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ml.backbone_names import BackboneName, EfficientNetLiteName, ResNetName
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.images.preprocess import Preprocess, Resize
 from ml.images.torchvision_compat import import_torchvision
 

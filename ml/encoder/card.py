@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar, get_args
 
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.images.preprocess import Preprocess
 from ml.scoring.calibration import Calibration
 from ml.scoring.match_confidence import Certainty

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 
 from ml.data.manifest import SPLITS, Manifest, Photo
-from ml.errors import InputError
 from ml.evaluation.retrieval import Ints
+from ml.formats.errors import InputError
 
 HELD_OUT = ("val", "test")
 """The splits that ask where none is named: what an encoder was not trained on."""

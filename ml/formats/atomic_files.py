@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ml.errors import InputError
+from ml.formats.errors import InputError
 
 
 class UnwritableError(InputError):

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.images.preprocess import Preprocess, upright_rgb
 from ml.vectors import Floats
 

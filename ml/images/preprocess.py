@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image, ImageOps
 
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.vectors import Floats
 
 Resize = Literal["squash", "crop", "pad"]

@@ -4,7 +4,7 @@ from types import ModuleType
 
 import torch
 
-from ml.errors import InputError
+from ml.formats.errors import InputError
 
 SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 

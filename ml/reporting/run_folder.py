@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from pathlib import Path
 
-from ml.errors import InputError
 from ml.formats.atomic_files import UnwritableError, written_whole
+from ml.formats.errors import InputError
 
 METRICS_FILE = "metrics.jsonl"
 

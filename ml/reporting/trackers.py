@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from PIL import Image
 
-from ml.errors import InputError
 from ml.formats.atomic_files import written_whole
+from ml.formats.errors import InputError
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

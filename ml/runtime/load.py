@@ -12,7 +12,7 @@ from PIL import Image
 
 from ml.encoder.card import Card
 from ml.encoder.folder import read_onnx, read_weights
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.images.preprocess import Preprocess
 from ml.vectors import Floats
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.vectors import Floats
 
 Ints = npt.NDArray[np.int64]

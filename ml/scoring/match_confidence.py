@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.scoring.calibration import CHUNK_ROWS, in_first_half
 from ml.vectors import Floats
 

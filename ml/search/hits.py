@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.vectors import Floats
 
 ROUNDING: Final = 1e-5

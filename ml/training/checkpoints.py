@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from ml.errors import InputError
 from ml.formats.atomic_files import written_whole
+from ml.formats.errors import InputError
 
 CHECKPOINT_FORMAT = 1
 

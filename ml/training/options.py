@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from ml.backbone_names import BackboneName
 from ml.encoder.card import Pooling
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.images.preprocess import Resize
 
 Augment = Literal["none", "flip", "phone", "randaugment"]

@@ -21,8 +21,8 @@ from ml.encoder.card import Card, checked_name
 from ml.encoder.folder import write_encoder
 from ml.encoder.network import EncoderNetwork, build_head, export_onnx, network_weights, round_filters
 from ml.encoder.onnx_export import halve_exact_weights
-from ml.errors import InputError
 from ml.evaluation.figures import measure
+from ml.formats.errors import InputError
 from ml.images.phone_view import phone_view_of
 from ml.images.pictures import read_batches, read_picture, read_pixels
 from ml.images.preprocess import Preprocess

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ml.data.pixel_cache import ViewStore
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.training.dataset import Batch
 from ml.training.model import Body
 from ml.vectors import Floats

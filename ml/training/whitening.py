@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.vectors import Floats
 
 Doubles = npt.NDArray[np.float64]

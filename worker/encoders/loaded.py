@@ -21,7 +21,7 @@ _lock = Lock()
 def embedder_of(encoder: Encoder) -> Embedder:
     """The network of an encoder, loaded once per process; the two used last are kept.
 
-    Raises `ml.errors.InputError` for an unusable folder.
+    Raises `ml.formats.errors.InputError` for an unusable folder.
     """
     with _lock:
         folder = encoder.folder

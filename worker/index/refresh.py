@@ -13,7 +13,7 @@ from typing import Final
 from django.db import DatabaseError, close_old_connections
 
 from catalog.models import SHARED, Encoder, EncoderState, SearchChoice, SharedIndex
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from worker.index.backends import SharedCatalogIndex, forget_closed, shared, take_away
 from worker.index.registry import KEPT, follow, in_use, stop_asking
 from worker.index.snapshots import keep, remove_folders_of_the_gone

@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 
 from catalog.errors import Refused
 from catalog.models import CatalogItem, Embedding, QueryState, Recommendation, SimilarityQuery
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.search import Hit
 from worker.encoders.embedding import look_at
 from worker.index.registry import CatalogIndex

@@ -25,7 +25,7 @@ from catalog.services.datasets.export import training_data_write
 from catalog.services.encoders.register import encoder_register
 from ml.encoder.card import Card, card_to_json
 from ml.encoder.folder import check_folder
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from worker.processes.child import Beside, WorkHeld, how_it_ended
 from worker.run_report import Cancelled, Report, persistently
 from worker.training.command import gpus, training_command

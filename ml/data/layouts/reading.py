@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ml.errors import InputError
+from ml.formats.errors import InputError
 
 
 class ConversionError(InputError):

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.search.hits import IndexUnavailable, IndexUnreadable, SearchError
 from ml.search.rows import TEXTS, Ints, Rows, Where, compared
 

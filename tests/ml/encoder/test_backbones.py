@@ -15,7 +15,7 @@ from ml.encoder.backbones import (
     known_backbone,
     preprocessing_of,
 )
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.images.torchvision_compat import import_torchvision
 
 LITE = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")

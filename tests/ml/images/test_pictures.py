@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.images.pictures import (
     PictureError,
     accept_heic,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.images.preprocess import Preprocess, upright_rgb
 from tests.helpers.drawn_pictures import drawn_picture
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.images.torchvision_compat import import_torchvision
 
 ROOT = Path(__file__).resolve().parents[3]

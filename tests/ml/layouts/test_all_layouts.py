@@ -6,7 +6,7 @@ from ml.cli import main
 from ml.commands.convert import LAYOUTS
 from ml.data.layouts.reading import ConversionError, box_text, existing, relative, require_count, require_distinct
 from ml.data.layouts.splits import drawn_split, drawn_val
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from tests.helpers.drawn_pictures import drawn_folder
 
 

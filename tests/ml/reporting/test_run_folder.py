@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.errors import InputError
 from ml.formats.atomic_files import UnwritableError
+from ml.formats.errors import InputError
 from ml.reporting.run_folder import RunFolder, RunFolderDamaged
 
 ROOT = Path(__file__).resolve().parents[3]

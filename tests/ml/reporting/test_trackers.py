@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.reporting.trackers import TrackerError, open_tracker
 
 ROOT = Path(__file__).resolve().parents[3]

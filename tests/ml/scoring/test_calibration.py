@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.scoring.calibration import (
     MAX_KNOTS,
     Calibration,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.scoring.ood import Strangeness, StrangenessError, accepting, auroc, fit_strangeness, strangeness_of
 from ml.vectors import VectorError
 

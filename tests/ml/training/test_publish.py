@@ -8,8 +8,8 @@ from PIL import Image
 
 from ml.data.manifest import Manifest, data_hash
 from ml.encoder.folder import check_folder, read_card, read_weights
-from ml.errors import InputError
 from ml.evaluation.figures import measure
+from ml.formats.errors import InputError
 from ml.inference.classifier import load_classifier
 from ml.inference.embedder import load_embedder
 from ml.training.building import build_body

@@ -9,7 +9,7 @@ from ml.data.manifest import Manifest
 from ml.data.photos import UnfitDataError
 from ml.encoder.card import Card
 from ml.encoder.folder import EncoderError, read_weights
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.images.pictures import PictureError
 from ml.training.checkpoints import CheckpointError
 from ml.training.options import OptionsError

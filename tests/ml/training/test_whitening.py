@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from ml.training.whitening import TooFewPhotosError, whitened_pca
 from ml.vectors import unit_rows
 

@@ -12,7 +12,7 @@ from catalog.services.encoders.register import encoder_register
 from catalog.services.encoders.release import encoder_promote
 from ml.encoder.card import card_to_json
 from ml.encoder.folder import check_folder
-from ml.errors import InputError
+from ml.formats.errors import InputError
 
 
 class Command(BaseCommand):

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from catalog.models import Backend
-from ml.errors import InputError
+from ml.formats.errors import InputError
 from worker.index.migrate import backend_drop, backend_report, backend_use
 
 

@@ -391,7 +391,7 @@ def test_without_the_client_there_is_a_plain_sentence() -> None:
         "import sys, ml.search\n"
         "assert not {'qdrant_client', 'grpc'} & set(sys.modules)\n"  # loaded only where it is used
         "sys.modules['qdrant_client'] = None\n"
-        "from ml.errors import InputError\n"
+        "from ml.formats.errors import InputError\n"
         "try:\n    import ml.search.qdrant.index\n"
         "except InputError as error:\n    print(error)\n"
     )
