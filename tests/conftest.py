@@ -1,4 +1,4 @@
-"""Fixtures that every test may use. Tests write only to temporary folders, see tests/settings.py."""
+"""Fixtures for all tests. Tests write only to temporary folders, see tests/settings.py."""
 
 import os
 import shutil
@@ -15,14 +15,14 @@ from tests.helpers.servers import Script, Server
 
 @pytest.fixture(autouse=True)
 def media(tmp_path: Path, settings: Settings) -> Path:
-    """Each test has a folder of photos of its own."""
+    """Give each test its own media folder."""
     settings.MEDIA_ROOT = tmp_path / "media"
     return tmp_path / "media"
 
 
 @pytest.fixture
 def serve(settings: Settings) -> Iterator[Callable[..., Server]]:
-    """Starts servers that may be asked as localhost, though not by any other name."""
+    """Start servers on 127.0.0.1; only `localhost:port` of each is on the fetch allowlist."""
     servers: list[Server] = []
 
     def start(does: bytes | Script, **options: Any) -> Server:
@@ -36,8 +36,8 @@ def serve(settings: Settings) -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture
-def short_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fetching has one second instead of ten."""
+def short_fetch_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut the download timeout from ten seconds to one."""
     monkeypatch.setattr(fetch, "SECONDS", 1.0)
 
 

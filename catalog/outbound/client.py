@@ -1,9 +1,8 @@
-"""Speaking to a server that anybody may have named, without lending them our place in the network.
+"""HTTP client for untrusted URLs, protected against SSRF (server-side request forgery).
 
-Every address is judged before a byte is sent: the scheme, the port, and each address that the name stands for. The
-connection is then made to an address that was judged, so a name that changes its mind gains nothing. All of it has one
-deadline and one limit of bytes, which are kept where the bytes arrive: below the HTTP parser, so that no trick with
-lengths or chunks gets around them.
+Scheme, port and every resolved IP address are checked before a byte is sent. The connection is then made to one of the
+checked addresses (pinned, so DNS rebinding has no effect). One deadline and one byte limit cover the whole exchange;
+both are enforced on the socket, below the HTTP parser, so `Content-Length` and chunk tricks cannot bypass them.
 """
 
 import http.client
@@ -26,28 +25,28 @@ from django.utils.encoding import iri_to_uri
 from catalog.errors import Refused
 from catalog.outbound.addresses import is_public
 
-MAX_LENGTH: Final = 2000  # characters of an address; the columns take no more
+MAX_LENGTH: Final = 2000  # characters of a URL: the size of the database columns
 PORTS: Final = (80, 443)
 
-# The codes of an address that nobody is asked at. They never change; the sentences may.
+# Error codes of a rejected URL: part of the API, never changed.
 INVALID: Final = "url_invalid"
 FORBIDDEN: Final = "url_forbidden"
 
-_TRIES = 4  # addresses of one name
-_CONNECT_SECONDS = 3.0  # for one of them
+_MAX_ADDRESSES = 4  # tried per host name
+_CONNECT_SECONDS = 3.0  # per address
 _DEFAULT_PORT = {"http": 80, "https": 443}
 
-# Looking up a name cannot be interrupted, only left behind; so it has threads of its own, and not too many.
+# getaddrinfo cannot be interrupted, only abandoned, so DNS lookups run in a small thread pool of their own.
 _resolvers = ThreadPoolExecutor(8, thread_name_prefix="resolve")
 
 
-class TooMuch(Exception):
-    """More bytes arrived than were wanted."""
+class ResponseTooLarge(Exception):
+    """The server sent more bytes than the limit."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where something is to be had: an address of the web that is in order as far as its text goes."""
+class ParsedUrl:
+    """A syntactically valid http(s) URL. Its host has not been resolved yet."""
 
     url: str
     scheme: str
@@ -56,78 +55,80 @@ class Place:
     target: str  # path and query
 
     @property
-    def is_ours_to_open(self) -> bool:
-        """Whether the settings say that this host may be asked wherever it is: by name, or by name and port."""
-        named = {name.lower() for name in settings.FETCH_PRIVATE_HOSTS}
-        return f"{self.host}:{self.port}" in named or (self.port in PORTS and self.host in named)
+    def is_allowlisted(self) -> bool:
+        """Whether `FETCH_PRIVATE_HOSTS` lists the host (on ports 80 and 443) or `host:port`: no IP check then."""
+        allowlist = {name.lower() for name in settings.FETCH_PRIVATE_HOSTS}
+        return f"{self.host}:{self.port}" in allowlist or (self.port in PORTS and self.host in allowlist)
 
 
 class Deadline:
+    """A point in time that several blocking calls share."""
+
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
 
-    def left(self) -> float:
-        """Seconds; more than none, else TimeoutError."""
+    def remaining(self) -> float:
+        """Return the seconds left, always above 0; raise TimeoutError when the time is over."""
         seconds = self._end - time.monotonic()
         if seconds <= 0:
             raise TimeoutError
         return seconds
 
 
-class _Wire(io.RawIOBase):
-    """What arrives on a connection, until that is too much or too late."""
+class _LimitedReader(io.RawIOBase):
+    """Reads from a socket; raises `ResponseTooLarge` above the byte limit and TimeoutError after the deadline."""
 
     def __init__(self, connection: socket.socket, deadline: Deadline, limit: int) -> None:
-        self._connection, self._deadline, self._left = connection, deadline, limit
+        self._connection, self._deadline, self._bytes_left = connection, deadline, limit
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        self._connection.settimeout(self._deadline.left())
+        self._connection.settimeout(self._deadline.remaining())
         count = self._connection.recv_into(buffer)
-        self._left -= count
-        if self._left < 0:
-            raise TooMuch
+        self._bytes_left -= count
+        if self._bytes_left < 0:
+            raise ResponseTooLarge
         return count
 
 
-class _Guarded:
-    """As much of a socket as `http.client` uses, with the wire instead of its own reading."""
+class _SocketAdapter:
+    """The part of the socket interface that `http.client` uses, reading through a `_LimitedReader`."""
 
-    def __init__(self, connection: socket.socket, wire: _Wire) -> None:
-        self.sendall, self._wire = connection.sendall, wire
+    def __init__(self, connection: socket.socket, reader: _LimitedReader) -> None:
+        self.sendall, self._reader = connection.sendall, reader
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self._wire)
+        return io.BufferedReader(self._reader)
 
     def close(self) -> None:
-        """Nothing: `http.client` lets go as soon as it has a file to read from; who connected closes."""
+        """Do nothing: `http.client` closes as soon as it has the file; `open_response` closes the real socket."""
 
 
-def place_of(url: str) -> Place:
-    """The parts of an address. Refused if nobody may be asked there; and nobody is."""
+def parse_url(url: str) -> ParsedUrl:
+    """Parse and validate a URL without any network access. Raises `Refused` (`url_invalid`, `url_forbidden`)."""
     if len(url) > MAX_LENGTH or not url.isprintable():
         raise _invalid()
     try:
         parts = urlsplit(url.strip())
-        host, port = _plain_name(parts.hostname or ""), parts.port
-    except ValueError:  # brackets without an address in them, a port that is no number, a label that is too long
+        host, port = _ascii_host(parts.hostname or ""), parts.port
+    except ValueError:  # for example no IP address in brackets, a port that is no number, a DNS label that is too long
         raise _invalid() from None
     if parts.scheme not in _DEFAULT_PORT or not host:
         raise _invalid()
     if "@" in parts.netloc:
-        raise Refused(FORBIDDEN, "The address must not hold a name or a password.")
+        raise Refused(FORBIDDEN, "The address must not contain a user name or a password.")
     target = iri_to_uri((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
-    place = Place(parts.geturl(), parts.scheme, host, port or _DEFAULT_PORT[parts.scheme], target)
-    if place.port not in PORTS and not place.is_ours_to_open:
-        raise Refused(FORBIDDEN, "Of other servers only the ports 80 and 443 are used.")
-    return place
+    parsed = ParsedUrl(parts.geturl(), parts.scheme, host, port or _DEFAULT_PORT[parts.scheme], target)
+    if parsed.port not in PORTS and not parsed.is_allowlisted:
+        raise Refused(FORBIDDEN, "Only the ports 80 and 443 are allowed.")
+    return parsed
 
 
-def _plain_name(host: str) -> str:
-    """A host as it is looked up: in ASCII, without the dot that ends a full name. ValueError if it cannot be one."""
-    if "%" in host:  # the zone of an address, or an escape: neither stands for a server of the web
+def _ascii_host(host: str) -> str:
+    """Normalise a host for the DNS lookup: IDNA-encoded, without the trailing dot. ValueError if it is not valid."""
+    if "%" in host:  # an IPv6 zone or a percent escape: neither names a public server
         raise ValueError
     if ":" in host:
         return str(ip_address(host))
@@ -135,8 +136,8 @@ def _plain_name(host: str) -> str:
 
 
 @contextmanager
-def asked(
-    place: Place,
+def open_response(
+    url: ParsedUrl,
     deadline: Deadline,
     *,
     limit: int,
@@ -144,32 +145,32 @@ def asked(
     method: str = "GET",
     body: bytes | None = None,
 ) -> Iterator[http.client.HTTPResponse]:
-    """The answer as far as its headers; inside of the `with` block its body can be read. At most `limit` bytes come.
+    """Send one request and yield the response with its headers read; read the body inside the `with` block.
 
-    No proxy, no cookie, no redirect and no name of ours has a part in it. Raises `Refused` for an address that is
-    nobody's business, `TooMuch`, TimeoutError, and whatever else goes wrong on the way as OSError,
-    `http.client.HTTPException` or ValueError.
+    `limit`: the most bytes accepted, headers included. No proxy, cookie or redirect is used, and no host name of ours
+    is sent. Raises `Refused` for a non-public address, `ResponseTooLarge`, TimeoutError; every other failure is an
+    OSError, `http.client.HTTPException` or ValueError.
     """
-    with _connected(place, deadline) as connection:
-        connection.settimeout(deadline.left())
-        client = http.client.HTTPConnection(place.host, place.port)
-        client.default_port = _DEFAULT_PORT[place.scheme]  # which the header Host leaves out
-        client.sock = _Guarded(connection, _Wire(connection, deadline, limit))
-        client.request(method, place.target, body=body, headers=dict(headers))
+    with _connect(url, deadline) as connection:
+        connection.settimeout(deadline.remaining())
+        client = http.client.HTTPConnection(url.host, url.port)
+        client.default_port = _DEFAULT_PORT[url.scheme]  # the port that the Host header leaves out
+        client.sock = _SocketAdapter(connection, _LimitedReader(connection, deadline, limit))
+        client.request(method, url.target, body=body, headers=dict(headers))
         yield client.getresponse()
 
 
-def _connected(place: Place, deadline: Deadline) -> socket.socket:
-    """A connection to the first address that takes it; OSError if none does."""
+def _connect(url: ParsedUrl, deadline: Deadline) -> socket.socket:
+    """Connect to the first resolved address that accepts, with TLS for https; OSError if none does."""
     failure: OSError | None = None
-    for family, kind, protocol, _, address in _addresses(place, deadline)[:_TRIES]:
+    for family, kind, protocol, _, address in _resolve(url, deadline)[:_MAX_ADDRESSES]:
         connection = socket.socket(family, kind, protocol)
         try:
-            connection.settimeout(min(deadline.left(), _CONNECT_SECONDS))
+            connection.settimeout(min(deadline.remaining(), _CONNECT_SECONDS))
             connection.connect(address)
-            connection.settimeout(deadline.left())
-            if place.scheme == "https":
-                connection = _trust().wrap_socket(connection, server_hostname=place.host)
+            connection.settimeout(deadline.remaining())
+            if url.scheme == "https":
+                connection = _ssl_context().wrap_socket(connection, server_hostname=url.host)
         except OSError as error:
             connection.close()
             failure = error
@@ -178,23 +179,23 @@ def _connected(place: Place, deadline: Deadline) -> socket.socket:
     raise failure or OSError("no address")
 
 
-def _addresses(place: Place, deadline: Deadline) -> list[Any]:
-    """All that the name stands for, asked once. Refused if one of them is nobody's business."""
-    search = _resolvers.submit(socket.getaddrinfo, place.host, place.port, type=socket.SOCK_STREAM)
+def _resolve(url: ParsedUrl, deadline: Deadline) -> list[Any]:
+    """Resolve the host once, as `getaddrinfo` returns it. Refused if any address is not public."""
+    lookup = _resolvers.submit(socket.getaddrinfo, url.host, url.port, type=socket.SOCK_STREAM)
     try:
-        found = search.result(deadline.left())
+        addresses = lookup.result(deadline.remaining())
     finally:
-        search.cancel()
-    if not place.is_ours_to_open and not all(is_public(ip_address(entry[4][0])) for entry in found):
-        raise Refused(FORBIDDEN, "This address is not on the open internet.")
-    return list(found)
+        lookup.cancel()
+    if not url.is_allowlisted and not all(is_public(ip_address(entry[4][0])) for entry in addresses):
+        raise Refused(FORBIDDEN, "This address is not on the public internet.")
+    return list(addresses)
 
 
 @cache
-def _trust() -> ssl.SSLContext:
-    """The certificates that this machine trusts; `SSL_CERT_FILE` may name others."""
+def _ssl_context() -> ssl.SSLContext:
+    """TLS with the system's trusted certificates; `SSL_CERT_FILE` overrides them."""
     return ssl.create_default_context()
 
 
 def _invalid() -> Refused:
-    return Refused(INVALID, "This is not an address on the web. It begins with https:// or http://.")
+    return Refused(INVALID, "This is not a web address. It must begin with https:// or http://.")

@@ -1,5 +1,4 @@
-"""Telling a server that anybody may have named something. How that is safe is the matter of
-`catalog.outbound.client`."""
+"""POST JSON to an untrusted URL (webhooks). `catalog.outbound.client` does the SSRF protection."""
 
 import http.client
 import ssl
@@ -7,23 +6,23 @@ from collections.abc import Mapping
 from typing import Final
 
 from catalog.errors import Refused
-from catalog.outbound.client import Deadline, TooMuch, asked, place_of
+from catalog.outbound.client import Deadline, ResponseTooLarge, open_response, parse_url
 
-SECONDS: Final = 10.0  # for everything together
-_ANSWER: Final = 2**16  # bytes: the status and the headers; nobody reads what comes after them
+SECONDS: Final = 10.0  # timeout of the whole request
+_MAX_RESPONSE: Final = 2**16  # bytes: status and headers; the body is not read
 _HEADERS = {"User-Agent": "clothes-matcher", "Content-Type": "application/json", "Connection": "close"}
 
-# The code of whatever stands in the way, but for an address that may not be asked; the sentence says more.
+# Error code of every failure except a rejected URL (`client`): part of the API, never changed.
 FAILED: Final = "webhook_failed"
 
 
 def post_json(url: str, body: bytes, headers: Mapping[str, str]) -> None:
-    """POST a body, once. Raises `Refused` unless the answer is a 2xx; a redirect is none and is not followed."""
+    """POST `body` once. Raises `Refused` unless the status is 2xx; redirects are not followed and count as failures."""
     try:
-        with asked(
-            place_of(url),
+        with open_response(
+            parse_url(url),
             Deadline(SECONDS),
-            limit=_ANSWER,
+            limit=_MAX_RESPONSE,
             headers={**_HEADERS, **headers},
             method="POST",
             body=body,
@@ -32,8 +31,8 @@ def post_json(url: str, body: bytes, headers: Mapping[str, str]) -> None:
     except TimeoutError:
         raise Refused(FAILED, f"The server did not answer within {SECONDS:.0f} seconds.") from None
     except ssl.SSLCertVerificationError:
-        raise Refused(FAILED, "The server cannot prove that it is the one it claims.") from None
-    except (TooMuch, OSError, http.client.HTTPException, ValueError):
-        raise Refused(FAILED, "The server could not be reached, or gave no proper answer.") from None
+        raise Refused(FAILED, "The server has no valid certificate.") from None
+    except (ResponseTooLarge, OSError, http.client.HTTPException, ValueError):
+        raise Refused(FAILED, "The server could not be reached, or did not answer with HTTP.") from None
     if not 200 <= status < 300:
         raise Refused(FAILED, f"The server answered {status}.")

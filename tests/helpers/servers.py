@@ -1,4 +1,4 @@
-"""Web servers that behave in whatever way a test needs, and certificates for them."""
+"""Scriptable HTTP servers on 127.0.0.1, and self-signed certificates for them."""
 
 import re
 import socket
@@ -22,18 +22,18 @@ Script = Callable[[socket.socket], None]
 
 
 def answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
-    """A whole answer, with the length of its body unless a header speaks of lengths."""
+    """Build an HTTP response; adds Content-Length unless a header gives the length."""
     if not any(header.lower().startswith(("content-length", "transfer-encoding")) for header in headers):
         headers = (*headers, f"Content-Length: {len(body)}")
     return "\r\n".join([f"HTTP/1.1 {status}", *headers, "", ""]).encode() + body
 
 
-def moved(to: str, status: str = "302 Found") -> bytes:
+def redirect(to: str, status: str = "302 Found") -> bytes:
     return answer(b"", f"Location: {to}", status=status)
 
 
-def refusal(url: str) -> str:
-    """The code with which an address is refused."""
+def fetch_error_code(url: str) -> str:
+    """Fetch `url`, expect a refusal and return its error code."""
     with pytest.raises(Refused) as refused:
         fetch_picture(url)
     assert refused.value.detail.endswith((".", "://."))
@@ -41,7 +41,7 @@ def refusal(url: str) -> str:
 
 
 class Server:
-    """Listens on 127.0.0.1 and does the same to whoever connects: sends bytes, or runs a script on the connection."""
+    """A server on 127.0.0.1 that sends the same bytes, or runs the same script, on every connection."""
 
     def __init__(self, does: bytes | Script, *, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.does, self.tls = does, tls
@@ -58,14 +58,14 @@ class Server:
         self.listener.close()
 
     def _serve(self) -> None:
-        with suppress(OSError):  # it was closed
+        with suppress(OSError):  # the listener was closed
             while True:
                 connection, _ = self.listener.accept()
                 self.hits += 1
                 threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
 
     def _answer(self, connection: socket.socket) -> None:
-        with suppress(OSError), connection:  # the client may hang up whenever it has had enough
+        with suppress(OSError), connection:  # the client may close the connection at any time
             if self.tls is not None:
                 connection = self.tls.wrap_socket(connection, server_side=True)
             with connection:
@@ -77,7 +77,7 @@ class Server:
 
 
 def whole_request(connection: socket.socket) -> bytes:
-    """A request with its body, in however many pieces it comes; of what is no HTTP, the first piece."""
+    """Read a request with its body; of anything that is not HTTP, the first piece."""
     request = b""
     while piece := connection.recv(65536):
         request += piece
@@ -89,7 +89,7 @@ def whole_request(connection: socket.socket) -> bytes:
 
 
 def certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, Path]:
-    """What a server needs to prove that it is `name`, and the file of the certificate that it signed for itself."""
+    """Make a self-signed certificate for `name`. Returns the server's TLS context and the path of the certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)

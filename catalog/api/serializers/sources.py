@@ -19,7 +19,7 @@ from catalog.errors import Refused
 from catalog.models import CatalogItem, SimilarityQuery, UploadedPhoto
 from catalog.models.photos import UploadedPhotoQuerySet
 from catalog.models.queries import SimilarityQuerySet
-from catalog.outbound.client import MAX_LENGTH, place_of
+from catalog.outbound.client import MAX_LENGTH, parse_url
 from catalog.photos.crops import SIDES, lies_inside
 from catalog.services.queries.create import Picture
 
@@ -149,7 +149,7 @@ AS_ARGUMENTS: dict[str, Callable[[Any], dict[str, Any]]] = {
 def address_of_the_web(text: str) -> str:
     """The address that a text is, if one of the kind may be asked."""
     try:
-        return place_of(text).url
+        return parse_url(text).url
     except Refused as refused:
         raise serializers.ValidationError(refused.detail, code=refused.code) from None
 

@@ -1,4 +1,4 @@
-"""Which addresses are the open internet: each special range by hand, the rest against Python's own opinion."""
+"""Public and special-purpose IP addresses: each special range by hand, random ones against Python's `is_global`."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -15,11 +15,11 @@ from catalog.outbound.addresses import is_public
         "0.0.0.0",  # noqa: S104 - nothing is bound to it
         "10.1.2.3",
         "100.64.0.1",
-        "100.100.100.200",  # a cloud's credentials
+        "100.100.100.200",  # a cloud metadata service
         "127.0.0.1",
         "127.255.255.255",
         "168.63.129.16",
-        "169.254.169.254",  # most clouds' credentials
+        "169.254.169.254",  # the metadata service of most clouds
         "172.16.0.1",
         "172.31.255.255",
         "192.0.0.8",
@@ -35,7 +35,7 @@ from catalog.outbound.addresses import is_public
         "255.255.255.255",
         "::",
         "::1",
-        "::7f00:1",  # 127.0.0.1 in the oldest way to carry it
+        "::7f00:1",  # 127.0.0.1 as an IPv4-compatible address
         "::ffff:127.0.0.1",
         "::ffff:10.0.0.1",
         "64:ff9b::7f00:1",
@@ -56,7 +56,7 @@ from catalog.outbound.addresses import is_public
         "ff02::1",
     ],
 )
-def test_an_inside_address_is_not_public(address: str) -> None:
+def test_a_special_purpose_address_is_not_public(address: str) -> None:
     assert not is_public(ip_address(address))
 
 
@@ -78,16 +78,16 @@ def test_an_inside_address_is_not_public(address: str) -> None:
         "2002:101:101::1",
     ],
 )
-def test_an_address_of_the_open_internet_is_public(address: str) -> None:
+def test_a_global_address_is_public(address: str) -> None:
     assert is_public(ip_address(address))
 
 
 @given(st.ip_addresses(v=4))
-def test_no_ipv4_address_is_public_that_python_knows_better(address: IPv4Address) -> None:
+def test_every_public_ipv4_address_is_global_according_to_python(address: IPv4Address) -> None:
     assert not is_public(address) or (address.is_global and not address.is_multicast and not address.is_reserved)
 
 
 @given(st.ip_addresses(v=6))
-def test_no_ipv6_address_is_public_that_python_knows_better(address: IPv6Address) -> None:
-    carried = address.ipv4_mapped or address.sixtofour
-    assert not is_public(address) or carried is not None or (address.is_global and not address.is_multicast)
+def test_every_public_ipv6_address_is_global_according_to_python(address: IPv6Address) -> None:
+    embedded = address.ipv4_mapped or address.sixtofour
+    assert not is_public(address) or embedded is not None or (address.is_global and not address.is_multicast)

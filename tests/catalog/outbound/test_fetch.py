@@ -1,4 +1,4 @@
-"""Fetching from real servers on this machine, each with bad manners of its own."""
+"""`fetch_picture` against real servers on this machine: URLs, DNS, redirects and TLS."""
 
 import socket
 import time
@@ -13,19 +13,20 @@ from pytest_django import Settings
 
 from catalog.errors import Refused
 from catalog.outbound import client
-from catalog.outbound.client import place_of
+from catalog.outbound.client import parse_url
 from catalog.outbound.fetch import fetch_picture
+from tests.helpers.errors import raises_code
 from tests.helpers.factories import jpeg
-from tests.helpers.servers import Server, answer, certificate, moved, refusal
+from tests.helpers.servers import Server, answer, certificate, redirect, fetch_error_code
 
 
-def resolver(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
-    """Names stand for what a test says, another answer each time; the list of what was asked."""
-    asked: list[str] = []
+def fake_dns(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
+    """Replace `getaddrinfo`: the nth lookup gets the nth of `answers`. Returns the list that collects the lookups."""
+    lookups: list[str] = []
 
     def look_up(host: str, port: int, **_: Any) -> list[Any]:
-        asked.append(host)
-        addresses = answers[min(len(asked), len(answers)) - 1]
+        lookups.append(host)
+        addresses = answers[min(len(lookups), len(answers)) - 1]
         families = [socket.AF_INET6 if ":" in address else socket.AF_INET for address in addresses]
         return [
             (family, socket.SOCK_STREAM, 6, "", (address, port))
@@ -33,13 +34,13 @@ def resolver(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
         ]
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    return asked
+    return lookups
 
 
-# --- what is fetched
+# --- downloads
 
 
-def test_a_picture_is_fetched_whole_and_little_is_told_about_us(serve: Callable[..., Server]) -> None:
+def test_a_picture_is_downloaded_and_the_request_reveals_nothing_about_us(serve: Callable[..., Server]) -> None:
     server = serve(answer(jpeg()))
     assert fetch_picture(server.url("/a b/ż.jpg?size=ü#top")) == jpeg()
     lines = server.requests[0].decode().split("\r\n")
@@ -49,13 +50,13 @@ def test_a_picture_is_fetched_whole_and_little_is_told_about_us(serve: Callable[
     assert not any(line.lower().startswith(("cookie", "referer", "authorization")) for line in lines)
 
 
-def test_a_picture_may_come_in_chunks_and_without_a_length(serve: Callable[..., Server]) -> None:
+def test_a_chunked_body_and_one_without_a_length_are_downloaded(serve: Callable[..., Server]) -> None:
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (jpeg()[:100], jpeg()[100:])) + b"0\r\n\r\n"
     assert fetch_picture(serve(answer(chunks, "Transfer-Encoding: chunked")).url()) == jpeg()
     assert fetch_picture(serve(b"HTTP/1.0 200 OK\r\n\r\n" + jpeg()).url()) == jpeg()
 
 
-def test_no_proxy_of_the_environment_is_asked(serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_of_the_environment_are_ignored(serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = serve(answer(b"from the proxy"))
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, f"http://localhost:{proxy.port}")
@@ -64,18 +65,18 @@ def test_no_proxy_of_the_environment_is_asked(serve: Callable[..., Server], monk
     assert proxy.hits == 0
 
 
-def test_of_several_addresses_the_first_that_answers_is_taken(
+def test_the_first_resolved_address_that_accepts_is_used(
     serve: Callable[..., Server], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve(answer(jpeg()))
     settings.FETCH_PRIVATE_HOSTS = [f"shop.test:{server.port}"]
-    asked = resolver(monkeypatch, ["127.0.0.9", "127.0.0.1"])
+    lookups = fake_dns(monkeypatch, ["127.0.0.9", "127.0.0.1"])
     assert fetch_picture(server.url(host="Shop.Test.")) == jpeg()
-    assert asked == ["shop.test"]
+    assert lookups == ["shop.test"]
     assert f"Host: shop.test:{server.port}".encode() in server.requests[0]
 
 
-# --- what is not an address of a picture
+# --- URLs
 
 
 @pytest.mark.parametrize(
@@ -103,8 +104,8 @@ def test_of_several_addresses_the_first_that_answers_is_taken(
         f"https://example.com/{'a' * 2000}",
     ],
 )
-def test_what_is_no_address_of_the_web_is_refused(url: str) -> None:
-    assert refusal(url) == "url_invalid"
+def test_an_invalid_url_is_refused(url: str) -> None:
+    assert fetch_error_code(url) == "url_invalid"
 
 
 @pytest.mark.parametrize(
@@ -135,85 +136,85 @@ def test_what_is_no_address_of_the_web_is_refused(url: str) -> None:
         "http://①②⑦.0.0.1/",
     ],
 )
-def test_what_leads_inside_is_refused(url: str) -> None:
-    assert refusal(url) in {"url_forbidden", "url_invalid"}
+def test_a_url_into_the_private_network_is_refused(url: str) -> None:
+    assert fetch_error_code(url) in {"url_forbidden", "url_invalid"}
 
 
 @given(st.text() | st.from_regex(r"https?://[^/]{0,20}(:[0-9]{0,6})?/.*", fullmatch=True))
-def test_any_text_is_an_address_or_refused(text: str) -> None:
+def test_any_text_parses_or_is_refused_with_a_code(text: str) -> None:
     try:
-        place = place_of(text)
+        parsed = parse_url(text)
     except Refused as refused:
         assert refused.code in {"url_invalid", "url_forbidden"}
     else:
-        assert place.scheme in {"http", "https"} and place.port in {80, 443} and place.host.isascii()
-        assert place.target.isascii() and place.target.isprintable() and " " not in place.target
+        assert parsed.scheme in {"http", "https"} and parsed.port in {80, 443} and parsed.host.isascii()
+        assert parsed.target.isascii() and parsed.target.isprintable() and " " not in parsed.target
 
 
-# --- who is asked
+# --- DNS and the allowlist
 
 
-def test_a_name_with_one_address_inside_is_not_asked_at_all(
+def test_a_host_with_one_private_address_is_not_connected_to(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve(answer(jpeg()))
-    resolver(monkeypatch, ["93.184.216.34", "127.0.0.1"])
+    fake_dns(monkeypatch, ["93.184.216.34", "127.0.0.1"])
     monkeypatch.setattr(client, "PORTS", (server.port,))
-    assert refusal(server.url(host="half-inside.test")) == "url_forbidden"
+    assert fetch_error_code(server.url(host="half-inside.test")) == "url_forbidden"
     assert server.hits == 0
 
 
-def test_a_name_that_changes_its_mind_gains_nothing(
-    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, short_of_time: None
+def test_dns_rebinding_has_no_effect(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, short_fetch_timeout: None
 ) -> None:
     server = serve(answer(jpeg()))
-    asked = resolver(monkeypatch, ["192.0.1.1"], ["127.0.0.1"])  # public when it is judged, this machine afterwards
+    lookups = fake_dns(monkeypatch, ["192.0.1.1"], ["127.0.0.1"])  # public at the check, this machine afterwards
     monkeypatch.setattr(client, "PORTS", (server.port,))
-    assert refusal(server.url(host="rebinding.test")) in {"url_timeout", "url_unreachable"}
-    assert asked == ["rebinding.test"]
+    assert fetch_error_code(server.url(host="rebinding.test")) in {"url_timeout", "url_unreachable"}
+    assert lookups == ["rebinding.test"]
     assert server.hits == 0
 
 
-def test_a_name_that_nobody_knows_is_unreachable() -> None:
-    assert refusal("http://nobody.invalid/a.jpg") == "url_unreachable"
+def test_an_unknown_host_is_unreachable() -> None:
+    assert fetch_error_code("http://nobody.invalid/a.jpg") == "url_unreachable"
 
 
-def test_a_look_up_that_never_ends_is_left_behind(monkeypatch: pytest.MonkeyPatch, short_of_time: None) -> None:
+def test_a_dns_lookup_that_hangs_times_out(monkeypatch: pytest.MonkeyPatch, short_fetch_timeout: None) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3))
     started = time.perf_counter()
-    assert refusal("http://slow-name.test/") == "url_timeout"
+    assert fetch_error_code("http://slow-name.test/") == "url_timeout"
     assert time.perf_counter() - started < 2.5
 
 
-def test_a_trusted_host_is_trusted_by_its_name_and_port_alone(serve: Callable[..., Server]) -> None:
+def test_an_allowlist_entry_matches_its_host_and_port_only(serve: Callable[..., Server]) -> None:
     server = serve(answer(jpeg()))
     assert fetch_picture(server.url()) == jpeg()
-    assert refusal(server.url(host="127.0.0.1")) == "url_forbidden"
-    assert refusal(f"http://localhost:{server.port + 1}/") == "url_forbidden"
+    assert fetch_error_code(server.url(host="127.0.0.1")) == "url_forbidden"
+    assert fetch_error_code(f"http://localhost:{server.port + 1}/") == "url_forbidden"
 
 
-def test_a_host_that_is_trusted_without_a_port_is_so_at_the_usual_ones(settings: Settings) -> None:
+def test_an_allowlist_entry_without_a_port_covers_80_and_443(settings: Settings) -> None:
     settings.FETCH_PRIVATE_HOSTS = ["Shop.Internal"]
-    assert place_of("http://shop.internal/").is_ours_to_open
-    assert place_of("https://SHOP.internal/").is_ours_to_open
-    with pytest.raises(Refused):
-        place_of("http://shop.internal:8080/")
-    assert not place_of("http://not-shop.internal/").is_ours_to_open
+    assert parse_url("http://shop.internal/").is_allowlisted
+    assert parse_url("https://SHOP.internal/").is_allowlisted
+    with raises_code(Refused, "url_forbidden"):
+        parse_url("http://shop.internal:8080/")
+    assert not parse_url("http://not-shop.internal/").is_allowlisted
 
 
-# --- where it leads
+# --- redirects
 
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
 def test_a_redirect_is_followed(serve: Callable[..., Server], status: str) -> None:
     there = serve(answer(jpeg()))
-    assert fetch_picture(serve(moved(there.url(), status)).url()) == jpeg()
+    assert fetch_picture(serve(redirect(there.url(), status)).url()) == jpeg()
 
 
 def test_a_redirect_may_be_relative(serve: Callable[..., Server]) -> None:
     def script(connection: socket.socket) -> None:
         first = server.hits == 1
-        connection.sendall(moved("../żupan.jpg") if first else answer(jpeg()))
+        connection.sendall(redirect("../żupan.jpg") if first else answer(jpeg()))
 
     server = serve(script)
     assert fetch_picture(server.url("/new/shirt.jpg")) == jpeg()
@@ -234,44 +235,44 @@ def test_a_redirect_may_be_relative(serve: Callable[..., Server]) -> None:
         ("//[broken/", "url_unreachable"),
     ],
 )
-def test_a_redirect_is_judged_like_the_first_address(serve: Callable[..., Server], to: str, code: str) -> None:
-    assert refusal(serve(moved(to)).url()) == code
+def test_a_redirect_target_is_checked_like_the_first_url(serve: Callable[..., Server], to: str, code: str) -> None:
+    assert fetch_error_code(serve(redirect(to)).url()) == code
 
 
-def test_a_redirect_to_another_port_of_this_machine_reaches_nobody(
+def test_a_redirect_to_another_port_of_this_machine_is_refused(
     serve: Callable[..., Server], settings: Settings
 ) -> None:
     inside = serve(answer(b"secret"))
-    outside = serve(moved(inside.url(host="127.0.0.1")))
+    outside = serve(redirect(inside.url(host="127.0.0.1")))
     settings.FETCH_PRIVATE_HOSTS = [f"localhost:{outside.port}"]
-    assert refusal(outside.url()) == "url_forbidden"
-    outside.does = moved(inside.url())
-    assert refusal(outside.url()) == "url_forbidden"
+    assert fetch_error_code(outside.url()) == "url_forbidden"
+    outside.does = redirect(inside.url())
+    assert fetch_error_code(outside.url()) == "url_forbidden"
     assert inside.hits == 0
 
 
-def test_a_circle_of_redirects_ends_after_three(serve: Callable[..., Server]) -> None:
-    server = serve(lambda connection: connection.sendall(moved(server.url())))
-    assert refusal(server.url()) == "url_unreachable"
+def test_a_redirect_loop_ends_after_three_redirects(serve: Callable[..., Server]) -> None:
+    server = serve(lambda connection: connection.sendall(redirect(server.url())))
+    assert fetch_error_code(server.url()) == "url_unreachable"
     assert server.hits == 4
 
 
 # --- TLS
 
 
-def test_a_server_must_prove_its_name(
+def test_a_server_needs_a_trusted_certificate_for_its_host_name(
     serve: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client._trust.cache_clear()
-    right, public = certificate(tmp_path, "localhost")
-    wrong, other = certificate(tmp_path, "elsewhere.test")
-    known, unknown = serve(answer(jpeg()), tls=right), serve(answer(jpeg()), tls=wrong)
-    assert refusal(known.url()) == "url_unreachable"  # signed by nobody we know
+    client._ssl_context.cache_clear()
+    matching, public = certificate(tmp_path, "localhost")
+    mismatched, other = certificate(tmp_path, "elsewhere.test")
+    named, misnamed = serve(answer(jpeg()), tls=matching), serve(answer(jpeg()), tls=mismatched)
+    assert fetch_error_code(named.url()) == "url_unreachable"  # self-signed and not trusted
     bundle = tmp_path / "trusted.pem"
     bundle.write_bytes(public.read_bytes() + other.read_bytes())
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
-    client._trust.cache_clear()
-    assert fetch_picture(known.url()) == jpeg()
-    assert refusal(unknown.url()) == "url_unreachable"  # known, but by another name
-    assert refusal(serve(answer(jpeg())).url().replace("http:", "https:")) == "url_unreachable"
-    client._trust.cache_clear()
+    client._ssl_context.cache_clear()
+    assert fetch_picture(named.url()) == jpeg()
+    assert fetch_error_code(misnamed.url()) == "url_unreachable"  # trusted, but for another host name
+    assert fetch_error_code(serve(answer(jpeg())).url().replace("http:", "https:")) == "url_unreachable"
+    client._ssl_context.cache_clear()

@@ -1,4 +1,4 @@
-"""Servers that send too much, too slowly, or something else than an answer."""
+"""Size and time limits of `fetch_picture`, and responses that are not a picture."""
 
 import socket
 import time
@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from catalog.outbound.fetch import fetch_picture
 from tests.helpers.factories import jpeg
-from tests.helpers.servers import Script, Server, answer, moved, refusal
+from tests.helpers.servers import Script, Server, answer, redirect, fetch_error_code
 
 MB = 2**20
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -31,38 +31,36 @@ def endless(start: bytes, piece: bytes = b"x" * 65536, pause: float = 0.0) -> Sc
         OK + b"\r\n",
         OK + b"Content-Length: 99999999999\r\n\r\n",
         OK + b"Transfer-Encoding: chunked\r\n\r\nfffffff\r\n",
-        OK + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n",  # which Python's parser takes for: all there is
+        OK + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n",  # http.client reads this as "until the connection closes"
     ],
     ids=["no length", "announced", "one chunk", "a negative chunk"],
 )
 def test_an_endless_body_is_cut_off(serve: Callable[..., Server], settings: Settings, start: bytes) -> None:
     settings.MAX_UPLOAD_MB = 1
-    assert refusal(serve(endless(start)).url()) == "url_too_large"
+    assert fetch_error_code(serve(endless(start)).url()) == "url_too_large"
 
 
-def test_an_endless_head_is_cut_off(serve: Callable[..., Server], settings: Settings) -> None:
+def test_endless_headers_are_cut_off(serve: Callable[..., Server], settings: Settings) -> None:
     settings.MAX_UPLOAD_MB = 1
-    endings = {"url_too_large", "url_unreachable"}
-    assert refusal(serve(endless(OK, b"X: " + b"x" * 60000 + b"\r\n")).url()) in endings
-    assert refusal(serve(endless(OK, b"x" * 60000)).url()) in endings
-    assert refusal(serve(endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 2000)).url()) in endings
+    codes = {"url_too_large", "url_unreachable"}
+    assert fetch_error_code(serve(endless(OK, b"X: " + b"x" * 60000 + b"\r\n")).url()) in codes
+    assert fetch_error_code(serve(endless(OK, b"x" * 60000)).url()) in codes
+    assert fetch_error_code(serve(endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 2000)).url()) in codes
 
 
-def test_as_much_as_may_be_uploaded_may_be_fetched_and_not_a_byte_more(
-    serve: Callable[..., Server], settings: Settings
-) -> None:
+def test_the_size_limit_is_that_of_uploads(serve: Callable[..., Server], settings: Settings) -> None:
     settings.MAX_UPLOAD_MB = 1
     assert len(fetch_picture(serve(answer(b"x" * MB)).url())) == MB
     for headers in (["Connection: close"], ["Content-Length: 1048577"]):
-        assert refusal(serve(answer(b"x" * (MB + 1), *headers)).url()) == "url_too_large"
+        assert fetch_error_code(serve(answer(b"x" * (MB + 1), *headers)).url()) == "url_too_large"
 
 
-def test_a_body_that_is_shorter_than_it_says_is_refused(serve: Callable[..., Server]) -> None:
-    assert refusal(serve(answer(jpeg()[:100], "Content-Length: 500")).url()) == "url_unreachable"
-    assert refusal(serve(answer(b"1ff\r\nshort", "Transfer-Encoding: chunked")).url()) == "url_unreachable"
+def test_a_body_shorter_than_its_content_length_is_refused(serve: Callable[..., Server]) -> None:
+    assert fetch_error_code(serve(answer(jpeg()[:100], "Content-Length: 500")).url()) == "url_unreachable"
+    assert fetch_error_code(serve(answer(b"1ff\r\nshort", "Transfer-Encoding: chunked")).url()) == "url_unreachable"
 
 
-def test_a_body_that_is_longer_than_it_says_is_cut_to_what_it_says(serve: Callable[..., Server]) -> None:
+def test_a_body_longer_than_its_content_length_is_cut(serve: Callable[..., Server]) -> None:
     assert fetch_picture(serve(answer(b"picture and more", "Content-Length: 7")).url()) == b"picture"
 
 
@@ -75,25 +73,23 @@ def test_a_body_that_is_longer_than_it_says_is_cut_to_what_it_says(serve: Callab
     ],
     ids=["head", "body", "silence"],
 )
-def test_a_slow_drip_ends_when_the_time_is_over(
-    serve: Callable[..., Server], short_of_time: None, script: Script
-) -> None:
+def test_a_slow_response_times_out(serve: Callable[..., Server], short_fetch_timeout: None, script: Script) -> None:
     started = time.perf_counter()
-    assert refusal(serve(script).url()) == "url_timeout"
+    assert fetch_error_code(serve(script).url()) == "url_timeout"
     assert 0.9 < time.perf_counter() - started < 2.5
 
 
-def test_all_redirects_share_one_time(serve: Callable[..., Server], short_of_time: None) -> None:
+def test_all_redirects_share_one_timeout(serve: Callable[..., Server], short_fetch_timeout: None) -> None:
     def script(connection: socket.socket) -> None:
         time.sleep(0.4)
-        connection.sendall(moved(server.url()))
+        connection.sendall(redirect(server.url()))
 
     server = serve(script)
-    assert refusal(server.url()) == "url_timeout"
+    assert fetch_error_code(server.url()) == "url_timeout"
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("response", "code"),
     [
         (answer(b"", status="404 Not Found"), "url_not_found"),
         (answer(b"", status="410 Gone"), "url_not_found"),
@@ -106,21 +102,21 @@ def test_all_redirects_share_one_time(serve: Callable[..., Server], short_of_tim
         (b"\0" * 100, "url_unreachable"),
         (b"HTTP/1.1 2OO OK\r\n\r\n", "url_unreachable"),
         (b"", "url_unreachable"),
-        (moved("http://\xff\xfe"), "url_unreachable"),
+        (redirect("http://\xff\xfe"), "url_unreachable"),
     ],
 )
-def test_any_other_answer_has_a_code(serve: Callable[..., Server], said: bytes, code: str) -> None:
-    assert refusal(serve(said).url()) in {code, "url_invalid"}
+def test_every_other_response_has_an_error_code(serve: Callable[..., Server], response: bytes, code: str) -> None:
+    assert fetch_error_code(serve(response).url()) in {code, "url_invalid"}
 
 
-def test_a_server_that_is_not_there_is_unreachable(serve: Callable[..., Server]) -> None:
+def test_a_closed_port_is_unreachable(serve: Callable[..., Server]) -> None:
     server = serve(b"")
     server.close()
-    assert refusal(server.url()) == "url_unreachable"
+    assert fetch_error_code(server.url()) == "url_unreachable"
 
 
-def test_a_handshake_that_never_ends_is_cut_off(serve: Callable[..., Server], short_of_time: None) -> None:
+def test_a_tls_handshake_that_hangs_times_out(serve: Callable[..., Server], short_fetch_timeout: None) -> None:
     server = serve(lambda connection: time.sleep(3))
     started = time.perf_counter()
-    assert refusal(server.url().replace("http:", "https:")) == "url_timeout"
+    assert fetch_error_code(server.url().replace("http:", "https:")) == "url_timeout"
     assert time.perf_counter() - started < 2.5

@@ -23,7 +23,7 @@ from catalog.outbound import post
 from catalog.services.queries import webhooks
 from catalog.services.queries.webhooks import webhook_create, webhook_secret, webhook_secret_renew
 from tests.helpers.factories import make_query
-from tests.helpers.servers import Server, answer, certificate, moved
+from tests.helpers.servers import Server, answer, certificate, redirect
 from worker.tasks import search
 from worker.webhooks import release_own_webhooks, send_webhook
 
@@ -167,10 +167,10 @@ def endless(connection: socket.socket) -> None:
     ("does", "why"),
     [
         (answer(b"", status="500 Internal Server Error"), "The server answered 500."),
-        (moved("http://127.0.0.1/"), "The server answered 302."),
-        (b"nonsense\r\n\r\n", "The server could not be reached, or gave no proper answer."),
-        (b"", "The server could not be reached, or gave no proper answer."),
-        (endless, "The server could not be reached, or gave no proper answer."),
+        (redirect("http://127.0.0.1/"), "The server answered 302."),
+        (b"nonsense\r\n\r\n", "The server could not be reached, or did not answer with HTTP."),
+        (b"", "The server could not be reached, or did not answer with HTTP."),
+        (endless, "The server could not be reached, or did not answer with HTTP."),
         (silence, "The server did not answer within 1 seconds."),
     ],
 )
@@ -186,7 +186,7 @@ def test_whatever_else_comes_is_a_try_in_vain(
 
 def test_a_redirect_is_not_followed(serve: Serve) -> None:
     inside = serve(OK)
-    tried(webhook_to(serve(moved(inside.url())).url()))
+    tried(webhook_to(serve(redirect(inside.url())).url()))
     assert inside.hits == 0
 
 
@@ -202,14 +202,14 @@ def test_a_body_that_never_ends_is_not_read(serve: Serve, monkeypatch: pytest.Mo
 def test_a_server_that_cannot_prove_its_name_is_told_nothing(serve: Serve, tmp_path: Any) -> None:
     context: ssl.SSLContext = certificate(tmp_path, "localhost")[0]
     server = serve(OK, tls=context)
-    assert tried(webhook_to(server.url())).error == "The server cannot prove that it is the one it claims."
+    assert tried(webhook_to(server.url())).error == "The server has no valid certificate."
     assert server.requests == []
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1/", "http://169.254.169.254/latest/", "http://[::1]/"])
 def test_nobody_inside_is_told_anything(url: str) -> None:
     delivery = tried(webhook_to(url))
-    assert (delivery.state, delivery.error) == (WebhookState.WAITING, "This address is not on the open internet.")
+    assert (delivery.state, delivery.error) == (WebhookState.WAITING, "This address is not on the public internet.")
 
 
 def test_the_private_network_stays_shut_if_a_setting_is_taken_back(serve: Serve, settings: Settings) -> None:
