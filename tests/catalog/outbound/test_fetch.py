@@ -17,7 +17,7 @@ from catalog.outbound.client import parse_url
 from catalog.outbound.fetch import fetch_picture
 from tests.helpers.errors import raises_code
 from tests.helpers.factories import jpeg
-from tests.helpers.servers import Server, answer, certificate, redirect, fetch_error_code
+from tests.helpers.servers import Server, answer, certificate, fetch_error_code, redirect
 
 
 def fake_dns(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:

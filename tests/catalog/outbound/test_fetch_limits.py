@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from catalog.outbound.fetch import fetch_picture
 from tests.helpers.factories import jpeg
-from tests.helpers.servers import Script, Server, answer, redirect, fetch_error_code
+from tests.helpers.servers import Script, Server, answer, fetch_error_code, redirect
 
 MB = 2**20
 OK = b"HTTP/1.1 200 OK\r\n"
