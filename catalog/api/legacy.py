@@ -27,9 +27,9 @@ from catalog.api.fields import PhotoField
 from catalog.api.parsers import DeepSafeJSONParser
 from catalog.errors import Refused
 from catalog.http.error_handler import problem_handler, problem_json
-from catalog.http.middleware import ms_since_start
 from catalog.http.problems import Problem
 from catalog.http.throttles import SharedThrottle
+from catalog.http.timing import ms_since_start
 from catalog.models import CatalogItem, ItemPhoto, Outcome, QueryState, SimilarityQuery
 from catalog.photos.clean import source_hash
 from catalog.photos.thumbnails import thumbnail

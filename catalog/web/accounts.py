@@ -1,11 +1,8 @@
 """The pages for a forgotten password: asking for a link, and what the link leads to."""
 
-from collections.abc import Callable
-
 from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.views import View
@@ -13,6 +10,7 @@ from django.views.decorators.cache import never_cache
 
 from catalog.errors import Refused
 from catalog.http.error_pages import problem_page
+from catalog.http.links import link_maker
 from catalog.http.problems import Problem, problem_of
 from catalog.http.throttles import spend_anonymously
 from catalog.services.accounts.passwords import password_reset, password_reset_ask, reset_user
@@ -63,12 +61,6 @@ class PasswordReset(View):
         except Refused as refusal:
             return _again(request, refusal) if refusal.code == "weak_password" else _dead_end(request, refusal)
         return _page(request, "changed")
-
-
-def link_maker(request: HttpRequest) -> Callable[[str], str]:
-    """From a code to the address of the page that takes it."""
-    site = request.build_absolute_uri("/")[:-1]
-    return lambda code: site + reverse("password-reset", args=[code])
 
 
 def _parts(code: str) -> dict[str, str]:

@@ -10,8 +10,8 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
 from catalog.api.legacy import legacy_route
 from catalog.http.error_pages import problem_in_place
-from catalog.http.middleware import ms_since_start
 from catalog.http.problems import Problem, problem_of
+from catalog.http.timing import ms_since_start
 from catalog.services.queries.answers import queries_with_answers
 from catalog.services.queries.create import query_create
 from catalog.web.android import is_from_the_app

@@ -24,11 +24,11 @@ from catalog.api.serializers.people import (
     SignUpSerializer,
     TokenSerializer,
 )
+from catalog.http.links import link_maker
 from catalog.models import Scope, User
 from catalog.services.accounts.devices import device_sign_in, devices_end, sessions_end
 from catalog.services.accounts.passwords import password_reset, password_reset_ask
 from catalog.services.accounts.users import password_change, user_create
-from catalog.web.accounts import link_maker
 
 
 def forms(serializer: type[Any]) -> dict[str, type[Any]]:

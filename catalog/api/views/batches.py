@@ -21,8 +21,8 @@ from catalog.api.serializers.batches import MAX_BATCH, BatchRequestSerializer, B
 from catalog.api.serializers.queries import QueryRequestSerializer, QuerySerializer
 from catalog.api.views.queries import PREFER, idempotency_key_parameter
 from catalog.http.error_handler import problem_from
-from catalog.http.middleware import ms_since_start
 from catalog.http.problems import NOT_FOUND, Problem
+from catalog.http.timing import ms_since_start
 from catalog.models import SimilarityQuery
 from catalog.services.queries.answers import queries_with_answers
 from catalog.services.queries.create import query_create

@@ -24,7 +24,7 @@ from catalog.api.serializers.queries import (
     QuerySummarySerializer,
     QueryWishSerializer,
 )
-from catalog.http.middleware import ms_since_start
+from catalog.http.timing import ms_since_start
 from catalog.models import SimilarityQuery
 from catalog.services.queries.answers import queries_of, queries_with_answers, query_with_answer
 from catalog.services.queries.create import query_create, query_delete

@@ -1,7 +1,7 @@
 """What happens to a request before any view sees it, and to an answer after; one file per matter."""
 
 from catalog.http.middleware.answers import ApiAnswers
-from catalog.http.middleware.bodies import BodySizeLimit, ms_since_start
+from catalog.http.middleware.bodies import BodySizeLimit
 from catalog.http.middleware.compression import Compression
 from catalog.http.middleware.languages import Languages
 from catalog.http.middleware.policy import ContentPolicy
@@ -14,5 +14,4 @@ __all__ = [
     "ContentPolicy",
     "Languages",
     "RequestIds",
-    "ms_since_start",
 ]

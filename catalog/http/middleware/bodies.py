@@ -10,16 +10,10 @@ from django.utils.translation import gettext as _
 
 from catalog.http.error_pages import problem_page
 from catalog.http.problems import Problem
+from catalog.http.timing import STARTED
 
 ENCODER_UPLOAD = "catalog/encoder/upload/"  # in the admin: the one page that takes more than a photo
 ROOM_FOR_HEADERS = 1 << 16  # of the parts of a form
-STARTED = "catalog.started"  # in request.META; no header can have such a name
-
-
-def ms_since_start(request: HttpRequest) -> float:
-    """Milliseconds since the headers were there. Once the body is read: what it took to arrive."""
-    started: float = request.META[STARTED]
-    return (time.perf_counter() - started) * 1000
 
 
 class BodySizeLimit:
