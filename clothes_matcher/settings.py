@@ -272,7 +272,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "COMPONENT_SPLIT_REQUEST": True,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "catalog.api.schema.say_what_texts_cannot_hold",
+        "catalog.api.schema.forbid_null_characters",
     ],
     "ENUM_NAME_OVERRIDES": {
         "QueryState": "catalog.models.QueryState",
@@ -305,8 +305,8 @@ AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # so that Retry-After stays true
 AXES_RESET_ON_SUCCESS = True
-AXES_CLIENT_IP_CALLABLE = "catalog.clients.address_of"
-AXES_LOCKOUT_CALLABLE = "catalog.signing_in.locked_out"
+AXES_CLIENT_IP_CALLABLE = "catalog.http.rate_limits.client_ip"
+AXES_LOCKOUT_CALLABLE = "catalog.http.error_pages.lockout_response"
 AXES_DISABLE_ACCESS_LOG = True  # no diary of who signed in when
 AXES_ENABLE_ADMIN = False  # the admin has a page of its own for it
 AXES_VERBOSE = False

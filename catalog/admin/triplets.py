@@ -18,6 +18,7 @@ from unfold.decorators import display
 from catalog.admin.base import ReadOnlyAdmin, staff_of, thumbnail
 from catalog.errors import Refused
 from catalog.models import Triplet, TripletState
+from catalog.photos.serving import private_part
 from catalog.services.feedback.reviews import (
     review_progress,
     triplet_after,
@@ -27,7 +28,6 @@ from catalog.services.feedback.reviews import (
     triplets_look_again,
     triplets_to_review,
 )
-from catalog.web.photos import private_part
 
 PAGES = "admin/catalog/triplet"
 ANSWERS = {"yes": TripletState.ACCEPTED, "no": TripletState.REJECTED, "skip": TripletState.SKIPPED}

@@ -27,15 +27,14 @@ from catalog.api.fields import PhotoField
 from catalog.api.parsers import DeepSafeJSONParser
 from catalog.errors import Refused
 from catalog.http.error_handler import problem_handler, problem_json
-from catalog.http.problems import Problem
+from catalog.http.error_pages import as_legacy_problem
+from catalog.http.problems import Problem, failure_sentence
 from catalog.http.throttles import SharedThrottle
 from catalog.http.timing import ms_since_start
 from catalog.models import CatalogItem, ItemPhoto, Outcome, QueryState, SimilarityQuery
 from catalog.photos.clean import source_hash
 from catalog.photos.thumbnails import thumbnail
 from catalog.services.queries.create import query_create
-from catalog.web.android import for_the_app
-from catalog.wording import failure_sentence
 
 MAX_RESULTS = 10  # what the app lets its user choose
 PATIENCE = 8.5  # seconds from the last byte of the photo; the app hangs up after 10, and the pictures need their time
@@ -121,8 +120,8 @@ def _answer(query: SimilarityQuery | None) -> HttpResponse:
     if query.state == QueryState.FAILED:
         sentence = failure_sentence(query.error_code, query.error_detail)
         failed = Problem(503, query.error_code, sentence, headers=TOO_SLOW.headers)
-        return for_the_app(problem_json(failed))
-    return for_the_app(problem_json(TOO_SLOW))
+        return as_legacy_problem(problem_json(failed))
+    return as_legacy_problem(problem_json(TOO_SLOW))
 
 
 def _best_photos(query: SimilarityQuery) -> list[ItemPhoto]:
@@ -151,4 +150,4 @@ def _greeting(query: SimilarityQuery, found: bool) -> str:
 
 def _problem_handler(exception: Exception, context: dict[str, Any]) -> JsonResponse | None:
     problem = problem_handler(exception, context)
-    return None if problem is None else for_the_app(problem)
+    return None if problem is None else as_legacy_problem(problem)

@@ -80,7 +80,7 @@ def response_header(name: str, description: str, *statuses: int) -> OpenApiParam
 NO_NULL_CHARACTERS = "^[^\\u0000]*$"  # PostgreSQL's texts cannot hold one
 
 
-def say_what_texts_cannot_hold(result: Any, **_: Any) -> Any:
+def forbid_null_characters(result: Any, **_: Any) -> Any:
     """A postprocessing hook of drf-spectacular: every text that is sent is without null characters."""
     sent = [component for name, component in result["components"]["schemas"].items() if name.endswith("Request")]
     for operations in result["paths"].values():
@@ -90,16 +90,16 @@ def say_what_texts_cannot_hold(result: Any, **_: Any) -> Any:
                 schema.pop("minLength", None)  # a wish without a word in it is none, and is left out
             sent += asked
     for schema in sent:
-        _forbid_null_characters(schema)
+        _add_null_pattern(schema)
     return result
 
 
-def _forbid_null_characters(schema: Any) -> None:
+def _add_null_pattern(schema: Any) -> None:
     if isinstance(schema, list):
         for inner in schema:
-            _forbid_null_characters(inner)
+            _add_null_pattern(inner)
     elif isinstance(schema, dict):
         if schema.get("type") == "string" and not {"format", "enum", "pattern", "contentEncoding"} & schema.keys():
             schema["pattern"] = NO_NULL_CHARACTERS
         for inner in schema.values():
-            _forbid_null_characters(inner)
+            _add_null_pattern(inner)

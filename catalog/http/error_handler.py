@@ -16,9 +16,8 @@ from rest_framework.exceptions import (
 from rest_framework.request import Request
 from rest_framework.views import exception_handler
 
-from catalog.http.problems import FieldProblem, Problem, problem_of
+from catalog.http.problems import FieldProblem, Problem, problem_of, translated
 from catalog.http.throttles import count_stranger
-from catalog.wording import translated
 
 CONTENT_TYPE = "application/problem+json"
 

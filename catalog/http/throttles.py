@@ -7,8 +7,7 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from catalog.clients import address_of
-from catalog.http.rate_limits import Count, count
+from catalog.http.rate_limits import Count, client_ip, count
 
 if TYPE_CHECKING:  # views are made with their throttles, so these cannot wait for those
     from rest_framework.views import APIView
@@ -49,7 +48,7 @@ def count_anonymously(request: HttpRequest, *, scope: str, who: str = "", cost: 
 
     `who` names a browser that is known from before; without it the scope counts the address as well.
     """
-    address = f"address:{address_of(request)}"
+    address = f"address:{client_ip(request)}"
     together = count(scope=ANONYMOUS, who=address, cost=cost)
     return count(scope=scope, who=who or address, cost=cost) if together.passes else together
 
@@ -63,5 +62,5 @@ def count_stranger(request: HttpRequest) -> Count | None:
     """Count a request that is refused for want of a good token, before its view could count it. None if it has been."""
     if COUNTED_AS in request.META:
         return None
-    request.META[COUNTED_AS] = counted = count(scope=ANONYMOUS, who=f"address:{address_of(request)}")
+    request.META[COUNTED_AS] = counted = count(scope=ANONYMOUS, who=f"address:{client_ip(request)}")
     return counted

@@ -9,12 +9,11 @@ from django.views import View
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
 from catalog.api.legacy import legacy_route
-from catalog.http.error_pages import problem_in_place
+from catalog.http.error_pages import is_legacy_request, problem_in_place
 from catalog.http.problems import Problem, problem_of
 from catalog.http.timing import ms_since_start
 from catalog.services.queries.answers import queries_with_answers
 from catalog.services.queries.create import query_create
-from catalog.web.android import is_from_the_app
 from catalog.web.people import person_who_sends
 from catalog.web.queries import progress
 from catalog.web.rates import too_many_queries
@@ -56,7 +55,7 @@ upload_page = csrf_protect(UploadPage.as_view())
 @csrf_exempt
 def front_page(request: HttpRequest) -> HttpResponseBase:
     """`/`: the upload page, whose form carries a secret, and the route of the existing app, which knows of none."""
-    return legacy_route(request) if is_from_the_app(request) else upload_page(request)
+    return legacy_route(request) if is_legacy_request(request) else upload_page(request)
 
 
 def _refusal(request: HttpRequest, problem: Problem) -> HttpResponse:

@@ -14,10 +14,10 @@ from catalog.api.serializers.items import FiltersSerializer, ItemSerializer
 from catalog.api.serializers.pictures import MOMENT, ItemPhotoSerializer, UploadedPhotoSerializer
 from catalog.api.serializers.sources import MAX_PHOTOS, CropSerializer, SourceSerializer, address_of_the_web
 from catalog.api.serializers.webhooks import WebhookSerializer
+from catalog.http.problems import failure_sentence
 from catalog.models import Outcome, QueryState, Recommendation, SimilarityQuery
 from catalog.outbound.client import MAX_LENGTH
 from catalog.services.queries.answers import said_about
-from catalog.wording import failure_sentence
 
 GUESSED = ("category", "gender", "colour")
 

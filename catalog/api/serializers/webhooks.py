@@ -4,9 +4,9 @@ from typing import Any
 
 from rest_framework import serializers
 
+from catalog.http.problems import failure_sentence
 from catalog.models import WebhookDelivery
 from catalog.outbound.post import FAILED
-from catalog.wording import failure_sentence
 
 
 class WebhookSerializer(serializers.ModelSerializer[WebhookDelivery]):

@@ -7,9 +7,9 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
+from catalog.http.problems import FAILURES
 from catalog.models import SimilarityQuery, User, WebhookDelivery, WebhookSecret, WebhookState
 from catalog.services.queries.webhooks import webhook_create
-from catalog.wording import FAILURES
 from tests.catalog.api.test_queries import QUERIES, in_base64, multipart
 from tests.helpers.api import answered_query, assert_refused, device_of
 from tests.helpers.factories import jpeg, make_item, make_query, make_upload, make_user
