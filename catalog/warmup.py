@@ -18,7 +18,7 @@ from django.db import DatabaseError, close_old_connections, transaction
 from knox.models import AuthToken
 from PIL import Image
 
-from catalog import tasks
+from catalog import events, tasks
 from catalog.models import UploadedPhoto, User
 from catalog.services.uploads import upload_prepare
 
@@ -69,8 +69,8 @@ def rehearse_requests(application: Application) -> None:
         signal.connect(close_old_connections)
     for query_id in sent:
         tasks.send_embed_query(query_id)
-        tasks.announce_ended(query_id)
-        tasks.wait_until_ended(query_id, 1)
+        events.announce_ended(query_id)
+        events.wait_until_ended(query_id, 1)
 
 
 def _send_and_ask(application: Application, person: User) -> UUID:

@@ -31,7 +31,7 @@ def when_ready(server: Any) -> None:
 
     get_resolver().reverse_dict  # noqa: B018 - asking makes it
     Image.init()
-    import_string("catalog.tasks.load")()
+    import_string("catalog.tasks.preload")()
     gc.collect()
     gc.freeze()
 

@@ -22,7 +22,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from catalog import tasks
+from catalog import events
 from catalog.api.fields import PhotoField
 from catalog.api.parsers import DeepSafeJSONParser
 from catalog.errors import Refused
@@ -86,7 +86,7 @@ class LegacyRoute(APIView):
         visitor = _visitor_of(photo)
         query = _unread_query(visitor, k) or query_create(photo=photo, visitor=visitor, k=k, receive_ms=received_ms)
         if not query.has_ended:
-            tasks.wait_until_ended(query.pk, deadline - time.monotonic())
+            events.wait_until_ended(query.pk, deadline - time.monotonic())
         return _answer(SimilarityQuery.objects.defer("vector").filter(pk=query.pk).first())
 
 

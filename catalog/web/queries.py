@@ -7,7 +7,7 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from catalog import tasks
+from catalog import events
 from catalog.models import QueryState, SimilarityQuery
 from catalog.services.queries.answers import queries_with_answers
 from catalog.web.matches import consent_of, match_of
@@ -39,7 +39,7 @@ def query_page(request: HttpRequest, pk: UUID) -> HttpResponse:
         return render(request, "catalog/query.html", _context(query))
     if query.state != request.GET.get("seen"):
         return progress(request, query)
-    tasks.wait_until_ended(query.pk, POLL_WAIT)
+    events.wait_until_ended(query.pk, POLL_WAIT)
     query = get_object_or_404(mine.all(), pk=pk)
     return HttpResponse(status=204) if query.state == request.GET.get("seen") else progress(request, query)
 

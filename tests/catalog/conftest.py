@@ -7,7 +7,7 @@ import pytest
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from catalog import tasks
+from catalog import redis_client, tasks
 from catalog.http import rate_limits
 from catalog.models import User
 from clothes_matcher import app
@@ -45,9 +45,9 @@ def own_redis(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatc
     own = OwnRedis(tmp_path)
     settings.REDIS_URL = f"unix://{own.socket}?db=0"
     monkeypatch.setattr(app.conf, "broker_url", f"redis+socket://{own.socket}?virtual_host=0")
-    tasks._redis.cache_clear()
-    tasks._sender.cache_clear()
+    redis_client.redis_client.cache_clear()
+    tasks._send_connection.cache_clear()
     yield own
     own.kill()
-    tasks._redis.cache_clear()
-    tasks._sender.cache_clear()
+    redis_client.redis_client.cache_clear()
+    tasks._send_connection.cache_clear()

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.core.exceptions import ObjectDoesNotExist
 
-from catalog import tasks
+from catalog import events, tasks
 from catalog.errors import ClaimLost, Refused
 from catalog.models import SimilarityQuery
 
@@ -36,7 +36,7 @@ def recording_failures(query: SimilarityQuery) -> Iterator[None]:
 
 def tell_ended(query: SimilarityQuery) -> None:
     """Wake whoever waits for this query, and have its webhook sent if it has one."""
-    tasks.announce_ended(query.pk)
+    events.announce_ended(query.pk)
     if query.has_webhook and (webhook := getattr(query, "webhook", None)) is not None:
         tasks.send_webhook(webhook.pk)
 

@@ -10,7 +10,7 @@ from typing import Any
 from celery import Task, shared_task
 from celery.signals import worker_ready
 
-from catalog import tasks
+from catalog import events, tasks
 from catalog.models import QueryState, SimilarityQuery
 from catalog.outbound.fetch import fetch_picture
 from catalog.services.uploads import upload_take_fetched
@@ -26,13 +26,13 @@ def fetch_photo(self: "Task[Any, Any]", query_id: str) -> None:
     if query is None:
         return
     with recording_failures(query):
-        tasks.announce_change(query.pk)
+        events.announce_change(query.pk)
         started = time.perf_counter()
         raw = fetch_picture(query.source_url)
         timings = {"fetch": ms_since(started)}
         with _cleaning:
             upload_take_fetched(query=query, raw=raw, timings=timings)
-        tasks.announce_change(query.pk)
+        events.announce_change(query.pk)
 
 
 @worker_ready.connect

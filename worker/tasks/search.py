@@ -12,7 +12,7 @@ from celery import Task, shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from catalog import tasks
+from catalog import events, tasks
 from catalog.errors import Refused
 from catalog.models import (
     Encoder,
@@ -48,7 +48,7 @@ def embed_query(self: "Task[Any, Any]", query_id: str) -> None:
     if query is None:
         return
     with recording_failures(query):
-        tasks.announce_change(query.pk)
+        events.announce_change(query.pk)
         waited = ms_between(query.created_at, query.claimed_at)
         encoder = Encoder.objects.live()
         if encoder is None:
@@ -58,7 +58,7 @@ def embed_query(self: "Task[Any, Any]", query_id: str) -> None:
         timings = {"queue": waited, "embed": ms_since(started)}
         query.record_embedding(encoder, seen.vector, timings, colour_lab=seen.colour_lab, guess=seen.guess)
         tasks.send_search_query(query.pk)
-        tasks.announce_change(query.pk)
+        events.announce_change(query.pk)
 
 
 @shared_task(name=tasks.SEARCH_QUERY, bind=True)
@@ -68,7 +68,7 @@ def search_query(self: "Task[Any, Any]", query_id: str) -> None:
     if query is None:
         return
     with recording_failures(query):
-        tasks.announce_change(query.pk)
+        events.announce_change(query.pk)
         waited = query.timings.get("queue", 0.0) + ms_between(query.embedded_at, query.claimed_at)
         started = time.perf_counter()
         found = similar_items(query, index_of(query.answering_encoder))
@@ -87,7 +87,7 @@ def embed_catalog(self: "Task[Any, Any]", encoder_id: str) -> None:
 
     Nothing is done for an encoder that was retired or deleted since the message was sent, nor for a classifier.
     """
-    tasks.embed_catalog_begins(int(encoder_id))
+    tasks.embed_catalog_started(int(encoder_id))
     wanted = Encoder.objects.in_use().filter(pk=encoder_id).first()
     encoder = wanted.claim(self.request.hostname or "") if wanted else None
     if encoder is None:

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from catalog import tasks
+from catalog import events
 from catalog.api.authentication import signed_in
 from catalog.api.idempotency import idempotency_key
 from catalog.api.parsers import DeepSafeJSONParser
@@ -87,7 +87,7 @@ class QueryBatch(APIView):
     def _wait(self, queries: list[SimilarityQuery], seconds: int) -> None:
         deadline = time.monotonic() + seconds
         for query in queries:
-            tasks.wait_until_ended(query.pk, deadline - time.monotonic())
+            events.wait_until_ended(query.pk, deadline - time.monotonic())
 
     def _results(self, made: list[SimilarityQuery | Problem], *, waited: bool) -> list[dict[str, Any]]:
         ids = [query.pk for query in made if isinstance(query, SimilarityQuery)]

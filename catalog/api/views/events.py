@@ -16,7 +16,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from catalog import tasks
+from catalog import events
 from catalog.api.authentication import signed_in
 from catalog.api.permissions import EVERYBODY
 from catalog.api.renderers import EventStream
@@ -64,7 +64,7 @@ def _stream(request: Request, pk: UUID) -> Iterator[bytes]:
     free = _free
     may_wait = free.acquire(blocking=False)
     try:
-        with tasks.Following(pk) as changes:
+        with events.QuerySubscription(pk) as changes:
             yield from _events(request, pk, changes, SECONDS if may_wait else 0.0)
     except DatabaseError as error:  # the headers are out: all that can be said is to come again
         logger.warning("Query %s cannot be followed (%s).", pk, error)
@@ -73,7 +73,7 @@ def _stream(request: Request, pk: UUID) -> Iterator[bytes]:
             free.release()
 
 
-def _events(request: Request, pk: UUID, changes: tasks.Following, seconds: float) -> Iterator[bytes]:
+def _events(request: Request, pk: UUID, changes: events.QuerySubscription, seconds: float) -> Iterator[bytes]:
     """Reads the row, tells what is new, waits for a change or a heartbeat, and reads again."""
     deadline = time.monotonic() + seconds
     last: dict[str, Any] = {}

@@ -9,7 +9,7 @@ from rest_framework.generics import ListAPIView, RetrieveDestroyAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from catalog import tasks
+from catalog import events
 from catalog.api.authentication import signed_in
 from catalog.api.idempotency import REPLAYED, idempotency_key
 from catalog.api.pagination import NewestFirst
@@ -105,7 +105,7 @@ class QueryList(ListAPIView[SimilarityQuery]):
 
     def _answer(self, made: SimilarityQuery, seconds: int) -> Response:
         if seconds:  # no transaction is open here, so a waiting request blocks nobody
-            tasks.wait_until_ended(made.pk, seconds)
+            events.wait_until_ended(made.pk, seconds)
         query = query_with_answer(made=made)
         if query is None:  # another device has deleted it meanwhile
             raise Http404

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from rest_framework.test import APIClient
 
-from catalog import tasks
+from catalog import events
 from catalog.models import QueryState, SimilarityQuery, UploadedPhoto, User
 from tests.catalog.api.test_queries import in_base64
 from tests.helpers.api import assert_refused
@@ -83,7 +83,7 @@ def test_a_wish_to_wait_is_for_the_whole(device: APIClient, monkeypatch: pytest.
         waits.append(seconds)
         SimilarityQuery.objects.filter(pk=query_id).update(state=QueryState.DONE)
 
-    monkeypatch.setattr(tasks, "wait_until_ended", answer_it)  # there is no worker
+    monkeypatch.setattr(events, "wait_until_ended", answer_it)  # there is no worker
     item = make_item()
     answer = post(device, {"item_id": item.pk}, {"k": 1}, {"item_id": item.pk}, HTTP_PREFER="wait=5")
     assert [result["status"] for result in answer.json()["results"]] == [200, 400, 200]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from catalog import tasks
+from catalog import events
 from catalog.api.views import account, favourites
 from catalog.models import Favourite, SimilarityQuery, UploadedPhoto, User
 from catalog.services import uploads
@@ -47,13 +47,13 @@ def assert_nothing_is_left(media: Path) -> None:
 def test_while_a_device_waits_for_its_answer(
     device: APIClient, me: User, media: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "wait_until_ended", leaving_before(me, lambda *_: None))
+    monkeypatch.setattr(events, "wait_until_ended", leaving_before(me, lambda *_: None))
     assert_refused(device.post(QUERIES, **multipart(), HTTP_PREFER="wait=5"), 404, "not_found")
     assert_nothing_is_left(media)
 
 
 def test_while_a_batch_is_waited_for(device: APIClient, me: User, media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "wait_until_ended", leaving_before(me, lambda *_: None))
+    monkeypatch.setattr(events, "wait_until_ended", leaving_before(me, lambda *_: None))
     answer = device.post(f"{QUERIES}batch/", {"queries": [{"photo": in_base64(jpeg())}]}, HTTP_PREFER="wait=5")
     assert [(one["status"], one["problem"]["code"]) for one in answer.json()["results"]] == [(404, "not_found")]
     assert_nothing_is_left(media)

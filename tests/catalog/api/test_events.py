@@ -10,8 +10,8 @@ import pytest
 from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
-from catalog import tasks
-from catalog.api.views import events
+from catalog import events
+from catalog.api.views import events as view
 from catalog.models import QueryState, SimilarityQuery, User
 from tests.helpers.api import answered_query, assert_refused
 from tests.helpers.factories import make_query, make_upload, make_user
@@ -39,8 +39,8 @@ def parsed(stream: Any) -> Iterator[tuple[str, Any]]:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Streams of a second, with a heartbeat every 0.2 seconds."""
-    monkeypatch.setattr(events, "SECONDS", 1.0)
-    monkeypatch.setattr(events, "HEARTBEAT", 0.2)
+    monkeypatch.setattr(view, "SECONDS", 1.0)
+    monkeypatch.setattr(view, "HEARTBEAT", 0.2)
 
 
 def test_a_query_that_has_ended_is_told_whole_at_once(device: APIClient, me: User) -> None:
@@ -64,7 +64,7 @@ def test_a_query_that_waits_is_told_with_its_place_in_line(device: APIClient, me
     ahead, query = make_query(), make_query(make_upload(me))
     make_query()
     stream = parsed(device.get(address(query)).streaming_content)
-    assert next(stream) == ("retry", events.RETRY_MS)
+    assert next(stream) == ("retry", view.RETRY_MS)
     assert next(stream) == ("state", {"state": "queued", "position": 2})
     ahead.delete()
     assert next(event for event in stream if event[0] == "state") == ("state", {"state": "queued", "position": 1})
@@ -86,15 +86,15 @@ def test_each_change_is_told_as_it_happens(own_redis: OwnRedis, device: APIClien
     stream = parsed(device.get(address(query)).streaming_content)
     assert [next(stream)[0], next(stream)] == ["retry", ("state", {"state": "queued", "position": 1})]
     for state, announce in (
-        (QueryState.EMBEDDING, tasks.announce_change),
-        (QueryState.SEARCHING, tasks.announce_change),
-        (QueryState.DONE, tasks.announce_ended),
+        (QueryState.EMBEDDING, events.announce_change),
+        (QueryState.SEARCHING, events.announce_change),
+        (QueryState.DONE, events.announce_ended),
     ):
         SimilarityQuery.objects.filter(pk=query.pk).update(state=state)
         started = time.monotonic()
         threading.Timer(0.1, announce, [query.pk]).start()
         name, data = next(event for event in stream if event[0] != "comment")
-        assert time.monotonic() - started < events.HEARTBEAT
+        assert time.monotonic() - started < view.HEARTBEAT
         assert data["state"] == state
     assert name == "done"
     assert list(stream) == []
@@ -121,7 +121,7 @@ def test_a_query_that_is_deleted_meanwhile_is_gone(device: APIClient, me: User, 
 def test_too_many_streams_tell_the_state_once_and_ask_to_come_again(
     device: APIClient, me: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "_free", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(view, "_free", threading.BoundedSemaphore(1))
     query = make_query(make_upload(me))
     open_stream = parsed(device.get(address(query)).streaming_content)
     assert [next(open_stream)[0], next(open_stream)[0]] == ["retry", "state"]
@@ -130,7 +130,7 @@ def test_too_many_streams_tell_the_state_once_and_ask_to_come_again(
 
 def test_a_client_that_goes_frees_its_place(device: APIClient, me: User, monkeypatch: pytest.MonkeyPatch) -> None:
     places = threading.BoundedSemaphore(1)
-    monkeypatch.setattr(events, "_free", places)
+    monkeypatch.setattr(view, "_free", places)
     answer = device.get(address(make_query(make_upload(me))))
     stream = iter(answer.streaming_content)
     assert [len(next(stream)) > 0 for _ in range(2)] == [True, True]

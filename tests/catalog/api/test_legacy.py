@@ -16,7 +16,7 @@ from django.utils import timezone
 from PIL import Image
 from pytest_django import Settings
 
-from catalog import tasks
+from catalog import events
 from catalog.api import legacy
 from catalog.api.legacy import PATIENCE
 from catalog.models import CatalogItem, Outcome, QueryState, Recommendation, SimilarityQuery, UploadedPhoto
@@ -62,7 +62,7 @@ def answered(*colours: str, state: str = QueryState.DONE, **columns: Any) -> Cal
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def employ(*colours: str, **columns: Any) -> None:
-        monkeypatch.setattr(tasks, "wait_until_ended", answered(*colours, **columns))
+        monkeypatch.setattr(events, "wait_until_ended", answered(*colours, **columns))
 
     return employ
 
@@ -169,7 +169,7 @@ def test_a_query_that_fails_is_told_with_its_sentence(worker: Callable[..., None
 
 
 def test_a_photo_that_is_deleted_while_it_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "wait_until_ended", lambda *_: UploadedPhoto.objects.all().delete())
+    monkeypatch.setattr(events, "wait_until_ended", lambda *_: UploadedPhoto.objects.all().delete())
     assert_told(send(), 410, "photo_gone")
 
 
@@ -205,7 +205,7 @@ def test_a_picture_whose_file_is_lost_is_left_out(monkeypatch: pytest.MonkeyPatc
         answered("red", "blue")(query_id, seconds)
         Recommendation.objects.get(rank=1).photo.file.delete(save=False)
 
-    monkeypatch.setattr(tasks, "wait_until_ended", work)
+    monkeypatch.setattr(events, "wait_until_ended", work)
     (left,) = pictures(send())
     assert left.convert("RGB").getpixel((9, 9))[2] > 200
 

@@ -13,7 +13,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.serializers import ModelSerializer
 from rest_framework.test import APIClient, APIRequestFactory
 
-from catalog import tasks
+from catalog import events
 from catalog.api.serializers.pictures import PhotoSerializer, UploadedPhotoSerializer
 from catalog.api.serializers.queries import QuerySerializer
 from catalog.models import Feedback, QueryState, SimilarityQuery, UploadedPhoto, User
@@ -93,7 +93,7 @@ def test_a_wish_to_wait_is_met_when_the_answer_comes_in_time(
         assert seconds == 20
         SimilarityQuery.objects.filter(pk=query_id).update(state=QueryState.DONE)
 
-    monkeypatch.setattr(tasks, "wait_until_ended", answer_it)  # there is no worker; the real wait is a system test
+    monkeypatch.setattr(events, "wait_until_ended", answer_it)  # there is no worker; the real wait is a system test
     answer = device.post(QUERIES, **multipart(), HTTP_PREFER="respond-async, wait=3600")
     assert answer.status_code == 200
     assert answer["Preference-Applied"] == "wait=20"
@@ -111,7 +111,7 @@ def test_a_wish_to_wait_ends_in_202_when_the_time_is_over(device: APIClient) -> 
 @pytest.mark.django_db(transaction=True)
 def test_a_waiting_request_holds_no_transaction(device: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr(tasks, "wait_until_ended", lambda query_id, seconds: seen.append(connection.in_atomic_block))
+    monkeypatch.setattr(events, "wait_until_ended", lambda query_id, seconds: seen.append(connection.in_atomic_block))
     device.post(QUERIES, **multipart(), HTTP_PREFER="wait=2")
     assert seen == [False]
 
@@ -120,7 +120,7 @@ def test_a_waiting_request_holds_no_transaction(device: APIClient, monkeypatch: 
     "wish", ["wait=0", "wait=-1", "wait=abc", "wait", "wait=", "return=minimal", ",;=,", "wait=\u0661", "wait=5x"]
 )
 def test_a_wish_that_makes_no_sense_is_ignored(device: APIClient, wish: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "wait_until_ended", lambda *_: pytest.fail("it waited"))
+    monkeypatch.setattr(events, "wait_until_ended", lambda *_: pytest.fail("it waited"))
     assert device.post(QUERIES, **multipart(), HTTP_PREFER=wish).status_code == 202
 
 

@@ -156,5 +156,5 @@ def test_a_query_can_be_deleted_and_its_photo_stays(device: APIClient, me: User)
 def test_a_query_that_another_device_deletes_meanwhile_is_gone(
     device: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("catalog.tasks.wait_until_ended", lambda *_: SimilarityQuery.objects.all().delete())
+    monkeypatch.setattr("catalog.events.wait_until_ended", lambda *_: SimilarityQuery.objects.all().delete())
     assert_refused(device.post(QUERIES, **multipart(), HTTP_PREFER="wait=2"), 404, "not_found")

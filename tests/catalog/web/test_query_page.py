@@ -7,7 +7,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from catalog import tasks
+from catalog import events
 from catalog.models import QueryState, Recommendation, SimilarityQuery
 from tests.helpers.factories import make_encoder, make_item, make_item_photo, make_query, make_upload
 
@@ -98,7 +98,7 @@ def test_htmx_gets_nothing_while_nothing_is_new(browser: Client) -> None:
 
 
 def test_htmx_gets_the_part_that_changed(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "wait_until_ended", lambda *_: pytest.fail("it waited"))
+    monkeypatch.setattr(events, "wait_until_ended", lambda *_: pytest.fail("it waited"))
     query = make(QueryState.EMBEDDING)
     answer = browser.get(reverse("query", args=[query.pk]), {"seen": "queued"}, headers=HTMX)
     assert answer.status_code == 200
@@ -110,7 +110,7 @@ def test_htmx_gets_an_answer_that_comes_while_it_waits(browser: Client, monkeypa
     query = answered()
     SimilarityQuery.objects.update(state=QueryState.SEARCHING)
     done = {"state": QueryState.DONE}
-    monkeypatch.setattr(tasks, "wait_until_ended", lambda *_: SimilarityQuery.objects.update(**done))
+    monkeypatch.setattr(events, "wait_until_ended", lambda *_: SimilarityQuery.objects.update(**done))
     answer = browser.get(reverse("query", args=[query.pk]), {"seen": "searching"}, headers=HTMX)
     assert "look most like it" in answer.content.decode()
 
