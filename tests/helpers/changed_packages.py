@@ -1,4 +1,4 @@
-"""Run mypy on the top-level packages that the given files belong to: `python -m tests.helpers.changed_packages FILE…`."""
+"""Type-check the packages that the given files belong to: `python -m tests.helpers.changed_packages FILE…`."""
 
 import subprocess
 import sys
