@@ -18,12 +18,11 @@ from ml.data.manifest import Manifest, Photo
 from ml.data.photos import PhotoSet
 from ml.data.pixel_cache import ViewStore
 from ml.reporting.run_folder import RunFolder
-from ml.training.building import build_body
 from ml.training.classifier import ClassifierTask
 from ml.training.dataset import TrainingData
 from ml.training.distributed import training_device
 from ml.training.loop import Run
-from ml.training.model import Body
+from ml.training.model import Body, build_body
 from ml.training.options import ClassifierOptions
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from ml.commands import (
     check_data,
@@ -15,14 +15,25 @@ from ml.commands import (
     evaluate,
     fit_pretrained,
     options,
-    train_classifier,
-    train_metric,
+    train,
 )
 from ml.formats.errors import InputError
 
-COMMANDS = {
-    "train-classifier": train_classifier,
-    "train-metric": train_metric,
+
+class Command(Protocol):
+    """A module of `ml.commands`, or an object like one. `run` returns the last line of output."""
+
+    @property
+    def HELP(self) -> str: ...  # noqa: N802 - a constant in the modules
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, args: argparse.Namespace) -> str: ...
+
+
+COMMANDS: dict[str, Command] = {
+    "train-classifier": train.CLASSIFIER,
+    "train-metric": train.METRIC,
     "fit-pretrained": fit_pretrained,
     "evaluate": evaluate,
     "embed": embed,

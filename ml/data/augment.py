@@ -6,7 +6,7 @@ the very same pictures.
 
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,9 @@ from PIL import Image, ImageOps
 
 from ml.images.phone_view import phone_view
 from ml.images.preprocess import Preprocess
-from ml.training.options import Augment
 
 Bytes = npt.NDArray[np.uint8]
+Augment = Literal["none", "flip", "phone", "randaugment"]
 
 PLAIN_SHARE = 0.15
 """The share of views, under "phone", that are no phone photos but the photo itself, half of them mirrored: the gallery

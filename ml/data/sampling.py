@@ -1,13 +1,13 @@
 """Which photos make a batch: P labels with K photos each, or one after another. Decided by the seed and the epoch."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from ml.training.options import Balance
-
 Ints = npt.NDArray[np.int64]
+Balance = Literal["none", "root", "full"]
 
 POWER: dict[Balance, float] = {"none": 1.0, "root": 0.5, "full": 0.0}
 """A label is drawn in proportion to its number of photos to this power."""

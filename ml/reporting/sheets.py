@@ -9,12 +9,26 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
+from matplotlib.patches import Rectangle
+from PIL import Image, ImageOps
 
 from ml.reporting import style
-from ml.reporting.tiles import CHARACTERS, GAP, LINE, TILE, draw_tile
 
 Ints = npt.NDArray[np.int64]
+
+TILE = 1.45
+"""Side of the square that a photo is fitted into, in inches, as all lengths here."""
+
+GAP = 0.2
+LINE = 0.16
+CHARACTERS = 22
+"""How many characters of a caption fit under a tile."""
+
+FRAME = 3.0
+BADGE = 0.27
+
+Judged = bool | None
+"""Right, wrong, or, as None, a photo that is not judged."""
 
 MARGIN = 0.35
 TITLE_HEIGHT = 0.6
@@ -67,7 +81,7 @@ def predictions_sheet(
         share = f" {score:.0%}"
         captions = [style.shortened(guess, CHARACTERS - len(share)) + share]
         captions += [] if is_right else [f"truth: {truth}"]
-        draw_tile(page, MARGIN + column * (TILE + GAP), TITLE_HEIGHT + row * tile_height, picture, is_right, captions)
+        _draw_tile(page, MARGIN + column * (TILE + GAP), TITLE_HEIGHT + row * tile_height, picture, is_right, captions)
     style.save(figure, path)
 
 
@@ -83,12 +97,12 @@ def result_strips(strips: Sequence[Strip], title: str, path: Path) -> None:
 
 
 def _draw_strip(page: Axes, top: float, strip: Strip) -> None:
-    draw_tile(page, MARGIN, top, strip.query, None, ["query", strip.query_label])
+    _draw_tile(page, MARGIN, top, strip.query, None, ["query", strip.query_label])
     first = MARGIN + TILE + GAP + ARROW
     page.text(first - (GAP + ARROW) / 2, top + TILE / 2, "→", size=18, color=style.FAINT_INK, ha="center", va="center")
     answers = zip(strip.results, strip.labels, strip.scores, strip.right, strict=True)
     for rank, (picture, label, score, right) in enumerate(answers):
-        draw_tile(page, first + rank * (TILE + GAP), top, picture, right, [f"{rank + 1}. cos {score:.2f}", label])
+        _draw_tile(page, first + rank * (TILE + GAP), top, picture, right, [f"{rank + 1}. cos {score:.2f}", label])
 
 
 def confusion_matrix(truths: Ints, guesses: Ints, labels: Sequence[str], path: Path) -> None:
@@ -147,3 +161,26 @@ def _page(columns: int, height: float, extra: float = 0.0) -> tuple[Figure, Axes
 
 def _title(page: Axes, title: str) -> None:
     page.text(MARGIN, TITLE_HEIGHT - 0.25, title, size=style.TITLE_SIZE, color=style.INK)
+
+
+def _draw_tile(page: Axes, left: float, top: float, picture: Image.Image, right: Judged, captions: list[str]) -> None:
+    """Draw `picture`, whole and with its upper left corner at that place, and its captions under it."""
+    side = round(TILE * style.DPI)
+    square = ImageOps.pad(picture.convert("RGB"), (side, side), color="white")
+    page.imshow(np.asarray(square), extent=(left, left + TILE, top + TILE, top), aspect="auto")
+    _frame(page, left, top, right)
+    for line, caption in enumerate(captions):
+        text = style.shortened(caption, CHARACTERS)
+        colour = style.FAINT_INK if line else style.INK
+        page.text(left, top + TILE + 0.18 + line * LINE, text, size=style.SMALL_SIZE, color=colour)
+
+
+def _frame(page: Axes, left: float, top: float, right: Judged) -> None:
+    if right is None:
+        page.add_patch(Rectangle((left, top), TILE, TILE, fill=False, edgecolor=style.FAINT_INK, linewidth=1))
+        return
+    colour, mark = (style.RIGHT, style.RIGHT_MARK) if right else (style.WRONG, style.WRONG_MARK)
+    page.add_patch(Rectangle((left, top), TILE, TILE, fill=False, edgecolor=colour, linewidth=FRAME))
+    page.add_patch(Rectangle((left, top), BADGE, BADGE, facecolor=colour))
+    centre = (left + BADGE / 2, top + BADGE / 2)
+    page.text(*centre, mark, size=style.TITLE_SIZE, color="white", weight="bold", ha="center", va="center_baseline")

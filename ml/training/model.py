@@ -1,16 +1,19 @@
 """The network in training: which stages are frozen, what goes in (pictures or kept maps), what learns how fast."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ml.encoder.backbones import build_backbone, preprocessing_of
 from ml.encoder.card import Head
-from ml.encoder.network import EncoderNetwork
+from ml.encoder.folder import read_card, read_weights
+from ml.encoder.network import ONNX_OPSET, EncoderNetwork, PartsHead, build_head, network_from_card
 from ml.images.preprocess import Preprocess
-from ml.training.options import OptionsError, TrainingOptions
+from ml.training.options import ClassifierOptions, MetricOptions, OptionsError, TrainingOptions
 
 Floats = npt.NDArray[np.float32]
 
@@ -98,14 +101,50 @@ class Body(nn.Module):
             stage.requires_grad_(not head_only)
 
 
+def build_body(options: ClassifierOptions | MetricOptions, labels: int) -> Body:
+    """Return the network of a run on `labels` labels. The seed decides the random weights.
+
+    Raises `OptionsError`, `PretrainedWeightsError` or an `EncoderError` of the encoder to start from.
+    """
+    torch.manual_seed(options.seed)
+    trunk = build_backbone(options.backbone, pretrained=options.pretrained and not options.start_from)
+    if options.start_from:
+        _take_over(trunk, options)
+    network = EncoderNetwork(trunk, trunk.channels, options.pooling, _head(options, trunk.channels, labels))
+    preprocess = preprocessing_of(options.backbone, options.side, options.resize)
+    return Body(network, preprocess, options, head_kind(options))
+
+
+def head_kind(options: TrainingOptions) -> Head:
+    """Return what the card will say of the head."""
+    if isinstance(options, ClassifierOptions):
+        return options.head
+    return "parts" if isinstance(options, MetricOptions) and options.label_size else "linear"
+
+
+def _head(options: ClassifierOptions | MetricOptions, channels: int, labels: int) -> nn.Module:
+    if isinstance(options, ClassifierOptions):
+        return build_head(options.head, channels, labels, options.drop)
+    if options.label_size:
+        return PartsHead(channels, options.embedding_size, options.label_size, options.label_share)
+    return build_head("linear", channels, options.embedding_size)
+
+
+def _take_over(trunk: nn.Module, options: TrainingOptions) -> None:
+    """Fill `trunk` with that of a trained encoder of the same backbone, whatever its head is for."""
+    folder = Path(options.start_from)
+    card = read_card(folder)
+    if card.backbone != options.backbone:
+        raise OptionsError(f"{options.start_from!r} has the backbone {card.backbone}, not {options.backbone}.")
+    trunk.load_state_dict(network_from_card(card, read_weights(folder, card)).trunk.state_dict())
+
+
 def frozen_on_onnx(body: Body, side: int, threads: int) -> Callable[[Tensor], Tensor]:
     """Return `body.frozen_maps` for a CPU, run by ONNX Runtime: the same numbers to six digits, three times as fast."""
     import io
     import warnings
 
     import onnxruntime
-
-    from ml.encoder.network import ONNX_OPSET
 
     buffer = io.BytesIO()
     with warnings.catch_warnings():

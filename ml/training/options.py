@@ -6,12 +6,12 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from ml.backbone_names import BackboneName
+from ml.data.augment import Augment
+from ml.data.sampling import Balance
 from ml.encoder.card import Pooling
 from ml.formats.errors import InputError
 from ml.images.preprocess import Resize
 
-Augment = Literal["none", "flip", "phone", "randaugment"]
-Balance = Literal["none", "root", "full"]
 Optimizer = Literal["adamw", "adam"]
 Statistics = Literal["frozen", "trained"]
 Precision = Literal["auto", "float32", "bfloat16"]

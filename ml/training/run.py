@@ -13,14 +13,13 @@ from ml.encoder.card import Card
 from ml.progress import Progress, Step, silent
 from ml.reporting.run_folder import RunFolder
 from ml.reporting.trackers import Tracker, TrackerName, open_tracker
-from ml.training.building import build_body
 from ml.training.checkpoints import load_checkpoint
 from ml.training.classifier import ClassifierTask
 from ml.training.dataset import TrainingData, load_data
 from ml.training.distributed import process_group, rank, training_device, world
 from ml.training.loop import CHECKPOINT_FILE, Run, Watcher
 from ml.training.metric import MetricTask
-from ml.training.model import Body
+from ml.training.model import Body, build_body
 from ml.training.options import ClassifierOptions, MetricOptions, OptionsError
 from ml.training.publish import About, publish_classifier, publish_metric
 from ml.training.run_pictures import show_classifier, show_curves, show_metric
@@ -35,7 +34,7 @@ class Job:
     out: Path
     run: Path
     cache: Path
-    data_in_words: str
+    data_description: str
     command: str
     tracker: TrackerName = "none"
     pictures: bool = True
@@ -90,7 +89,7 @@ class Kind:
 
 
 def _kind(data: TrainingData, options: ClassifierOptions | MetricOptions, job: Job, progress: Progress) -> Kind:
-    about = About(job.name, job.data_in_words, job.command)
+    about = About(job.name, job.data_description, job.command)
     if isinstance(options, MetricOptions):
         metric = MetricTask(data, options)
         return Kind(

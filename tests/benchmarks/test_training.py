@@ -10,7 +10,7 @@ import torch
 from benchmarks import training_steps
 from benchmarks.training import OURS, PLAIN, Setting
 from benchmarks.training_steps import PlainLoop, alternated, compared, data_of, ours_against
-from ml.training.building import build_body
+from ml.training.model import build_body
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTING = Setting("efficientnet-lite0", batch_size=4, steps=2, threads=1, side=32)

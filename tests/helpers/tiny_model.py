@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from ml.encoder.backbones import Trunk
 from ml.encoder.network import EncoderNetwork, PartsHead, build_head
 from ml.images.preprocess import Preprocess
-from ml.training.building import head_kind
-from ml.training.model import Body
+from ml.training.model import Body, head_kind
 from ml.training.options import ClassifierOptions, MetricOptions
 
 SIDE = 32

@@ -9,11 +9,11 @@ from ml.data.manifest import Manifest, data_hash
 from ml.data.photos import training_photos
 from ml.progress import Step
 from ml.reporting.run_folder import RunFolder
-from ml.training.building import build_body
 from ml.training.classifier import ClassifierTask
 from ml.training.dataset import TrainingData, load_data
 from ml.training.loop import Run
 from ml.training.metric import MetricTask
+from ml.training.model import build_body
 from ml.training.options import ClassifierOptions, MetricOptions
 from ml.training.run import Job
 
@@ -73,4 +73,4 @@ def begun(manifest: Manifest, options: Options, folder: Path, cache: Path | None
 def job(folder: Path, name: str = "tiny", **changes: Any) -> Job:
     """Where a whole run puts things: all in `folder`."""
     places = {"out": folder / name, "run": folder / f"{name}.run", "cache": folder / "cache"}
-    return Job(**{"name": name, "data_in_words": "drawn garments", "command": "typed", **places, **changes})
+    return Job(**{"name": name, "data_description": "drawn garments", "command": "typed", **places, **changes})

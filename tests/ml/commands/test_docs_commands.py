@@ -80,7 +80,7 @@ def test_each_loss_and_each_miner_is_explained():
 
 
 def test_each_picture_is_explained():
-    others = set(re.findall(r'"([a-z]+\.png)"', (ROOT / "ml" / "training" / "showing.py").read_text()))
+    others = set(re.findall(r'"([a-z]+\.png)"', (ROOT / "ml" / "training" / "run_pictures.py").read_text()))
     assert len(others) == 5
     assert [name for name in (*PICTURES, *others) if f"`{name}`" not in TRAINING] == []
 

@@ -10,8 +10,17 @@ from PIL import Image
 
 from ml.formats.atomic_files import UnwritableError
 from ml.reporting import style
-from ml.reporting.sheets import MARGIN, TITLE_HEIGHT, Strip, confusion_matrix, predictions_sheet, result_strips
-from ml.reporting.tiles import BADGE, GAP, TILE
+from ml.reporting.sheets import (
+    BADGE,
+    GAP,
+    MARGIN,
+    TILE,
+    TITLE_HEIGHT,
+    Strip,
+    confusion_matrix,
+    predictions_sheet,
+    result_strips,
+)
 from tests.helpers.drawn_pictures import drawn_picture
 
 LONG = "A pair of trousers with a very long name, in several colours"

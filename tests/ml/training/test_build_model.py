@@ -6,8 +6,7 @@ import torch
 from ml.encoder.backbones import PretrainedWeightsError
 from ml.encoder.folder import EncoderCorrupt
 from ml.encoder.network import PartsHead
-from ml.training.building import build_body, head_kind
-from ml.training.model import Body
+from ml.training.model import Body, build_body, head_kind
 from ml.training.options import OptionsError
 from tests.helpers.tiny_training import classifier_options, metric_options
 

@@ -3,10 +3,9 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from ml.training.building import build_body
 from ml.training.classifier import ClassifierTask
 from ml.training.dataset import CLEAN, PHONE, Batch, TrainingData
-from ml.training.model import Body
+from ml.training.model import Body, build_body
 from tests.helpers.tiny_training import classifier_options, loaded
 
 

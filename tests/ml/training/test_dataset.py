@@ -8,8 +8,8 @@ import torch
 from ml.data.manifest import Manifest
 from ml.data.sampling import epoch_batches
 from ml.training import dataset as module
-from ml.training.building import build_body
 from ml.training.dataset import CLEAN, PHONE, Batch, TrainingData
+from ml.training.model import build_body
 from ml.training.options import MetricOptions
 from tests.helpers.tiny_training import loaded, metric_options
 

@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from ml.data.manifest import Manifest
-from ml.training.building import build_body
 from ml.training.dataset import CLEAN, PHONE, TrainingData
 from ml.training.metric import MetricTask
-from ml.training.model import Body
+from ml.training.model import Body, build_body
 from ml.training.task import outputs_of
 from ml.vectors import unit_rows
 from tests.helpers.tiny_training import loaded, metric_options

@@ -8,8 +8,7 @@ from torch import nn
 from ml.encoder.card import Card
 from ml.encoder.folder import write_encoder
 from ml.encoder.network import PartsHead, network_weights, round_filters
-from ml.training.building import build_body
-from ml.training.model import frozen_on_onnx
+from ml.training.model import build_body, frozen_on_onnx
 from ml.training.options import ClassifierOptions, MetricOptions
 from tests.helpers.tiny_model import SIDE, tiny_body, tiny_pictures
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from ml.training.building import build_body
 from ml.training.dataset import CLEAN, PHONE, TrainingData
 from ml.training.metric import MetricTask
+from ml.training.model import build_body
 from ml.training.prototypes import GARMENT_COST, SHARES, SHARPNESSES, sharpen
 from tests.helpers.tiny_training import Remembering, begun, loaded, metric_options
 

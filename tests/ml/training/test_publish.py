@@ -12,9 +12,9 @@ from ml.evaluation.figures import measure
 from ml.formats.errors import InputError
 from ml.inference.classifier import load_classifier
 from ml.inference.embedder import load_embedder
-from ml.training.building import build_body
 from ml.training.classifier import ClassifierTask
 from ml.training.metric import MetricTask
+from ml.training.model import build_body
 from ml.training.publish import About, publish_classifier, publish_metric
 from tests.helpers.tiny_training import classifier_options, loaded, metric_options
 

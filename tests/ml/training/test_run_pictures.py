@@ -8,9 +8,9 @@ from PIL import Image
 
 from ml.data.manifest import Manifest
 from ml.training import run_pictures
-from ml.training.building import build_body
 from ml.training.classifier import ClassifierTask
 from ml.training.metric import MetricTask
+from ml.training.model import build_body
 from ml.training.run_pictures import show_classifier, show_curves, show_metric
 from tests.helpers.tiny_training import classifier_options, loaded, metric_options
 

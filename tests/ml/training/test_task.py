@@ -5,7 +5,7 @@ from torch import nn
 
 from ml.data.pixel_cache import ViewStore
 from ml.training import task
-from ml.training.building import build_body
+from ml.training.model import build_body
 from ml.training.task import Tally, TrainingFailed, features_of, outputs_of
 from tests.helpers.tiny_training import metric_options
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ml.training.timing import Clock
+from ml.training.loop import Clock
 
 
 class Hand:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ml.formats.errors import InputError
-from ml.training.whitening import TooFewPhotosError, whitened_pca
+from ml.training.pretrained import TooFewPhotosError, whitened_pca
 from ml.vectors import unit_rows
 
 
