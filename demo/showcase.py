@@ -9,6 +9,8 @@ from typing import Any
 import requests
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from ml.formats.atomic_files import atomic_path
+
 _TILE = (210, 280)  # px of one picture
 _GAP = 16
 _CAPTION = 48
@@ -110,6 +112,5 @@ def _place(sheet: Image.Image, picture: Image.Image, corner: tuple[int, int], ti
 
 
 def save_picture(picture: Image.Image, target: Path) -> None:
-    part = target.with_name(target.name + ".part")
-    picture.save(part, "PNG")
-    part.rename(target)
+    with atomic_path(target) as part:
+        picture.save(part, "PNG")

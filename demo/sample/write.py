@@ -11,6 +11,7 @@ from pathlib import Path
 
 from demo.sample.items import SampleItem, sample_items
 from demo.sample.scene import draw_photo
+from ml.formats.atomic_files import atomic_path
 
 VIEWS = 2
 QUALITY = 90
@@ -34,7 +35,7 @@ def write_sample(folder: Path, count: int = 600, *, progress: Progress | None = 
     path.unlink(missing_ok=True)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     _draw_missing(folder, items, progress)
-    _write_whole(path, table)
+    _write_atomically(path, table)
     return path
 
 
@@ -64,7 +65,7 @@ def write_photos(folder: Path, photos: list[tuple[SampleItem, int]]) -> int:
     for item, view in photos:
         buffer = io.BytesIO()
         draw_photo(item, view).save(buffer, "JPEG", quality=QUALITY)
-        _write_whole(folder / image_name(item, view), buffer.getvalue())
+        _write_atomically(folder / image_name(item, view), buffer.getvalue())
     return len(photos)
 
 
@@ -93,8 +94,6 @@ def _table(items: list[SampleItem]) -> bytes:
     return text.getvalue().encode()
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    """Nobody ever sees half a file under its final name."""
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    part.replace(path)
+def _write_atomically(path: Path, content: bytes) -> None:
+    with atomic_path(path) as part:
+        part.write_bytes(content)

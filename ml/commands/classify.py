@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 
 from ml.commands import pictures_in
-from ml.formats.atomic_files import written_whole
+from ml.formats.atomic_files import atomic_write
 from ml.images.pictures import accept_heic
 from ml.inference.classifier import load_classifier
 from ml.vectors import Floats
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> str:
     accept_heic()
     pictures = pictures_in.PicturesIn(args.images)
     classifier = load_classifier(args.encoder, args.runtime, args.threads)
-    with written_whole(args.out) as file:
+    with atomic_write(args.out) as file:
         network, preprocess = classifier.probabilities_of_batches, classifier.card.preprocessing
         names, probabilities = pictures.through(network, preprocess, "classifying")
         file.write(_table(names, probabilities, classifier.labels))

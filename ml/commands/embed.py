@@ -5,7 +5,7 @@ import argparse
 import numpy as np
 
 from ml.commands import pictures_in
-from ml.formats.atomic_files import written_whole
+from ml.formats.atomic_files import atomic_write
 from ml.images.pictures import accept_heic
 from ml.inference.embedder import load_embedder
 
@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> str:
     accept_heic()
     pictures = pictures_in.PicturesIn(args.images)
     embedder = load_embedder(args.encoder, args.runtime, args.threads)
-    with written_whole(args.out) as file:
+    with atomic_write(args.out) as file:
         names, vectors = pictures.through(embedder.embed_batches, embedder.card.preprocessing, "embedding")
         np.savez(file, names=np.array(names), embeddings=vectors)
     return f"{args.out}: {len(names)} pictures embedded, {len(pictures.paths) - len(names)} skipped."

@@ -11,7 +11,7 @@ from ml.evaluation.judging import judge
 from ml.evaluation.questions import HELD_OUT, questions_of, require_two_labels
 from ml.evaluation.report import report_of, report_to_json
 from ml.evaluation.tables import text_of
-from ml.formats.atomic_files import written_whole
+from ml.formats.atomic_files import atomic_write
 from ml.formats.errors import InputError
 from ml.images.pictures import accept_heic
 from ml.runtime.load import RUNTIMES
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> str:
     require_two_labels(questions)
     folders = [args.encoder] if args.against is None else [args.encoder, args.against]
     with ExitStack() as stack:
-        file = stack.enter_context(written_whole(args.out)) if args.out else None
+        file = stack.enter_context(atomic_write(args.out)) if args.out else None
         judged, *others = judge(folders, questions, bar, args.runtime, args.threads)
         report = report_of(questions, judged, others[0] if others else None, args.resamples)
         if file is not None:

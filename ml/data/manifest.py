@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ml.formats.atomic_files import written_whole
+from ml.formats.atomic_files import atomic_write
 from ml.formats.errors import InputError
 from ml.images.pictures import PictureError, read_picture
 
@@ -157,7 +157,7 @@ def within(box: Box, size: tuple[int, int]) -> Box | None:
 def write_manifest(path: Path, photos: Sequence[Photo]) -> None:
     """Write a manifest as a whole or not at all. Raises `UnwritableError`."""
     extra = list(photos[0].more) if photos else []
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*COLUMNS, *extra])

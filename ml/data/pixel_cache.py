@@ -7,7 +7,6 @@ Kept as maps of float16 they cost a read. The file is a cache: it carries what i
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from ml.data.augment import Bytes, Viewer
-from ml.formats.atomic_files import UnwritableError, require_room
+from ml.formats.atomic_files import atomic_path, require_disk_space, unwritable
 from ml.progress import Progress, silent
 
 Ints = npt.NDArray[np.int64]
@@ -79,18 +78,12 @@ def stored_views(
     kept = _kept_before(path, label, wanted)
     if kept is not None:
         return ViewStore(kept)
-    part = path.with_name(path.name + ".part")
-    try:
+    with unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _fill(part, viewer, photos, views, frozen, workers, progress)
-        label.unlink(missing_ok=True)
-        part.replace(path)
+        with atomic_path(path) as part:
+            _fill(part, viewer, photos, views, frozen, workers, progress)
+            label.unlink(missing_ok=True)
         label.write_text(json.dumps(wanted))
-    except OSError as error:
-        raise UnwritableError(f"Cannot keep the views in {str(path)!r}: {error.strerror or error}.") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
     return ViewStore(np.load(path, mmap_mode="r"))
 
 
@@ -132,7 +125,7 @@ def _fill(
         kept = _kept(pictures, frozen)
         if array is None:
             shape = (len(pairs), *kept.shape[1:])
-            require_room(part, int(np.prod(shape, dtype=np.int64)) * kept.itemsize)
+            require_disk_space(part, int(np.prod(shape, dtype=np.int64)) * kept.itemsize)
             array = np.lib.format.open_memmap(part, mode="w+", dtype=kept.dtype, shape=(len(photos), views, *shape[1:]))
             flat = array.reshape(shape)
         flat[done : done + len(kept)] = kept

@@ -9,8 +9,6 @@ followed, sizes are bounded, and `check_folder` compares every byte with the car
 """
 
 import hashlib
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +29,7 @@ from ml.encoder.card import (
     card_from_json,
     card_to_json,
 )
+from ml.formats.atomic_files import atomic_folder
 
 __all__ = [
     "Card",
@@ -107,15 +106,12 @@ def write_encoder(folder: Path, card: Card, weights: Mapping[str, npt.NDArray[np
     contents = {WEIGHTS_FILE: weights_file(weights), ONNX_FILE: onnx_model}
     complete = replace(card, files={name: _sha256(data) for name, data in contents.items()})
     card_from_json(card_to_json(complete))  # what could not be read back is not written
-    part = folder.with_name(folder.name + ".part")
     try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        for name, data in (contents | {CARD_FILE: card_to_json(complete).encode()}).items():
-            _write_through(part / name, data)
-        part.rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_folder(folder, fsync=True) as part:
+            for name, data in (contents | {CARD_FILE: card_to_json(complete).encode()}).items():
+                (part / name).write_bytes(data)
     except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
         raise EncoderError(f"Cannot write the encoder to {str(folder)!r}: {error.strerror or error}.") from error
     return complete
 
@@ -138,13 +134,6 @@ def _read(folder: Path, name: str, limit: int) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise EncoderCorrupt(f"{name} in {str(folder)!r} cannot be read: {error.strerror}.") from error
-
-
-def _write_through(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _sha256(data: bytes) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from pathlib import Path
 
-from ml.formats.atomic_files import UnwritableError, written_whole
+from ml.formats.atomic_files import UnwritableError, atomic_write
 from ml.formats.errors import InputError
 
 METRICS_FILE = "metrics.jsonl"
@@ -61,7 +61,7 @@ class RunFolder:
         Raises `RunFolderDamaged` or `UnwritableError`.
         """
         kept = [row for row in self.rows() if int(row.get("epoch", 0)) <= epoch]
-        with written_whole(self.metrics) as file:
+        with atomic_write(self.metrics) as file:
             file.writelines(map(_line, kept))
 
     def _whole_lines(self) -> bytes:

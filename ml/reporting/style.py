@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 
-from ml.formats.atomic_files import written_whole
+from ml.formats.atomic_files import atomic_write
 
 DPI = 120
 MARGIN = 0.15
@@ -79,5 +79,5 @@ def save(figure: Figure, path: Path) -> None:
     """Write the figure as PNG, the same bytes for the same picture. Raises `UnwritableError`."""
     for text in figure.findobj(Text):
         text.set_parse_math(False)  # a label such as "$5-$10" is not a formula
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         figure.savefig(file, format="png", metadata={"Software": None})

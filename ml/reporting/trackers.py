@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from PIL import Image
 
-from ml.formats.atomic_files import written_whole
+from ml.formats.atomic_files import atomic_write
 from ml.formats.errors import InputError
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class _WandbTracker:
 def _kept_id(path: Path) -> str:
     """Return the identifier that Weights & Biases knows the run of this folder by; made at its first start."""
     if not path.exists():
-        with written_whole(path) as file:
+        with atomic_write(path) as file:
             file.write(secrets.token_hex(4).encode())
     return path.read_text()
 

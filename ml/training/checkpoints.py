@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ml.formats.atomic_files import written_whole
+from ml.formats.atomic_files import atomic_write
 from ml.formats.errors import InputError
 
 CHECKPOINT_FORMAT = 1
@@ -25,7 +25,7 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write `state` (tensors, numbers, texts, in dicts and lists). Raises `UnwritableError`."""
     buffer = io.BytesIO()  # torch makes a RuntimeError of a full disk
     torch.save(dict(state) | {"format": CHECKPOINT_FORMAT}, buffer)
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         file.write(buffer.getbuffer())
 
 

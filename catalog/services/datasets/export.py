@@ -17,7 +17,7 @@ from catalog.models import EvaluationItem, EvaluationSet, ItemPhoto, RunSource, 
 from catalog.photos.clean import photo_hash
 from catalog.services.datasets.evaluation_sets import evaluation_set_draw, evaluation_set_ensure
 from catalog.services.datasets.leaks import Pair, accepted_triplets, training_pairs
-from catalog.services.datasets.manifests import Row, manifest_file, manifest_rows, manifest_write, written_whole
+from catalog.services.datasets.manifests import Row, manifest_file, manifest_rows, manifest_write
 from catalog.services.datasets.rows import (
     NO_FILE,
     SAME_LOOK,
@@ -30,6 +30,7 @@ from catalog.services.datasets.rows import (
     training_rows,
     usable_photos,
 )
+from ml.formats.atomic_files import atomic_path
 
 __all__ = ["evaluation_data_write", "evaluation_set_draw", "training_data_write"]
 
@@ -58,7 +59,8 @@ def training_data_write(*, run: TrainingRun, folder: Path, tick: Tick = lambda d
     (folder / "data.json").unlink(missing_ok=True)
     manifest_write(data, rows)
     about = {"counts": counts, "anchors": anchors, "evaluation": _evaluation_stamp()}
-    written_whole(folder / "data.json", [json.dumps(about)])
+    with atomic_path(folder / "data.json", fsync=True) as part:
+        part.write_text(json.dumps(about), encoding="utf-8")
     return counts
 
 
@@ -167,13 +169,11 @@ def _local(name: str, copy: Path, size: int) -> Path | None:
     if copy.is_file() and copy.stat().st_size == size:
         return copy
     copy.parent.mkdir(parents=True, exist_ok=True)
-    part = copy.with_name(copy.name + ".part")
     try:
-        with default_storage.open(name) as source, part.open("wb") as target:
+        with default_storage.open(name) as source, atomic_path(copy) as part, part.open("wb") as target:
             shutil.copyfileobj(source, target)
     except FileNotFoundError:
         return None
-    part.replace(copy)
     return copy
 
 

@@ -9,6 +9,7 @@ from django.conf import settings
 from catalog import tasks
 from catalog.errors import Refused
 from catalog.models import Encoder
+from ml.formats.atomic_files import atomic_folder
 
 
 def encoder_register(*, folder: Path, card: dict[str, Any]) -> Encoder:
@@ -23,15 +24,9 @@ def encoder_register(*, folder: Path, card: dict[str, Any]) -> Encoder:
             raise Refused("encoder_name_taken", f"Another encoder is called {folder.name!r}. Rename the folder.")
         return known
     if folder.resolve().parent not in [place.resolve() for place in settings.ENCODER_DIRS]:
-        _copy_whole(folder, settings.ENCODER_DIRS[0] / folder.name)
+        with atomic_folder(settings.ENCODER_DIRS[0] / folder.name) as part:
+            shutil.copytree(folder, part, dirs_exist_ok=True)
     encoder = Encoder.objects.create(name=folder.name, kind=card["kind"], dim=card["dim"], card=card)
     if encoder.kind == "metric":
         tasks.send_embed_catalog(encoder.pk)
     return encoder
-
-
-def _copy_whole(source: Path, target: Path) -> None:
-    part = target.with_name(target.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(source, part)
-    part.rename(target)

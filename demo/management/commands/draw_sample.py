@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
 from demo.sample import phone_photo, sample_items, write_sample
+from ml.formats.atomic_files import atomic_path
 
 _PHOTOGRAPHED = 28  # the item in the phone photo; any would do
 
@@ -31,9 +32,8 @@ class Command(BaseCommand):
 
 
 def _write_phone_photo(target: Path, items: int) -> None:
-    part = target.with_suffix(".part")
-    phone_photo(sample_items(items)[_PHOTOGRAPHED % items]).save(part, "JPEG", quality=85)
-    part.rename(target)
+    with atomic_path(target) as part:
+        phone_photo(sample_items(items)[_PHOTOGRAPHED % items]).save(part, "JPEG", quality=85)
 
 
 def _show(bar: "tqdm[Any]", done: int, total: int) -> None:

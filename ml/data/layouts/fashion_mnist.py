@@ -5,11 +5,8 @@ number (two zero bytes, 8 for unsigned bytes, how many axes), the length of each
 """
 
 import gzip
-import shutil
 import struct
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +16,7 @@ from PIL import Image
 from ml.data.layouts.reading import ConversionError, relative, require_count
 from ml.data.layouts.splits import drawn_val
 from ml.data.manifest import Photo
-from ml.formats.atomic_files import UnwritableError
+from ml.formats.atomic_files import UnwritableError, atomic_folder, unwritable
 
 LABELS = (
     "T-shirt/top",
@@ -49,13 +46,16 @@ def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[P
     for part, published in PICTURES.items():
         require_count(f"pictures in {part}", len(parts[part][1]), published, subset)
     photos = []
-    with _folder_written_whole(manifest_folder / FOLDER) as folder:
+    target = manifest_folder / FOLDER
+    if target.exists():
+        raise UnwritableError(f"{str(target)!r} exists already; remove it first.", code="folder_exists")
+    with unwritable(target), atomic_folder(target) as folder:
         for part, (pictures, labels) in parts.items():
             (folder / part).mkdir()
             for number, (pixels, label) in enumerate(zip(pictures, labels, strict=True)):
                 item = f"{part}/{number:05}"
                 Image.fromarray(pixels).save(folder / f"{item}.png")
-                path = relative(manifest_folder / FOLDER / f"{item}.png", manifest_folder)
+                path = relative(target / f"{item}.png", manifest_folder)
                 photos.append(Photo(path, LABELS[label], item, "test" if part == "t10k" else drawn_val(item)))
     return photos
 
@@ -83,20 +83,3 @@ def _read_idx(path: Path, axes: int) -> Bytes:
     if len(data) - start != np.prod(shape, dtype=np.int64):
         raise ConversionError(f"{str(path)!r} announces {shape} bytes and has {len(data) - start:,}.")
     return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(shape)
-
-
-@contextmanager
-def _folder_written_whole(folder: Path) -> Iterator[Path]:
-    """Hand out `folder` + ".part", rename it at the end; after an error nothing is left. Raises `UnwritableError`."""
-    part = folder.with_name(folder.name + ".part")
-    if folder.exists():
-        raise UnwritableError(f"{str(folder)!r} exists already; remove it first.")
-    try:
-        shutil.rmtree(part, ignore_errors=True)  # what an interrupted attempt left
-        part.mkdir()
-        yield part
-        part.rename(folder)
-    except OSError as error:
-        raise UnwritableError(f"Cannot write {str(folder)!r}: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

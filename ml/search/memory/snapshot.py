@@ -7,7 +7,6 @@ leaves `current.json` as it was: it is replaced by one rename, when all it names
 """
 
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from ml.formats.atomic_files import atomic_folder, atomic_path, fsync_file
 from ml.search.hits import EncoderMismatch, IndexUnreadable
 from ml.search.memory.clusters import Cells
 from ml.search.memory.columns import Facts, Vocabulary
@@ -71,12 +71,8 @@ def save(index: ExactIndex, folder: Path) -> str:
         "words": state.vocabulary.words,
         "segments": [vars(stored) for stored in segments],
     }
-    part = folder / f"{CURRENT}.part"
-    with part.open("w") as file:
+    with atomic_path(folder / CURRENT, fsync=True) as part, part.open("w") as file:
         json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.rename(folder / CURRENT)
     _remove_all_but({stored.name for stored in segments} | {stored.gone for stored in segments}, folder)
     return name
 
@@ -111,22 +107,17 @@ def _as_unreadable(folder: Path) -> Iterator[None]:
 def _write_segment(segment: Segment, folder: Path, generation: str) -> _Stored:
     if segment.files.parent != folder or not segment.files.exists():
         segment.stored_at(folder / f"{generation}-{segment.number}")
-        part = segment.files.with_name(segment.files.name + ".part")
-        try:
-            part.mkdir()
+        with atomic_folder(segment.files, fsync=True) as part:
             for name, array in _arrays_of(segment).items():
-                _write_array(array, part / f"{name}.npy")
+                np.save(part / f"{name}.npy", array, allow_pickle=False)
             if segment.cells is not None and segment.cells.probes:
                 segment.cells.write(part / CELLS)
             (part / "about.json").write_text(json.dumps(_about(segment)))
-            part.rename(segment.files)
-        except OSError:
-            shutil.rmtree(part, ignore_errors=True)  # a full disk gets its room back
-            raise
     gone = ""
     if segment.dead is not None:
         gone = f"gone-{generation}-{segment.number}.npy"
-        _write_array(np.packbits(segment.dead), folder / gone)
+        np.save(folder / gone, np.packbits(segment.dead), allow_pickle=False)
+        fsync_file(folder / gone)
     return _Stored(segment.files.name, len(segment), gone)
 
 
@@ -148,13 +139,6 @@ def _about(segment: Segment) -> dict[str, Any]:
         "scan": scan and {"starts": scan.starts.tolist()} | {name: getattr(scan, name) for name in NUMBERS_OF_SCAN},
         "cells": cells and {"probes": cells.probes},
     }
-
-
-def _write_array(array: npt.NDArray[Any], path: Path) -> None:
-    with path.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _read_segment(stored: _Stored, folder: Path, dim: int) -> Segment:

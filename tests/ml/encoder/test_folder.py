@@ -281,7 +281,7 @@ def test_a_half_written_folder_is_never_visible(tmp_path, monkeypatch):
         if len(written) == 2:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ml.encoder.folder.os.fsync", full)
+    monkeypatch.setattr("ml.formats.atomic_files.os.fsync", full)
     with pytest.raises(EncoderError, match="No space left"):
         write_encoder(tmp_path / "new", CARD, WEIGHTS, b"model")
     assert list(tmp_path.iterdir()) == []

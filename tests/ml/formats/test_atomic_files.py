@@ -1,46 +1,70 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from ml.formats.atomic_files import UnwritableError, written_whole
-from ml.runtime.allocator import keep_freed_pages
+from ml.formats import atomic_files
+from ml.formats.atomic_files import UnwritableError, atomic_folder, atomic_path, atomic_write
+from tests.helpers.errors import raises_code
 
-ROOT = Path(__file__).resolve().parents[3]
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_file_appears_at_the_end_and_not_before(tmp_path):
-    with written_whole(tmp_path / "a") as file:
+def test_a_file_appears_when_it_is_complete(tmp_path):
+    with atomic_write(tmp_path / "a") as file:
         file.write(b"whole")
         file.flush()
         assert [path.name for path in tmp_path.iterdir()] == ["a.part"]
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"whole"}
+    assert contents(tmp_path) == {"a": b"whole"}
 
 
 def test_after_an_error_the_old_file_is_still_there(tmp_path):
     (tmp_path / "a").write_bytes(b"old")
-    with pytest.raises(ZeroDivisionError), written_whole(tmp_path / "a") as file:
+    with pytest.raises(ZeroDivisionError), atomic_write(tmp_path / "a") as file:
         file.write(b"new")
         raise ZeroDivisionError
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"old"}
+    assert contents(tmp_path) == {"a": b"old"}
 
 
-@pytest.mark.parametrize("name", ["none/a", "."])
-def test_an_unwritable_place_is_named_at_once(tmp_path, name):
-    with pytest.raises(UnwritableError, match=r"Cannot write|is a folder"), written_whole(tmp_path / name):
+@pytest.mark.parametrize(("name", "code"), [("none/a", "unwritable"), (".", "path_is_folder")])
+def test_an_unwritable_place_is_named_before_the_work_starts(tmp_path, name, code):
+    with raises_code(UnwritableError, code, tmp_path), atomic_write(tmp_path / name):
         pytest.fail("the work must not begin")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_glibc_takes_the_setting():
-    """In a process of its own, as it lasts for the life of one."""
-    program = "import sys; from ml.runtime.allocator import keep_freed_pages; sys.exit(not keep_freed_pages())"
-    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
+@pytest.mark.parametrize("fsync", [False, True])
+def test_a_file_that_must_survive_a_power_cut_reaches_the_disk_before_it_is_renamed(tmp_path, monkeypatch, fsync):
+    states = []
+    monkeypatch.setattr(atomic_files.os, "fsync", lambda _: states.append(contents(tmp_path)))
+    with atomic_path(tmp_path / "a", fsync=fsync) as part:
+        part.write_bytes(b"whole")
+    assert states == ([{"a.part": b"whole"}] if fsync else [])
 
 
-def test_a_system_without_mallopt_is_left_alone(monkeypatch):
-    monkeypatch.setattr("ml.runtime.allocator.ctypes.CDLL", lambda _: object())
-    assert not keep_freed_pages()
-    monkeypatch.setattr("ml.runtime.allocator.sys.platform", "darwin")
-    assert not keep_freed_pages()
+def test_an_error_without_a_file_is_passed_on(tmp_path):
+    with pytest.raises(ZeroDivisionError), atomic_path(tmp_path / "a"):
+        raise ZeroDivisionError
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "a"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_appears_when_it_is_complete(tmp_path):
+    (tmp_path / "a.part").mkdir()
+    (tmp_path / "a.part" / "left behind").write_bytes(b"old")
+    with atomic_folder(tmp_path / "a", fsync=True) as part:
+        (part / "b").write_bytes(b"whole")
+        assert not (tmp_path / "a").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert contents(tmp_path / "a") == {"b": b"whole"}
+
+
+def test_a_folder_is_neither_replaced_nor_left_half_written(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b").write_bytes(b"old")
+    with pytest.raises(OSError, match="not empty"), atomic_folder(tmp_path / "a") as part:
+        (part / "b").write_bytes(b"new")
+    assert contents(tmp_path / "a") == {"b": b"old"}
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -1,15 +1,11 @@
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from ml.data.manifest import Manifest, read_manifest
+from ml.data.manifest import Manifest
 from ml.encoder.card import Card
 from ml.training.run import train_and_publish
-from tests.helpers.garments import write_garments
 from tests.helpers.tiny_training import Remembering, classifier_options, job, metric_options
 
 
@@ -21,16 +17,6 @@ class Trained:
     run: Path
     card: Card
     watcher: Remembering
-
-
-@pytest.fixture(scope="session")
-def manifest_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_garments(tmp_path_factory.mktemp("garments"))
-
-
-@pytest.fixture(scope="session")
-def manifest(manifest_file: Path) -> Manifest:
-    return read_manifest(manifest_file)
 
 
 @pytest.fixture(scope="session")
@@ -53,19 +39,3 @@ def classifier_run(manifest: Manifest, cache: Path, tmp_path_factory: pytest.Tem
     card = train_and_publish(manifest, classifier_options(), place, watcher)
     assert card is not None
     return Trained(place.out, place.run, card, watcher)
-
-
-@pytest.fixture
-def no_file_above() -> Callable[[int], AbstractContextManager[None]]:
-    """A disk that is full as soon as a file has so many bytes."""
-
-    @contextmanager
-    def limited(size: int) -> Iterator[None]:
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-    return limited

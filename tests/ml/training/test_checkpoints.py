@@ -79,9 +79,9 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
     assert not (tmp_path / "made").exists()
 
 
-def test_a_full_disk_leaves_the_checkpoint_before(path, no_file_above):
+def test_a_full_disk_leaves_the_checkpoint_before(path, file_size_limit):
     large = STATE | {"body": {"weight": torch.zeros(100_000)}, "epoch": 4}
-    with no_file_above(50_000), pytest.raises(UnwritableError, match=r"Cannot write .*checkpoint\.pt"):
+    with file_size_limit(50_000), pytest.raises(UnwritableError, match=r"Cannot write .*checkpoint\.pt"):
         save_checkpoint(path, large)
     assert load_checkpoint(path, ABOUT)["epoch"] == 3
     assert [each.name for each in path.parent.iterdir()] == ["checkpoint.pt"]

@@ -164,8 +164,8 @@ class TestNothingHalfWritten:
         data = loaded(manifest, metric_options(), cache)
         return build_body(metric_options(), 3), MetricTask(data, metric_options()), data
 
-    def test_a_full_disk_is_one_sentence_and_leaves_no_folder(self, metric, tmp_path, no_file_above):
-        with no_file_above(1_000_000), pytest.raises(InputError, match="Cannot write the encoder"):
+    def test_a_full_disk_is_one_sentence_and_leaves_no_folder(self, metric, tmp_path, file_size_limit):
+        with file_size_limit(1_000_000), pytest.raises(InputError, match="Cannot write the encoder"):
             publish_metric(*metric, ABOUT, tmp_path / "tiny")
         assert list(tmp_path.iterdir()) == []
 

@@ -124,14 +124,16 @@ class TestRefused:
             run(Manifest(folder, manifest.photos), tmp_path, metric_options())
 
     @pytest.mark.usefixtures("nothing_left")
-    def test_a_disk_that_is_full_before_the_first_checkpoint(self, manifest, cache, tmp_path, no_file_above):
+    def test_a_disk_that_is_full_before_the_first_checkpoint(self, manifest, cache, tmp_path, file_size_limit):
         run_of_cache = job(tmp_path, cache=cache)
-        with no_file_above(4_000_000), pytest.raises(InputError, match=r"Cannot write .*\.pt"):
+        with file_size_limit(4_000_000), pytest.raises(InputError, match=r"Cannot write .*\.pt"):
             train_and_publish(manifest, metric_options(), run_of_cache, Remembering())
 
-    def test_a_disk_that_is_full_at_the_end_costs_no_epoch(self, metric_run, manifest, cache, tmp_path, no_file_above):
+    def test_a_disk_that_is_full_at_the_end_costs_no_epoch(
+        self, metric_run, manifest, cache, tmp_path, file_size_limit
+    ):
         place = {"run": metric_run.run, "cache": cache}
-        with no_file_above(1_000_000), pytest.raises(EncoderError, match="Cannot write the encoder"):
+        with file_size_limit(1_000_000), pytest.raises(EncoderError, match="Cannot write the encoder"):
             run(manifest, tmp_path, metric_options(), **place)
         assert list(tmp_path.iterdir()) == []
         watcher = Remembering()

@@ -11,6 +11,7 @@ from ml.data.layouts.reading import ConversionError
 from ml.data.layouts.splits import drawn_val
 from ml.data.manifest import Manifest, check_manifest
 from ml.formats.atomic_files import UnwritableError
+from tests.helpers.errors import raises_code
 
 
 def idx(pixels: np.ndarray, axes: int) -> bytes:
@@ -70,7 +71,7 @@ def test_the_published_counts_are_asked_for_before_anything_is_written(source, t
 
 def test_a_folder_that_is_there_is_never_written_into(source, tmp_path):
     (tmp_path / FOLDER).mkdir()
-    with pytest.raises(UnwritableError, match="exists already"):
+    with raises_code(UnwritableError, "folder_exists", FOLDER):
         convert(source, tmp_path, subset=True)
     assert list((tmp_path / FOLDER).iterdir()) == []
 
@@ -85,7 +86,7 @@ def test_a_full_disk_leaves_nothing(source, tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
-    with pytest.raises(UnwritableError, match="No space left"):
+    with raises_code(UnwritableError, "unwritable", FOLDER):
         convert(source, tmp_path, subset=True)
     assert [path.name for path in tmp_path.iterdir()] == ["idx"]
 
