@@ -116,20 +116,20 @@ def test_a_save_that_fails_half_way_leaves_the_one_before(
     snapshot.save(index, tmp_path)
     before = snapshot.load(tmp_path, ENCODER, 4).search(CORNERS[0], 9, encoder=ENCODER)
     index.update(rows_of([700, 701], [7, 8], CORNERS[:2]))
-    write, written = snapshot._write_array, []
+    save, written = np.save, []
 
-    def fail(array: np.ndarray, path: Path) -> None:
+    def fail(path: Path, array: np.ndarray, allow_pickle: bool) -> None:
         written.append(path)
         if len(written) >= step:
             raise OSError(28, "No space left on device")
-        write(array, path)
+        save(path, array, allow_pickle=allow_pickle)
 
-    monkeypatch.setattr(snapshot, "_write_array", fail)
+    monkeypatch.setattr(np, "save", fail)
     if step <= 12:  # the arrays of the new segment
         with pytest.raises(OSError, match="No space"):
             snapshot.save(index, tmp_path)
         assert snapshot.load(tmp_path, ENCODER, 4).search(CORNERS[0], 9, encoder=ENCODER) == before
         assert not list(tmp_path.rglob("*.part"))
-    monkeypatch.setattr(snapshot, "_write_array", write)
+    monkeypatch.setattr(np, "save", save)
     snapshot.save(index, tmp_path)
     assert len(snapshot.load(tmp_path, ENCODER, 4)) == len(index)
