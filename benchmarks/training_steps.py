@@ -22,7 +22,7 @@ from ml.training.classifier import ClassifierTask
 from ml.training.dataset import TrainingData
 from ml.training.distributed import training_device
 from ml.training.loop import Run
-from ml.training.model import Body, build_body
+from ml.training.model import TrainableEncoder, build_encoder
 from ml.training.options import ClassifierOptions
 
 if TYPE_CHECKING:
@@ -106,12 +106,12 @@ class PlainLoop:
         compiled: bool = False,
     ) -> None:
         device = training_device()
-        body = build_body(options, len(CLASSES)).to(device)
-        body.set_training(head_only=False)
+        encoder = build_encoder(options, len(CLASSES)).to(device)
+        encoder.set_training(head_only=False)
         form = torch.channels_last if channels_last else torch.contiguous_format
-        self.network: nn.Module = body.network.to(memory_format=form)  # type: ignore[call-overload]
+        self.network: nn.Module = encoder.network.to(memory_format=form)  # type: ignore[call-overload]
         pictures = torch.from_numpy(noise(options.batch_size, options.side)[:, 0]).permute(0, 3, 1, 2).to(device)
-        self.pictures = ((pictures - body.mean) / body.std).contiguous(memory_format=form)
+        self.pictures = ((pictures - encoder.mean) / encoder.std).contiguous(memory_format=form)
         self.labels = torch.from_numpy(labels_of(options.batch_size)).to(device)
         self.loss = nn.CrossEntropyLoss(label_smoothing=options.smoothing)
         self.optimizer = torch.optim.AdamW(
@@ -162,10 +162,10 @@ def ours_against(rival: Step, options: ClassifierOptions, setting: "Setting") ->
 
 def alternated(rival: Step, options: ClassifierOptions, steps: int) -> Alternating:
     """Train for so many steps, the rival after each, and return what was seen."""
-    body = build_body(options, len(CLASSES))
-    data = data_of(body, options, steps * options.batch_size)
+    encoder = build_encoder(options, len(CLASSES))
+    data = data_of(encoder, options, steps * options.batch_size)
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(ClassifierTask(data, options), body, data, options, RunFolder(Path(folder)), {})
+        run = Run(ClassifierTask(data, options), encoder, data, options, RunFolder(Path(folder)), {})
         watcher = Alternating(rival)
         run.go(watcher)
     return watcher
@@ -187,18 +187,18 @@ def compared(first: list[float], plain: list[float], setting: "Setting") -> dict
     return {"photos_per_second": round(ours, 2), "plain": round(theirs, 2), "ratio": round(ours / theirs, 2)}
 
 
-def data_of(body: Body, options: ClassifierOptions, photos: int) -> TrainingData:
+def data_of(encoder: TrainableEncoder, options: ClassifierOptions, photos: int) -> TrainingData:
     """Noise in the place of kept views, as pictures or as maps; as many different ones as there are in a batch."""
     kept: np.ndarray = noise(options.batch_size, options.side)
     if options.freeze_stages:
-        body.eval()
+        encoder.eval()
         with torch.inference_mode():
-            maps = body.frozen_maps(torch.from_numpy(kept[:, 0]).permute(0, 3, 1, 2))
+            maps = encoder.run_frozen_stages(torch.from_numpy(kept[:, 0]).permute(0, 3, 1, 2))
         kept = maps.permute(0, 2, 3, 1).numpy().astype(np.float16)[:, None]
     store = ViewStore(kept[np.arange(photos) % len(kept)])
-    held = ViewStore(np.repeat(kept[:2], 2, axis=1))
-    viewer = Viewer([], body.preprocess, "none", options.seed)
-    return TrainingData(photos_of(photos), photos_of(2), viewer, store, held, options)
+    held_out = ViewStore(np.repeat(kept[:2], 2, axis=1))
+    viewer = Viewer([], encoder.preprocess, "none", options.seed)
+    return TrainingData(photos_of(photos), photos_of(2), viewer, store, held_out, options)
 
 
 def photos_of(count: int) -> PhotoSet:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ml.training.dataset import CLEAN, PHONE, Batch, TrainingData
-from ml.training.distributed import joined
+from ml.training.distributed import gather_rows
 from ml.training.mixup import draw_mixing
-from ml.training.model import Body
+from ml.training.model import TrainableEncoder
 from ml.training.options import ClassifierOptions
 from ml.training.task import outputs_of
 from ml.vectors import Floats
@@ -26,28 +26,30 @@ class ClassifierTask:
         self._mixup = options.mixup
         self.loss = nn.CrossEntropyLoss(label_smoothing=options.smoothing)
 
-    def batch_loss(self, body: Body, batch: Batch, draw: np.random.Generator) -> tuple[Tensor, Mapping[str, float]]:
+    def batch_loss(
+        self, encoder: TrainableEncoder, batch: Batch, draw: np.random.Generator
+    ) -> tuple[Tensor, Mapping[str, float]]:
         """Return the loss of a batch, and the share of it that is told right (of its heavier label where mixed).
 
         In a distributed run, of the joint batch; each process mixes its own photos.
         """
-        maps, labels = body.entered(batch.inputs), joined(batch.labels)
+        maps, labels = encoder.frozen_features(batch.inputs), gather_rows(batch.labels)
         if not self._mixup:
-            outputs = joined(body.outputs(maps).float())
+            outputs = gather_rows(encoder.outputs(maps).float())
             loss = self.loss(outputs, labels)
         else:
             mixing = draw_mixing(self._mixup, len(maps), self.copies, draw)
-            outputs = joined(body.outputs(mixing.mixed(maps)).float())
-            partners = joined(mixing.partners(batch.labels))
+            outputs = gather_rows(encoder.outputs(mixing.mixed(maps)).float())
+            partners = gather_rows(mixing.partners(batch.labels))
             share = mixing.share
             loss = share * self.loss(outputs, labels) + (1 - share) * self.loss(outputs, partners)
         accuracy = (outputs.argmax(dim=1) == labels).float().mean().item()
         return loss, {"train_accuracy": accuracy}
 
-    def validate(self, body: Body) -> dict[str, float]:
+    def validate(self, encoder: TrainableEncoder) -> dict[str, float]:
         """Return loss and accuracy of the clean photos, and the accuracy of phone views."""
-        labels = self._data.held.labels
-        clean, phone = (self.held_outputs(body, view) for view in (CLEAN, PHONE))
+        labels = self._data.held_out.labels
+        clean, phone = (self.held_out_logits(encoder, view) for view in (CLEAN, PHONE))
         loss = nn.functional.cross_entropy(torch.from_numpy(clean), torch.from_numpy(labels)).item()
         accuracy, phone_accuracy = (float((outputs.argmax(axis=1) == labels).mean()) for outputs in (clean, phone))
         return {"val_loss": loss, "val_accuracy": accuracy, "phone_accuracy": phone_accuracy}
@@ -56,6 +58,6 @@ class ClassifierTask:
         """What the best epoch is chosen by: accuracy on clean photos and on phone photos, equally."""
         return 0.5 * (figures["val_accuracy"] + figures["phone_accuracy"])
 
-    def held_outputs(self, body: Body, view: int) -> Floats:
+    def held_out_logits(self, encoder: TrainableEncoder, view: int) -> Floats:
         """Return the logits of the held-out photos in one view (n, labels)."""
-        return outputs_of(body, self._data.held_store, len(self._data.held), view)
+        return outputs_of(encoder, self._data.held_out_store, len(self._data.held_out), view)

@@ -17,8 +17,8 @@ from ml.data.photos import Ints, PhotoSet, decoded
 from ml.data.pixel_cache import ViewDataset, ViewStore, stacked, stored_views, weights_digest
 from ml.data.sampling import view_numbers
 from ml.progress import Progress, silent
-from ml.training.distributed import rank, training_device, wait_for_first, world
-from ml.training.model import Body, frozen_on_onnx
+from ml.training.distributed import barrier, rank, training_device, world_size
+from ml.training.model import TrainableEncoder, export_frozen_stages
 from ml.training.options import TrainingOptions
 
 SHRINK_TO = 1.4
@@ -39,20 +39,20 @@ class Batch:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """`train_store` holds view 0 (clean) of each train photo and the kept views; `held_store` clean and phone views."""
+    """`train_store`: view 0 (clean) of each train photo and the cached views; `held_out_store`: clean, phone."""
 
     train: PhotoSet
-    held: PhotoSet
+    held_out: PhotoSet
     viewer: Viewer
     train_store: ViewStore
-    held_store: ViewStore
+    held_out_store: ViewStore
     options: TrainingOptions
 
     def batches(self, positions: list[Ints], copies: int, epoch: int) -> Iterator[Batch]:
         """Yield this process' share of each batch, in the order of `positions` (see `sampling.epoch_batches`)."""
-        shares = [batch[rank() :: world()] for batch in positions]
+        shares = [batch[rank() :: world_size()] for batch in positions]
         numbers = [
-            view_numbers(batch, self.options.views, copies, self.options.seed, epoch, step)[:, rank() :: world()]
+            view_numbers(batch, self.options.views, copies, self.options.seed, epoch, step)[:, rank() :: world_size()]
             for step, batch in enumerate(positions)
         ]
         kept = bool(self.options.views)
@@ -84,50 +84,55 @@ class TrainingData:
 
 
 def load_data(
-    train: PhotoSet, held: PhotoSet, body: Body, options: TrainingOptions, cache: Path, progress: Progress = silent
+    train: PhotoSet,
+    held_out: PhotoSet,
+    encoder: TrainableEncoder,
+    options: TrainingOptions,
+    cache: Path,
+    progress: Progress = silent,
 ) -> TrainingData:
     """Decode the photos and make, or find in `cache`, the views that are kept. Raises `InputError`."""
     longest = round(SHRINK_TO * options.side)
-    pictures = decoded(train, longest, progress) + decoded(held, longest, progress)
-    viewer = Viewer(pictures, body.preprocess, options.augment, options.seed)
-    phone = Viewer(pictures, body.preprocess, "phone", options.seed + 1, plain_share=0.0)
-    frozen, about = _frozen(body, options), _about(train, held, body, options)
+    pictures = decoded(train, longest, progress) + decoded(held_out, longest, progress)
+    viewer = Viewer(pictures, encoder.preprocess, options.augment, options.seed)
+    phone = Viewer(pictures, encoder.preprocess, "phone", options.seed + 1, plain_share=0.0)
+    frozen, about = _frozen(encoder, options), _about(train, held_out, encoder, options)
 
     def stored(name: str, by: Viewer, photos: range, views: int) -> ViewStore:
         kind = about | {"augment": by.augment}
         return stored_views(cache / f"{name}.npy", kind, by, photos, views, frozen, options.workers, progress)
 
     if rank() != 0:
-        wait_for_first()  # the first process makes the views, the others find them
+        barrier()  # the first process makes the views, the others find them
     train_store = stored("train", viewer, range(len(train)), max(1, options.views))
-    held_store = stored("held", phone, range(len(train), len(pictures)), 2)
+    held_out_store = stored("held", phone, range(len(train), len(pictures)), 2)
     if rank() == 0:
-        wait_for_first()
-    return TrainingData(train, held, viewer, train_store, held_store, options)
+        barrier()
+    return TrainingData(train, held_out, viewer, train_store, held_out_store, options)
 
 
-def _frozen(body: Body, options: TrainingOptions) -> Callable[[Tensor], Tensor] | None:
+def _frozen(encoder: TrainableEncoder, options: TrainingOptions) -> Callable[[Tensor], Tensor] | None:
     if not options.freeze_stages:
         return None
     device = training_device()
     if device.type != "cpu":
-        body.to(device).eval()  # a run sets the mode before each step
-        return lambda pictures: body.frozen_maps(pictures.to(device))
+        encoder.to(device).eval()  # a run sets the mode before each step
+        return lambda pictures: encoder.run_frozen_stages(pictures.to(device))
 
     @cache
     def exported() -> Callable[[Tensor], Tensor]:  # takes seconds, and where all views are kept already nobody asks
-        return frozen_on_onnx(body, options.side, options.threads)
+        return export_frozen_stages(encoder, options.side, options.threads)
 
     return lambda pictures: exported()(pictures)
 
 
-def _about(train: PhotoSet, held: PhotoSet, body: Body, options: TrainingOptions) -> dict[str, str]:
-    photos = train.photos + held.photos
+def _about(train: PhotoSet, held_out: PhotoSet, encoder: TrainableEncoder, options: TrainingOptions) -> dict[str, str]:
+    photos = train.photos + held_out.photos
     order = repr([(photo.path, photo.box) for photo in photos])
     return {
         "data": data_hash(train.manifest, photos),
         "order": hashlib.sha256(order.encode()).hexdigest(),
-        "frozen": weights_digest(body.frozen_stages),
-        "preprocessing": repr(body.preprocess),
+        "frozen": weights_digest(encoder.frozen_stages),
+        "preprocessing": repr(encoder.preprocess),
         "seed": str(options.seed),
     }

@@ -33,7 +33,7 @@ def rank() -> int:
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
-def world() -> int:
+def world_size() -> int:
     """Return how many processes there are."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
@@ -43,14 +43,14 @@ def training_device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
-def joined(rows: Tensor) -> Tensor:
+def gather_rows(rows: Tensor) -> Tensor:
     """Return the rows (n, ...) of all processes, those of the first one first: the same in each of them.
 
     Gradients flow to this process' own rows alone. The processes may have different numbers of rows.
     """
-    if world() == 1:
+    if world_size() == 1:
         return rows
-    counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(world())]
+    counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(world_size())]
     distributed.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
     padded = rows.new_zeros(max(int(count.item()) for count in counts), *rows.shape[1:])
     padded[: len(rows)] = rows.detach()
@@ -61,16 +61,16 @@ def joined(rows: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def join_gradients(network: Iterable[nn.Parameter], loss: Iterable[nn.Parameter]) -> None:
+def all_reduce_gradients(network: Iterable[nn.Parameter], loss: Iterable[nn.Parameter]) -> None:
     """Make the gradients in all processes those of the joint batch.
 
-    Each process has computed the loss of the rows that `joined` gave. It reached the network through the process' own
-    rows alone, so there the sum over the processes is the joint gradient. The loss' own weights (proxies) have got the
-    whole of it in each process, so there it is the mean, which only evens out how they rounded.
+    Each process has computed the loss of the rows that `gather_rows` gave. It reached the network through the process'
+    own rows alone, so there the sum over the processes is the joint gradient. The loss' own weights (proxies) have the
+    whole gradient in each process, so there it is the mean, which only evens out rounding.
     """
-    if world() == 1:
+    if world_size() == 1:
         return
-    for parameters, factor in ((network, 1.0), (loss, 1 / world())):
+    for parameters, factor in ((network, 1.0), (loss, 1 / world_size())):
         for parameter in parameters:
             if not parameter.requires_grad:
                 continue
@@ -80,16 +80,16 @@ def join_gradients(network: Iterable[nn.Parameter], loss: Iterable[nn.Parameter]
             parameter.grad *= factor
 
 
-def same_for_all(value: float) -> float:
+def broadcast_from_first(value: float) -> float:
     """Return what the first process has, in all of them."""
-    if world() == 1:
+    if world_size() == 1:
         return value
     shared = torch.tensor([value], dtype=torch.float64, device=training_device())
     distributed.broadcast(shared, src=0)
     return float(shared.item())
 
 
-def wait_for_first() -> None:
+def barrier() -> None:
     """Let the first process go ahead: the others wait until it, too, calls this."""
-    if world() > 1:
+    if world_size() > 1:
         distributed.barrier()

@@ -15,8 +15,15 @@ from ml.progress import Step
 from ml.reporting.run_folder import RunFolder
 from ml.training.checkpoints import load_checkpoint, save_checkpoint
 from ml.training.dataset import TrainingData
-from ml.training.distributed import join_gradients, rank, same_for_all, training_device, wait_for_first, world
-from ml.training.model import Body
+from ml.training.distributed import (
+    all_reduce_gradients,
+    barrier,
+    broadcast_from_first,
+    rank,
+    training_device,
+    world_size,
+)
+from ml.training.model import TrainableEncoder
 from ml.training.optimizer import MovingAverage, build_optimizer, penalty, set_rates
 from ml.training.options import TrainingOptions
 from ml.training.task import Tally, Task, TrainingFailed
@@ -89,7 +96,7 @@ class Run:
     def __init__(
         self,
         task: Task,
-        body: Body,
+        encoder: TrainableEncoder,
         data: TrainingData,
         options: TrainingOptions,
         folder: RunFolder,
@@ -97,21 +104,21 @@ class Run:
     ) -> None:
         self.task, self.data, self.options, self.folder, self.about = task, data, options, folder, about
         device = training_device()
-        self.body: Body = body.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.encoder: TrainableEncoder = encoder.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.task.loss.to(device)
-        self.body.set_training(head_only=False)
-        self.optimizer = build_optimizer(self.body, task.loss, options)
-        self.average: MovingAverage[Body] = MovingAverage(self.body, options.ema)
+        self.encoder.set_training(head_only=False)
+        self.optimizer = build_optimizer(self.encoder, task.loss, options)
+        self.average: MovingAverage[TrainableEncoder] = MovingAverage(self.encoder, options.ema)
         self.epochs_done, self.best, self.best_epoch = 0, -math.inf, 0
         if options.compile:
-            self.body.compile_parts()
+            self.encoder.compile_parts()
 
     def resume(self) -> None:
         """Go back to the end of the last whole epoch, if there is one. Raises `CheckpointError`."""
         path = self.folder.path / CHECKPOINT_FILE
         if path.exists():
             state = load_checkpoint(path, self.about)
-            self.body.load_state_dict(state["body"])
+            self.encoder.load_state_dict(state["body"])
             self.task.loss.load_state_dict(state["loss"])
             self.optimizer.load_state_dict(state["optimizer"])
             if self.options.ema:
@@ -127,7 +134,7 @@ class Run:
         tired = bool(self.options.patience) and self.epochs_done - self.best_epoch >= self.options.patience
         return tired or self.epochs_done >= self.options.epochs
 
-    def go(self, watcher: Watcher) -> Body:
+    def go(self, watcher: Watcher) -> TrainableEncoder:
         """Train the epochs that are left. Raises `TrainingFailed`."""
         clock = Clock(self.options.epochs)
         if rank() == 0 and not self.ending:
@@ -147,10 +154,10 @@ class Run:
                 self.folder.append(row)  # first: a row after the checkpoint's epoch is dropped, a missing one is lost
                 self._save()
                 watcher.epoch(row)
-        wait_for_first()  # it alone writes the file that all now read
-        return self.best_body()
+        barrier()  # it alone writes the file that all now read
+        return self.best_encoder()
 
-    def best_body(self) -> Body:
+    def best_encoder(self) -> TrainableEncoder:
         """Return the network of the best epoch, in evaluation mode."""
         state = load_checkpoint(self.folder.path / BEST_FILE, {})
         self.average.network.load_state_dict(state["body"])
@@ -165,17 +172,17 @@ class Run:
         )
         tally, started, seen, rate = Tally(), time.monotonic(), 0, 0.0
         for step, batch in enumerate(self.data.batches(batches, self.task.copies, epoch)):
-            self.body.set_training(head_only=epoch <= options.head_epochs)
+            self.encoder.set_training(head_only=epoch <= options.head_epochs)
             rate = set_rates(self.optimizer, (epoch - 1 + (step + 1) / len(batches)) / options.epochs, options.warmup)
             draw = np.random.default_rng([options.seed, epoch, step, 1])
             with self._precision():
-                loss, shown = self.task.batch_loss(self.body, batch, draw)
+                loss, shown = self.task.batch_loss(self.encoder, batch, draw)
             value = loss.item()
             if not math.isfinite(value):
                 raise TrainingFailed(f"The loss became {value} in epoch {epoch}: lower --lr or --head-lr.")
             self._step(loss)
             tally.add({"train_loss": value} | dict(shown), len(batch.labels))
-            seen += len(batch.labels) * world()
+            seen += len(batch.labels) * world_size()
             clock.step_done(step + 1, len(batches))
             if rank() == 0:
                 speed = seen / max(time.monotonic() - started, 1e-9)
@@ -186,16 +193,18 @@ class Run:
 
     def _step(self, loss: torch.Tensor) -> None:
         options = self.options
-        parts = [*self.body.trained_stages, self.body.network.head]
+        parts = [*self.encoder.trained_stages, self.encoder.network.head]
         self.optimizer.zero_grad()
-        whole = loss + penalty(parts, options.l1, options.l2) / world()  # each process adds its share of the penalty
+        whole = (
+            loss + penalty(parts, options.l1, options.l2) / world_size()
+        )  # each process adds its share of the penalty
         whole.backward()  # type: ignore[no-untyped-call] # torch's own
-        join_gradients(self.body.parameters(), self.task.loss.parameters())
+        all_reduce_gradients(self.encoder.parameters(), self.task.loss.parameters())
         if options.clip:
             weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
             torch.nn.utils.clip_grad_norm_(weights, options.clip)
         self.optimizer.step()
-        self.average.update(self.body)
+        self.average.update(self.encoder)
 
     def _precision(self) -> AbstractContextManager[Any]:
         chosen = self.options.precision
@@ -205,13 +214,13 @@ class Run:
 
     def _judge(self, epoch: int, row: Mapping[str, float]) -> None:
         """Keep the network of the best epoch; raise for one whose vectors have become one. All processes agree."""
-        spread = same_for_all(row.get("spread", 1.0))
-        if same_for_all(float(rank() == 0 and self._collapsed(spread))):
+        spread = broadcast_from_first(row.get("spread", 1.0))
+        if broadcast_from_first(float(rank() == 0 and self._collapsed(spread))):
             raise TrainingFailed(
                 f"The vectors collapsed in epoch {epoch}: their spread is {spread:.4f}. Lower the learning rate, or "
                 "choose an easier miner (--miner semihard) or a loss with proxies (--label-loss softmax)."
             )
-        score = same_for_all(self.task.score(row) if rank() == 0 else 0.0)
+        score = broadcast_from_first(self.task.score(row) if rank() == 0 else 0.0)
         if score > self.best:
             self.best, self.best_epoch = score, epoch
             if rank() == 0:
@@ -231,7 +240,7 @@ class Run:
             self.folder.path / CHECKPOINT_FILE,
             {
                 "about": dict(self.about),
-                "body": self.body.state_dict(),
+                "body": self.encoder.state_dict(),
                 "loss": self.task.loss.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "average": self.average.network.state_dict() if self.options.ema else {},

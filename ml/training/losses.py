@@ -15,7 +15,7 @@ from pytorch_metric_learning.utils import loss_and_miner_utils
 from torch import Tensor, nn
 
 from ml.encoder.network import unit_parts
-from ml.training.distributed import joined
+from ml.training.distributed import gather_rows
 from ml.training.mixup import Mixing
 from ml.training.options import PAIR_LOSSES, MetricOptions
 
@@ -54,7 +54,7 @@ class MetricLoss(nn.Module):
         self.identity = identity_loss(options)
 
     @property
-    def remembers(self) -> bool:
+    def has_memory(self) -> bool:
         """Whether a batch changes the loss of the next one."""
         return bool(self._options.memory)
 
@@ -62,12 +62,12 @@ class MetricLoss(nn.Module):
         """Return the loss of outputs (n, d) with labels and items (n): rows of one item are views of one garment.
 
         Of mixed rows the label loss is that of both labels; for identity a mixture is an item of its own. In a
-        distributed run, of those of all processes together (see `distributed.join_gradients`).
+        distributed run, of those of all processes together (see `distributed.all_reduce_gradients`).
         """
-        mixed = None if mixing is None else (mixing.share, joined(mixing.partners(labels)))
-        return self.alone(joined(outputs), joined(labels), joined(items), mixed)
+        mixed = None if mixing is None else (mixing.share, gather_rows(mixing.partners(labels)))
+        return self.local_loss(gather_rows(outputs), gather_rows(labels), gather_rows(items), mixed)
 
-    def alone(
+    def local_loss(
         self, outputs: Tensor, labels: Tensor, items: Tensor, mixed: tuple[float, Tensor] | None = None
     ) -> LossValue:
         """Return the loss of these outputs only, whatever other processes do.

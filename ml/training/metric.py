@@ -11,7 +11,7 @@ from ml.evaluation.retrieval import Scores, label_scores, target_ranks
 from ml.training.dataset import CLEAN, PHONE, Batch, TrainingData
 from ml.training.losses import MetricLoss
 from ml.training.mixup import draw_mixing
-from ml.training.model import Body
+from ml.training.model import TrainableEncoder
 from ml.training.options import MetricOptions
 from ml.training.task import Tally, outputs_of
 from ml.vectors import Floats, unit_rows
@@ -31,28 +31,34 @@ class MetricTask:
         self.loss = MetricLoss(options, len(data.train.classes))
         self.per_label = options.per_label
         self.dim = options.embedding_size
-        self.sharpens = bool(options.label_size) and options.sharpen
+        self.refines_prototypes = bool(options.label_size) and options.sharpen
 
-    def batch_loss(self, body: Body, batch: Batch, draw: np.random.Generator) -> tuple[Tensor, Mapping[str, float]]:
+    def batch_loss(
+        self, encoder: TrainableEncoder, batch: Batch, draw: np.random.Generator
+    ) -> tuple[Tensor, Mapping[str, float]]:
         """Return the loss of a batch and what to show of it."""
-        maps = body.entered(batch.inputs)
+        maps = encoder.frozen_features(batch.inputs)
         photos = len(batch.labels) // self.copies
         mixing = draw_mixing(self._mixup, photos, self.copies, draw) if self._mixup else None
-        outputs = body.outputs(mixing.mixed(maps) if mixing else maps).float()
+        outputs = encoder.outputs(mixing.mixed(maps) if mixing else maps).float()
         with torch.autocast(outputs.device.type, enabled=False):  # a cosine in bfloat16 has two digits
             value = self.loss(outputs, batch.labels, batch.items, mixing)
         shown = {"label_loss": value.label, "identity_loss": value.identity}
         return value.total, shown | {"mined_triplets": value.mined, "active_triplets": value.active}
 
-    def validate(self, body: Body) -> dict[str, float]:
+    def validate(self, encoder: TrainableEncoder) -> dict[str, float]:
         """Return the figures of the held-out photos, the loss over them, and how far the vectors are spread.
 
         spread: 1 - |mean vector|^2, which is the mean of 1 - cosine over all pairs of photos.
         """
-        train, clean, phone = self.embed_train(body), self.embed_held(body, CLEAN), self.embed_held(body, PHONE)
+        train, clean, phone = (
+            self.embed_train(encoder),
+            self.embed_held_out(encoder, CLEAN),
+            self.embed_held_out(encoder, PHONE),
+        )
         mean = np.concatenate([train, clean]).mean(axis=0, dtype=np.float64)
         spread = max(0.0, 1.0 - float(np.square(mean).sum()))  # rounding may bring it below
-        measured = {"spread": spread, "val_loss": self._held_loss(clean, phone, body)}
+        measured = {"spread": spread, "val_loss": self._held_out_loss(clean, phone, encoder)}
         return self.figures(train, clean, phone) | measured
 
     def figures(self, train: Floats, clean: Floats, phone: Floats) -> dict[str, float]:
@@ -62,8 +68,10 @@ class MetricTask:
         garment_at_k: the very photo from its phone view.
         """
         gallery = np.concatenate([train, clean])
-        labels = np.concatenate([self._data.train.labels, self._data.held.labels])
-        groups = np.unique(self._data.train.groups + self._data.held.groups, return_inverse=True)[1].astype(np.int64)
+        labels = np.concatenate([self._data.train.labels, self._data.held_out.labels])
+        groups = np.unique(self._data.train.groups + self._data.held_out.groups, return_inverse=True)[1].astype(
+            np.int64
+        )
         mine = np.arange(len(train), len(gallery))
         scores = label_scores(clean, gallery, labels[mine], labels, groups[mine], groups)
         ranks = target_ranks(phone, gallery, mine)
@@ -78,28 +86,30 @@ class MetricTask:
         label, garment = figures["map_at_r"], figures["garment_at_1"]
         return garment if math.isnan(label) else 0.5 * (label + garment)
 
-    def embed_train(self, body: Body) -> Floats:
+    def embed_train(self, encoder: TrainableEncoder) -> Floats:
         """Return the unit vectors of the clean train photos (n, d)."""
-        return unit_rows(outputs_of(body, self._data.train_store, len(self._data.train), CLEAN))
+        return unit_rows(outputs_of(encoder, self._data.train_store, len(self._data.train), CLEAN))
 
-    def embed_held(self, body: Body, view: int) -> Floats:
+    def embed_held_out(self, encoder: TrainableEncoder, view: int) -> Floats:
         """Return the unit vectors of the held-out photos in one view (n, d)."""
-        return unit_rows(outputs_of(body, self._data.held_store, len(self._data.held), view))
+        return unit_rows(outputs_of(encoder, self._data.held_out_store, len(self._data.held_out), view))
 
     @torch.no_grad()
-    def _held_loss(self, clean: Floats, phone: Floats, body: Body) -> float:
+    def _held_out_loss(self, clean: Floats, phone: Floats, encoder: TrainableEncoder) -> float:
         """The loss of clean and phone views in batches as they come; with a cross-batch memory it would fill that."""
-        if self.loss.remembers:
+        if self.loss.has_memory:
             return float("nan")
-        held, tally = self._data.held, Tally()
+        held_out, tally = self._data.held_out, Tally()
         size = max(2, self._data.options.batch_size)
-        for start in range(0, len(held), size):
+        for start in range(0, len(held_out), size):
             rows = slice(start, start + size)
             outputs = torch.from_numpy(np.concatenate([clean[rows], phone[rows]]))
-            labels, items = (torch.from_numpy(np.tile(numbers[rows], 2)) for numbers in (held.labels, held.items))
-            device = next(body.parameters()).device
-            value = self.loss.alone(outputs.to(device), labels.to(device), items.to(device))
-            tally.add({"val_loss": float(value.total)}, len(held.labels[rows]))
+            labels, items = (
+                torch.from_numpy(np.tile(numbers[rows], 2)) for numbers in (held_out.labels, held_out.items)
+            )
+            device = next(encoder.parameters()).device
+            value = self.loss.local_loss(outputs.to(device), labels.to(device), items.to(device))
+            tally.add({"val_loss": float(value.total)}, len(held_out.labels[rows]))
         return tally.means()["val_loss"]
 
 

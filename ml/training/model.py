@@ -18,11 +18,11 @@ from ml.training.options import ClassifierOptions, MetricOptions, OptionsError, 
 Floats = npt.NDArray[np.float32]
 
 
-class Body(nn.Module):
+class TrainableEncoder(nn.Module):
     """An encoder's network whose first `frozen` stages stay as they are.
 
-    Takes uint8 pictures (n, 3, side, side), or the float16 maps that `frozen_maps` made of them, and gives the pooled
-    features and the outputs.
+    Takes uint8 pictures (n, 3, side, side), or the float16 maps that `run_frozen_stages` made of them, and gives the
+    pooled features and the outputs.
     """
 
     mean: Tensor
@@ -57,7 +57,7 @@ class Body(nn.Module):
         """The others, first to last; the head is not among them."""
         return self._stages[self._frozen :]
 
-    def frozen_maps(self, pictures: Tensor) -> Tensor:
+    def run_frozen_stages(self, pictures: Tensor) -> Tensor:
         """Return what the frozen stages make of uint8 pictures (n, 3, h, w): maps (n, c, h', w')."""
         maps = (pictures.to(self.mean.dtype) - self.mean) / self.std
         with torch.no_grad():
@@ -65,27 +65,27 @@ class Body(nn.Module):
                 maps = stage(maps)
         return maps
 
-    def entered(self, inputs: Tensor) -> Tensor:
+    def frozen_features(self, inputs: Tensor) -> Tensor:
         """Return the maps (n, c, h, w) that training starts from, of pictures or of kept maps."""
-        return self.frozen_maps(inputs) if inputs.dtype == torch.uint8 else inputs.to(self.mean.dtype)
+        return self.run_frozen_stages(inputs) if inputs.dtype == torch.uint8 else inputs.to(self.mean.dtype)
 
     def features(self, maps: Tensor) -> Tensor:
-        """Return the pooled features (n, channels) of what `entered` gave."""
+        """Return the pooled features (n, channels) of what `frozen_features` gave."""
         for stage in self.trained_stages:
             maps = stage(maps)
         return self.network.pool(maps.float())
 
     def outputs(self, maps: Tensor) -> Tensor:
-        """Return the outputs (n, dim) of what `entered` gave."""
+        """Return the outputs (n, dim) of what `frozen_features` gave."""
         outputs: Tensor = self.network.head(self.drop(self.features(maps)))
         return outputs
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.outputs(self.entered(inputs))
+        return self.outputs(self.frozen_features(inputs))
 
     def compile_parts(self) -> None:
         """Compile the way from pictures or maps to outputs, in two parts: who mixes maps calls these, not `forward`."""
-        self.entered = torch.compile(self.entered)  # type: ignore[method-assign]
+        self.frozen_features = torch.compile(self.frozen_features)  # type: ignore[method-assign]
         self.outputs = torch.compile(self.outputs)  # type: ignore[method-assign]
 
     def set_training(self, *, head_only: bool) -> None:
@@ -101,7 +101,7 @@ class Body(nn.Module):
             stage.requires_grad_(not head_only)
 
 
-def build_body(options: ClassifierOptions | MetricOptions, labels: int) -> Body:
+def build_encoder(options: ClassifierOptions | MetricOptions, labels: int) -> TrainableEncoder:
     """Return the network of a run on `labels` labels. The seed decides the random weights.
 
     Raises `OptionsError`, `PretrainedWeightsError` or an `EncoderError` of the encoder to start from.
@@ -109,10 +109,10 @@ def build_body(options: ClassifierOptions | MetricOptions, labels: int) -> Body:
     torch.manual_seed(options.seed)
     trunk = build_backbone(options.backbone, pretrained=options.pretrained and not options.start_from)
     if options.start_from:
-        _take_over(trunk, options)
+        _load_trunk(trunk, options)
     network = EncoderNetwork(trunk, trunk.channels, options.pooling, _head(options, trunk.channels, labels))
     preprocess = preprocessing_of(options.backbone, options.side, options.resize)
-    return Body(network, preprocess, options, head_kind(options))
+    return TrainableEncoder(network, preprocess, options, head_kind(options))
 
 
 def head_kind(options: TrainingOptions) -> Head:
@@ -130,7 +130,7 @@ def _head(options: ClassifierOptions | MetricOptions, channels: int, labels: int
     return build_head("linear", channels, options.embedding_size)
 
 
-def _take_over(trunk: nn.Module, options: TrainingOptions) -> None:
+def _load_trunk(trunk: nn.Module, options: TrainingOptions) -> None:
     """Fill `trunk` with that of a trained encoder of the same backbone, whatever its head is for."""
     folder = Path(options.start_from)
     card = read_card(folder)
@@ -139,8 +139,8 @@ def _take_over(trunk: nn.Module, options: TrainingOptions) -> None:
     trunk.load_state_dict(network_from_card(card, read_weights(folder, card)).trunk.state_dict())
 
 
-def frozen_on_onnx(body: Body, side: int, threads: int) -> Callable[[Tensor], Tensor]:
-    """Return `body.frozen_maps` for a CPU, run by ONNX Runtime: the same numbers to six digits, three times as fast."""
+def export_frozen_stages(encoder: TrainableEncoder, side: int, threads: int) -> Callable[[Tensor], Tensor]:
+    """Return `run_frozen_stages` on ONNX Runtime for a CPU: equal to six digits, three times as fast."""
     import io
     import warnings
 
@@ -150,7 +150,7 @@ def frozen_on_onnx(body: Body, side: int, threads: int) -> Callable[[Tensor], Te
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns that it is the older one
         torch.onnx.export(
-            _Frozen(body).eval(),
+            _Frozen(encoder).eval(),
             (torch.zeros(2, 3, side, side, dtype=torch.uint8),),
             buffer,  # type: ignore[arg-type] # the TorchScript exporter writes to a buffer, the stub knows paths only
             input_names=["pictures"],
@@ -173,9 +173,9 @@ def frozen_on_onnx(body: Body, side: int, threads: int) -> Callable[[Tensor], Te
 class _Frozen(nn.Module):
     """The exporter calls `forward` and nothing else."""
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, encoder: TrainableEncoder) -> None:
         super().__init__()
-        self.body = body
+        self.encoder = encoder
 
     def forward(self, pictures: Tensor) -> Tensor:
-        return self.body.frozen_maps(pictures)
+        return self.encoder.run_frozen_stages(pictures)

@@ -8,19 +8,19 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ml.training.model import Body
+from ml.training.model import TrainableEncoder
 from ml.training.options import TrainingOptions
 
 
-def build_optimizer(body: Body, loss: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:
+def build_optimizer(encoder: TrainableEncoder, loss: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:
     """Return Adam or AdamW with a group per stage: the last learns at `lr`, each earlier one at `lr_decay` of the next.
 
     The head and the loss' own weights (proxies) learn at `head_lr`. Vectors (biases, batch normalisation) do not decay.
     """
-    stages = body.trained_stages
+    stages = encoder.trained_stages
     rates = [options.lr * options.lr_decay ** (len(stages) - 1 - at) for at in range(len(stages))]
     groups = [group for stage, rate in zip(stages, rates, strict=True) for group in _groups(stage, rate, options)]
-    groups += [group for part in (body.network.head, loss) for group in _groups(part, options.head_lr, options)]
+    groups += [group for part in (encoder.network.head, loss) for group in _groups(part, options.head_lr, options)]
     kind = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
     return kind(groups)
 

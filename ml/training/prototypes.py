@@ -14,7 +14,7 @@ from ml.encoder.network import PartsHead
 from ml.progress import Progress, silent
 from ml.training.dataset import CLEAN, PHONE, TrainingData
 from ml.training.metric import MetricTask
-from ml.training.model import Body
+from ml.training.model import TrainableEncoder
 from ml.training.task import features_of
 from ml.vectors import Floats, unit_rows
 
@@ -25,17 +25,19 @@ GARMENT_COST = 0.02
 """How much of garment_at_1 the labels may cost, against the best of all bargains: two photos of a hundred."""
 
 
-def sharpen(body: Body, task: MetricTask, data: TrainingData, progress: Progress = silent) -> tuple[float, float]:
+def refine_with_prototypes(
+    encoder: TrainableEncoder, task: MetricTask, data: TrainingData, progress: Progress = silent
+) -> tuple[float, float]:
     """Give the head its prototypes, and return the sharpness and the label's share that were chosen.
 
     The prototype of a label is the mean direction of its train photos. Of all bargains that keep garment_at_1 within
     `GARMENT_COST` of the best, the one with the highest MAP@R on the held-out photos is taken.
     """
-    head = body.network.head
+    head = encoder.network.head
     if not isinstance(head, PartsHead):
         raise TypeError("only a vector of two parts can be sharpened")
-    features = [features_of(body, data.train_store, len(data.train), CLEAN)]
-    features += [features_of(body, data.held_store, len(data.held), view) for view in (CLEAN, PHONE)]
+    features = [features_of(encoder, data.train_store, len(data.train), CLEAN)]
+    features += [features_of(encoder, data.held_out_store, len(data.held_out), view) for view in (CLEAN, PHONE)]
     with torch.inference_mode():
         label = head.parts(torch.from_numpy(features[0]))[0].numpy()
     prototypes = torch.from_numpy(_mean_directions(label, data.train.labels, len(data.train.classes)))

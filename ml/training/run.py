@@ -16,10 +16,10 @@ from ml.reporting.trackers import Tracker, TrackerName, open_tracker
 from ml.training.checkpoints import load_checkpoint
 from ml.training.classifier import ClassifierTask
 from ml.training.dataset import TrainingData, load_data
-from ml.training.distributed import process_group, rank, training_device, world
+from ml.training.distributed import process_group, rank, training_device, world_size
 from ml.training.loop import CHECKPOINT_FILE, Run, Watcher
 from ml.training.metric import MetricTask
-from ml.training.model import Body, build_body
+from ml.training.model import TrainableEncoder, build_encoder
 from ml.training.options import ClassifierOptions, MetricOptions, OptionsError
 from ml.training.publish import About, publish_classifier, publish_metric
 from ml.training.run_pictures import show_classifier, show_curves, show_metric
@@ -54,16 +54,16 @@ def train_and_publish(
     torch.set_num_threads(options.threads)
     with process_group():
         manifest = labelled_by(manifest, options.label_column)
-        train, held = training_photos(manifest, options.splits, options.held_out)
+        train, held_out = training_photos(manifest, options.splits, options.held_out)
         _require_shares(min(options.batch_size, len(train)))
-        about = {"options": asdict(options), "data": data_hash(manifest, train.photos + held.photos)}
+        about = {"options": asdict(options), "data": data_hash(manifest, train.photos + held_out.photos)}
         if (job.run / CHECKPOINT_FILE).exists():
             load_checkpoint(job.run / CHECKPOINT_FILE, about)  # before views are made that the real run has no use for
-        body = build_body(options, len(train.classes)).to(training_device())
-        data = load_data(train, held, body, options, job.cache, progress if rank() == 0 else silent)
+        encoder = build_encoder(options, len(train.classes)).to(training_device())
+        data = load_data(train, held_out, encoder, options, job.cache, progress if rank() == 0 else silent)
         kind = _kind(data, options, job, progress)
         folder = RunFolder(job.run)
-        run = Run(kind.task, body, data, options, folder, about)
+        run = Run(kind.task, encoder, data, options, folder, about)
         run.resume()
         shown = _Shown(run, kind, job, watcher) if rank() == 0 else watcher
         best = run.go(shown)
@@ -75,17 +75,19 @@ def train_and_publish(
 
 def _require_shares(batch: int) -> None:
     """For a batch of which some process would get nothing: the last one of an epoch may be half as large."""
-    if batch < 2 * world():
-        raise OptionsError(f"A batch of {batch} photos is too small for {world()} processes; they need {2 * world()}.")
+    if batch < 2 * world_size():
+        raise OptionsError(
+            f"A batch of {batch} photos is too small for {world_size()} processes; they need {2 * world_size()}."
+        )
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What differs between the two kinds of run. `show(body, last)` draws and names the files."""
+    """What differs between the two kinds of run. `show(encoder, last)` draws and names the files."""
 
     task: Task
-    show: Callable[[Body, bool], list[Path]]
-    publish: Callable[[Body], Card]
+    show: Callable[[TrainableEncoder, bool], list[Path]]
+    publish: Callable[[TrainableEncoder], Card]
 
 
 def _kind(data: TrainingData, options: ClassifierOptions | MetricOptions, job: Job, progress: Progress) -> Kind:
@@ -94,14 +96,14 @@ def _kind(data: TrainingData, options: ClassifierOptions | MetricOptions, job: J
         metric = MetricTask(data, options)
         return Kind(
             metric,
-            lambda body, last: show_metric(metric, body, data, job.run, last=last),
-            lambda body: publish_metric(body, metric, data, about, job.out, progress),
+            lambda encoder, last: show_metric(metric, encoder, data, job.run, last=last),
+            lambda encoder: publish_metric(encoder, metric, data, about, job.out, progress),
         )
     classifier = ClassifierTask(data, options)
     return Kind(
         classifier,
-        lambda body, _: show_classifier(classifier, body, data, job.run),
-        lambda body: publish_classifier(body, data, about, job.out, progress),
+        lambda encoder, _: show_classifier(classifier, encoder, data, job.run),
+        lambda encoder: publish_classifier(encoder, data, about, job.out, progress),
     )
 
 

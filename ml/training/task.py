@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ml.data.pixel_cache import ViewStore
 from ml.formats.errors import InputError
 from ml.training.dataset import Batch
-from ml.training.model import Body
+from ml.training.model import TrainableEncoder
 from ml.vectors import Floats
 
 EVALUATED_AT_A_TIME = 64
@@ -35,13 +35,15 @@ class Task(Protocol):
     def loss(self) -> nn.Module:
         """The loss, whose own weights are trained beside the network's."""
 
-    def batch_loss(self, body: Body, batch: Batch, draw: np.random.Generator) -> tuple[Tensor, Mapping[str, float]]:
+    def batch_loss(
+        self, encoder: TrainableEncoder, batch: Batch, draw: np.random.Generator
+    ) -> tuple[Tensor, Mapping[str, float]]:
         """Return the loss of a batch, ready for `backward`, and numbers to show of it.
 
-        In a distributed run those of the joint batch, in each process (see `ml.training.distributed.joined`).
+        In a distributed run those of the joint batch, in each process (see `ml.training.distributed.gather_rows`).
         """
 
-    def validate(self, body: Body) -> dict[str, float]:
+    def validate(self, encoder: TrainableEncoder) -> dict[str, float]:
         """Return the figures of an epoch on the photos that are held out."""
 
     def score(self, figures: Mapping[str, float]) -> float:
@@ -69,20 +71,22 @@ class Tally:
         return {name: total if name in self.SUMMED else total / weight for name, total in self._sums.items()}
 
 
-def outputs_of(body: Body, store: ViewStore, photos: int, view: int) -> Floats:
+def outputs_of(encoder: TrainableEncoder, store: ViewStore, photos: int, view: int) -> Floats:
     """Return the network's outputs (photos, dim) for one kept view of the first `photos` photos."""
-    return _rows_of(body, body, store, photos, view)
+    return _rows_of(encoder, encoder, store, photos, view)
 
 
-def features_of(body: Body, store: ViewStore, photos: int, view: int) -> Floats:
+def features_of(encoder: TrainableEncoder, store: ViewStore, photos: int, view: int) -> Floats:
     """Return the pooled features (photos, channels) for one kept view of the first `photos` photos."""
-    return _rows_of(body, lambda inputs: body.features(body.entered(inputs)), store, photos, view)
+    return _rows_of(encoder, lambda inputs: encoder.features(encoder.frozen_features(inputs)), store, photos, view)
 
 
 @torch.inference_mode()
-def _rows_of(body: Body, answer: Callable[[Tensor], Tensor], store: ViewStore, photos: int, view: int) -> Floats:
-    body.eval()
-    device = next(body.parameters()).device
+def _rows_of(
+    encoder: TrainableEncoder, answer: Callable[[Tensor], Tensor], store: ViewStore, photos: int, view: int
+) -> Floats:
+    encoder.eval()
+    device = next(encoder.parameters()).device
     rows = []
     for start in range(0, photos, EVALUATED_AT_A_TIME):
         numbers = np.arange(start, min(start + EVALUATED_AT_A_TIME, photos))

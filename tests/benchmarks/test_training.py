@@ -10,7 +10,7 @@ import torch
 from benchmarks import training_steps
 from benchmarks.training import OURS, PLAIN, Setting
 from benchmarks.training_steps import PlainLoop, alternated, compared, data_of, ours_against
-from ml.training.model import build_body
+from ml.training.model import build_encoder
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTING = Setting("efficientnet-lite0", batch_size=4, steps=2, threads=1, side=32)
@@ -38,11 +38,11 @@ def test_both_loops_have_the_same_loss_on_the_same_batch():
 
 def test_both_loops_start_from_the_same_network_and_pictures():
     chosen = options()
-    plain, body = PlainLoop(chosen), build_body(chosen, len(training_steps.CLASSES))
-    pictures = data_of(body, chosen, 4).train_store.array[:, 0]
-    body.eval(), plain.network.eval()
+    plain, encoder = PlainLoop(chosen), build_encoder(chosen, len(training_steps.CLASSES))
+    pictures = data_of(encoder, chosen, 4).train_store.array[:, 0]
+    encoder.eval(), plain.network.eval()
     with torch.inference_mode():
-        ours = body(torch.from_numpy(pictures).permute(0, 3, 1, 2))
+        ours = encoder(torch.from_numpy(pictures).permute(0, 3, 1, 2))
         theirs = plain.network(plain.pictures)
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
@@ -52,9 +52,9 @@ def test_neither_loop_changes_what_is_frozen_and_both_step_what_is_not():
     plain = PlainLoop(chosen)
     plain()
     has_gradient = {name for name, weight in plain.network.named_parameters() if weight.grad is not None}
-    body = build_body(chosen, len(training_steps.CLASSES))
-    frozen = {id(weight) for stage in body.frozen_stages for weight in stage.parameters()}
-    trained = {name for name, weight in body.network.named_parameters() if id(weight) not in frozen}
+    encoder = build_encoder(chosen, len(training_steps.CLASSES))
+    frozen = {id(weight) for stage in encoder.frozen_stages for weight in stage.parameters()}
+    trained = {name for name, weight in encoder.network.named_parameters() if id(weight) not in frozen}
     assert has_gradient == trained
     assert len(frozen) > 20
 
@@ -79,11 +79,11 @@ def test_a_speed_is_the_batch_over_the_median_without_the_warm_up():
 
 def test_kept_maps_have_the_shape_that_training_starts_from():
     chosen = options(freeze_stages=6)
-    body = build_body(chosen, len(training_steps.CLASSES))
-    data = data_of(body, chosen, 8)
-    entered = body.entered(data.train_store.batch(np.arange(2), np.zeros(2, dtype=np.int64)))
+    encoder = build_encoder(chosen, len(training_steps.CLASSES))
+    data = data_of(encoder, chosen, 8)
+    frozen_features = encoder.frozen_features(data.train_store.batch(np.arange(2), np.zeros(2, dtype=np.int64)))
     assert data.train_store.array.shape[:2] == (8, 1)
-    assert body.outputs(entered).shape == (2, len(training_steps.CLASSES))
+    assert encoder.outputs(frozen_features).shape == (2, len(training_steps.CLASSES))
 
 
 def test_a_slower_rival_makes_a_larger_ratio():

@@ -17,10 +17,10 @@ import torch
 from ml.cli import main
 from ml.training.classifier import ClassifierTask
 from ml.training.dataset import Batch
-from ml.training.distributed import join_gradients, process_group, rank, same_for_all, world
+from ml.training.distributed import all_reduce_gradients, broadcast_from_first, process_group, rank, world_size
 from ml.training.losses import MetricLoss
 from ml.training.options import ClassifierOptions, MetricOptions
-from tests.helpers.tiny_model import tiny_body, tiny_pictures
+from tests.helpers.tiny_model import tiny_encoder, tiny_pictures
 
 PHOTOS = 9
 """An odd number, so that two processes have different shares."""
@@ -59,33 +59,33 @@ def answers() -> Answers:
 
 
 def _metric(options: MetricOptions) -> dict[str, Any]:
-    body, loss = tiny_body(options), MetricLoss(options, 3)
-    body.set_training(head_only=False)
+    encoder, loss = tiny_encoder(options), MetricLoss(options, 3)
+    encoder.set_training(head_only=False)
     values = []
     for step in range(STEPS):
         inputs, labels, items = _shares(step)
-        body.zero_grad()
+        encoder.zero_grad()
         loss.zero_grad()
-        value = loss(body(inputs), labels, items)
+        value = loss(encoder(inputs), labels, items)
         value.total.backward()
         values.append((value.total.item(), value.label, value.identity, value.mined, value.active))
-    join_gradients(body.parameters(), loss.parameters())
-    return {"values": values, "gradients": _gradients(body) | _gradients(loss)}
+    all_reduce_gradients(encoder.parameters(), loss.parameters())
+    return {"values": values, "gradients": _gradients(encoder) | _gradients(loss)}
 
 
 def _classifier(options: ClassifierOptions) -> dict[str, Any]:
-    body, task = tiny_body(options), ClassifierTask(None, options)  # type: ignore[arg-type] # validates nothing
-    body.set_training(head_only=False)
+    encoder, task = tiny_encoder(options), ClassifierTask(None, options)  # type: ignore[arg-type] # validates nothing
+    encoder.set_training(head_only=False)
     inputs, labels, items = _shares(0)
-    value, shown = task.batch_loss(body, Batch(inputs, labels, items), np.random.default_rng(0))
+    value, shown = task.batch_loss(encoder, Batch(inputs, labels, items), np.random.default_rng(0))
     value.backward()
-    join_gradients(body.parameters(), task.loss.parameters())
-    return {"values": [(value.item(), shown["train_accuracy"])], "gradients": _gradients(body)}
+    all_reduce_gradients(encoder.parameters(), task.loss.parameters())
+    return {"values": [(value.item(), shown["train_accuracy"])], "gradients": _gradients(encoder)}
 
 
 def _shares(step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """This process' pictures, labels and items of a batch with two views of each photo."""
-    mine = slice(rank(), None, world())
+    mine = slice(rank(), None, world_size())
     views = [tiny_pictures(PHOTOS, seed=10 * step + copy)[mine] for copy in range(2)]
     labels = torch.from_numpy(np.tile(LABELS[mine], 2))
     items = torch.from_numpy(np.tile((PHOTOS * step + np.arange(PHOTOS))[mine], 2))
@@ -120,7 +120,7 @@ def too_small(manifest: Path, out: Path) -> str:
 def _program(manifest: Path, folder: Path) -> int:
     torch.set_num_threads(1)
     with process_group():
-        told = {"same": same_for_all(float(rank())), "too small": too_small(manifest, folder / "small")}
+        told = {"same": broadcast_from_first(float(rank())), "too small": too_small(manifest, folder / "small")}
         torch.save(answers() | told, folder / f"{rank()}.pt")
         return train_classifier(manifest, folder / "shared")
 

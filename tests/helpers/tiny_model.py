@@ -1,4 +1,4 @@
-"""A body whose step takes a millisecond: three small stages with batch normalisation, and everything that is ours."""
+"""A trainable encoder whose step takes a millisecond: three small stages with batch normalisation."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ml.encoder.backbones import Trunk
 from ml.encoder.network import EncoderNetwork, PartsHead, build_head
 from ml.images.preprocess import Preprocess
-from ml.training.model import Body, head_kind
+from ml.training.model import TrainableEncoder, head_kind
 from ml.training.options import ClassifierOptions, MetricOptions
 
 SIDE = 32
@@ -32,8 +32,8 @@ def _stage(taken: int, given: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(taken, given, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(given), nn.ReLU())
 
 
-def tiny_body(options: ClassifierOptions | MetricOptions, labels: int = 3) -> Body:
-    """Return a body with random weights and random statistics, which the seed of the options decides."""
+def tiny_encoder(options: ClassifierOptions | MetricOptions, labels: int = 3) -> TrainableEncoder:
+    """Return an encoder with random weights and random statistics, which the seed of the options decides."""
     torch.manual_seed(options.seed)
     trunk = TinyTrunk()
     for module in trunk.modules():
@@ -42,7 +42,7 @@ def tiny_body(options: ClassifierOptions | MetricOptions, labels: int = 3) -> Bo
             module.running_var.uniform_(0.5, 2.0)
     network = EncoderNetwork(trunk, trunk.channels, options.pooling, _head(options, trunk.channels, labels))
     preprocess = Preprocess(SIDE, SIDE, "squash", "bilinear", (120.0, 110.0, 100.0), (60.0, 58.0, 56.0))
-    return Body(network, preprocess, options, head_kind(options))
+    return TrainableEncoder(network, preprocess, options, head_kind(options))
 
 
 def _head(options: ClassifierOptions | MetricOptions, channels: int, labels: int) -> nn.Module:

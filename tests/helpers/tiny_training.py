@@ -13,7 +13,7 @@ from ml.training.classifier import ClassifierTask
 from ml.training.dataset import TrainingData, load_data
 from ml.training.loop import Run
 from ml.training.metric import MetricTask
-from ml.training.model import build_body
+from ml.training.model import build_encoder
 from ml.training.options import ClassifierOptions, MetricOptions
 from ml.training.run import Job
 
@@ -23,7 +23,7 @@ OF_METRIC = {"embedding_size": 24, "label_size": 8, "per_label": 2}
 Options = ClassifierOptions | MetricOptions
 
 
-class Remembering:
+class RecordingWatcher:
     """A watcher that keeps what it is told."""
 
     def __init__(self) -> None:
@@ -54,18 +54,18 @@ def classifier_options(**changes: Any) -> ClassifierOptions:
 
 def loaded(manifest: Manifest, options: Options, cache: Path) -> TrainingData:
     """The photos and views of a run with these options."""
-    train, held = training_photos(manifest, options.splits, options.held_out)
-    return load_data(train, held, build_body(options, len(train.classes)), options, cache)
+    train, held_out = training_photos(manifest, options.splits, options.held_out)
+    return load_data(train, held_out, build_encoder(options, len(train.classes)), options, cache)
 
 
 def begun(manifest: Manifest, options: Options, folder: Path, cache: Path | None = None) -> Run:
     """A run that is ready to go, from its checkpoint if it has one."""
-    train, held = training_photos(manifest, options.splits, options.held_out)
-    body = build_body(options, len(train.classes))
-    data = load_data(train, held, body, options, cache or folder / "cache")
+    train, held_out = training_photos(manifest, options.splits, options.held_out)
+    encoder = build_encoder(options, len(train.classes))
+    data = load_data(train, held_out, encoder, options, cache or folder / "cache")
     task = MetricTask(data, options) if isinstance(options, MetricOptions) else ClassifierTask(data, options)
-    about = {"options": asdict(options), "data": data_hash(manifest, train.photos + held.photos)}
-    run = Run(task, body, data, options, RunFolder(folder), about)
+    about = {"options": asdict(options), "data": data_hash(manifest, train.photos + held_out.photos)}
+    run = Run(task, encoder, data, options, RunFolder(folder), about)
     run.resume()
     return run
 

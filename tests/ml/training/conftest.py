@@ -6,7 +6,7 @@ import pytest
 from ml.data.manifest import Manifest
 from ml.encoder.card import Card
 from ml.training.run import train_and_publish
-from tests.helpers.tiny_training import Remembering, classifier_options, job, metric_options
+from tests.helpers.tiny_training import RecordingWatcher, classifier_options, job, metric_options
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Trained:
     out: Path
     run: Path
     card: Card
-    watcher: Remembering
+    watcher: RecordingWatcher
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +27,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def metric_run(manifest: Manifest, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    place, watcher = job(tmp_path_factory.mktemp("metric"), cache=cache), Remembering()
+    place, watcher = job(tmp_path_factory.mktemp("metric"), cache=cache), RecordingWatcher()
     card = train_and_publish(manifest, metric_options(), place, watcher)
     assert card is not None
     return Trained(place.out, place.run, card, watcher)
@@ -35,7 +35,7 @@ def metric_run(manifest: Manifest, cache: Path, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="session")
 def classifier_run(manifest: Manifest, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    place, watcher = job(tmp_path_factory.mktemp("classifier"), cache=cache), Remembering()
+    place, watcher = job(tmp_path_factory.mktemp("classifier"), cache=cache), RecordingWatcher()
     card = train_and_publish(manifest, classifier_options(), place, watcher)
     assert card is not None
     return Trained(place.out, place.run, card, watcher)

@@ -6,13 +6,13 @@ import torch
 from ml.encoder.backbones import PretrainedWeightsError
 from ml.encoder.folder import EncoderCorrupt
 from ml.encoder.network import PartsHead
-from ml.training.model import Body, build_body, head_kind
+from ml.training.model import TrainableEncoder, build_encoder, head_kind
 from ml.training.options import OptionsError
 from tests.helpers.tiny_training import classifier_options, metric_options
 
 
-def same_trunk(one: Body, other: Body) -> bool:
-    mine, theirs = (body.network.trunk.state_dict() for body in (one, other))
+def same_trunk(one: TrainableEncoder, other: TrainableEncoder) -> bool:
+    mine, theirs = (encoder.network.trunk.state_dict() for encoder in (one, other))
     return all(torch.equal(mine[name], theirs[name]) for name in mine if mine[name].is_floating_point())
 
 
@@ -27,51 +27,51 @@ def same_trunk(one: Body, other: Body) -> bool:
     ids=["two parts", "one part", "classifier", "the old head"],
 )
 def test_the_head_is_what_the_options_ask_for(options, kind, outputs):
-    body = build_body(options, 5).eval()
-    assert head_kind(options) == body.head_kind == kind
+    encoder = build_encoder(options, 5).eval()
+    assert head_kind(options) == encoder.head_kind == kind
     with torch.inference_mode():
-        assert body(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).shape == (2, outputs)
+        assert encoder(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).shape == (2, outputs)
 
 
 def test_the_parts_share_a_cosine_as_asked():
-    head = build_body(metric_options(label_share=0.3), 5).network.head
+    head = build_encoder(metric_options(label_share=0.3), 5).network.head
     assert isinstance(head, PartsHead)
     assert head.split.tolist() == pytest.approx([8, 0.3, 0])
 
 
 def test_the_seed_decides_the_random_weights_whatever_was_drawn_before():
     options = metric_options(pretrained=False)
-    first = build_body(options, 3).state_dict()
+    first = build_encoder(options, 3).state_dict()
     torch.rand(5)
-    again, other = build_body(options, 3).state_dict(), build_body(metric_options(pretrained=False, seed=1), 3)
+    again, other = build_encoder(options, 3).state_dict(), build_encoder(metric_options(pretrained=False, seed=1), 3)
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["network.head.layer.weight"], other.state_dict()["network.head.layer.weight"])
 
 
 def test_more_frozen_stages_than_there_are_is_refused():
     with pytest.raises(OptionsError, match="freeze_stages is 19, but efficientnet-lite0 has 18"):
-        build_body(metric_options(freeze_stages=19), 3)
+        build_encoder(metric_options(freeze_stages=19), 3)
 
 
 def test_weights_that_cannot_be_downloaded_are_told_with_a_way_out(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
     with pytest.raises(PretrainedWeightsError, match=r"resnet18 cannot be downloaded.*--no-pretrained"):
-        build_body(metric_options(backbone="resnet18", freeze_stages=0), 3)
+        build_encoder(metric_options(backbone="resnet18", freeze_stages=0), 3)
 
 
 class TestStartFrom:
     def test_the_trunk_of_a_classifier_becomes_that_of_a_metric_encoder(self, classifier_run):
-        started = build_body(metric_options(start_from=str(classifier_run.out)), 3)
-        again = build_body(classifier_options(start_from=str(classifier_run.out)), 7)
+        started = build_encoder(metric_options(start_from=str(classifier_run.out)), 3)
+        again = build_encoder(classifier_options(start_from=str(classifier_run.out)), 7)
         assert same_trunk(started, again)
-        assert not same_trunk(started, build_body(metric_options(), 3))
+        assert not same_trunk(started, build_encoder(metric_options(), 3))
         assert started.network.head.layer.out_features == 24
 
     def test_another_backbone_is_refused(self, classifier_run):
         options = metric_options(start_from=str(classifier_run.out), backbone="resnet18", freeze_stages=0)
         with pytest.raises(OptionsError, match="has the backbone efficientnet-lite0, not resnet18"):
-            build_body(options, 3)
+            build_encoder(options, 3)
 
     def test_tampered_weights_are_refused(self, classifier_run, tmp_path):
         folder = tmp_path / "tampered"
@@ -80,8 +80,8 @@ class TestStartFrom:
         weights[-1] ^= 1
         (folder / "weights.safetensors").write_bytes(weights)
         with pytest.raises(EncoderCorrupt, match="its sha256 differs"):
-            build_body(metric_options(start_from=str(folder)), 3)
+            build_encoder(metric_options(start_from=str(folder)), 3)
 
     def test_a_folder_that_is_none_is_refused(self, tmp_path):
         with pytest.raises(EncoderCorrupt, match="no encoder folder"):
-            build_body(metric_options(start_from=str(tmp_path / "none")), 3)
+            build_encoder(metric_options(start_from=str(tmp_path / "none")), 3)

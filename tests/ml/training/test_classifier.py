@@ -5,7 +5,7 @@ from torch.nn.functional import cross_entropy
 
 from ml.training.classifier import ClassifierTask
 from ml.training.dataset import CLEAN, PHONE, Batch, TrainingData
-from ml.training.model import Body, build_body
+from ml.training.model import TrainableEncoder, build_encoder
 from tests.helpers.tiny_training import classifier_options, loaded
 
 
@@ -15,8 +15,8 @@ def data(manifest, cache) -> TrainingData:
 
 
 @pytest.fixture(scope="module")
-def body(data) -> Body:
-    return build_body(data.options, 3).eval()
+def encoder(data) -> TrainableEncoder:
+    return build_encoder(data.options, 3).eval()
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +24,11 @@ def batch(data) -> Batch:
     return next(data.batches([np.array([0, 13, 25, 1])], 1, 1))
 
 
-def test_the_loss_is_the_smoothed_cross_entropy_by_its_definition(data, body, batch):
+def test_the_loss_is_the_smoothed_cross_entropy_by_its_definition(data, encoder, batch):
     loss, shown = ClassifierTask(data, classifier_options(smoothing=0.3)).batch_loss(
-        body, batch, np.random.default_rng(0)
+        encoder, batch, np.random.default_rng(0)
     )
-    logits = body(batch.inputs).detach().numpy().astype(np.float64)
+    logits = encoder(batch.inputs).detach().numpy().astype(np.float64)
     expected = []
     for row, label in zip(logits, batch.labels.tolist(), strict=True):
         log_shares = row - np.log(np.exp(row).sum())
@@ -38,15 +38,15 @@ def test_the_loss_is_the_smoothed_cross_entropy_by_its_definition(data, body, ba
     assert shown == {"train_accuracy": np.mean(logits.argmax(axis=1) == batch.labels.numpy())}
 
 
-def test_mixup_mixes_maps_and_losses_by_one_share(data, body, batch):
+def test_mixup_mixes_maps_and_losses_by_one_share(data, encoder, batch):
     mixing = ClassifierTask(data, classifier_options(mixup=0.4, smoothing=0.0))
-    loss, shown = mixing.batch_loss(body, batch, np.random.default_rng(5))
+    loss, shown = mixing.batch_loss(encoder, batch, np.random.default_rng(5))
     draw = np.random.default_rng(5)
     share = draw.beta(0.4, 0.4)
     share, partner = max(share, 1 - share), draw.permutation(4).tolist()
-    maps = body.entered(batch.inputs)
+    maps = encoder.frozen_features(batch.inputs)
     mixed = torch.stack([share * maps[at] + (1 - share) * maps[partner[at]] for at in range(4)])
-    logits, labels = body.outputs(mixed), batch.labels
+    logits, labels = encoder.outputs(mixed), batch.labels
     expected = sum(
         share * cross_entropy(logits[at], labels[at]) + (1 - share) * cross_entropy(logits[at], labels[partner[at]])
         for at in range(4)
@@ -55,11 +55,11 @@ def test_mixup_mixes_maps_and_losses_by_one_share(data, body, batch):
     assert shown["train_accuracy"] == (logits.argmax(dim=1) == labels).float().mean().item()
 
 
-def test_an_epoch_is_judged_by_plain_loss_and_by_both_views(data, body):
+def test_an_epoch_is_judged_by_plain_loss_and_by_both_views(data, encoder):
     task = ClassifierTask(data, classifier_options(smoothing=0.5))
-    figures = task.validate(body)
-    truths = data.held.labels
-    clean, phone = (task.held_outputs(body, view) for view in (CLEAN, PHONE))
+    figures = task.validate(encoder)
+    truths = data.held_out.labels
+    clean, phone = (task.held_out_logits(encoder, view) for view in (CLEAN, PHONE))
     assert figures["val_accuracy"] == np.mean([row.argmax() == truth for row, truth in zip(clean, truths, strict=True)])
     assert figures["phone_accuracy"] == np.mean(
         [row.argmax() == truth for row, truth in zip(phone, truths, strict=True)]
@@ -75,5 +75,5 @@ def test_both_views_count_the_same(data):
 @pytest.mark.parametrize("head", ["linear", "hidden512"])
 def test_either_head_has_an_output_for_each_label(data, head):
     options = classifier_options(head=head)
-    outputs = ClassifierTask(data, options).held_outputs(build_body(options, 3), CLEAN)
+    outputs = ClassifierTask(data, options).held_out_logits(build_encoder(options, 3), CLEAN)
     assert outputs.shape == (18, 3)

@@ -54,8 +54,8 @@ def test_only_the_new_vectors_get_a_gradient():
 
 def test_a_loss_with_a_memory_says_so_and_goes_on_from_a_checkpoint(tmp_path):
     options = replace(OPTIONS, label_loss="supcon", memory=25)
-    assert MetricLoss(options, 3).remembers
-    assert not MetricLoss(OPTIONS, 3).remembers
+    assert MetricLoss(options, 3).has_memory
+    assert not MetricLoss(OPTIONS, 3).has_memory
     batches = [
         (torch.tensor(batch, dtype=torch.float32), torch.tensor(labels), torch.arange(10))
         for batch, labels in batches_of(4)

@@ -9,7 +9,7 @@ from ml.data.manifest import Manifest
 from ml.data.sampling import epoch_batches
 from ml.training import dataset as module
 from ml.training.dataset import CLEAN, PHONE, Batch, TrainingData
-from ml.training.model import build_body
+from ml.training.model import build_encoder
 from ml.training.options import MetricOptions
 from tests.helpers.tiny_training import loaded, metric_options
 
@@ -37,12 +37,12 @@ def batches(data: TrainingData, epoch: int = 1, copies: int = 2) -> list[Batch]:
 class TestWhatIsKept:
     def test_there_are_as_many_views_as_asked_for_and_two_of_what_is_held_out(self, data):
         assert data.train_store.array.shape[:2] == (36, 2)
-        assert data.held_store.array.shape[:2] == (18, 2)
+        assert data.held_out_store.array.shape[:2] == (18, 2)
 
     def test_the_maps_are_those_of_the_frozen_stages(self, data):
-        body = build_body(data.options, 3)
+        encoder = build_encoder(data.options, 3)
         picture = torch.from_numpy(data.viewer.view(5, 1)).permute(2, 0, 1)[None]
-        expected = body.frozen_maps(picture)[0]
+        expected = encoder.run_frozen_stages(picture)[0]
         found = data.train_store.batch(np.array([5]), np.array([1]))[0]
         assert found.dtype == torch.float16
         assert found.float().numpy() == pytest.approx(expected.numpy(), abs=0.01)
@@ -54,11 +54,11 @@ class TestWhatIsKept:
 
     def test_held_out_photos_come_after_the_train_photos(self, fresh):
         data = fresh()
-        assert np.array_equal(data.held_store.array[0, CLEAN], data.viewer.clean(len(data.train)))
+        assert np.array_equal(data.held_out_store.array[0, CLEAN], data.viewer.clean(len(data.train)))
 
     def test_their_second_view_is_a_phone_s_whatever_the_training_sees(self, fresh):
         data = fresh(augment="none")
-        clean, phone = (data.held_store.array[:, view].astype(int) for view in (CLEAN, PHONE))
+        clean, phone = (data.held_out_store.array[:, view].astype(int) for view in (CLEAN, PHONE))
         assert (np.abs(clean - phone).mean(axis=(1, 2, 3)) > 1).all()
 
 
@@ -159,7 +159,7 @@ class TestBatches:
     def test_the_shares_of_two_processes_make_up_the_batch(self, data, fresh, monkeypatch, views):
         data = data if views else fresh()
         whole = batches(data)
-        monkeypatch.setattr(module, "world", lambda: 2)
+        monkeypatch.setattr(module, "world_size", lambda: 2)
         shares = []
         for process in (0, 1):
             monkeypatch.setattr(module, "rank", lambda process=process: process)

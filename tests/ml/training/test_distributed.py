@@ -12,7 +12,14 @@ import torch
 from safetensors.numpy import load_file
 
 from ml.cli import main
-from ml.training.distributed import join_gradients, joined, process_group, rank, same_for_all, world
+from ml.training.distributed import (
+    all_reduce_gradients,
+    broadcast_from_first,
+    gather_rows,
+    process_group,
+    rank,
+    world_size,
+)
 from tests.helpers.joint_batch import CLASSIFIERS, METRIC, SMALL_RUN, answers, train_classifier
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -104,13 +111,13 @@ def test_one_process_of_torchrun_is_like_none(monkeypatch):
     rows = torch.rand(3, 2, requires_grad=True)
     with process_group():
         assert torch.distributed.is_initialized()
-        assert (rank(), world()) == (0, 1)
+        assert (rank(), world_size()) == (0, 1)
         with process_group():  # the inner one leaves the group to the outer one
-            assert joined(rows) is rows
+            assert gather_rows(rows) is rows
         assert torch.distributed.is_initialized()
-        joined(rows).sum().backward()
-        join_gradients([rows], [])
-        assert same_for_all(0.25) == 0.25
+        gather_rows(rows).sum().backward()
+        all_reduce_gradients([rows], [])
+        assert broadcast_from_first(0.25) == 0.25
     assert not torch.distributed.is_initialized()
     assert torch.equal(rows.grad, torch.ones(3, 2))
 
@@ -118,7 +125,7 @@ def test_one_process_of_torchrun_is_like_none(monkeypatch):
 def test_without_torchrun_there_is_one_process_and_no_group():
     with process_group():
         assert not torch.distributed.is_initialized()
-        assert (rank(), world()) == (0, 1)
+        assert (rank(), world_size()) == (0, 1)
 
 
 # --- a whole run

@@ -12,9 +12,9 @@ from ml.progress import Step
 from ml.training.checkpoints import CheckpointError
 from ml.training.loop import BEST_FILE, CHECKPOINT_FILE, COLLAPSED, Run
 from ml.training.metric import MetricTask
-from ml.training.model import Body
+from ml.training.model import TrainableEncoder
 from ml.training.task import TrainingFailed
-from tests.helpers.tiny_training import Remembering, begun, classifier_options, metric_options
+from tests.helpers.tiny_training import RecordingWatcher, begun, classifier_options, metric_options
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -23,7 +23,7 @@ class Killed(Exception):
     """Stands for the death of the process, as what it leaves on the disk is the same."""
 
 
-class KilledAfter(Remembering):
+class KilledAfter(RecordingWatcher):
     """Dies when it is told of an epoch, or of a step of it."""
 
     def __init__(self, epoch: int, step: int | None = None) -> None:
@@ -39,8 +39,8 @@ class KilledAfter(Remembering):
             raise Killed
 
 
-def weights(body: Body) -> Weights:
-    return {name: tensor.clone() for name, tensor in body.state_dict().items()}
+def weights(encoder: TrainableEncoder) -> Weights:
+    return {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
 
 
 def same(one: Weights, other: Weights) -> bool:
@@ -57,7 +57,7 @@ def timeless(rows: list[dict]) -> list[dict]:
 
 def finished(manifest: Manifest, options: object, folder: Path, cache: Path) -> tuple[Run, Weights]:
     run = begun(manifest, options, folder, cache)
-    return run, weights(run.go(Remembering()))
+    return run, weights(run.go(RecordingWatcher()))
 
 
 class TestSameSeed:
@@ -85,8 +85,8 @@ class TestSameSeed:
             assert all(math.isfinite(value) for value in row.values())
 
     def test_what_is_frozen_stays_and_the_rest_is_learned(self, first, manifest, cache, tmp_path):
-        start = begun(manifest, metric_options(), tmp_path, cache).body
-        learned = first[0].body
+        start = begun(manifest, metric_options(), tmp_path, cache).encoder
+        learned = first[0].encoder
         for before, after in zip(start.frozen_stages, learned.frozen_stages, strict=True):
             assert same(weights(before), weights(after))
         for before, after in zip(start.trained_stages, learned.trained_stages, strict=True):
@@ -119,7 +119,7 @@ class TestResumed:
 
     def test_a_run_that_is_over_trains_no_more(self, manifest, cache, tmp_path):
         _, expected = finished(manifest, metric_options(), tmp_path, cache)
-        watcher = Remembering()
+        watcher = RecordingWatcher()
         assert same(weights(begun(manifest, metric_options(), tmp_path, cache).go(watcher)), expected)
         assert (watcher.steps, watcher.rows) == ([], [])
 
@@ -162,19 +162,19 @@ class TestBestEpoch:
     def test_the_network_of_the_best_epoch_is_returned(self, scripted):
         run, kept = scripted(), []
 
-        class Keeping(Remembering):
+        class Keeping(RecordingWatcher):
             def epoch(self, row: Mapping[str, float]) -> None:
                 kept.append(weights(run.average.network))
 
         best = weights(run.go(Keeping()))
         assert run.best_epoch == 2
         assert [same(best, each) for each in kept] == [False, True, False, False]
-        assert not run.best_body().training
+        assert not run.best_encoder().training
 
     @pytest.mark.parametrize(("patience", "epochs"), [(0, 4), (1, 3), (2, 4)])
     def test_patience_ends_after_so_many_epochs_without_a_better_figure(self, scripted, patience, epochs):
         run = scripted(patience=patience)
-        run.go(Remembering())
+        run.go(RecordingWatcher())
         assert len(run.folder.rows()) == epochs
 
 
@@ -191,7 +191,7 @@ class TestFailed:
 
     def test_vectors_that_have_become_one_stop_the_run_with_a_reason(self, alike, tmp_path):
         with pytest.raises(TrainingFailed, match=r"collapsed in epoch 1: their spread is 0\.0000\. Lower the learning"):
-            begun(alike, metric_options(augment="none"), tmp_path / "run").go(Remembering())
+            begun(alike, metric_options(augment="none"), tmp_path / "run").go(RecordingWatcher())
         assert not (tmp_path / "run" / CHECKPOINT_FILE).exists()
 
     @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ class TestFailed:
     def test_a_loss_that_is_no_number_stops_the_run_with_a_reason(self, kind, manifest, cache, tmp_path):
         options = kind(lr=1e30, head_lr=1e30, warmup=0.0)
         with pytest.raises(TrainingFailed, match="lower --lr or --head-lr"):
-            begun(manifest, options, tmp_path, cache).go(Remembering())
+            begun(manifest, options, tmp_path, cache).go(RecordingWatcher())
         assert not (tmp_path / CHECKPOINT_FILE).exists()
 
 
@@ -265,28 +265,28 @@ EVERY += [pytest.param(classifier_options(epochs=1, **changes), id=name) for nam
 @pytest.mark.parametrize("options", EVERY)
 def test_an_epoch_can_be_trained_with_each_option(options, manifest, tmp_path):
     run = begun(manifest, options, tmp_path)
-    before = weights(run.body)
-    watcher = Remembering()
+    before = weights(run.encoder)
+    watcher = RecordingWatcher()
     best = run.go(watcher)
     assert np.isfinite(watcher.losses).all()
     assert [row["epoch"] for row in watcher.rows] == [1]
-    assert not same(before, weights(run.body))
+    assert not same(before, weights(run.encoder))
     assert not same(before, weights(best))
 
 
 def test_in_the_first_epochs_the_head_alone_can_be_trained(manifest, cache, tmp_path):
     run = begun(manifest, metric_options(head_epochs=1), tmp_path, cache)
-    before = weights(run.body)
+    before = weights(run.encoder)
     with pytest.raises(Killed):
         run.go(KilledAfter(1))
-    learned = {name for name, tensor in weights(run.body).items() if not torch.equal(tensor, before[name])}
+    learned = {name for name, tensor in weights(run.encoder).items() if not torch.equal(tensor, before[name])}
     assert learned == {"network.head.layer.weight", "network.head.layer.bias"}
-    run.go(Remembering())
-    assert any(not torch.equal(weights(run.body)[name], before[name]) for name in before if ".trunk." in name)
+    run.go(RecordingWatcher())
+    assert any(not torch.equal(weights(run.encoder)[name], before[name]) for name in before if ".trunk." in name)
 
 
 def test_a_watcher_hears_of_every_step_and_epoch(manifest, cache, tmp_path):
-    watcher = Remembering()
+    watcher = RecordingWatcher()
     begun(manifest, metric_options(), tmp_path, cache).go(watcher)
     assert watcher.steps == [(epoch, step, 3) for epoch in (1, 2) for step in (1, 2, 3)]
     assert [row["epoch"] for row in watcher.rows] == [1, 2]
@@ -296,5 +296,5 @@ def test_a_watcher_hears_of_every_step_and_epoch(manifest, cache, tmp_path):
 def test_photos_of_one_label_only_in_what_is_held_out_are_no_obstacle(manifest, tmp_path):
     photos = tuple(photo for photo in manifest.photos if photo.split == "train" or photo.label == "Top")
     run = begun(replace(manifest, photos=photos), metric_options(epochs=1), tmp_path)
-    run.go(Remembering())
+    run.go(RecordingWatcher())
     assert run.best_epoch == 1

@@ -277,7 +277,7 @@ def test_a_loss_that_is_not_wanted_is_nothing(vectors, without):
 
 def test_alone_is_the_same_where_there_is_one_process(vectors):
     value, loss = value_of(OPTIONS, vectors)
-    again = loss.alone(torch.tensor(vectors, dtype=torch.float32), torch.tensor(LABELS), torch.tensor(ITEMS))
+    again = loss.local_loss(torch.tensor(vectors, dtype=torch.float32), torch.tensor(LABELS), torch.tensor(ITEMS))
     assert again.total.item() == value.total.item()
 
 

@@ -8,7 +8,7 @@ import torch
 from ml.data.manifest import Manifest
 from ml.training.dataset import CLEAN, PHONE, TrainingData
 from ml.training.metric import MetricTask
-from ml.training.model import Body, build_body
+from ml.training.model import TrainableEncoder, build_encoder
 from ml.training.task import outputs_of
 from ml.vectors import unit_rows
 from tests.helpers.tiny_training import loaded, metric_options
@@ -20,8 +20,8 @@ def data(manifest, cache) -> TrainingData:
 
 
 @pytest.fixture(scope="module")
-def body(data) -> Body:
-    return build_body(data.options, 3)
+def encoder(data) -> TrainableEncoder:
+    return build_encoder(data.options, 3)
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,8 @@ def some_vectors(count: int, seed: int) -> np.ndarray:
 def by_loops(data: TrainingData, train: np.ndarray, clean: np.ndarray, phone: np.ndarray) -> dict[str, float]:
     """The figures, photo by photo, as their definitions say."""
     gallery = [*train, *clean]
-    labels = [*data.train.labels, *data.held.labels]
-    groups = [*data.train.groups, *data.held.groups]
+    labels = [*data.train.labels, *data.held_out.labels]
+    groups = [*data.train.groups, *data.held_out.groups]
     found: dict[str, list[float]] = {name: [] for name in ("1", "5", "10", "near10", "map", "garment1", "garment5")}
     for at in range(len(clean)):
         mine = len(train) + at
@@ -68,45 +68,45 @@ def test_the_figures_are_what_loops_over_the_photos_give(task, data):
     assert task.figures(train, clean, phone) == pytest.approx(by_loops(data, train, clean, phone))
 
 
-def test_an_epoch_is_judged_by_clean_and_phone_views(task, data, body):
-    figures = task.validate(body)
-    train = unit_rows(outputs_of(body, data.train_store, 36, CLEAN))
-    clean, phone = (unit_rows(outputs_of(body, data.held_store, 18, view)) for view in (CLEAN, PHONE))
+def test_an_epoch_is_judged_by_clean_and_phone_views(task, data, encoder):
+    figures = task.validate(encoder)
+    train = unit_rows(outputs_of(encoder, data.train_store, 36, CLEAN))
+    clean, phone = (unit_rows(outputs_of(encoder, data.held_out_store, 18, view)) for view in (CLEAN, PHONE))
     assert figures == pytest.approx(
         by_loops(data, train, clean, phone) | {"spread": figures["spread"], "val_loss": figures["val_loss"]}
     )
-    assert np.array_equal(train, task.embed_train(body))
-    assert np.array_equal(phone, task.embed_held(body, PHONE))
+    assert np.array_equal(train, task.embed_train(encoder))
+    assert np.array_equal(phone, task.embed_held_out(encoder, PHONE))
 
 
-def test_the_spread_is_the_mean_of_one_minus_cosine_over_all_pairs(task, body):
-    vectors = np.concatenate([task.embed_train(body), task.embed_held(body, CLEAN)]).astype(np.float64)
+def test_the_spread_is_the_mean_of_one_minus_cosine_over_all_pairs(task, encoder):
+    vectors = np.concatenate([task.embed_train(encoder), task.embed_held_out(encoder, CLEAN)]).astype(np.float64)
     pairs = [1 - one @ other for one in vectors for other in vectors]
-    assert task.validate(body)["spread"] == pytest.approx(np.mean(pairs), abs=1e-5)
+    assert task.validate(encoder)["spread"] == pytest.approx(np.mean(pairs), abs=1e-5)
 
 
-def test_the_held_out_loss_is_that_of_clean_and_phone_views_together(manifest, cache, body):
+def test_the_held_out_loss_is_that_of_clean_and_phone_views_together(manifest, cache, encoder):
     data = loaded(manifest, metric_options(batch_size=64), cache)
     task = MetricTask(data, data.options)
-    both = torch.from_numpy(np.concatenate([task.embed_held(body, view) for view in (CLEAN, PHONE)]))
-    labels, items = (torch.from_numpy(np.tile(numbers, 2)) for numbers in (data.held.labels, data.held.items))
-    expected = task.loss.alone(both, labels, items).total.item()
-    assert task.validate(body)["val_loss"] == pytest.approx(expected, rel=1e-5)
+    both = torch.from_numpy(np.concatenate([task.embed_held_out(encoder, view) for view in (CLEAN, PHONE)]))
+    labels, items = (torch.from_numpy(np.tile(numbers, 2)) for numbers in (data.held_out.labels, data.held_out.items))
+    expected = task.loss.local_loss(both, labels, items).total.item()
+    assert task.validate(encoder)["val_loss"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_loss_that_remembers_is_not_shown_held_out_photos(data, body):
+def test_a_loss_that_remembers_is_not_shown_held_out_photos(data, encoder):
     options = metric_options(label_loss="triplet", memory=64)
     task = MetricTask(data, options)
     before = task.loss.state_dict()["label.embedding_memory"].clone()
-    assert math.isnan(task.validate(body)["val_loss"])
+    assert math.isnan(task.validate(encoder)["val_loss"])
     assert torch.equal(task.loss.state_dict()["label.embedding_memory"], before)
 
 
-def test_the_loss_of_a_batch_is_label_and_identity_by_their_weights(data, body):
+def test_the_loss_of_a_batch_is_label_and_identity_by_their_weights(data, encoder):
     batch = next(data.batches([np.arange(12)], 2, 1))
     task = MetricTask(data, metric_options(label_weight=2.0, identity_weight=0.5))
-    body.eval()
-    loss, shown = task.batch_loss(body, batch, np.random.default_rng(0))
+    encoder.eval()
+    loss, shown = task.batch_loss(encoder, batch, np.random.default_rng(0))
     assert loss.requires_grad
     assert loss.item() == pytest.approx(2 * shown["label_loss"] + 0.5 * shown["identity_loss"], rel=1e-5)
     assert 0 <= shown["active_triplets"] <= shown["mined_triplets"]
@@ -130,4 +130,4 @@ class TestScore:
     ("changes", "sharpens"), [({}, True), ({"sharpen": False}, False), ({"label_size": 0}, False)], ids=str
 )
 def test_only_a_vector_of_two_parts_is_sharpened_and_only_if_asked(data, changes, sharpens):
-    assert MetricTask(data, metric_options(**changes)).sharpens is sharpens
+    assert MetricTask(data, metric_options(**changes)).refines_prototypes is sharpens

@@ -8,9 +8,9 @@ from torch import nn
 from ml.encoder.card import Card
 from ml.encoder.folder import write_encoder
 from ml.encoder.network import PartsHead, network_weights, round_filters
-from ml.training.model import build_body, frozen_on_onnx
+from ml.training.model import build_encoder, export_frozen_stages
 from ml.training.options import ClassifierOptions, MetricOptions
-from tests.helpers.tiny_model import SIDE, tiny_body, tiny_pictures
+from tests.helpers.tiny_model import SIDE, tiny_encoder, tiny_pictures
 
 OPTIONS = MetricOptions(embedding_size=6, label_size=2, drop=0.0)
 
@@ -19,16 +19,16 @@ def tensors(module: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
 
-def changed_by_a_step(body, *, head_only: bool = False) -> set[str]:
+def changed_by_a_step(encoder, *, head_only: bool = False) -> set[str]:
     """The names of all weights and statistics that a step of training changes."""
-    before = tensors(body)
-    body.set_training(head_only=head_only)
-    optimizer = torch.optim.SGD(body.parameters(), lr=0.1)
+    before = tensors(encoder)
+    encoder.set_training(head_only=head_only)
+    optimizer = torch.optim.SGD(encoder.parameters(), lr=0.1)
     optimizer.zero_grad()
-    outputs = body(tiny_pictures(6))
+    outputs = encoder(tiny_pictures(6))
     (outputs * torch.rand(outputs.shape, generator=torch.Generator().manual_seed(0))).sum().backward()
     optimizer.step()
-    return {name for name, tensor in body.state_dict().items() if not torch.equal(tensor, before[name])}
+    return {name for name, tensor in encoder.state_dict().items() if not torch.equal(tensor, before[name])}
 
 
 def of_stage(names: set[str], stage: int) -> set[str]:
@@ -48,7 +48,7 @@ def options(request):
 
 @pytest.mark.parametrize("frozen", [0, 1, 2, 3])
 def test_frozen_stages_do_not_move_and_the_others_do(options, frozen):
-    names = changed_by_a_step(tiny_body(replace(options, freeze_stages=frozen, statistics="trained")))
+    names = changed_by_a_step(tiny_encoder(replace(options, freeze_stages=frozen, statistics="trained")))
     for stage in range(3):
         expected = set() if stage < frozen else {"weight", "bias"} | STATISTICS
         assert of_stage(names, stage) == expected
@@ -56,42 +56,42 @@ def test_frozen_stages_do_not_move_and_the_others_do(options, frozen):
 
 
 def test_statistics_are_kept_unless_they_are_to_be_trained():
-    kept = changed_by_a_step(tiny_body(OPTIONS))
+    kept = changed_by_a_step(tiny_encoder(OPTIONS))
     assert STATISTICS.isdisjoint(name.rsplit(".", 1)[1] for name in kept)
-    trained = changed_by_a_step(tiny_body(replace(OPTIONS, statistics="trained")))
+    trained = changed_by_a_step(tiny_encoder(replace(OPTIONS, statistics="trained")))
     assert STATISTICS.issubset(name.rsplit(".", 1)[1] for name in trained)
 
 
 @pytest.mark.parametrize("statistics", ["frozen", "trained"])
 def test_epochs_for_the_head_move_nothing_but_the_head(statistics):
-    body = tiny_body(replace(OPTIONS, statistics=statistics))
-    assert changed_by_a_step(body, head_only=True) == {"network.head.layer.weight", "network.head.layer.bias"}
-    after = changed_by_a_step(body)  # and then the rest joins in
+    encoder = tiny_encoder(replace(OPTIONS, statistics=statistics))
+    assert changed_by_a_step(encoder, head_only=True) == {"network.head.layer.weight", "network.head.layer.bias"}
+    after = changed_by_a_step(encoder)  # and then the rest joins in
     assert {"weight", "bias"} <= of_stage(after, 0)
 
 
 def test_evaluation_and_training_give_the_same_where_nothing_is_drawn():
-    body = tiny_body(OPTIONS)
-    body.set_training(head_only=False)
+    encoder = tiny_encoder(OPTIONS)
+    encoder.set_training(head_only=False)
     with torch.no_grad():
-        trained = body(tiny_pictures(3))
-        assert torch.equal(body.eval()(tiny_pictures(3)), trained)
+        trained = encoder(tiny_pictures(3))
+        assert torch.equal(encoder.eval()(tiny_pictures(3)), trained)
 
 
 def test_dropout_falls_in_training_alone():
-    body = tiny_body(replace(OPTIONS, drop=0.5))
-    body.set_training(head_only=False)
+    encoder = tiny_encoder(replace(OPTIONS, drop=0.5))
+    encoder.set_training(head_only=False)
     with torch.no_grad():
-        assert not torch.equal(body(tiny_pictures(3)), body(tiny_pictures(3)))
-        body.eval()
-        assert torch.equal(body(tiny_pictures(3)), body(tiny_pictures(3)))
+        assert not torch.equal(encoder(tiny_pictures(3)), encoder(tiny_pictures(3)))
+        encoder.eval()
+        assert torch.equal(encoder(tiny_pictures(3)), encoder(tiny_pictures(3)))
 
 
 def test_the_hidden_head_has_a_dropout_of_its_own():
-    body = tiny_body(ClassifierOptions(head="hidden512", drop=0.4))
-    assert body.drop.p == 0.0
-    assert [layer.p for layer in body.network.head if isinstance(layer, nn.Dropout)] == [0.4]
-    assert tiny_body(ClassifierOptions(drop=0.4)).drop.p == 0.4
+    encoder = tiny_encoder(ClassifierOptions(head="hidden512", drop=0.4))
+    assert encoder.drop.p == 0.0
+    assert [layer.p for layer in encoder.network.head if isinstance(layer, nn.Dropout)] == [0.4]
+    assert tiny_encoder(ClassifierOptions(drop=0.4)).drop.p == 0.4
 
 
 # --- what goes in
@@ -99,45 +99,47 @@ def test_the_hidden_head_has_a_dropout_of_its_own():
 
 def test_pictures_are_read_as_the_preprocessing_says():
     """Against the network itself on what `Preprocess` would give it: the pictures are 32 x 32 already."""
-    body = tiny_body(OPTIONS).eval()
+    encoder = tiny_encoder(OPTIONS).eval()
     pictures = tiny_pictures(4)
-    mean, std = (np.array(values).reshape(1, 3, 1, 1) for values in (body.preprocess.mean, body.preprocess.std))
+    mean, std = (np.array(values).reshape(1, 3, 1, 1) for values in (encoder.preprocess.mean, encoder.preprocess.std))
     read = torch.from_numpy((pictures.numpy() - mean) / std).float()
     with torch.no_grad():
-        assert torch.allclose(body(pictures), body.network(read), atol=1e-5)
+        assert torch.allclose(encoder(pictures), encoder.network(read), atol=1e-5)
 
 
 @pytest.mark.parametrize("frozen", [0, 1, 3])
 def test_kept_maps_give_what_pictures_give(options, frozen):
     """Stored as float16, which has three digits."""
-    body = tiny_body(replace(options, freeze_stages=frozen)).eval()
+    encoder = tiny_encoder(replace(options, freeze_stages=frozen)).eval()
     pictures = tiny_pictures(4)
     with torch.no_grad():
-        kept = body.frozen_maps(pictures)
-        expected = body(pictures)
-        assert torch.equal(body(kept), expected)
-        assert torch.allclose(body(kept.half()), expected, rtol=1e-2, atol=2e-3)
-        assert torch.equal(body.outputs(body.entered(pictures)), expected)
-        assert torch.equal(body.network.head(body.features(body.entered(pictures))), expected)
+        kept = encoder.run_frozen_stages(pictures)
+        expected = encoder(pictures)
+        assert torch.equal(encoder(kept), expected)
+        assert torch.allclose(encoder(kept.half()), expected, rtol=1e-2, atol=2e-3)
+        assert torch.equal(encoder.outputs(encoder.frozen_features(pictures)), expected)
+        assert torch.equal(encoder.network.head(encoder.features(encoder.frozen_features(pictures))), expected)
 
 
 def test_frozen_maps_carry_no_gradient():
-    body = tiny_body(replace(OPTIONS, freeze_stages=2))
-    assert not body.frozen_maps(tiny_pictures(1)).requires_grad
-    assert body.outputs(body.frozen_maps(tiny_pictures(2))).requires_grad
+    encoder = tiny_encoder(replace(OPTIONS, freeze_stages=2))
+    assert not encoder.run_frozen_stages(tiny_pictures(1)).requires_grad
+    assert encoder.outputs(encoder.run_frozen_stages(tiny_pictures(2))).requires_grad
 
 
 @pytest.mark.parametrize("frozen", [1, 3])
 def test_onnx_runtime_makes_the_same_maps_of_any_number_of_pictures(frozen):
-    body = tiny_body(replace(OPTIONS, freeze_stages=frozen))
-    maps_of = frozen_on_onnx(body, SIDE, threads=1)
+    encoder = tiny_encoder(replace(OPTIONS, freeze_stages=frozen))
+    maps_of = export_frozen_stages(encoder, SIDE, threads=1)
     for count in (1, 5):
         pictures = tiny_pictures(count).contiguous(memory_format=torch.channels_last)
-        assert maps_of(pictures).numpy() == pytest.approx(body.frozen_maps(pictures).numpy(), rel=1e-4, abs=1e-5)
+        assert maps_of(pictures).numpy() == pytest.approx(
+            encoder.run_frozen_stages(pictures).numpy(), rel=1e-4, abs=1e-5
+        )
 
 
 def test_the_normalisation_is_not_among_the_weights():
-    assert not {"mean", "std"} & tiny_body(OPTIONS).state_dict().keys()
+    assert not {"mean", "std"} & tiny_encoder(OPTIONS).state_dict().keys()
 
 
 # --- building one
@@ -148,37 +150,39 @@ def without_pretraining(**changes):
 
 
 def test_a_metric_body_is_built_as_its_options_say():
-    body = build_body(without_pretraining(embedding_size=20, label_size=5, label_share=0.25, pooling="mean"), 7)
-    head = body.network.head
+    encoder = build_encoder(without_pretraining(embedding_size=20, label_size=5, label_share=0.25, pooling="mean"), 7)
+    head = encoder.network.head
     assert isinstance(head, PartsHead)
     assert (head.layer.out_features, head.label_size, head.split.tolist()) == (20, 5, [5.0, 0.25, 0.0])
-    assert (body.network.pooling, body.head_kind) == ("mean", "parts")
-    assert (body.preprocess.height, body.preprocess.width, body.preprocess.resize) == (64, 64, "pad")
-    plain = build_body(without_pretraining(label_size=0), 7)
+    assert (encoder.network.pooling, encoder.head_kind) == ("mean", "parts")
+    assert (encoder.preprocess.height, encoder.preprocess.width, encoder.preprocess.resize) == (64, 64, "pad")
+    plain = build_encoder(without_pretraining(label_size=0), 7)
     assert isinstance(plain.network.head, nn.Linear)
 
 
 def test_imagenet_s_weights_are_taken_where_they_are_asked_for():
-    random, pretrained = (build_body(without_pretraining(pretrained=wanted), 3) for wanted in (False, True))
+    random, pretrained = (build_encoder(without_pretraining(pretrained=wanted), 3) for wanted in (False, True))
     stem = "network.trunk.net._conv_stem.weight"
     assert not torch.equal(random.state_dict()[stem], pretrained.state_dict()[stem])
-    again = build_body(without_pretraining(pretrained=True, seed=5), 3)
+    again = build_encoder(without_pretraining(pretrained=True, seed=5), 3)
     assert torch.equal(pretrained.state_dict()[stem], again.state_dict()[stem])
 
 
 @pytest.fixture
 def classifier_folder(tmp_path):
     """A classifier of four labels that somebody trained, rounded as encoders are."""
-    body = build_body(ClassifierOptions(pretrained=False, seed=3, head="hidden512"), 4)
-    network = round_filters(body.network)
-    card = Card("clothes", "classifier", "efficientnet-lite0", "gem", 4, body.preprocess, labels=("a", "b", "c", "d"))
+    encoder = build_encoder(ClassifierOptions(pretrained=False, seed=3, head="hidden512"), 4)
+    network = round_filters(encoder.network)
+    card = Card(
+        "clothes", "classifier", "efficientnet-lite0", "gem", 4, encoder.preprocess, labels=("a", "b", "c", "d")
+    )
     write_encoder(tmp_path / "clothes", replace(card, head="hidden512"), network_weights(network), b"an onnx model")
     return tmp_path / "clothes", network
 
 
 def test_a_run_may_start_from_another_encoder_s_trunk(classifier_folder):
     folder, network = classifier_folder
-    body = build_body(MetricOptions(start_from=str(folder)), 3)
+    encoder = build_encoder(MetricOptions(start_from=str(folder)), 3)
     expected = network.trunk.state_dict()
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in body.network.trunk.state_dict().items())
-    assert isinstance(body.network.head, PartsHead)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in encoder.network.trunk.state_dict().items())
+    assert isinstance(encoder.network.head, PartsHead)

@@ -8,7 +8,7 @@ from torch import nn
 from ml.training.losses import MetricLoss
 from ml.training.optimizer import MovingAverage, build_optimizer, penalty, set_rates
 from ml.training.options import MetricOptions
-from tests.helpers.tiny_model import tiny_body, tiny_pictures
+from tests.helpers.tiny_model import tiny_encoder, tiny_pictures
 
 OPTIONS = MetricOptions(
     embedding_size=6, label_size=2, lr=0.1, head_lr=0.3, lr_decay=0.5, weight_decay=0.04, batch_size=2
@@ -17,9 +17,9 @@ OPTIONS = MetricOptions(
 
 def rates_by_weight(options: MetricOptions) -> dict[str, tuple[float, float]]:
     """Rate and decay of each weight, by its name."""
-    body, loss = tiny_body(options), MetricLoss(options, 3)
-    names = {id(weight): name for module in (body, loss) for name, weight in module.named_parameters()}
-    groups = build_optimizer(body, loss, options).param_groups
+    encoder, loss = tiny_encoder(options), MetricLoss(options, 3)
+    names = {id(weight): name for module in (encoder, loss) for name, weight in module.named_parameters()}
+    groups = build_optimizer(encoder, loss, options).param_groups
     return {
         names[id(weight)]: (group["highest"], group["weight_decay"]) for group in groups for weight in group["params"]
     }
@@ -51,9 +51,11 @@ def test_vectors_do_not_decay():
 
 
 def test_every_weight_that_is_trained_is_in_one_group():
-    body, loss = tiny_body(replace(OPTIONS, freeze_stages=1)), MetricLoss(OPTIONS, 3)
-    grouped = [id(weight) for group in build_optimizer(body, loss, OPTIONS).param_groups for weight in group["params"]]
-    trained = {id(weight) for module in (body, loss) for weight in module.parameters() if weight.requires_grad}
+    encoder, loss = tiny_encoder(replace(OPTIONS, freeze_stages=1)), MetricLoss(OPTIONS, 3)
+    grouped = [
+        id(weight) for group in build_optimizer(encoder, loss, OPTIONS).param_groups for weight in group["params"]
+    ]
+    trained = {id(weight) for module in (encoder, loss) for weight in module.parameters() if weight.requires_grad}
     assert len(grouped) == len(set(grouped))
     assert trained <= set(grouped)
 
@@ -62,11 +64,11 @@ def test_adam_has_no_decay_and_adamw_has():
     """One step without a gradient: AdamW takes rate x decay of a matrix, nothing of a vector."""
     for kind, left in (("adamw", 1 - 0.3 * 0.04), ("adam", 1.0)):
         options = replace(OPTIONS, optimizer=kind)
-        body, loss = tiny_body(options), MetricLoss(options, 3)
-        layer = body.network.head.layer
+        encoder, loss = tiny_encoder(options), MetricLoss(options, 3)
+        layer = encoder.network.head.layer
         before = layer.weight.detach().clone(), layer.bias.detach().clone()
         layer.weight.grad, layer.bias.grad = torch.zeros_like(layer.weight), torch.zeros_like(layer.bias)
-        build_optimizer(body, loss, options).step()
+        build_optimizer(encoder, loss, options).step()
         assert torch.allclose(layer.weight, before[0] * left, atol=1e-7)
         assert torch.equal(layer.bias, before[1])
 
@@ -177,11 +179,11 @@ def test_without_memory_the_average_is_the_network_itself():
 
 def test_the_averaged_body_is_a_network_of_its_own():
     """Its stages, too, are copies: what it keeps of pictures must come from its own weights."""
-    body = tiny_body(replace(OPTIONS, freeze_stages=1))
-    average = MovingAverage(body, 0.9).network
+    encoder = tiny_encoder(replace(OPTIONS, freeze_stages=1))
+    average = MovingAverage(encoder, 0.9).network
     with torch.no_grad():
         expected = average(tiny_pictures(2))
-        for weight in body.parameters():
+        for weight in encoder.parameters():
             weight.zero_()
         assert torch.equal(average(tiny_pictures(2)), expected)
     assert not average.training

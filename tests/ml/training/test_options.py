@@ -215,9 +215,9 @@ def test_a_whole_number_is_a_number_too():
         (" test , ", ("test",), ("train", "val")),
     ],
 )
-def test_what_is_not_trained_on_validates(splits, train, held):
+def test_what_is_not_trained_on_validates(splits, train, held_out):
     options = ClassifierOptions(train_splits=splits)
-    assert (options.splits, options.held_out) == (train, held)
+    assert (options.splits, options.held_out) == (train, held_out)
 
 
 # --- the commands: one line, exit code 2

@@ -9,7 +9,7 @@ import torch
 
 from ml.training.dataset import Batch
 from ml.training.loop import Run
-from tests.helpers.tiny_model import tiny_body, tiny_pictures
+from tests.helpers.tiny_model import tiny_encoder, tiny_pictures
 from tests.helpers.tiny_training import begun, classifier_options, metric_options
 
 
@@ -23,11 +23,11 @@ def batch_of(run: Run, count: int) -> Batch:
 
 def test_vectors_are_compared_in_float32_when_the_network_computes_in_bfloat16(manifest, cache, tmp_path):
     run = begun(manifest, metric_options(precision="bfloat16"), tmp_path, cache)
-    run.body.eval()
+    run.encoder.eval()
     batch, draw = batch_of(run, 8), np.random.default_rng(0)
     with torch.autocast("cpu", torch.bfloat16):
-        loss, _ = run.task.batch_loss(run.body, batch, draw)
-        outputs = run.body(batch.inputs).float()
+        loss, _ = run.task.batch_loss(run.encoder, batch, draw)
+        outputs = run.encoder(batch.inputs).float()
         rounded = run.task.loss(outputs, batch.labels, batch.items).total
     exact = run.task.loss(outputs, batch.labels, batch.items).total
     assert loss.item() == exact.item()
@@ -37,13 +37,13 @@ def test_vectors_are_compared_in_float32_when_the_network_computes_in_bfloat16(m
 def test_bfloat16_trains_weights_that_stay_float32(manifest, cache, tmp_path):
     run = begun(manifest, classifier_options(precision="bfloat16", epochs=1), tmp_path, cache)
     with run._precision():
-        loss, _ = run.task.batch_loss(run.body, batch_of(run, 8), np.random.default_rng(0))
+        loss, _ = run.task.batch_loss(run.encoder, batch_of(run, 8), np.random.default_rng(0))
         layer = torch.nn.functional.linear(torch.ones(1, 2), torch.ones(3, 2))
     assert layer.dtype == torch.bfloat16
     loss.backward()
-    trained = [weight for weight in run.body.parameters() if weight.grad is not None]
+    trained = [weight for weight in run.encoder.parameters() if weight.grad is not None]
     assert trained
-    assert {weight.dtype for weight in run.body.parameters()} == {torch.float32}
+    assert {weight.dtype for weight in run.encoder.parameters()} == {torch.float32}
     assert {weight.grad.dtype for weight in trained} == {torch.float32}
 
 
@@ -57,16 +57,16 @@ def test_a_cpu_computes_in_float32_unless_told_otherwise(manifest, cache, tmp_pa
 @pytest.mark.timeout(600)  # it starts a C++ compiler: seconds, but minutes where the cores are busy
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
 def test_compiled_parts_give_the_same_outputs_and_gradients():
-    eager = tiny_body(classifier_options(freeze_stages=1, drop=0.0))
+    eager = tiny_encoder(classifier_options(freeze_stages=1, drop=0.0))
     compiled = copy.deepcopy(eager)
     compiled.compile_parts()
     pictures = tiny_pictures(4)
     found = []
-    for body in (eager, compiled):
-        body.set_training(head_only=False)
-        outputs = body(pictures)
+    for encoder in (eager, compiled):
+        encoder.set_training(head_only=False)
+        outputs = encoder(pictures)
         outputs.square().sum().backward()
-        found.append([outputs.detach(), *(weight.grad for weight in body.parameters() if weight.grad is not None)])
+        found.append([outputs.detach(), *(weight.grad for weight in encoder.parameters() if weight.grad is not None)])
     assert len(found[0]) == len(found[1]) > 4
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)

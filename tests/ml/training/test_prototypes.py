@@ -7,20 +7,20 @@ import torch
 
 from ml.training.dataset import CLEAN, PHONE, TrainingData
 from ml.training.metric import MetricTask
-from ml.training.model import build_body
-from ml.training.prototypes import GARMENT_COST, SHARES, SHARPNESSES, sharpen
-from tests.helpers.tiny_training import Remembering, begun, loaded, metric_options
+from ml.training.model import build_encoder
+from ml.training.prototypes import GARMENT_COST, SHARES, SHARPNESSES, refine_with_prototypes
+from tests.helpers.tiny_training import RecordingWatcher, begun, loaded, metric_options
 
 
 @pytest.fixture(scope="module")
 def trained(manifest, cache, tmp_path_factory):
     """The network of a short run and its task."""
     run = begun(manifest, metric_options(), tmp_path_factory.mktemp("run"), cache)
-    return run.go(Remembering()), run.task
+    return run.go(RecordingWatcher()), run.task
 
 
 @pytest.fixture
-def body(trained):
+def encoder(trained):
     return deepcopy(trained[0])
 
 
@@ -34,25 +34,27 @@ def data(manifest, cache) -> TrainingData:
     return loaded(manifest, metric_options(), cache)
 
 
-def figures_of(task: MetricTask, body) -> dict[str, float]:
-    return task.figures(task.embed_train(body), task.embed_held(body, CLEAN), task.embed_held(body, PHONE))
+def figures_of(task: MetricTask, encoder) -> dict[str, float]:
+    return task.figures(
+        task.embed_train(encoder), task.embed_held_out(encoder, CLEAN), task.embed_held_out(encoder, PHONE)
+    )
 
 
-def test_the_label_gains(body, task, data):
-    before = figures_of(task, body)
-    sharpen(body, task, data)
-    assert figures_of(task, body)["map_at_r"] > before["map_at_r"]
+def test_the_label_gains(encoder, task, data):
+    before = figures_of(task, encoder)
+    refine_with_prototypes(encoder, task, data)
+    assert figures_of(task, encoder)["map_at_r"] > before["map_at_r"]
 
 
-def test_it_is_the_best_bargain_of_those_that_are_allowed(body, task, data):
-    chosen = sharpen(body, task, data)
-    mine = figures_of(task, body)
-    prototypes = body.network.head.prototypes.detach().clone()
+def test_it_is_the_best_bargain_of_those_that_are_allowed(encoder, task, data):
+    chosen = refine_with_prototypes(encoder, task, data)
+    mine = figures_of(task, encoder)
+    prototypes = encoder.network.head.prototypes.detach().clone()
     others = []
     for sharpness, share in product(SHARPNESSES, SHARES):
         with torch.no_grad():
-            body.network.head.sharpen(prototypes, sharpness, share)
-        others.append(figures_of(task, body))
+            encoder.network.head.sharpen(prototypes, sharpness, share)
+        others.append(figures_of(task, encoder))
     best = max(figures["garment_at_1"] for figures in others)
     allowed = [figures for figures in others if figures["garment_at_1"] >= best - GARMENT_COST]
     assert chosen in product(SHARPNESSES, SHARES)
@@ -60,10 +62,10 @@ def test_it_is_the_best_bargain_of_those_that_are_allowed(body, task, data):
     assert mine["map_at_r"] == pytest.approx(max(figures["map_at_r"] for figures in allowed))
 
 
-def test_a_prototype_is_the_mean_direction_of_its_label_s_train_photos(body, task, data):
-    parts = task.embed_train(body)[:, :8]  # the label's numbers, before anything draws on them
-    sharpness, share = sharpen(body, task, data)
-    head = body.network.head
+def test_a_prototype_is_the_mean_direction_of_its_label_s_train_photos(encoder, task, data):
+    parts = task.embed_train(encoder)[:, :8]  # the label's numbers, before anything draws on them
+    sharpness, share = refine_with_prototypes(encoder, task, data)
+    head = encoder.network.head
     for label, prototype in enumerate(head.prototypes.detach().numpy()):
         rows = [row / np.linalg.norm(row) for row, its in zip(parts, data.train.labels, strict=True) if its == label]
         mean = np.mean(rows, axis=0)
@@ -73,4 +75,4 @@ def test_a_prototype_is_the_mean_direction_of_its_label_s_train_photos(body, tas
 
 def test_a_vector_of_one_part_cannot_be_sharpened(task, data):
     with pytest.raises(TypeError, match="two parts"):
-        sharpen(build_body(metric_options(label_size=0), 3), task, data)
+        refine_with_prototypes(build_encoder(metric_options(label_size=0), 3), task, data)

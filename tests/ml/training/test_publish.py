@@ -14,7 +14,7 @@ from ml.inference.classifier import load_classifier
 from ml.inference.embedder import load_embedder
 from ml.training.classifier import ClassifierTask
 from ml.training.metric import MetricTask
-from ml.training.model import build_body
+from ml.training.model import build_encoder
 from ml.training.publish import About, publish_classifier, publish_metric
 from tests.helpers.tiny_training import classifier_options, loaded, metric_options
 
@@ -123,8 +123,8 @@ class TestWhatIsMeasured:
     def published(manifest: Manifest, folder, **changes: object):
         options = metric_options(epochs=1, **changes)
         data = loaded(manifest, options, folder / "cache")
-        body = build_body(options, len(data.train.classes))
-        return publish_metric(body, MetricTask(data, options), data, ABOUT, folder / "tiny")
+        encoder = build_encoder(options, len(data.train.classes))
+        return publish_metric(encoder, MetricTask(data, options), data, ABOUT, folder / "tiny")
 
     def test_photos_that_were_trained_on_never_ask_whatever_their_split_is_called(self, manifest, tmp_path):
         card = self.published(manifest, tmp_path, train_splits="test,train")
@@ -143,8 +143,8 @@ class TestWhatIsMeasured:
 
     def test_of_too_few_photos_no_strangeness_is_told_and_of_one_contributor_no_probability(self, manifest, tmp_path):
         few = [photo for photo in manifest.photos if photo.split == "train"][::3]
-        held = [replace(photo, more={"contributor": "one"}) for photo in manifest.photos if photo.split == "val"]
-        card = self.published(replace(manifest, photos=(*few, *held)), tmp_path)
+        held_out = [replace(photo, more={"contributor": "one"}) for photo in manifest.photos if photo.split == "val"]
+        card = self.published(replace(manifest, photos=(*few, *held_out)), tmp_path)
         assert (card.strangeness, card.calibration) == (None, None)
         assert "A note of one's own." in card.notes
         load_embedder(tmp_path / "tiny", "onnx", threads=1)
@@ -162,7 +162,7 @@ class TestNothingHalfWritten:
     @pytest.fixture
     def metric(self, manifest, cache):
         data = loaded(manifest, metric_options(), cache)
-        return build_body(metric_options(), 3), MetricTask(data, metric_options()), data
+        return build_encoder(metric_options(), 3), MetricTask(data, metric_options()), data
 
     def test_a_full_disk_is_one_sentence_and_leaves_no_folder(self, metric, tmp_path, file_size_limit):
         with file_size_limit(1_000_000), pytest.raises(InputError, match="Cannot write the encoder"):
@@ -178,20 +178,22 @@ class TestNothingHalfWritten:
     @pytest.mark.parametrize("kind", ["metric", "classifier"])
     def test_a_network_of_no_numbers_is_not_written(self, manifest, cache, tmp_path, kind):
         options = metric_options() if kind == "metric" else classifier_options()
-        data, body = loaded(manifest, options, cache), deepcopy(build_body(options, 3))
+        data, encoder = loaded(manifest, options, cache), deepcopy(build_encoder(options, 3))
         with torch.no_grad():
-            next(weight for weight in body.network.head.parameters() if weight.ndim > 1 and len(weight)).fill_(np.nan)
+            next(weight for weight in encoder.network.head.parameters() if weight.ndim > 1 and len(weight)).fill_(
+                np.nan
+            )
         with pytest.raises(InputError):
             if kind == "metric":
-                publish_metric(body, MetricTask(data, options), data, ABOUT, tmp_path / "tiny")
+                publish_metric(encoder, MetricTask(data, options), data, ABOUT, tmp_path / "tiny")
             else:
-                publish_classifier(body, data, ABOUT, tmp_path / "tiny")
+                publish_classifier(encoder, data, ABOUT, tmp_path / "tiny")
         assert list(tmp_path.iterdir()) == []
 
     def test_a_classifier_is_published_without_its_task(self, manifest, cache, tmp_path):
         options = classifier_options(head="hidden512")
         data = loaded(manifest, options, cache)
-        card = publish_classifier(build_body(options, 3), data, ABOUT, tmp_path / "tiny")
+        card = publish_classifier(build_encoder(options, 3), data, ABOUT, tmp_path / "tiny")
         assert card.head == "hidden512"
         assert ClassifierTask(data, options).score({"val_accuracy": 1.0, "phone_accuracy": 1.0}) == 1
         load_classifier(tmp_path / "tiny", "torch", threads=1)

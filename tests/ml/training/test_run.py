@@ -14,16 +14,16 @@ from ml.images.pictures import PictureError
 from ml.training.checkpoints import CheckpointError
 from ml.training.options import OptionsError
 from ml.training.run import train_and_publish
-from tests.helpers.tiny_training import Options, Remembering, classifier_options, job, metric_options
+from tests.helpers.tiny_training import Options, RecordingWatcher, classifier_options, job, metric_options
 
 CURVES = {"loss.png", "mined.png", "spread.png", "retrieval.png"}
 SHEETS = {"confusion.png", "predictions.png", "strips.png", "worst.png", "map.png"}
 
 
 def run(
-    manifest: Manifest, folder: Path, options: Options, watcher: Remembering | None = None, **place: object
+    manifest: Manifest, folder: Path, options: Options, watcher: RecordingWatcher | None = None, **place: object
 ) -> Card:
-    card = train_and_publish(manifest, options, job(folder, **place), watcher or Remembering())
+    card = train_and_publish(manifest, options, job(folder, **place), watcher or RecordingWatcher())
     assert card is not None
     return card
 
@@ -55,7 +55,7 @@ class TestWhole:
         assert card.metrics == metric_run.card.metrics
 
     def test_a_run_that_is_over_only_publishes(self, metric_run, manifest, cache, tmp_path):
-        watcher = Remembering()
+        watcher = RecordingWatcher()
         card = run(manifest, tmp_path, metric_options(), watcher, run=metric_run.run, cache=cache)
         assert watcher.steps == []
         assert card == metric_run.card
@@ -82,7 +82,7 @@ class TestWhole:
         pytest.importorskip("tensorboard")
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-        watcher = Remembering()
+        watcher = RecordingWatcher()
         run(manifest, tmp_path, classifier_options(), watcher, cache=cache, tracker="tensorboard")
         events = EventAccumulator(str(tmp_path / "tiny.run" / "tensorboard")).Reload()
         told = [event.value for event in events.Scalars("val_accuracy")]
@@ -127,7 +127,7 @@ class TestRefused:
     def test_a_disk_that_is_full_before_the_first_checkpoint(self, manifest, cache, tmp_path, file_size_limit):
         run_of_cache = job(tmp_path, cache=cache)
         with file_size_limit(4_000_000), pytest.raises(InputError, match=r"Cannot write .*\.pt"):
-            train_and_publish(manifest, metric_options(), run_of_cache, Remembering())
+            train_and_publish(manifest, metric_options(), run_of_cache, RecordingWatcher())
 
     def test_a_disk_that_is_full_at_the_end_costs_no_epoch(
         self, metric_run, manifest, cache, tmp_path, file_size_limit
@@ -136,7 +136,7 @@ class TestRefused:
         with file_size_limit(1_000_000), pytest.raises(EncoderError, match="Cannot write the encoder"):
             run(manifest, tmp_path, metric_options(), **place)
         assert list(tmp_path.iterdir()) == []
-        watcher = Remembering()
+        watcher = RecordingWatcher()
         assert run(manifest, tmp_path, metric_options(), watcher, **place) == metric_run.card
         assert watcher.rows == []
 
@@ -154,7 +154,7 @@ class TestRefused:
         assert stamps == {path: path.stat().st_mtime_ns for path in cache.iterdir()}
 
 
-class Failing(Remembering):
+class Failing(RecordingWatcher):
     """A watcher whose pipe is closed: whoever listened has gone."""
 
     def epoch(self, row: Mapping[str, float]) -> None:

@@ -10,7 +10,7 @@ from ml.data.manifest import Manifest
 from ml.training import run_pictures
 from ml.training.classifier import ClassifierTask
 from ml.training.metric import MetricTask
-from ml.training.model import build_body
+from ml.training.model import build_encoder
 from ml.training.run_pictures import show_classifier, show_curves, show_metric
 from tests.helpers.tiny_training import classifier_options, loaded, metric_options
 
@@ -20,7 +20,7 @@ OF_AN_EPOCH = ["confusion.png", "predictions.png", "strips.png", "worst.png"]
 @pytest.fixture(scope="module")
 def metric(manifest, cache):
     data = loaded(manifest, metric_options(), cache)
-    return MetricTask(data, data.options), build_body(data.options, 3), data
+    return MetricTask(data, data.options), build_encoder(data.options, 3), data
 
 
 @pytest.fixture
@@ -57,21 +57,21 @@ def test_the_last_one_has_the_map_too(metric, tmp_path, drawn):
 
 
 def test_a_strip_holds_the_nearest_of_other_contributors_by_falling_cosine(metric, tmp_path, drawn):
-    task, body, data = metric
-    show_metric(task, body, data, tmp_path, last=False)
+    task, encoder, data = metric
+    show_metric(task, encoder, data, tmp_path, last=False)
     strips, title, _ = drawn["strips.png"]
     assert title == "Held-out photos and their nearest of other contributors"
     assert len(strips) == 8
-    gallery = np.concatenate([task.embed_train(body), task.embed_held(body, 0)])
-    groups = data.train.groups + data.held.groups
+    gallery = np.concatenate([task.embed_train(encoder), task.embed_held_out(encoder, 0)])
+    groups = data.train.groups + data.held_out.groups
     for strip, query in zip(strips, np.linspace(0, 17, 8).round().astype(int), strict=True):
         mine = 36 + int(query)
         others = [row for row in range(54) if groups[row] != groups[mine]]
         cosines = sorted((float(gallery[mine] @ gallery[row]) for row in others), reverse=True)[:7]
         assert strip.scores == pytest.approx(cosines, abs=1e-6)
-        assert strip.query_label == data.held.photos[query].label
+        assert strip.query_label == data.held_out.photos[query].label
         assert strip.right == [label == strip.query_label for label in strip.labels]
-        assert np.array_equal(strip.query, data.held.manifest.read(data.held.photos[query]))
+        assert np.array_equal(strip.query, data.held_out.manifest.read(data.held_out.photos[query]))
 
 
 def test_the_worst_queries_come_first_the_one_with_the_fewest_right_ones(metric, tmp_path, drawn):
@@ -85,8 +85,8 @@ def test_where_nobody_else_gave_anything_the_strips_are_empty(manifest, tmp_path
     photos = tuple(replace(photo, more={"contributor": "shop"}) for photo in manifest.photos)
     data = loaded(Manifest(manifest.folder, photos), metric_options(), tmp_path / "cache")
     (tmp_path / "run").mkdir()
-    task, body = MetricTask(data, data.options), build_body(data.options, 3)
-    assert shown(show_metric(task, body, data, tmp_path / "run", last=True), tmp_path / "run") == [
+    task, encoder = MetricTask(data, data.options), build_encoder(data.options, 3)
+    assert shown(show_metric(task, encoder, data, tmp_path / "run", last=True), tmp_path / "run") == [
         "strips.png",
         "worst.png",
         "map.png",
@@ -96,12 +96,12 @@ def test_where_nobody_else_gave_anything_the_strips_are_empty(manifest, tmp_path
 
 def test_an_epoch_of_a_classifier_is_its_confusions_and_its_guesses(manifest, cache, tmp_path, drawn):
     data = loaded(manifest, classifier_options(), cache)
-    task, body = ClassifierTask(data, data.options), build_body(data.options, 3)
-    assert shown(show_classifier(task, body, data, tmp_path), tmp_path) == ["confusion.png", "predictions.png"]
-    logits = task.held_outputs(body, 0).astype(np.float64)
+    task, encoder = ClassifierTask(data, data.options), build_encoder(data.options, 3)
+    assert shown(show_classifier(task, encoder, data, tmp_path), tmp_path) == ["confusion.png", "predictions.png"]
+    logits = task.held_out_logits(encoder, 0).astype(np.float64)
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     truths, guesses, labels, _ = drawn["confusion.png"]
-    assert (truths.tolist(), guesses.tolist()) == (data.held.labels.tolist(), chances.argmax(axis=1).tolist())
+    assert (truths.tolist(), guesses.tolist()) == (data.held_out.labels.tolist(), chances.argmax(axis=1).tolist())
     pictures, said, guessed, scores, _ = drawn["predictions.png"]
     assert len(pictures) == 18
     assert (said, guessed) == ([labels[at] for at in truths], [labels[at] for at in guesses])
@@ -115,7 +115,7 @@ def test_large_photos_are_shown_small_and_many_are_thinned_evenly(metric, monkey
     show_metric(*metric, tmp_path, last=False)
     pictures, said, *_ = drawn["predictions.png"]
     assert [picture.size for picture in pictures] == [(32, 40)] * 6
-    assert said == [data.held.photos[at].label for at in (0, 3, 7, 10, 14, 17)]
+    assert said == [data.held_out.photos[at].label for at in (0, 3, 7, 10, 14, 17)]
 
 
 def test_the_curves_are_drawn_from_what_there_is(tmp_path):

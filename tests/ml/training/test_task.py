@@ -5,7 +5,7 @@ from torch import nn
 
 from ml.data.pixel_cache import ViewStore
 from ml.training import task
-from ml.training.model import build_body
+from ml.training.model import build_encoder
 from ml.training.task import Tally, TrainingFailed, features_of, outputs_of
 from tests.helpers.tiny_training import metric_options
 
@@ -22,8 +22,8 @@ class TestTally:
 
 
 @pytest.fixture(scope="module")
-def body():
-    return build_body(metric_options(freeze_stages=0, pretrained=False), 3)
+def encoder():
+    return build_encoder(metric_options(freeze_stages=0, pretrained=False), 3)
 
 
 @pytest.fixture(scope="module")
@@ -32,24 +32,24 @@ def store() -> ViewStore:
 
 
 class TestOutputs:
-    def test_they_are_those_of_the_body_a_few_photos_at_a_time(self, body, store, monkeypatch):
+    def test_they_are_those_of_the_body_a_few_photos_at_a_time(self, encoder, store, monkeypatch):
         monkeypatch.setattr(task, "EVALUATED_AT_A_TIME", 2)
         pictures = torch.from_numpy(store.array[:, 1].copy()).permute(0, 3, 1, 2)
         with torch.inference_mode():
-            expected = body.eval()(pictures).numpy()
-            features = body.features(body.entered(pictures)).numpy()
-        assert outputs_of(body, store, 5, 1) == pytest.approx(expected, abs=1e-5)
-        assert features_of(body, store, 5, 1) == pytest.approx(features, abs=1e-4)
-        assert outputs_of(body, store, 3, 1) == pytest.approx(expected[:3], abs=1e-5)
+            expected = encoder.eval()(pictures).numpy()
+            features = encoder.features(encoder.frozen_features(pictures)).numpy()
+        assert outputs_of(encoder, store, 5, 1) == pytest.approx(expected, abs=1e-5)
+        assert features_of(encoder, store, 5, 1) == pytest.approx(features, abs=1e-4)
+        assert outputs_of(encoder, store, 3, 1) == pytest.approx(expected[:3], abs=1e-5)
 
-    def test_the_network_is_in_evaluation_mode_and_learns_nothing(self, body, store):
-        body.train()
-        first, second = (outputs_of(body, store, 5, 0) for _ in range(2))
+    def test_the_network_is_in_evaluation_mode_and_learns_nothing(self, encoder, store):
+        encoder.train()
+        first, second = (outputs_of(encoder, store, 5, 0) for _ in range(2))
         assert np.array_equal(first, second)
-        assert not body.training
+        assert not encoder.training
 
     def test_a_network_whose_weights_are_no_numbers_any_more_is_told_as_such(self, store):
-        broken = build_body(metric_options(freeze_stages=0, pretrained=False), 3)
+        broken = build_encoder(metric_options(freeze_stages=0, pretrained=False), 3)
         nn.init.constant_(broken.network.head.layer.bias, float("nan"))
         with pytest.raises(TrainingFailed, match="no numbers: lower --lr or --head-lr"):
             outputs_of(broken, store, 5, 0)
