@@ -48,8 +48,8 @@ run_create(kind="metric", preset={preset!r}, name={name!r})
 GATE = """
 import json
 from catalog.models import Encoder
-from catalog.services.encoders.gate import gate_of
-print(json.dumps([objection.text for objection in gate_of(Encoder.objects.get(name={name!r}))]))
+from catalog.services.encoders.gate import release_objections
+print(json.dumps([objection.text for objection in release_objections(Encoder.objects.get(name={name!r}))]))
 """
 
 

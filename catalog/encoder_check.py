@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import Refused
-from catalog.ml_cli import BAD_INPUT, TookTooLong, ask_ml
+from catalog.ml_cli import BAD_INPUT, MlTimeout, run_ml
 
 SECONDS = 120
 MOST_MEMORY = 8 << 30  # bytes of addresses: a network may ask for any amount, and the machine has other work
@@ -14,8 +14,8 @@ MOST_MEMORY = 8 << 30  # bytes of addresses: a network may ask for any amount, a
 def card_of(folder: Path) -> dict[str, Any]:
     """The card of a folder whose every file was checked. Refused, with what is wrong, where it is not sound."""
     try:
-        answer = ask_ml("check-encoder", str(folder), "--threads", "1", seconds=SECONDS, memory=MOST_MEMORY)
-    except TookTooLong:
+        answer = run_ml("check-encoder", str(folder), "--threads", "1", seconds=SECONDS, memory=MOST_MEMORY)
+    except MlTimeout:
         raise Refused("encoder_unusable", f"The check of this encoder took over {SECONDS} seconds.") from None
     if answer.code == 0:
         card: dict[str, Any] = json.loads(answer.output)

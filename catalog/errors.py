@@ -14,7 +14,7 @@ class Refused(Exception):
         self.status = status
 
 
-class IllegalMove(Exception):
+class IllegalTransition(Exception):
     """The code asked a row to go from its state to one that does not follow it: a bug, nobody's input."""
 
 

@@ -15,7 +15,7 @@ SAYS: Final = "python -m ml: "  # how that sentence begins
 PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH")
 
 
-class TookTooLong(Exception):
+class MlTimeout(Exception):
     """It was ended before it had answered."""
 
 
@@ -33,8 +33,8 @@ class Answer:
         return self.errors.strip().rpartition("\n")[2].removeprefix(SAYS)
 
 
-def ask_ml(*words: str, seconds: float, memory: int | None = None) -> Answer:
-    """Run `python -m ml WORDS` to its end. `memory`: bytes of addresses it may have. Raises `TookTooLong`."""
+def run_ml(*words: str, seconds: float, memory: int | None = None) -> Answer:
+    """Run `python -m ml WORDS` to its end. `memory`: bytes of addresses it may have. Raises `MlTimeout`."""
     with subprocess.Popen(  # noqa: S603 - our own program, and no shell reads the words
         [sys.executable, "-m", "ml", *words],
         cwd=settings.BASE_DIR,
@@ -51,5 +51,5 @@ def ask_ml(*words: str, seconds: float, memory: int | None = None) -> Answer:
             output, errors = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             process.kill()
-            raise TookTooLong from None
+            raise MlTimeout from None
     return Answer(process.returncode, output, errors)

@@ -48,13 +48,13 @@ def run_picture(run: TrainingRun, name: str) -> Path:
     return run_folder(run) / "run" / name
 
 
-def copies_forget(photo_ids: Iterable[UUID]) -> None:
+def photo_copies_delete(photo_ids: Iterable[UUID]) -> None:
     """Delete the copies that runs have of people's photos, where the storage keeps the photos on other machines."""
     for photo_id in photo_ids:
         for copy in Path(settings.RUNS_DIR).glob(f"*/photos/{photo_id}.jpg"):
             copy.unlink(missing_ok=True)
 
 
-def encoder_out(run: TrainingRun) -> Path:
+def run_encoder_folder(run: TrainingRun) -> Path:
     """Where its encoder is written: a folder that appears when it is whole."""
     return Path(settings.ENCODER_DIRS[0] / run.name)

@@ -22,7 +22,7 @@ from catalog import events, tasks
 from catalog.models import UploadedPhoto, User
 from catalog.services.uploads import upload_prepare
 
-PATIENCE: Final = 10.0
+TIMEOUT: Final = 10.0
 """Seconds that a start waits for its rehearsal; then that goes on beside the work."""
 
 Application = Callable[..., Any]
@@ -30,7 +30,7 @@ Application = Callable[..., Any]
 logger = logging.getLogger(__name__)
 
 
-def rehearse(work: Callable[[User], object]) -> None:
+def run_and_roll_back(work: Callable[[User], object]) -> None:
     """Do `work` for a person, after which neither they nor anything that it wrote is there.
 
     No error of it may keep a process from starting: it is only told.
@@ -57,14 +57,14 @@ def example_photo(owner: User) -> UploadedPhoto:
     return photo
 
 
-def rehearse_requests(application: Application) -> None:
+def warm_up_requests(application: Application) -> None:
     """Send a photo to the API of this process, ask for its query, and wait for its end. No request may be under way."""
     sent: list[UUID] = []
     # A request closes what it finds open before it and after it, so also the transaction that all of this is in.
     signals = (request_started, request_finished)
     for signal in signals:
         signal.disconnect(close_old_connections)
-    rehearse(lambda person: sent.append(_send_and_ask(application, person)))
+    run_and_roll_back(lambda person: sent.append(_send_and_ask(application, person)))
     for signal in signals:
         signal.connect(close_old_connections)
     for query_id in sent:

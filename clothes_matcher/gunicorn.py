@@ -47,5 +47,5 @@ def post_worker_init(worker: Any) -> None:
     from django.apps import apps
 
     if apps.is_installed("catalog"):  # benchmarks put another site under this configuration
-        rehearsal = import_module("catalog.warmup")
-        wait([worker.tpool.submit(rehearsal.rehearse_requests, worker.wsgi)], timeout=rehearsal.PATIENCE)
+        warmup = import_module("catalog.warmup")
+        wait([worker.tpool.submit(warmup.warm_up_requests, worker.wsgi)], timeout=warmup.TIMEOUT)

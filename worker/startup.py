@@ -16,7 +16,7 @@ from PIL import Image
 from catalog import tasks
 from catalog.models import Encoder, QueryState, SharedIndex, SimilarityQuery, User
 from catalog.photos.colour import garment_colour
-from catalog.warmup import PATIENCE, example_photo, rehearse
+from catalog.warmup import TIMEOUT, example_photo, run_and_roll_back
 from ml.formats.errors import InputError
 from worker.encoders.loaded import embedder_of
 from worker.index.refresh import keep_warm
@@ -65,14 +65,14 @@ def warm_up(queues: set[str]) -> None:
 
 def rehearse_in_pool(pool: Any, queues: set[str]) -> None:
     """Go the way of a query once in each of the threads that will work: connections and statements are a thread's."""
-    together = threading.Barrier(pool.limit + 1, timeout=PATIENCE)
+    together = threading.Barrier(pool.limit + 1, timeout=TIMEOUT)
 
     def meet() -> None:
         with suppress(threading.BrokenBarrierError):  # the time is over
             together.wait()
 
     def in_a_thread() -> None:
-        rehearse(partial(_embed_and_search, queues))
+        run_and_roll_back(partial(_embed_and_search, queues))
         if "gpu" in queues:
             tasks.send_search_query(uuid4())  # of no query: only so that there is a connection
         meet()  # else one thread might take two turns

@@ -21,12 +21,12 @@ from catalog.models import Triplet, TripletState
 from catalog.photos.serving import private_part
 from catalog.services.feedback.reviews import (
     review_progress,
-    triplet_after,
     triplet_review,
     triplet_take,
     triplet_undo,
-    triplets_look_again,
+    triplet_upcoming,
     triplets_to_review,
+    triplets_unskip,
 )
 
 PAGES = "admin/catalog/triplet"
@@ -72,7 +72,7 @@ class TripletAdmin(ReadOnlyAdmin[Triplet]):
 
     @admin.action(description="Look at those that were skipped again", permissions=["review"])
     def look_again(self, request: HttpRequest, queryset: QuerySet[Triplet]) -> None:
-        self.message_user(request, f"To be looked at again: {triplets_look_again(triplets=queryset)}.")
+        self.message_user(request, f"To be looked at again: {triplets_unskip(triplets=queryset)}.")
 
     def get_urls(self) -> list[URLPattern]:
         review = self.admin_site.admin_view(self.review)
@@ -130,6 +130,6 @@ def _number(text: str) -> int:
 
 def _card(request: HttpRequest, told: str) -> dict[str, Any]:
     triplet = triplet_take(by=staff_of(request))
-    after = triplet_after(triplet=triplet, by=staff_of(request)) if triplet else None
+    after = triplet_upcoming(triplet=triplet, by=staff_of(request)) if triplet else None
     decided, total = review_progress()
     return {"triplet": triplet, "after": after, "told": told, "decided": decided, "number": decided + 1, "total": total}

@@ -12,7 +12,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from catalog.admin.base import DeletedByService, ModelAdmin, ReadOnlyAdmin
 from catalog.models import User
-from catalog.services.accounts.devices import device_of
+from catalog.services.accounts.devices import device_for
 from catalog.services.accounts.users import user_delete
 
 # Both were registered by their own apps, without this admin's look.
@@ -58,15 +58,15 @@ class AuthTokenAdmin(ReadOnlyAdmin[Any]):
 
     @admin.display(description="Device")
     def device_name(self, token: AuthToken) -> str:
-        return device_of(token=token).name
+        return device_for(token=token).name
 
     @admin.display(description="Scope")
     def scope(self, token: AuthToken) -> str:
-        return device_of(token=token).scope
+        return device_for(token=token).scope
 
     @admin.display(description="Last seen")
     def last_seen(self, token: AuthToken) -> Any:
-        return device_of(token=token).last_seen_at
+        return device_for(token=token).last_seen_at
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("knox.delete_authtoken")

@@ -11,7 +11,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from catalog.models import User
-from catalog.services.accounts.devices import device_seen
+from catalog.services.accounts.devices import device_touch
 
 if TYPE_CHECKING:
     from drf_spectacular.openapi import AutoSchema
@@ -28,7 +28,7 @@ class TokenAuthentication(KnoxAuthentication):  # type: ignore[misc]  # knox shi
         if row is None or (row.expiry is not None and row.expiry <= timezone.now()):
             raise AuthenticationFailed("Invalid token.")
         found: tuple[User, Any] = self.validate_user(row)
-        device_seen(token=row)
+        device_touch(token=row)
         return found
 
 

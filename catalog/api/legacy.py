@@ -106,7 +106,7 @@ def _visitor_of(photo: bytes) -> str:
 def _unread_query(visitor: str, k: int) -> SimilarityQuery | None:
     """The same wish for the same photo if its answer has not been given: still on the way, or done after the 503."""
     came_late = Q(state=QueryState.DONE, finished_at__gt=F("created_at") + timedelta(seconds=PATIENCE))
-    recent = SimilarityQuery.objects.of(visitor=visitor).filter(k=k, created_at__gt=timezone.now() - ASKED_AGAIN)
+    recent = SimilarityQuery.objects.owned_by(visitor=visitor).filter(k=k, created_at__gt=timezone.now() - ASKED_AGAIN)
     return recent.filter(Q(finished_at=None) | came_late).defer("vector").first()
 
 

@@ -7,7 +7,7 @@ from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.request import Request
 
 from catalog.models import Scope
-from catalog.services.accounts.devices import scope_of
+from catalog.services.accounts.devices import token_scope
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView
@@ -29,7 +29,7 @@ class HasScope(IsAuthenticated):
     def has_permission(self, request: Request, view: "APIView") -> bool:
         if not super().has_permission(request, view):
             return False  # nobody is signed in, which REST framework answers with 401
-        return scope_of(token=request.auth) in getattr(view, "scopes", PEOPLE)
+        return token_scope(token=request.auth) in getattr(view, "scopes", PEOPLE)
 
 
 class MayHandle(BasePermission):

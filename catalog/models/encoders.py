@@ -66,9 +66,7 @@ class Encoder(Claimable):
 
     def missing_photos(self) -> "models.QuerySet[ItemPhoto]":
         """The photos of the catalogue that have no vector of this encoder yet, oldest first."""
-        return (
-            ItemPhoto.objects.filter(item__deleted_at=None, problem="").exclude(embeddings__encoder=self).order_by("id")
-        )
+        return ItemPhoto.objects.searchable().exclude(embeddings__encoder=self).order_by("id")
 
     def claim(self, worker: str) -> "Encoder | None":
         """Take the right to embed the catalogue; None if another worker has it."""

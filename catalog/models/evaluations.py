@@ -70,14 +70,14 @@ class EvaluationQuerySet(ClaimableQuerySet["Evaluation"]):
     def release(self) -> int:
         """Queue claimed evaluations again; those that died too often fail."""
         held = self.filter(state=EvaluationState.RUNNING)
-        worn = held.filter(attempts__gte=MAX_ATTEMPTS - 1)
+        exhausted = held.filter(attempts__gte=MAX_ATTEMPTS - 1)
         reason = f"The worker died {MAX_ATTEMPTS} times over it."
-        ended = worn.update(state=EvaluationState.FAILED, reason=reason, finished_at=timezone.now(), **no_claim())
+        ended = exhausted.update(state=EvaluationState.FAILED, reason=reason, finished_at=timezone.now(), **no_claim())
         overdue = timezone.now() - NUDGE_AGAIN
         again = held.update(state=EvaluationState.QUEUED, attempts=F("attempts") + 1, nudged_at=overdue, **no_claim())
         return ended + again
 
-    def take_unheard(self) -> "list[Evaluation]":
+    def take_undelivered(self) -> "list[Evaluation]":
         """Queued evaluations whose message seems lost, oldest first."""
         return self.filter(state=EvaluationState.QUEUED).overdue()
 
@@ -125,7 +125,7 @@ class Evaluation(Claimable):
         """running -> failed."""
         self._end(EvaluationState.FAILED, reason=reason[:500])
 
-    def give_back(self) -> None:
+    def requeue(self) -> None:
         type(self).objects.filter(pk=self.pk, claim_token=self.claim_token).release()
 
     def _end(self, state: EvaluationState, **columns: Any) -> None:

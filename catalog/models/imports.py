@@ -5,7 +5,7 @@ from django.db import models
 from django.utils import timezone
 
 MAX_ERRORS = 1000  # rows of the table of refusals that are kept
-SILENCE = timedelta(minutes=2)  # a running import that says nothing for so long was killed
+STALLED_AFTER = timedelta(minutes=2)  # a running import that says nothing for so long was killed
 
 
 class ImportState(models.TextChoices):
@@ -18,7 +18,7 @@ class ImportState(models.TextChoices):
 class ImportJobQuerySet(models.QuerySet["ImportJob"]):
     def mark_interrupted(self) -> int:
         """Tell the truth about the imports that were killed."""
-        silent = self.filter(state=ImportState.RUNNING, updated_at__lt=timezone.now() - SILENCE)
+        silent = self.filter(state=ImportState.RUNNING, updated_at__lt=timezone.now() - STALLED_AFTER)
         return silent.update(state=ImportState.INTERRUPTED, finished_at=timezone.now())
 
 

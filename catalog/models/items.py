@@ -20,8 +20,8 @@ class CatalogItemQuerySet(models.QuerySet["CatalogItem"]):
         return self.filter(is_findable(at))
 
     def matching(self, filters: dict[str, Any], at: datetime | None = None) -> "CatalogItemQuerySet":
-        """The findable items that fit `filters`: names and meanings in `FILTERS`."""
-        return self.findable(at).filter(**{FILTERS[name]: value for name, value in filters.items()})
+        """The findable items that fit `filters`: names and meanings in `FILTER_LOOKUPS`."""
+        return self.findable(at).filter(**{FILTER_LOOKUPS[name]: value for name, value in filters.items()})
 
     def with_photos(self) -> "CatalogItemQuerySet":
         return self.prefetch_related(shown_photos("photos"))
@@ -34,7 +34,7 @@ def shown_photos(way: str) -> "models.Prefetch[str]":
 
 
 # What a query may ask of the items, and the lookup behind each.
-FILTERS = {
+FILTER_LOOKUPS = {
     "category": "category__iexact",
     "brand": "brand__iexact",
     "gender": "gender__iexact",
@@ -90,6 +90,21 @@ class CatalogItem(models.Model):
         self.save(update_fields=["deleted_at", "updated_at"])
 
 
+def is_searchable(path: str = "") -> models.Q:
+    """Condition: the photo belongs in an index. `path` leads from other rows to their photos, such as "positive__".
+
+    The one definition of a photo that counts: its item is not deleted and its file can be read. Photos of hidden items
+    count, since a hidden item may be shown again at any time.
+    """
+    return models.Q((f"{path}item__deleted_at", None), (f"{path}problem", ""))
+
+
+class ItemPhotoQuerySet(models.QuerySet["ItemPhoto"]):
+    def searchable(self) -> "ItemPhotoQuerySet":
+        """The photos that are embedded, indexed and learned from; see `is_searchable`."""
+        return self.filter(is_searchable())
+
+
 class ItemPhoto(models.Model):
     """One picture of an item. Its picture never changes: another picture is another row, so a vector stays true."""
 
@@ -105,6 +120,8 @@ class ItemPhoto(models.Model):
     position = models.PositiveSmallIntegerField(default=0, help_text="The first is the one that is shown.")
     problem = models.CharField(max_length=200, blank=True, help_text="Why it could not be embedded, if so.")
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = ItemPhotoQuerySet.as_manager()
 
     class Meta:
         ordering = ("position", "id")

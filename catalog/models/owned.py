@@ -13,7 +13,7 @@ Rows = TypeVar("Rows", bound=models.QuerySet[Any])
 class Owned:
     """For the querysets of rows with the columns `owner` and `visitor`."""
 
-    def of(self: Rows, *, user: User | None = None, visitor: str = "") -> Rows:  # type: ignore[misc]  # a mixin's self
+    def owned_by(self: Rows, *, user: User | None = None, visitor: str = "") -> Rows:  # type: ignore[misc]  # a mixin's self
         """Those of one person; of nobody in particular, none."""
         if user is not None:
             return self.filter(owner=user)

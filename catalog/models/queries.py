@@ -10,7 +10,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from catalog.errors import ClaimLost, IllegalMove
+from catalog.errors import ClaimLost, IllegalTransition
 from catalog.models.claims import NUDGE_AGAIN, Claimable, ClaimableQuerySet, new_claim, no_claim
 from catalog.models.encoders import Encoder
 from catalog.models.items import CatalogItem, ItemPhoto
@@ -38,16 +38,16 @@ class QueryState(models.TextChoices):
     FAILED = "failed"
 
 
-CLAIM_OF = {
+CLAIMED_STATE = {
     QueryState.TO_FETCH: QueryState.FETCHING,
     QueryState.QUEUED: QueryState.EMBEDDING,
     QueryState.EMBEDDED: QueryState.SEARCHING,
 }
-WAITING, CLAIMED = tuple(CLAIM_OF), tuple(CLAIM_OF.values())
+WAITING, CLAIMED = tuple(CLAIMED_STATE), tuple(CLAIMED_STATE.values())
 ENDED = (QueryState.DONE, QueryState.FAILED)
 _IS_WAITING = Q(state__in=[state.value for state in WAITING])
 _IS_CLAIMED = Q(state__in=[state.value for state in CLAIMED])
-BACK_FROM = {claimed: waiting for waiting, claimed in CLAIM_OF.items()}
+WAITING_STATE = {claimed: waiting for waiting, claimed in CLAIMED_STATE.items()}
 
 
 class Outcome(models.TextChoices):
@@ -73,7 +73,7 @@ RETURNING *,
 class SimilarityQuerySet(Owned, ClaimableQuerySet["SimilarityQuery"]):
     def claim(self, pk: uuid.UUID | str, waiting: QueryState, *, worker: str) -> "SimilarityQuery | None":
         """Take a query that waits in the state `waiting`; None if it is gone, further on, or someone else's."""
-        columns = {"state": CLAIM_OF[waiting], **new_claim(worker), "id": pk}
+        columns = {"state": CLAIMED_STATE[waiting], **new_claim(worker), "id": pk}
         fields: Any = self.model._meta
         values = [
             fields.get_field(name).get_db_prep_save(value, connections[self.db]) for name, value in columns.items()
@@ -83,21 +83,21 @@ class SimilarityQuerySet(Owned, ClaimableQuerySet["SimilarityQuery"]):
     def release(self) -> int:
         """Give claimed queries back, to be tried again; those tried too often fail. Returns how many there were."""
         now = timezone.now()
-        worn = self.filter(state__in=CLAIMED, attempts__gte=MAX_ATTEMPTS - 1)
-        released = worn.update(
+        exhausted = self.filter(state__in=CLAIMED, attempts__gte=MAX_ATTEMPTS - 1)
+        released = exhausted.update(
             state=QueryState.FAILED,
             error_code="internal_error",
             error_detail="Something on our side failed on this photo each time. Please try another picture.",
             finished_at=now,
             **no_claim(),
         )
-        for claimed, waiting in BACK_FROM.items():
+        for claimed, waiting in WAITING_STATE.items():
             released += self.filter(state=claimed).update(
                 state=waiting, attempts=F("attempts") + 1, nudged_at=now - NUDGE_AGAIN, **no_claim()
             )
         return released
 
-    def take_unheard(self, limit: int = 200) -> "list[SimilarityQuery]":
+    def take_undelivered(self, limit: int = 200) -> "list[SimilarityQuery]":
         """Up to `limit` queries whose message seems lost, oldest first; each is given out once per `NUDGE_AGAIN`."""
         return self.filter(state__in=WAITING).overdue(limit)
 
@@ -220,9 +220,9 @@ class SimilarityQuery(Claimable):
 
     @property
     def answering_encoder(self) -> Encoder:
-        """The encoder whose vectors this query is compared with. IllegalMove before it is embedded."""
+        """The encoder whose vectors this query is compared with. IllegalTransition before it is embedded."""
         if self.encoder is None:
-            raise IllegalMove(f"{self} is not embedded yet")
+            raise IllegalTransition(f"{self} is not embedded yet")
         return self.encoder
 
     def record_fetched(self, photo: UploadedPhoto, timings: dict[str, float]) -> None:
@@ -277,7 +277,7 @@ class SimilarityQuery(Claimable):
     def record_failure(self, code: str, detail: str) -> None:
         """embedding or searching -> failed, with a code for machines and a sentence for people."""
         if self.state not in CLAIMED:
-            raise IllegalMove(f"{self} is {self.state}: only a claimed query can fail")
+            raise IllegalTransition(f"{self} is {self.state}: only a claimed query can fail")
         self._move(
             QueryState(self.state),
             QueryState.FAILED,
@@ -286,13 +286,13 @@ class SimilarityQuery(Claimable):
             finished_at=timezone.now(),
         )
 
-    def give_back(self) -> None:
+    def requeue(self) -> None:
         """Undo the claim after a crash, so that the query is tried again a few times."""
         type(self).objects.filter(pk=self.pk, claim_token=self.claim_token).release()
 
     def _move(self, source: QueryState, target: QueryState, **columns: Any) -> None:
         if self.state != source:
-            raise IllegalMove(f"{self} is {self.state}: it cannot become {target}")
+            raise IllegalTransition(f"{self} is {self.state}: it cannot become {target}")
         self.write_claimed(source, {"state": target, **no_claim(), **columns})
 
 

@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
-from catalog.errors import IllegalMove
+from catalog.errors import IllegalTransition
 from catalog.models.claims import NUDGE_AGAIN, Claimable, ClaimableQuerySet, new_claim, no_claim
 from catalog.models.encoders import Encoder
 from catalog.models.users import User
@@ -61,8 +61,8 @@ class TrainingRunQuerySet(ClaimableQuerySet["TrainingRun"]):
         ended = held.filter(cancel_requested=True).update(
             state=RunState.CANCELLED, finished_at=timezone.now(), **no_claim()
         )
-        worn = held.filter(attempts__gte=MAX_ATTEMPTS - 1)
-        ended += worn.update(
+        exhausted = held.filter(attempts__gte=MAX_ATTEMPTS - 1)
+        ended += exhausted.update(
             state=RunState.FAILED,
             reason=f"It stopped {MAX_ATTEMPTS} times without finishing another epoch. The last time: {why}"[:500],
             finished_at=timezone.now(),
@@ -72,7 +72,7 @@ class TrainingRunQuerySet(ClaimableQuerySet["TrainingRun"]):
         again = held.update(state=RunState.QUEUED, attempts=F("attempts") + 1, nudged_at=overdue, **no_claim())
         return ended + again
 
-    def take_unheard(self) -> "list[TrainingRun]":
+    def take_undelivered(self) -> "list[TrainingRun]":
         """Queued runs whose message seems lost, oldest first."""
         return self.filter(state=RunState.QUEUED).overdue()
 
@@ -144,7 +144,7 @@ class TrainingRun(Claimable):
         """running -> cancelled."""
         self._end(RunState.CANCELLED)
 
-    def give_back(self, why: str) -> None:
+    def requeue(self, why: str) -> None:
         """Undo the claim after a crash: the run goes on from its checkpoint, or fails if it died too often."""
         type(self).objects.filter(pk=self.pk, claim_token=self.claim_token).release(why)
 
@@ -155,14 +155,14 @@ class TrainingRun(Claimable):
         if rows.filter(state=RunState.QUEUED).update(state=RunState.CANCELLED, finished_at=now):
             return
         if not rows.filter(state=RunState.RUNNING).update(cancel_requested=True):
-            raise IllegalMove(f"{self} has ended already")
+            raise IllegalTransition(f"{self} has ended already")
 
-    def queue_again(self) -> None:
-        """failed or cancelled -> queued. IllegalMove from elsewhere."""
+    def resume(self) -> None:
+        """failed or cancelled -> queued. IllegalTransition from elsewhere."""
         ended = type(self).objects.filter(pk=self.pk, state__in=(RunState.FAILED, RunState.CANCELLED))
         fresh = {"reason": "", "attempts": 0, "cancel_requested": False, "finished_at": None, "stage": ""}
         if not ended.update(state=RunState.QUEUED, nudged_at=timezone.now(), **fresh):
-            raise IllegalMove(f"{self} is {self.state}: only a failed or cancelled run can be resumed")
+            raise IllegalTransition(f"{self} is {self.state}: only a failed or cancelled run can be resumed")
 
     def _end(self, state: RunState, **columns: Any) -> None:
         columns |= {"state": state, "finished_at": timezone.now(), **no_claim()}

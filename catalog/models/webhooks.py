@@ -12,9 +12,9 @@ from catalog.models.claims import Claimable, ClaimableQuerySet, new_claim, no_cl
 from catalog.models.queries import ENDED, SimilarityQuery
 from catalog.models.users import User
 
-GAPS = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10), timedelta(minutes=45))
+RETRY_DELAYS = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10), timedelta(minutes=45))
 """How long after each try in vain the next one comes: five tries within an hour."""
-MAX_TRIES = len(GAPS) + 1
+MAX_TRIES = len(RETRY_DELAYS) + 1
 
 
 class WebhookState(models.TextChoices):
@@ -42,8 +42,8 @@ class WebhookDeliveryQuerySet(ClaimableQuerySet["WebhookDelivery"]):
     def release(self) -> int:
         """Give claimed ones back after their worker died; those tried often enough are given up. Returns how many."""
         sending = self.filter(state=WebhookState.SENDING)
-        worn = sending.filter(attempts__gte=MAX_TRIES).update(state=WebhookState.GIVEN_UP, **no_claim())
-        return worn + sending.update(state=WebhookState.WAITING, **no_claim())
+        exhausted = sending.filter(attempts__gte=MAX_TRIES).update(state=WebhookState.GIVEN_UP, **no_claim())
+        return exhausted + sending.update(state=WebhookState.WAITING, **no_claim())
 
 
 class WebhookDelivery(Claimable):
@@ -89,7 +89,7 @@ class WebhookDelivery(Claimable):
         if self.attempts >= MAX_TRIES:
             self._move(WebhookState.GIVEN_UP, error=error[:500])
         else:
-            next_at = timezone.now() + GAPS[self.attempts - 1]
+            next_at = timezone.now() + RETRY_DELAYS[self.attempts - 1]
             self._move(WebhookState.WAITING, error=error[:500], next_at=next_at)
 
     def _move(self, target: WebhookState, **columns: object) -> None:

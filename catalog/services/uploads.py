@@ -15,8 +15,8 @@ from catalog.models.photos import UPLOAD_FOLDER, expiry
 from catalog.photos.clean import clean_photo, source_hash
 from catalog.photos.crops import require_large_enough
 from catalog.photos.files import picture_store
-from catalog.run_folder import copies_forget
-from catalog.services.feedback.triplets import photos_release
+from catalog.run_folder import photo_copies_delete
+from catalog.services.feedback.triplets import photos_reset_expiry
 
 
 def upload_prepare(*, raw: bytes, owner: User | None = None, visitor: str = "") -> UploadedPhoto:
@@ -26,7 +26,7 @@ def upload_prepare(*, raw: bytes, owner: User | None = None, visitor: str = "") 
     file if that fails. Raises `Refused` for bytes that are no usable picture.
     """
     digest = source_hash(raw)
-    earlier = UploadedPhoto.objects.of(user=owner, visitor=visitor).filter(source_sha256=digest).first()
+    earlier = UploadedPhoto.objects.owned_by(user=owner, visitor=visitor).filter(source_sha256=digest).first()
     if earlier is not None:
         earlier.expires_at = max(earlier.expires_at, expiry())  # one that is learned from may be kept longer
         if UploadedPhoto.objects.filter(pk=earlier.pk).update(expires_at=earlier.expires_at):
@@ -88,11 +88,11 @@ def _save(photo: UploadedPhoto, attach: Callable[[UploadedPhoto], None] | None) 
 
 
 def _twin(photo: UploadedPhoto) -> UploadedPhoto | None:
-    mine = UploadedPhoto.objects.of(user=photo.owner, visitor=photo.visitor)
+    mine = UploadedPhoto.objects.owned_by(user=photo.owner, visitor=photo.visitor)
     return mine.filter(source_sha256=photo.source_sha256).exclude(pk=photo.pk).first()
 
 
-def upload_take_fetched(*, query: SimilarityQuery, raw: bytes, timings: dict[str, float]) -> UploadedPhoto:
+def upload_attach_fetched(*, query: SimilarityQuery, raw: bytes, timings: dict[str, float]) -> UploadedPhoto:
     """Make what was fetched for a claimed query its photo, and send the query on its way: all of it or nothing."""
 
     def attach(photo: UploadedPhoto) -> None:
@@ -111,7 +111,7 @@ def uploads_expire() -> int:
     """
     never_came = SimilarityQuery.objects.filter(photo=None, item=None)
     never_came.filter(created_at__lte=timezone.now() - timedelta(days=settings.PHOTO_DAYS)).delete()
-    photos_release(photos=UploadedPhoto.objects.all())
+    photos_reset_expiry(photos=UploadedPhoto.objects.all())
     expired = UploadedPhoto.objects.filter(expires_at__lte=timezone.now())
     count = 0
     for photo in expired.iterator(chunk_size=200):
@@ -156,7 +156,7 @@ def _files_without_rows(folder: str) -> list[str]:
 def upload_delete(*, photo: UploadedPhoto) -> None:
     """Delete a photo with its queries, then its file: a file without a row is found again, the reverse is an error."""
     name, storage = photo.file.name, photo.file.storage
-    copies_forget([photo.pk])
+    photo_copies_delete([photo.pk])
     with transaction.atomic():
         photo.joint_queries.all().delete()  # queries about several photos, of which this was not the first
         photo.delete()

@@ -13,7 +13,7 @@ from catalog.http.error_pages import problem_page
 from catalog.http.links import link_maker
 from catalog.http.problems import Problem, problem_of
 from catalog.http.throttles import spend_anonymously
-from catalog.services.accounts.passwords import password_reset, password_reset_ask, reset_user
+from catalog.services.accounts.passwords import password_reset, password_reset_request, password_reset_user
 
 
 class EmailForm(forms.Form):
@@ -37,7 +37,7 @@ class PasswordForgotten(View):
         if (wait := spend_anonymously(request, scope="reset")) is not None:
             sentence = "These are too many mails from one place. Please try again later."
             return _page(request, "ask", Problem(429, "throttled", sentence, headers={"Retry-After": str(wait)}))
-        password_reset_ask(email=form.cleaned_data["email"], link=link_maker(request))
+        password_reset_request(email=form.cleaned_data["email"], link=link_maker(request))
         return _page(request, "sent")
 
 
@@ -47,7 +47,7 @@ class PasswordReset(View):
 
     def get(self, request: HttpRequest, code: str) -> HttpResponse:
         try:
-            reset_user(**_parts(code))
+            password_reset_user(**_parts(code))
         except Refused as refusal:
             return _dead_end(request, refusal)
         return _page(request, "choose")

@@ -64,7 +64,7 @@ def photo_consent(request: HttpRequest, pk: UUID) -> HttpResponse:
 def photo_delete(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Delete a photo of one's own with all that was made of it, and start anew."""
     person = person_of(request)
-    mine = UploadedPhoto.objects.of(user=person["owner"], visitor=person["visitor"])
+    mine = UploadedPhoto.objects.owned_by(user=person["owner"], visitor=person["visitor"])
     photo = get_object_or_404(mine, pk=pk)
     if (refused := too_many_changes(request)) is not None:
         return _refusal(request, refused)

@@ -4,7 +4,7 @@ from django.conf import settings
 
 from catalog.models import Feedback, Recommendation, SimilarityQuery
 from catalog.services.feedback.triplets import LEARNING_DAYS
-from catalog.services.queries.answers import said_about
+from catalog.services.queries.answers import feedback_for
 
 
 def match_of(found: Recommendation, said: Feedback | None = None) -> dict[str, object]:
@@ -19,7 +19,7 @@ def match_of(found: Recommendation, said: Feedback | None = None) -> dict[str, o
         "photo": found.photo,
         "percent": max(0, round(found.score * 100)),
         "link": found.item.url if found.item.url.startswith(("https://", "http://")) else "",
-        "verdict": (said or said_about(found)).verdict,
+        "verdict": (said or feedback_for(found)).verdict,
     }
 
 

@@ -30,7 +30,7 @@ def item_photo(request: HttpRequest, pk: int) -> HttpResponseBase:
 @require_safe
 def uploaded_photo(request: HttpRequest, pk: UUID) -> HttpResponseBase:
     """A person's own picture, for them and for whoever was given its signed address. To others it is not there."""
-    seen = UploadedPhoto.objects.all() if is_signed(request, pk) else UploadedPhoto.objects.of(**_asking(request))
+    seen = UploadedPhoto.objects.all() if is_signed(request, pk) else UploadedPhoto.objects.owned_by(**_asking(request))
     photo = get_object_or_404(seen, pk=pk)
     return picture_response(request, photo.file, photo.sha256, PRIVATE)
 

@@ -6,18 +6,18 @@ from pathlib import Path
 import pytest
 
 from catalog.errors import Refused
-from catalog.ml_cli import BAD_INPUT, TookTooLong, ask_ml
+from catalog.ml_cli import BAD_INPUT, MlTimeout, run_ml
 from catalog.services.datasets import manifests
 
 
 def test_its_answer_is_its_output() -> None:
-    answer = ask_ml("options", "metric", seconds=60)
+    answer = run_ml("options", "metric", seconds=60)
     assert answer.code == 0
     assert json.loads(answer.output)["values"]["epochs"] == 12
 
 
 def test_bad_input_is_one_sentence_without_the_name_of_the_program() -> None:
-    answer = ask_ml("options", "metric", "--set", "epochs=0", seconds=60)
+    answer = run_ml("options", "metric", "--set", "epochs=0", seconds=60)
     assert (answer.code, answer.output) == (BAD_INPUT, "")
     assert answer.complaint.startswith("epochs is 0")
 
@@ -26,14 +26,14 @@ def test_it_knows_none_of_our_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path:
     (tmp_path / "sitecustomize.py").write_text("import os, sys; sys.stderr.write(str(sorted(os.environ)))")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("SECRET_KEY", "only for us")
-    told = ask_ml("options", "metric", seconds=60).errors
+    told = run_ml("options", "metric", seconds=60).errors
     assert "PYTHONPATH" in told
     assert "SECRET_KEY" not in told
 
 
 def test_one_that_takes_too_long_is_ended() -> None:
-    with pytest.raises(TookTooLong):
-        ask_ml("options", "metric", seconds=0.001)
+    with pytest.raises(MlTimeout):
+        run_ml("options", "metric", seconds=0.001)
 
 
 def test_a_manifest_that_takes_too_long_to_check_is_refused_in_words(

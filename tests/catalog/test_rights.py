@@ -19,7 +19,7 @@ from rest_framework.test import APIClient
 
 from catalog.models import Device, Favourite, Scope, SimilarityQuery, TrainingRun, User
 from catalog.services.accounts.devices import device_id, device_sign_in
-from catalog.services.accounts.passwords import reset_code
+from catalog.services.accounts.passwords import password_reset_code
 from catalog.web.people import VISITOR
 from tests.helpers.all_rows import everything
 from tests.helpers.api import answered_query
@@ -152,7 +152,7 @@ class World:
             "api/v1/favourites/": shown.item_id,
             "api/v1/items/": shown.item_id,
             "photos/items/": shown.photo_id,
-            "account/password/": reset_code(user=self.me),
+            "account/password/": password_reset_code(user=self.me),
         }
         return "/" + re.sub(r"^(.*?)<[^>]*>", lambda found: f"{found[1]}{names[found[1]]}", route)
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from catalog.models import TrainingRun, Triplet
-from catalog.run_folder import PICTURES, encoder_out, run_folder, run_picture, run_pictures
+from catalog.run_folder import PICTURES, run_encoder_folder, run_folder, run_picture, run_pictures
 from catalog.services.accounts.users import user_delete
-from catalog.services.feedback.feedback import consent_set
+from catalog.services.feedback.feedback import user_consent_set
 from catalog.services.uploads import upload_delete
 from ml.reporting import curves
 from tests.helpers.factories import make_item_photo, make_query, make_run, make_upload, make_user
@@ -32,7 +32,7 @@ def drawn(run: TrainingRun, *names: str) -> Path:
 
 def test_each_run_has_a_folder_of_its_own(run: TrainingRun, tmp_path: Path) -> None:
     assert run_folder(run) == tmp_path / "runs" / str(run.pk)
-    assert encoder_out(run) == tmp_path / "encoders" / "mine"
+    assert run_encoder_folder(run) == tmp_path / "encoders" / "mine"
 
 
 def test_the_pictures_that_are_there_come_in_the_order_to_show_them(run: TrainingRun) -> None:
@@ -67,6 +67,6 @@ def test_no_run_keeps_a_copy_of_a_photo_that_its_owner_takes_back(run: TrainingR
     {
         "the photo is deleted": lambda: upload_delete(photo=photo),
         "the account is deleted": lambda: user_delete(user=owner),
-        "the permission is taken back": lambda: consent_set(user=owner, may_train=False),
+        "the permission is taken back": lambda: user_consent_set(user=owner, may_train=False),
     }[ending]()
     assert [file.name for file in folder.iterdir()] == [f"{shown.pk}.jpg"]

@@ -11,7 +11,7 @@ from knox.models import AuthToken
 from pytest_django import Settings
 
 from catalog.models import SimilarityQuery, UploadedPhoto, User
-from catalog.warmup import Application, example_photo, rehearse, rehearse_requests
+from catalog.warmup import Application, example_photo, run_and_roll_back, warm_up_requests
 from tests.helpers.redis_server import OwnRedis
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -41,7 +41,7 @@ def test_a_photo_is_sent_and_its_query_asked_for(
 ) -> None:
     settings.ALLOWED_HOSTS = hosts
     told: list[str] = []
-    rehearse_requests(watched(told))
+    warm_up_requests(watched(told))
     assert told == ["POST 202 Accepted", "GET 200 OK"]
     assert is_nothing_left(media)
     assert "rehears" not in caplog.text
@@ -52,7 +52,7 @@ def test_a_message_is_sent_for_the_sake_of_the_connection(
 ) -> None:
     own_redis.start()
     with django_capture_on_commit_callbacks(execute=True):
-        rehearse_requests(watched([]))
+        warm_up_requests(watched([]))
     assert own_redis.client.llen("gpu") == 1
     assert not caplog.records  # nor was the end waited for in vain
 
@@ -64,7 +64,7 @@ def test_a_photo_of_the_rehearsal_is_taken_back_too(media: Path) -> None:
         photo = example_photo(person)
         seen.append(photo.file.storage.exists(str(photo.file)))
 
-    rehearse(work)
+    run_and_roll_back(work)
     assert seen == [True]
     assert is_nothing_left(media)
 
@@ -75,12 +75,12 @@ def test_an_error_is_told_and_nothing_is_left(media: Path, error: Exception, cap
         example_photo(person)
         raise error
 
-    rehearse(work)
+    run_and_roll_back(work)
     assert "the disk is full" in caplog.text
     assert is_nothing_left(media)
 
 
 def test_a_refusal_is_told(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     settings.MAX_UPLOAD_MB = 0.0001
-    rehearse_requests(WSGIHandler())
+    warm_up_requests(WSGIHandler())
     assert "/api/v1/queries/ was answered with 413" in caplog.text

@@ -12,7 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from catalog.models import SimilarityQuery
-from catalog.warmup import rehearse
+from catalog.warmup import run_and_roll_back
 from worker import startup
 from worker.startup import _embed_and_search, rehearse_in_pool
 
@@ -28,7 +28,7 @@ def live() -> None:
 def written(queues: set[str]) -> str:
     """What a rehearsal wrote, before it took it back."""
     with CaptureQueriesContext(connection) as statements:
-        rehearse(partial(_embed_and_search, queues))
+        run_and_roll_back(partial(_embed_and_search, queues))
     return "\n".join(one["sql"] for one in statements if one["sql"].startswith(("UPDATE", "INSERT")))
 
 
@@ -52,7 +52,7 @@ def test_there_is_nothing_to_rehearse_without_an_encoder(caplog: pytest.LogCaptu
 
 def test_every_thread_of_the_pool_has_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[int] = []
-    monkeypatch.setattr(startup, "rehearse", lambda work: threads.append(threading.get_ident()))
+    monkeypatch.setattr(startup, "run_and_roll_back", lambda work: threads.append(threading.get_ident()))
     pool = TaskPool(limit=3)
     pool.start()
     rehearse_in_pool(pool, set())
@@ -62,8 +62,8 @@ def test_every_thread_of_the_pool_has_its_turn(monkeypatch: pytest.MonkeyPatch) 
 
 def test_what_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
-    monkeypatch.setattr(startup, "PATIENCE", 0.2)
-    monkeypatch.setattr(startup, "rehearse", lambda work: over.wait(30))
+    monkeypatch.setattr(startup, "TIMEOUT", 0.2)
+    monkeypatch.setattr(startup, "run_and_roll_back", lambda work: over.wait(30))
     pool = TaskPool(limit=2)
     pool.start()
     started = time.monotonic()

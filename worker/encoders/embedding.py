@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.db.models import JSONField, Max, QuerySet
 from PIL import Image, UnidentifiedImageError
 
-from catalog.errors import IllegalMove, Refused
+from catalog.errors import IllegalTransition, Refused
 from catalog.models import CatalogItem, Embedding, Encoder, ItemPhoto, QueryState, SimilarityQuery, UploadedPhoto
 from catalog.models.queries import NOT_CLOTHES
 from catalog.photos.colour import garment_colour
@@ -55,7 +55,7 @@ def look_at(query: SimilarityQuery, encoder: Encoder, *, anew: bool = False) -> 
     if query.item is not None:
         return _seen_item(query.item, encoder)
     if query.photo is None:
-        raise IllegalMove(f"{query} has no photo yet")
+        raise IllegalTransition(f"{query} has no photo yet")
     photos = [query.photo, *query.other_photos]
     if not anew and len(photos) == 1 and (earlier := _seen_before(query, encoder)):
         return earlier
@@ -250,7 +250,7 @@ def uncoloured_photos() -> QuerySet[ItemPhoto]:
 
     A new one gets its colour with its first vector, so what has all its vectors and is still here is of then.
     """
-    return ItemPhoto.objects.filter(item__deleted_at=None, problem="", colour_lab__isnull=True).order_by("id")
+    return ItemPhoto.objects.searchable().filter(colour_lab__isnull=True).order_by("id")
 
 
 def colour_batch() -> int:

@@ -30,7 +30,7 @@ def recording_failures(query: SimilarityQuery) -> Iterator[None]:
         if isinstance(error, ObjectDoesNotExist) and not SimilarityQuery.objects.filter(pk=query.pk).exists():
             logger.warning("%s was deleted, and what it is about", query)
             return
-        query.give_back()
+        query.requeue()
         raise
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from catalog.errors import IllegalMove
+from catalog.errors import IllegalTransition
 from catalog.models import Embedding, ItemPhoto, SimilarityQuery
 from ml.search import ANY, Hit, SearchIndex, UnknownPhotoError, Where, diversify
 from ml.search.hits import best_hits, merged
@@ -47,7 +47,7 @@ def similar_items(query: SimilarityQuery, index: CatalogIndex, at: datetime | No
     are not.
     """
     if query.vector is None:
-        raise IllegalMove(f"{query} has no vector yet and cannot be searched")
+        raise IllegalTransition(f"{query} has no vector yet and cannot be searched")
     for _ in range(_ATTEMPTS):
         search = _Search(query, index, at)
         try:

@@ -13,7 +13,7 @@ from celery.signals import worker_ready
 from catalog import events, tasks
 from catalog.models import QueryState, SimilarityQuery
 from catalog.outbound.fetch import fetch_picture
-from catalog.services.uploads import upload_take_fetched
+from catalog.services.uploads import upload_attach_fetched
 from worker.queries.outcome import ms_since, recording_failures
 
 _cleaning = BoundedSemaphore(2)  # a picture may take 200 MB while it is decoded; fetching eight takes little
@@ -31,7 +31,7 @@ def fetch_photo(self: "Task[Any, Any]", query_id: str) -> None:
         raw = fetch_picture(query.source_url)
         timings = {"fetch": ms_since(started)}
         with _cleaning:
-            upload_take_fetched(query=query, raw=raw, timings=timings)
+            upload_attach_fetched(query=query, raw=raw, timings=timings)
         events.announce_change(query.pk)
 
 

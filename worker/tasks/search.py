@@ -110,13 +110,13 @@ def sweep() -> None:
     TrainingRun.objects.claimed_before(lease_over).release("Its worker was not heard of any more.")
     Evaluation.objects.claimed_before(lease_over).release()
     ImportJob.objects.mark_interrupted()
-    for query in SimilarityQuery.objects.take_unheard():
+    for query in SimilarityQuery.objects.take_undelivered():
         SENDERS[QueryState(query.state)](query.pk)
     for delivery in WebhookDelivery.objects.due().overdue():
         tasks.send_webhook(delivery.pk)
-    for run in TrainingRun.objects.take_unheard():
+    for run in TrainingRun.objects.take_undelivered():
         tasks.send_train(run.pk)
-    for evaluation in Evaluation.objects.take_unheard():
+    for evaluation in Evaluation.objects.take_undelivered():
         tasks.send_evaluate(evaluation.pk)
     for encoder in Encoder.objects.in_use().filter(claim_token=None):
         if is_anything_missing(encoder):

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from catalog.models import TrainingRun
-from catalog.run_folder import encoder_out, run_folder
+from catalog.run_folder import run_encoder_folder, run_folder
 from catalog.services.training.runs import run_arguments
 from worker.processes import launcher
 
@@ -15,7 +15,7 @@ def training_command(run: TrainingRun, processes: int) -> list[str]:
     folder = run_folder(run)
     words = [
         f"train-{run.kind}",
-        *("--data", str(folder / "data.csv"), "--out", str(encoder_out(run))),
+        *("--data", str(folder / "data.csv"), "--out", str(run_encoder_folder(run))),
         *("--run", str(folder / "run"), "--cache", str(folder / "cache")),
         *("--resume", "--progress", "json", "--tracker", run.tracker),
         *("--about-data", about_data(run)),

@@ -123,11 +123,11 @@ def recording_end(evaluation: Evaluation) -> Iterator[None]:
         evaluation.record_failure(refused.detail)
     except (Interrupted, WorkHeld) as why:
         logger.warning("%s is put off: %s", evaluation, why)
-        evaluation.give_back()
+        evaluation.requeue()
     except OSError as error:  # a full disk
         evaluation.record_failure(f"{error.strerror or error}: {error.filename or 'no file named'}")
     except Exception:
-        evaluation.give_back()
+        evaluation.requeue()
         raise
 
 

@@ -20,7 +20,7 @@ from catalog import tasks
 from catalog.errors import ClaimLost, Refused
 from catalog.ml_cli import BAD_INPUT
 from catalog.models import Evaluation, RunState, TrainingRun
-from catalog.run_folder import encoder_out, run_folder
+from catalog.run_folder import run_encoder_folder, run_folder
 from catalog.services.datasets.export import training_data_write
 from catalog.services.encoders.register import encoder_register
 from ml.encoder.card import Card, card_to_json
@@ -81,7 +81,7 @@ def train_beside(run: TrainingRun, report: Report) -> Card:
     with Beside(command, log=run_folder(run) / "log.txt", lock=run_folder(run) / "lock") as training:
         code = followed(training, report)
         if code == 0:
-            return check_folder(encoder_out(run))
+            return check_folder(run_encoder_folder(run))
         complaint = training.complaint()
         if complaint and (code == BAD_INPUT or "torch.distributed.run" in command):  # torchrun has codes of its own
             raise Refused("training_failed", complaint)
@@ -119,7 +119,7 @@ def written_card(run: TrainingRun) -> Card | None:
 
     A folder of this name that others have made meanwhile is Refused.
     """
-    out = encoder_out(run)
+    out = run_encoder_folder(run)
     if not out.exists():
         return None
     written, checkpoint = out / "card.json", run_folder(run) / "run" / "checkpoint.pt"
@@ -136,12 +136,12 @@ def written_card(run: TrainingRun) -> Card | None:
 def register(run: TrainingRun, card: Card) -> None:
     """Register the encoder and end the run, both or none."""
     with transaction.atomic():
-        run.record_done(encoder_register(folder=encoder_out(run), card=json.loads(card_to_json(card))))
+        run.record_done(encoder_register(folder=run_encoder_folder(run), card=json.loads(card_to_json(card))))
 
 
 def remove_leftovers(run: TrainingRun, *names: str) -> None:
     """Delete files of a run that nobody needs any more, and what a killed attempt has half-written."""
-    out = encoder_out(run)
+    out = run_encoder_folder(run)
     for path in (*(run_folder(run) / name for name in names), out.with_name(out.name + ".part")):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -169,11 +169,11 @@ def recording_end(run: TrainingRun, report: Report) -> Iterator[None]:
     except (Crashed, WorkHeld) as crash:
         why = str(crash)
         report.write(why)
-        _end(lambda: run.give_back(why))
+        _end(lambda: run.requeue(why))
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
         report.write(why)
-        _end(lambda: run.give_back(why))
+        _end(lambda: run.requeue(why))
         raise
 
 

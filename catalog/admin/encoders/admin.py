@@ -39,7 +39,7 @@ from catalog.services.encoders.evaluations import evaluation_request
 from catalog.services.encoders.release import (
     encoder_delete,
     encoder_promote,
-    encoder_reconsider,
+    encoder_restore,
     encoder_retire,
     encoder_roll_back,
 )
@@ -82,7 +82,7 @@ class EncoderAdmin(ReadOnlyAdmin[Encoder]):
             .annotate(
                 embedded=_count(vectors),
                 lately=_count(vectors.filter(created_at__gt=timezone.now() - timedelta(minutes=1))),
-                photos=_count(ItemPhoto.objects.filter(item__deleted_at=None, problem="")),
+                photos=_count(ItemPhoto.objects.searchable()),
                 measured=Subquery(newest.annotate(told=KeyTransform("figures", "report")).values("told")[:1]),
                 promoter=Subquery(promotions.values("by__username")[:1]),
             )
@@ -205,7 +205,7 @@ class EncoderAdmin(ReadOnlyAdmin[Encoder]):
         return self._act(request, pk, lambda one: encoder_retire(encoder=one), "{encoder} is retired.")
 
     def reconsider(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self._act(request, pk, lambda one: encoder_reconsider(encoder=one), "{encoder} is a candidate again.")
+        return self._act(request, pk, lambda one: encoder_restore(encoder=one), "{encoder} is a candidate again.")
 
     def evaluate(self, request: HttpRequest, pk: int) -> HttpResponse:
         def service(encoder: Encoder) -> object:

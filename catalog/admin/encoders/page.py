@@ -8,7 +8,8 @@ from django.db.models import Q
 
 from catalog.admin.encoders import figures as figures
 from catalog.models import Encoder, EncoderState, Evaluation, EvaluationState, Promotion
-from catalog.services.encoders.release import coverage_of, encoder_dependents, gate_of
+from catalog.services.encoders.gate import release_objections
+from catalog.services.encoders.release import encoder_coverage, encoder_dependents
 
 LABELS = {EncoderState.CANDIDATE: "info", EncoderState.LIVE: "success", EncoderState.RETIRED: "warning"}
 EVALUATION_LABELS = {
@@ -46,8 +47,8 @@ def state_of(encoder: Encoder) -> dict[str, Any]:
     live, last = Encoder.objects.live(), Promotion.objects.select_related("previous", "by").first()
     is_live = encoder.state == EncoderState.LIVE
     metric = encoder.kind == "metric"
-    objections = [] if is_live or not metric else gate_of(encoder)
-    coverage = coverage_of(encoder) if metric else None
+    objections = [] if is_live or not metric else release_objections(encoder)
+    coverage = encoder_coverage(encoder) if metric else None
     comparison = comparison_of(encoder, live) if metric else None
     return {
         "encoder": encoder,
@@ -61,7 +62,7 @@ def state_of(encoder: Encoder) -> dict[str, Any]:
         "coverage_words": coverage_words(coverage.embedded, coverage.photos, coverage.per_minute) if coverage else "",
         "objections": objections,
         "needs_reason": bool(objections),
-        "can_promote": not any(objection.is_firm for objection in objections),
+        "can_promote": not any(objection.is_blocking for objection in objections),
         "way_back": last.previous if is_live and last else None,
         "comparison": comparison,
         "changes": bool(coverage and coverage.embedded < coverage.photos) or _is_under_way(comparison),

@@ -13,7 +13,7 @@ from catalog.admin.runs.wording import counts_of
 from catalog.errors import Refused
 from catalog.models import Encoder, RunKind, RunSource, RunTracker, TrainingRun, User
 from catalog.presets import PRESETS
-from catalog.services.datasets.manifests import manifest_list
+from catalog.services.datasets.manifests import manifest_names
 from catalog.services.training.options import Option, checked_options, option_list
 from catalog.services.training.preflight import preflight
 from catalog.services.training.runs import run_create
@@ -60,7 +60,7 @@ class RunForm(forms.Form):
         self.preset_shown = preset if preset in presets else next(iter(presets))
         self.options = [_with_names(option) for option in option_list(kind)]
         _offer(self.fields["preset"], [(name, name.capitalize()) for name in presets])
-        manifests = manifest_list()
+        manifests = manifest_names()
         _offer(self.fields["manifest"], [("", "none"), *((name, name) for name in manifests)])
         self.fields["manifest"].help_text = f"A CSV below {settings.TRAINING_DATA_DIR}." + (
             "" if manifests else " There is none yet."

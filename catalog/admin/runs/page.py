@@ -19,7 +19,7 @@ from catalog.admin.runs.wording import (
     tracker_hint,
 )
 from catalog.models import RunState, TrainingRun
-from catalog.services.training.waiting import run_is_silent, run_waits_for
+from catalog.services.training.waiting import run_is_silent, run_waiting_reason
 
 MAY = ("add", "change", "delete")
 PARTS = ("state", "actions", "curves", "pictures", "log", "facts", "poll", "news")
@@ -47,7 +47,7 @@ def shown(run: TrainingRun) -> dict[str, Any]:
         "label": LABELS[RunState(run.state)],
         "ended": ended,
         "failed": run.state == RunState.FAILED,
-        "waits_for": run_waits_for(run=run),
+        "waits_for": run_waiting_reason(run=run),
         "silent": run_is_silent(run=run),
         "stopping": run.cancel_requested and not ended,
         "resumable": run.state in (RunState.FAILED, RunState.CANCELLED),

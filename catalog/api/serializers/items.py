@@ -14,7 +14,7 @@ MOST = 10**10  # a price has ten digits before its point
 
 
 class FiltersSerializer(StrictSerializer):
-    """What the items of an answer must be; the names are those of `catalog.models.items.FILTERS`."""
+    """What the items of an answer must be; the names are those of `catalog.models.items.FILTER_LOOKUPS`."""
 
     category = serializers.CharField(required=False, max_length=100)
     brand = serializers.CharField(required=False, max_length=100)

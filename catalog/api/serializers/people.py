@@ -11,7 +11,7 @@ from rest_framework import serializers
 from catalog.api.fields import StrictSerializer, TextField
 from catalog.api.serializers.items import ItemSerializer
 from catalog.models import Device, Favourite, Scope, User
-from catalog.services.accounts.devices import device_id, device_of
+from catalog.services.accounts.devices import device_for, device_id
 
 DEVICE_NAME = "What the device is called, such as `Anna's phone`; shown in the list of devices."
 
@@ -119,17 +119,17 @@ class DeviceSerializer(serializers.Serializer[AuthToken]):
         return device_id(token=token)
 
     def get_name(self, token: AuthToken) -> str:
-        return device_of(token=token).name
+        return device_for(token=token).name
 
     @extend_schema_field(serializers.ChoiceField(Scope.choices))
     def get_scope(self, token: AuthToken) -> str:
-        return device_of(token=token).scope
+        return device_for(token=token).scope
 
     @extend_schema_field(serializers.DateTimeField(allow_null=True))
     def get_last_seen_at(self, token: AuthToken) -> Any:
         return (
             serializers.DateTimeField().to_representation(seen)
-            if (seen := device_of(token=token).last_seen_at)
+            if (seen := device_for(token=token).last_seen_at)
             else None
         )
 

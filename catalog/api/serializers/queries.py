@@ -17,7 +17,7 @@ from catalog.api.serializers.webhooks import WebhookSerializer
 from catalog.http.problems import failure_sentence
 from catalog.models import Outcome, QueryState, Recommendation, SimilarityQuery
 from catalog.outbound.client import MAX_LENGTH
-from catalog.services.queries.answers import said_about
+from catalog.services.queries.answers import feedback_for
 
 GUESSED = ("category", "gender", "colour")
 
@@ -90,7 +90,7 @@ class RecommendationSerializer(serializers.ModelSerializer[Recommendation]):
 
     @extend_schema_field(SaidSerializer)
     def get_feedback(self, found: Recommendation) -> Any:
-        said = said_about(found)
+        said = feedback_for(found)
         return {"verdict": said.verdict or None, "clicked": said.clicked_at is not None}
 
     @cached_property

@@ -158,13 +158,13 @@ def photos_of(context: Mapping[str, Any]) -> UploadedPhotoQuerySet:
     """The photos that whoever asks may ask about."""
     earlier = _earlier(context)
     may_be_asked = Q(expires_at__gt=timezone.now()) | Q(queries__in=earlier) | Q(joint_queries__in=earlier)
-    return UploadedPhoto.objects.of(user=signed_in(context["request"])).filter(may_be_asked).distinct()
+    return UploadedPhoto.objects.owned_by(user=signed_in(context["request"])).filter(may_be_asked).distinct()
 
 
 def _earlier(context: Mapping[str, Any]) -> SimilarityQuerySet:
     """The query that was made under the same key, if any: sent again, its request is as good as it was then."""
     key = context.get("idempotency_key")
-    mine = SimilarityQuery.objects.of(user=signed_in(context["request"]))
+    mine = SimilarityQuery.objects.owned_by(user=signed_in(context["request"]))
     return mine.none() if key is None else mine.filter(idempotency_key=key)
 
 

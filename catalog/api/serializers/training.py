@@ -8,7 +8,7 @@ from rest_framework import serializers
 from catalog.api.fields import StrictSerializer, TextField
 from catalog.models import RunKind, RunSource, RunTracker, TrainingRun
 from catalog.presets import QUICK
-from catalog.services.training.waiting import run_waits_for
+from catalog.services.training.waiting import run_waiting_reason
 
 OPTION = {"type": ["string", "number", "boolean"]}
 
@@ -125,4 +125,4 @@ class TrainingRunSerializer(TrainingRunSummarySerializer):
         read_only_fields = fields
 
     def get_waits_for(self, run: TrainingRun) -> str:
-        return run_waits_for(run=run)
+        return run_waiting_reason(run=run)

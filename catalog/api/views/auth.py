@@ -26,8 +26,8 @@ from catalog.api.serializers.people import (
 )
 from catalog.http.links import link_maker
 from catalog.models import Scope, User
-from catalog.services.accounts.devices import device_sign_in, devices_end, sessions_end
-from catalog.services.accounts.passwords import password_reset, password_reset_ask
+from catalog.services.accounts.devices import device_sign_in, devices_sign_out, sessions_sign_out
+from catalog.services.accounts.passwords import password_reset, password_reset_request
 from catalog.services.accounts.users import password_change, user_create
 
 
@@ -120,8 +120,8 @@ class SignOutEverywhere(APIView):
     )
     def post(self, request: Request) -> Response:
         user = signed_in(request)
-        devices_end(user=user)
-        sessions_end(user=user)
+        devices_sign_out(user=user)
+        sessions_sign_out(user=user)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -166,7 +166,7 @@ class PasswordReset(APIView):
     def post(self, request: Request) -> Response:
         serializer = PasswordResetSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        password_reset_ask(link=link_maker(request._request), **serializer.validated_data)
+        password_reset_request(link=link_maker(request._request), **serializer.validated_data)
         return Response(status=status.HTTP_202_ACCEPTED)
 
 

@@ -15,7 +15,7 @@ from catalog.api.pagination import Pages
 from catalog.api.permissions import PEOPLE
 from catalog.api.schema import problems
 from catalog.api.serializers.people import DeviceChangeSerializer, DeviceSerializer
-from catalog.services.accounts.devices import device_find, device_rename, devices_alive
+from catalog.services.accounts.devices import device_get, device_rename, devices_active
 
 
 class LatestFirst(Pages):
@@ -30,7 +30,7 @@ class DeviceList(ListAPIView[AuthToken]):
     pagination_class = LatestFirst
 
     def get_queryset(self) -> Any:
-        return devices_alive(user=signed_in(self.request))
+        return devices_active(user=signed_in(self.request))
 
     @extend_schema(
         operation_id="device_list",
@@ -48,7 +48,7 @@ class DeviceDetail(GenericAPIView[AuthToken]):
     serializer_class = DeviceSerializer
 
     def get_object(self) -> AuthToken:
-        token = device_find(user=signed_in(self.request), id=self.kwargs["id"])
+        token = device_get(user=signed_in(self.request), id=self.kwargs["id"])
         if token is None:
             raise Http404
         return token

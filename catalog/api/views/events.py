@@ -24,7 +24,7 @@ from catalog.api.schema import problems
 from catalog.api.serializers.queries import QuerySerializer
 from catalog.models import SimilarityQuery
 from catalog.models.queries import WAITING
-from catalog.services.queries.answers import place_in_line, queries_with_answers
+from catalog.services.queries.answers import queries_with_answers, queue_position
 
 SECONDS = 30.0  # a stream's life; the client comes again after that
 HEARTBEAT = 5.0  # seconds of silence at most, by which a client that has gone is noticed
@@ -53,7 +53,7 @@ class QueryEvents(APIView):
         responses={(200, EventStream.media_type): OpenApiTypes.ANY, **problems(401, 403, 404, 406, 429)},
     )
     def get(self, request: Request, pk: UUID) -> StreamingHttpResponse:
-        if not SimilarityQuery.objects.of(user=signed_in(request)).filter(pk=pk).exists():
+        if not SimilarityQuery.objects.owned_by(user=signed_in(request)).filter(pk=pk).exists():
             raise Http404
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would keep the events until the end
         return StreamingHttpResponse(_stream(request, pk), content_type=EventStream.media_type, headers=headers)
@@ -77,8 +77,9 @@ def _events(request: Request, pk: UUID, changes: events.QuerySubscription, secon
     """Reads the row, tells what is new, waits for a change or a heartbeat, and reads again."""
     deadline = time.monotonic() + seconds
     last: dict[str, Any] = {}
+    queries = SimilarityQuery.objects.owned_by(user=signed_in(request)).only("state", "created_at")
     while True:
-        query = SimilarityQuery.objects.of(user=signed_in(request)).only("state", "created_at").filter(pk=pk).first()
+        query = queries.filter(pk=pk).first()
         if query is None:
             yield _event("gone", {})
             return
@@ -95,7 +96,7 @@ def _events(request: Request, pk: UUID, changes: events.QuerySubscription, secon
 
 
 def _progress(query: SimilarityQuery) -> dict[str, Any]:
-    waits = {"position": place_in_line(query=query)} if query.state in WAITING else {}
+    waits = {"position": queue_position(query=query)} if query.state in WAITING else {}
     return {"state": query.state, **waits}
 
 

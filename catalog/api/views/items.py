@@ -15,9 +15,9 @@ from catalog.api.permissions import EVERYBODY
 from catalog.api.schema import problems
 from catalog.api.serializers.items import ItemDetailSerializer, ItemSerializer, ItemWishSerializer
 from catalog.models import CatalogItem
-from catalog.models.items import FILTERS
+from catalog.models.items import FILTER_LOOKUPS
 
-WISHES = (*FILTERS, "search")
+WISHES = (*FILTER_LOOKUPS, "search")
 SEARCHED = ("name", "brand", "category", "external_id")
 
 

@@ -11,7 +11,7 @@ from catalog.models import RunKind, RunSource, RunState, RunTracker, TrainingRun
 from catalog.presets import QUICK
 from catalog.services.training.preflight import preflight
 from catalog.services.training.runs import run_create, run_options
-from catalog.services.training.waiting import run_waits_for
+from catalog.services.training.waiting import run_waiting_reason
 
 LOOK_AGAIN = 1.0  # seconds
 SHOWN = ("train_loss", "val_loss", "recall_at_1", "map_at_r", "garment_at_1", "val_accuracy")
@@ -41,7 +41,7 @@ class Command(BaseCommand):
             run = run_create(**asked, **more, options=settings)
         except Refused as error:
             raise CommandError(error.detail, returncode=2) from None
-        self.stdout.write(f"Run {run.pk}, {run}, is queued. {run_waits_for(run=run)}".strip())
+        self.stdout.write(f"Run {run.pk}, {run}, is queued. {run_waiting_reason(run=run)}".strip())
         return self._follow(run) if options["wait"] else None
 
     def _check(self, asked: dict[str, str], options: dict[str, Any]) -> None:
@@ -60,7 +60,7 @@ class Command(BaseCommand):
                 for row in run.metrics[epochs:]:
                     self.stdout.write(_epoch(row))
                 epochs = len(run.metrics)
-                now = run.stage or run_waits_for(run=run)
+                now = run.stage or run_waiting_reason(run=run)
                 if now and now != told:
                     self.stdout.write(now)
                 told = now

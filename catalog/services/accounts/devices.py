@@ -24,7 +24,7 @@ def device_sign_in(*, user: User, name: str = "", scope: str = Scope.USER) -> tu
 
     Refused for a scope that the person may not give away. Tokens that have expired go on this occasion.
     """
-    if not may_give(user=user, scope=scope):
+    if not can_grant_scope(user=user, scope=scope):
         raise Refused("scope_not_allowed", "You may not sign in with this scope.", status=403)
     with transaction.atomic():
         AuthToken.objects.filter(user=user, expiry__lte=timezone.now()).delete()
@@ -33,7 +33,7 @@ def device_sign_in(*, user: User, name: str = "", scope: str = Scope.USER) -> tu
     return row, secret
 
 
-def may_give(*, user: User, scope: str) -> bool:
+def can_grant_scope(*, user: User, scope: str) -> bool:
     """Staff take tokens for staff's work; a program's token is made by whoever may add devices."""
     allowed = {
         Scope.USER: True,
@@ -43,24 +43,24 @@ def may_give(*, user: User, scope: str) -> bool:
     return allowed[Scope(scope)]
 
 
-def device_of(*, token: AuthToken) -> Device:
+def device_for(*, token: AuthToken) -> Device:
     """What is known of a token. Of one that was not made by signing in, nothing: an unsaved row with the defaults."""
     device: Device | None = getattr(token, "device", None)
     return device or Device(token=token)
 
 
-def scope_of(*, token: AuthToken | None) -> Scope:
+def token_scope(*, token: AuthToken | None) -> Scope:
     """What may be done with a token, or with a browser's session, which has none.
 
     Who is no longer staff keeps the token, but not what it could do.
     """
-    scope = Scope.USER if token is None else Scope(device_of(token=token).scope)
+    scope = Scope.USER if token is None else Scope(device_for(token=token).scope)
     return Scope.USER if token is not None and scope == Scope.STAFF and not token.user.is_staff else scope
 
 
-def device_seen(*, token: AuthToken) -> None:
+def device_touch(*, token: AuthToken) -> None:
     """Note that a device was here, unless it was a moment ago. That is worth no failed request."""
-    device, now = device_of(token=token), timezone.now()
+    device, now = device_for(token=token), timezone.now()
     if device.pk is None or (device.last_seen_at and device.last_seen_at > now - SEEN_AGAIN):
         return
     try:
@@ -74,16 +74,16 @@ def device_id(*, token: AuthToken) -> str:
     return salted_hmac("catalog.devices", token.pk, algorithm="sha256").hexdigest()[:32]
 
 
-def devices_alive(*, user: User) -> QuerySet[AuthToken]:
+def devices_active(*, user: User) -> QuerySet[AuthToken]:
     """The tokens of a person that have not expired, each with its device."""
     has_not_expired = Q(expiry=None) | Q(expiry__gt=timezone.now())
     mine: QuerySet[AuthToken] = AuthToken.objects.filter(has_not_expired, user=user).select_related("device")
     return mine
 
 
-def device_find(*, user: User, id: str) -> AuthToken | None:
+def device_get(*, user: User, id: str) -> AuthToken | None:
     """The person's token of this id, unless it is gone or has expired."""
-    tokens = devices_alive(user=user)
+    tokens = devices_active(user=user)
     return next((token for token in tokens if constant_time_compare(device_id(token=token), id)), None)
 
 
@@ -93,14 +93,14 @@ def device_rename(*, token: AuthToken, name: str) -> AuthToken:
     return token
 
 
-def devices_end(*, user: User, but: AuthToken | None = None) -> int:
-    """Sign out every device of a person, except the one with the token `but`. Returns how many."""
+def devices_sign_out(*, user: User, except_token: AuthToken | None = None) -> int:
+    """Sign out every device of a person, except the one with `except_token`. Returns how many."""
     mine = AuthToken.objects.filter(user=user)
-    _, rows = (mine.exclude(pk=but.pk) if but else mine).delete()
+    _, rows = (mine.exclude(pk=except_token.pk) if except_token else mine).delete()
     return int(rows.get(AuthToken._meta.label, 0))
 
 
-def sessions_end(*, user: User) -> int:
+def sessions_sign_out(*, user: User) -> int:
     """Sign out every browser of a person. Returns how many.
 
     A session does not tell whose it is before it is opened, so all are: that is for rare occasions.

@@ -11,8 +11,8 @@ from django.db.models import Prefetch
 from knox.models import AuthToken
 
 from catalog.models import Recommendation, SimilarityQuery, Triplet, UploadedPhoto, User, WebhookDelivery
-from catalog.services.accounts.devices import device_id, device_of
-from catalog.services.queries.answers import said_about
+from catalog.services.accounts.devices import device_for, device_id
+from catalog.services.queries.answers import feedback_for
 
 _IN_MEMORY = 8 * 2**20  # a larger export waits in a file without a name, which no crash can leave behind
 
@@ -59,7 +59,7 @@ def _account(user: User) -> dict[str, Any]:
 
 
 def _device(token: Any) -> dict[str, Any]:
-    device = device_of(token=token)
+    device = device_for(token=token)
     return {
         "id": device_id(token=token),
         "name": device.name,
@@ -95,7 +95,7 @@ def _triplet(triplet: Triplet) -> dict[str, Any]:
 
 def _queries(user: User) -> Iterable[SimilarityQuery]:
     ranked = Recommendation.objects.select_related("item", "feedback").order_by("rank")
-    mine = SimilarityQuery.objects.of(user=user).select_related("item", "encoder", "webhook")
+    mine = SimilarityQuery.objects.owned_by(user=user).select_related("item", "encoder", "webhook")
     in_order = mine.order_by("created_at", "pk")
     return in_order.prefetch_related("more_photos", Prefetch("recommendations", ranked))
 
@@ -121,7 +121,7 @@ def _webhook(delivery: WebhookDelivery | None) -> dict[str, Any] | None:
 
 def _recommendation(found: Recommendation) -> dict[str, Any]:
     names = ("rank", "score", "probability", "why")
-    said = said_about(found)
+    said = feedback_for(found)
     feedback = {"verdict": said.verdict or None, "clicked_at": said.clicked_at, "updated_at": said.updated_at}
     return {name: getattr(found, name) for name in names} | {
         "item": _item(found.item),

@@ -19,8 +19,8 @@ from django.utils.translation import gettext as _
 
 from catalog.errors import Refused
 from catalog.models import User
-from catalog.services.accounts.devices import devices_end
-from catalog.services.accounts.users import password_check
+from catalog.services.accounts.devices import devices_sign_out
+from catalog.services.accounts.users import password_validate
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ _post = ThreadPoolExecutor(max_workers=1, thread_name_prefix="post")
 _PAUSE = 0.1  # seconds until the answer is surely out: the work on a mail would slow it, and so tell of an account
 
 
-def password_reset_ask(*, email: str, link: Callable[[str], str]) -> None:
+def password_reset_request(*, email: str, link: Callable[[str], str]) -> None:
     """Send a link to the person with this address. Nobody learns from it whether there is one.
 
     `link` makes an address of this site from the code. The mail is in the language that is spoken at the moment.
@@ -44,7 +44,7 @@ def _send(user: User | None, link: Callable[[str], str], language: str) -> None:
     time.sleep(_PAUSE)
     if user is None or not user.has_usable_password():  # one that never had a password signs in in another way
         return
-    code = reset_code(user=user)
+    code = password_reset_code(user=user)
     try:
         letter = [f"mail/password_reset.{language}.txt", "mail/password_reset.txt"]  # the first there is
         text = render_to_string(letter, {"user": user, "link": link(code), "code": code})
@@ -56,12 +56,12 @@ def _send(user: User | None, link: Callable[[str], str], language: str) -> None:
         logger.exception("The mail for a new password could not be sent to account %s.", user.pk)
 
 
-def reset_code(*, user: User) -> str:
+def password_reset_code(*, user: User) -> str:
     """Who the link is for, a hyphen, and the proof. Good for an hour, and until the password or the address changes."""
     return f"{urlsafe_base64_encode(force_bytes(user.pk))}-{default_token_generator.make_token(user)}"
 
 
-def reset_user(*, uid: str, token: str) -> User:
+def password_reset_user(*, uid: str, token: str) -> User:
     """Whose password may be set with these two parts of the code. Refused if the code is none, used or too old."""
     user = User.objects.filter(pk=_number(uid) or 0, is_active=True).first()
     if user is None or not default_token_generator.check_token(user, token):
@@ -80,13 +80,13 @@ def _number(uid: str) -> int | None:
 
 def password_reset(*, uid: str, token: str, password: str) -> None:
     """Set a new password. All devices and browsers are signed out, and whoever was locked out may try again."""
-    user = reset_user(uid=uid, token=token)
-    password_check(user=user, password=password)
+    user = password_reset_user(uid=uid, token=token)
+    password_validate(user=user, password=password)
     earlier = user.password
     user.set_password(password)
     with transaction.atomic():
         # Of two requests with the same link at the same moment one wins. Sessions carry a hash of the old password.
         if not User.objects.filter(pk=user.pk, password=earlier).update(password=user.password):
             raise Refused("reset_link_invalid", "This link was used before, or is too old. Please ask for a new one.")
-        devices_end(user=user)
+        devices_sign_out(user=user)
         AccessAttempt.objects.filter(username=user.username).delete()

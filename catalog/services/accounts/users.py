@@ -15,9 +15,9 @@ from knox.models import AuthToken
 
 from catalog.errors import Refused
 from catalog.models import Favourite, Feedback, Recommendation, SimilarityQuery, Triplet, UploadedPhoto, User
-from catalog.run_folder import copies_forget
-from catalog.services.accounts.devices import devices_end, sessions_end
-from catalog.services.feedback.feedback import consent_set
+from catalog.run_folder import photo_copies_delete
+from catalog.services.accounts.devices import devices_sign_out, sessions_sign_out
+from catalog.services.feedback.feedback import user_consent_set
 
 # The counts of a deleted account, by what they count.
 _RECEIPT = {
@@ -33,7 +33,7 @@ _RECEIPT = {
 
 def user_create(*, username: str, email: str, password: str) -> User:
     """A new account. Refused for a name or an address that someone else has, and for a password that is too weak."""
-    password_check(user=User(username=username, email=email), password=password)
+    password_validate(user=User(username=username, email=email), password=password)
     if User.objects.filter(username__iexact=username).exists():  # "Anna" and "anna" would be taken for one another
         raise _taken(username)
     try:
@@ -58,7 +58,7 @@ def user_update(
         with transaction.atomic():
             user.save(update_fields=list(columns))
             if may_train is not None:
-                consent_set(user=user, may_train=may_train)
+                user_consent_set(user=user, may_train=may_train)
     except IntegrityError:
         raise _taken("") from None
     return user
@@ -70,7 +70,7 @@ def _taken(username: str) -> Refused:
     return Refused("email_taken", "There is an account with this email address already.", status=409)
 
 
-def password_check(*, user: User, password: str) -> None:
+def password_validate(*, user: User, password: str) -> None:
     """Refused, with what is wrong, for a password that is too easy to guess."""
     try:
         validate_password(password, user)
@@ -89,11 +89,11 @@ def password_change(
 ) -> None:
     """A new password in exchange for the old one. Every other device and browser is signed out."""
     password_require(user=user, request=request, password=old_password)
-    password_check(user=user, password=password)
+    password_validate(user=user, password=password)
     user.set_password(password)
     with transaction.atomic():
         user.save(update_fields=["password"])  # the browsers' sessions carry a hash of the old one
-        devices_end(user=user, but=device)
+        devices_sign_out(user=user, except_token=device)
 
 
 def user_delete(*, user: User) -> dict[str, int]:
@@ -106,14 +106,14 @@ def user_delete(*, user: User) -> dict[str, int]:
     _delete_files(known)
     with transaction.atomic():
         late = [photo for photo in user.photos.select_for_update() if photo not in known]
-        counts = {"sessions": sessions_end(user=user), "sign_in_attempts": _delete_traces(user)}
+        counts = {"sessions": sessions_sign_out(user=user), "sign_in_attempts": _delete_traces(user)}
         _, rows = user.delete()
     _delete_files(late)
     return {name: rows.get(model._meta.label, 0) for name, model in _RECEIPT.items()} | counts
 
 
 def _delete_files(photos: list[UploadedPhoto]) -> None:
-    copies_forget(photo.pk for photo in photos)
+    photo_copies_delete(photo.pk for photo in photos)
     for photo in photos:
         if photo.file.name:
             photo.file.storage.delete(photo.file.name)

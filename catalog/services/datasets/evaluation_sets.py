@@ -6,8 +6,8 @@ from django.db import IntegrityError, transaction
 
 from catalog.errors import Refused
 from catalog.models import EvaluationItem, EvaluationSet, ItemPhoto, User
-from catalog.services.datasets.rows import TEST, VAL, PhotoRow, photo_rows, usable_photos
-from catalog.services.datasets.split import drawn_groups
+from catalog.services.datasets.rows import TEST, VAL, PhotoRow, photo_rows
+from catalog.services.datasets.split import draw_groups
 
 SHARE: Final = 0.15
 LEAST_GROUPS: Final = 5  # of a label that is to be in the set
@@ -54,13 +54,13 @@ def evaluation_set_ensure(*, by: User | None = None) -> EvaluationSet | None:
 
 def evaluation_rows_planned(*, share: float = SHARE) -> list[PhotoRow]:
     """The photos of the set that would be drawn now."""
-    rows = [row for row in photo_rows(usable_photos()) if row.label]
+    rows = [row for row in photo_rows(ItemPhoto.objects.searchable()) if row.label]
     for split in (VAL, TEST):
         if given := [row for row in rows if row.given == split]:
             return given
     before = photo_rows(ItemPhoto.objects.filter(item__evaluation_memberships__isnull=False).distinct())
     first = {row.group for row in before}
-    groups = drawn_groups((row.member for row in rows), share, least_groups=LEAST_GROUPS, first=first)
+    groups = draw_groups((row.member for row in rows), share, least_groups=LEAST_GROUPS, first=first)
     return [row for row in rows if row.group in groups]
 
 

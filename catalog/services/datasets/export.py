@@ -17,18 +17,17 @@ from catalog.models import EvaluationItem, EvaluationSet, ItemPhoto, RunSource, 
 from catalog.photos.clean import photo_hash
 from catalog.services.datasets.evaluation_sets import evaluation_set_draw, evaluation_set_ensure
 from catalog.services.datasets.leaks import Pair, accepted_triplets, training_pairs
-from catalog.services.datasets.manifests import Row, manifest_file, manifest_rows, manifest_write
+from catalog.services.datasets.manifests import Row, manifest_path, manifest_rows, manifest_write
 from catalog.services.datasets.rows import (
     NO_FILE,
     SAME_LOOK,
     TEST,
     TRAIN,
-    Held,
+    HeldOut,
     PhotoRow,
     held_out,
     photo_rows,
     training_rows,
-    usable_photos,
 )
 from ml.formats.atomic_files import atomic_path
 
@@ -72,7 +71,7 @@ def evaluation_data_write(*, evaluation_set: EvaluationSet, folder: Path, tick: 
     folder.mkdir(parents=True, exist_ok=True)
     members = set(evaluation_set.members.values_list("item", flat=True))
     asked = photo_rows(ItemPhoto.objects.filter(item__in=evaluation_set.members.values("item"), problem=""))
-    others = [row for row in photo_rows(usable_photos()) if row.item not in members]
+    others = [row for row in photo_rows(ItemPhoto.objects.searchable()) if row.item not in members]
     labelled = [replace(row, split=TEST) for row in asked if row.label]
     labelled += [replace(row, split=TRAIN) for row in others if row.label]
     rows, _ = _catalogue_table(labelled, folder, tick)
@@ -136,9 +135,9 @@ def _pair_rows(pairs: Iterable[Pair], chosen: Iterable[PhotoRow], folder: Path) 
     return rows
 
 
-def _manifest_table(run: TrainingRun, held: Held, tick: Tick) -> tuple[list[Row], int]:
+def _manifest_table(run: TrainingRun, held: HeldOut, tick: Tick) -> tuple[list[Row], int]:
     """The rows of the run's manifest but for photos that are in an evaluation set, and how many of those there were."""
-    rows = list(manifest_rows(manifest_file(run.manifest)))
+    rows = list(manifest_rows(manifest_path(run.manifest)))
     kept = []
     for done, row in enumerate(rows, start=1):
         if not _is_held(Path(row["path"]), held):
@@ -148,7 +147,7 @@ def _manifest_table(run: TrainingRun, held: Held, tick: Tick) -> tuple[list[Row]
     return kept, len(rows) - len(kept)
 
 
-def _is_held(path: Path, held: Held) -> bool:
+def _is_held(path: Path, held: HeldOut) -> bool:
     """What cannot be read is the training's to judge: it names the file."""
     if not held.items:
         return False

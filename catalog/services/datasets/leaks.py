@@ -11,7 +11,7 @@ from catalog.errors import Refused
 from catalog.models import Triplet, TripletState, UploadedPhoto
 from catalog.photos.clean import photo_hash
 from catalog.photos.crops import crop_box
-from catalog.services.datasets.rows import FLAT, Held
+from catalog.services.datasets.rows import FLAT, HeldOut
 
 NEAR_BITS: Final = 4  # of 64: photos whose hashes are so near may show the same. A pair too few does no harm
 
@@ -35,7 +35,7 @@ def accepted_triplets() -> "QuerySet[Triplet]":
     return usable.order_by("id")
 
 
-def training_pairs(*, held: Held) -> Iterator[Pair]:
+def training_pairs(*, held: HeldOut) -> Iterator[Pair]:
     """A pair for each photo with an accepted triplet: the first one counts, since a photo shows one garment.
 
     None whose items, or whose photo, are in an evaluation set.
@@ -51,7 +51,7 @@ def training_pairs(*, held: Held) -> Iterator[Pair]:
             yield Pair(triplet.anchor, triplet.positive.item_id, box)
 
 
-def pairs_counted() -> int:
+def training_pairs_count() -> int:
     """How many photos have an accepted triplet, whether or not an evaluation set keeps them out."""
     return accepted_triplets().order_by().values("anchor").distinct().count()
 
@@ -63,7 +63,7 @@ def _box(triplet: Triplet) -> Box | None:
     return crop_box(crop, photo.width, photo.height)
 
 
-def _shows_evaluated(photo: UploadedPhoto, box: Box | None, held: Held) -> bool:
+def _shows_evaluated(photo: UploadedPhoto, box: Box | None, held: HeldOut) -> bool:
     """Whether the photo, or the part that counts, may show a picture of an evaluation set; yes if nobody can tell."""
     if held.shows_same((photo.sha256, photo.source_sha256)):
         return True

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from catalog.errors import Refused
-from catalog.ml_cli import TookTooLong, ask_ml
+from catalog.ml_cli import MlTimeout, run_ml
 
 COLUMNS: Final = ("path", "label", "item", "split")
 CHECK_SECONDS: Final = 120
@@ -19,13 +19,13 @@ NOT_LEARNED: Final = "labels without a train photo"
 Row = dict[str, str]
 
 
-def manifest_list() -> list[str]:
+def manifest_names() -> list[str]:
     """The tables below the folder for training data, as a run names them."""
     folder = Path(settings.TRAINING_DATA_DIR)
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.csv") if path.is_file())
 
 
-def manifest_file(name: str) -> Path:
+def manifest_path(name: str) -> Path:
     """The table of this name, below the folder for training data. Refused for what is not there, or not below it."""
     folder = Path(settings.TRAINING_DATA_DIR).resolve()
     try:
@@ -60,8 +60,8 @@ def manifest_rows(path: Path) -> Iterator[Row]:
 def manifest_check(path: Path) -> None:
     """Refused for a table that no training could read: an item in two splits, a missing file and so on."""
     try:
-        answer = ask_ml("check-data", "--quick", "--show", "1", "--data", str(path), seconds=CHECK_SECONDS)
-    except TookTooLong:
+        answer = run_ml("check-data", "--quick", "--show", "1", "--data", str(path), seconds=CHECK_SECONDS)
+    except MlTimeout:
         raise Refused("manifest_unfit", "Checking this manifest took too long; it is larger than we take.") from None
     wrong = list(_errors(answer.output))
     if not wrong and "errors" not in answer.errors and answer.code:  # there is no table at all

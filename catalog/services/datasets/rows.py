@@ -9,7 +9,7 @@ from django.db.models import Count, QuerySet
 from django.utils.translation import gettext_noop
 
 from catalog.models import EvaluationItem, ItemPhoto
-from catalog.services.datasets.split import Member, drawn_groups
+from catalog.services.datasets.split import Member, draw_groups
 
 VALIDATION_SHARE: Final = 0.1
 VALIDATION_GROUPS: Final = 3  # of a label that is to be judged during the training
@@ -60,7 +60,7 @@ class PhotoRow:
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldOut:
     """What never enters a training: all that is or was in any evaluation set, and what shows the same."""
 
     items: frozenset[int] = frozenset()
@@ -87,19 +87,11 @@ def photo_rows(photos: "QuerySet[ItemPhoto]") -> list[PhotoRow]:
     return [_row(studios, *values) for values in found]
 
 
-def usable_photos() -> "QuerySet[ItemPhoto]":
-    """The photos of items that were not deleted, but for those that cannot be read.
-
-    Hidden items count: what is sold out or out of season shows its label as well as before.
-    """
-    return ItemPhoto.objects.filter(item__deleted_at=None, problem="")
-
-
-def held_out(planned: Iterable[PhotoRow] = ()) -> Held:
+def held_out(planned: Iterable[PhotoRow] = ()) -> HeldOut:
     """What is in evaluation sets, or will be: `planned` are the photos of the set that the next run draws."""
     members = EvaluationItem.objects.values("item")
     rows = [*photo_rows(ItemPhoto.objects.filter(item__in=members)), *planned]
-    return Held(
+    return HeldOut(
         items=frozenset(row.item for row in rows) | frozenset(EvaluationItem.objects.values_list("item", flat=True)),
         groups=frozenset(row.group for row in rows),
         hashes=frozenset(digest for row in rows for digest in row.hashes),
@@ -107,13 +99,13 @@ def held_out(planned: Iterable[PhotoRow] = ()) -> Held:
     )
 
 
-def training_rows(*, held: Held, keep: Iterable[int] = ()) -> Chosen:
+def training_rows(*, held: HeldOut, keep: Iterable[int] = ()) -> Chosen:
     """The photos of the catalogue that may be learned from, about a tenth of the groups as `val`, the rest as `train`.
 
     The items `keep` are not among those of `val`, as far as that is possible: people's photos belong to them.
     """
     left_out: Counter[str] = Counter()
-    rows = [row for row in photo_rows(usable_photos()) if not _is_left_out(row, held, left_out)]
+    rows = [row for row in photo_rows(ItemPhoto.objects.searchable()) if not _is_left_out(row, held, left_out)]
     counts = Counter(row.label for row in rows)
     left_out[ALONE] += sum(1 for count in counts.values() if count == 1)
     rows = [row for row in rows if counts[row.label] > 1]
@@ -125,10 +117,10 @@ def training_rows(*, held: Held, keep: Iterable[int] = ()) -> Chosen:
 
 
 def _validation(members: list[Member], keep: set[str]) -> set[str]:
-    return drawn_groups(members, VALIDATION_SHARE, least_groups=VALIDATION_GROUPS, keep=keep)
+    return draw_groups(members, VALIDATION_SHARE, least_groups=VALIDATION_GROUPS, keep=keep)
 
 
-def _is_left_out(row: PhotoRow, held: Held, left_out: Counter[str]) -> bool:
+def _is_left_out(row: PhotoRow, held: HeldOut, left_out: Counter[str]) -> bool:
     if not row.label:
         reason = UNLABELLED
     elif row.item in held.items:
@@ -145,7 +137,12 @@ def _is_left_out(row: PhotoRow, held: Held, left_out: Counter[str]) -> bool:
 
 def _studios() -> set[str]:
     """The contributors of so large a part of the catalogue that their items must go one by one."""
-    by = usable_photos().order_by().values_list("item__attributes__contributor").annotate(count=Count("id"))
+    by = (
+        ItemPhoto.objects.searchable()
+        .order_by()
+        .values_list("item__attributes__contributor")
+        .annotate(count=Count("id"))
+    )
     counts = {str(name).strip(): count for name, count in by}
     return {name for name, count in counts.items() if count > STUDIO * sum(counts.values())}
 

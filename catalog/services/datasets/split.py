@@ -15,7 +15,7 @@ class Member:
     group: str
 
 
-def drawn_groups(
+def draw_groups(
     members: Iterable[Member],
     share: float,
     *,

@@ -24,7 +24,7 @@ FIGURES: Final = {
     "near10": "the right label among the ten nearest",
     "phone_near10": "the right label among the ten nearest, from a phone photo,",
 }
-FIRM: Final = ("kind", "folder", "card", "coverage")  # no reason helps: queries would fail, or items be missing
+BLOCKING: Final = ("kind", "folder", "card", "coverage")  # no reason helps: queries would fail, or items be missing
 FILES: Final = ("weights.safetensors", "model.onnx")
 
 Report = Mapping[str, Any]
@@ -38,12 +38,12 @@ class Objection:
     text: str
 
     @property
-    def is_firm(self) -> bool:
+    def is_blocking(self) -> bool:
         """Whether no written reason can override it."""
-        return self.code in FIRM
+        return self.code in BLOCKING
 
 
-def gate_of(encoder: Encoder) -> list[Objection]:
+def release_objections(encoder: Encoder) -> list[Objection]:
     """Everything that speaks against promoting an encoder now; nothing does against the live one.
 
     Where no encoder answers yet it only has to be a usable one.
@@ -51,12 +51,12 @@ def gate_of(encoder: Encoder) -> list[Objection]:
     live = Encoder.objects.live()
     if live == encoder:
         return []
-    if unusable := unusable_because(encoder):
+    if unusable := usability_objection(encoder):
         return [unusable]
     return [] if live is None else [*_coverage(encoder), *_comparison(encoder, live)]
 
 
-def unusable_because(encoder: Encoder) -> Objection | None:
+def usability_objection(encoder: Encoder) -> Objection | None:
     """Why queries would fail with it, if so: its kind, its folder, its card, a changed byte in its files."""
     if encoder.kind != "metric":
         return Objection("kind", f"It is a {encoder.kind}; only a metric encoder can answer queries.")
@@ -99,7 +99,7 @@ def _comparison(encoder: Encoder, live: Encoder) -> Iterator[Objection]:
         return
     found = Evaluation.objects.filter(encoder=encoder, against=live, evaluation_set=chosen).defer("samples").first()
     if found is not None and found.state == EvaluationState.DONE:
-        yield from objections_in(found.report)
+        yield from metric_objections(found.report)
     else:
         yield Objection("not_compared", _not_compared(found, live, chosen))
 
@@ -113,7 +113,7 @@ def _not_compared(found: Evaluation | None, live: Encoder, chosen: EvaluationSet
     return f"Its comparison {both} is {'under way' if found.state == EvaluationState.RUNNING else 'waiting'}."
 
 
-def objections_in(report: Report) -> list[Objection]:
+def metric_objections(report: Report) -> list[Objection]:
     """The figures that fall by more than the settings allow: over all photos, and for each label with enough of them.
 
     It is the measured fall that counts, not the end of its interval: a label of a few dozen photos has a wide one, and

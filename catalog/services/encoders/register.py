@@ -1,4 +1,4 @@
-"""Encoders: making them known."""
+"""Register an encoder folder as a candidate."""
 
 import shutil
 from pathlib import Path
@@ -13,18 +13,22 @@ from ml.formats.atomic_files import atomic_folder
 
 
 def encoder_register(*, folder: Path, card: dict[str, Any]) -> Encoder:
-    """Make an encoder folder known as a candidate and, if it compares photos, have the catalogue embedded with it.
+    """Create the row of an encoder folder, as a candidate. A metric encoder starts to embed the catalogue after commit.
 
-    `card` is its checked card. The folder is copied to where the workers look, unless it lies there already. An encoder
-    with the same files is returned as it is; another one of the same name is `Refused`.
+    `card` is the checked card of the folder. A folder outside `ENCODER_DIRS` is copied into the first of them, whole or
+    not at all. Idempotent: a registered encoder with the same files is returned unchanged.
+
+    Raises `Refused`: `encoder_name_taken` when an encoder of this name has other files.
     """
-    known = Encoder.objects.filter(name=folder.name).first()
-    if known is not None:
-        if known.card.get("files") != card.get("files"):
+    encoder = Encoder.objects.filter(name=folder.name).first()
+    if encoder is not None:
+        if encoder.card.get("files") != card.get("files"):
             raise Refused("encoder_name_taken", f"Another encoder is called {folder.name!r}. Rename the folder.")
-        return known
+        return encoder
+    encoder_dir: Path = settings.ENCODER_DIRS[0]
     if folder.resolve().parent not in [place.resolve() for place in settings.ENCODER_DIRS]:
-        with atomic_folder(settings.ENCODER_DIRS[0] / folder.name) as part:
+        encoder_dir.mkdir(parents=True, exist_ok=True)
+        with atomic_folder(encoder_dir / folder.name) as part:
             shutil.copytree(folder, part, dirs_exist_ok=True)
     encoder = Encoder.objects.create(name=folder.name, kind=card["kind"], dim=card["dim"], card=card)
     if encoder.kind == "metric":

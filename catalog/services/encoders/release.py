@@ -6,7 +6,8 @@ query after the commit is answered by the new one.
 
 import shutil
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -16,39 +17,38 @@ from django.utils import timezone
 
 from catalog import tasks
 from catalog.errors import Refused
-from catalog.models import Encoder, EncoderState, Promotion, User
-from catalog.services.coverage import Coverage, coverage_of, encoder_dependents
-from catalog.services.encoders.gate import Objection, gate_of, unusable_because
-
-__all__ = [
-    "Coverage",
-    "Objection",
-    "coverage_of",
-    "encoder_delete",
-    "encoder_dependents",
-    "encoder_promote",
-    "encoder_reconsider",
-    "encoder_retire",
-    "encoder_roll_back",
-    "gate_of",
-]
+from catalog.models import (
+    Embedding,
+    Encoder,
+    EncoderState,
+    Evaluation,
+    ItemPhoto,
+    Promotion,
+    SimilarityQuery,
+    TrainingRun,
+    User,
+)
+from catalog.services.encoders.gate import Objection, release_objections, usability_objection
 
 SHORTEST_REASON = 10  # characters
 NOTHING_BEFORE = "There is no encoder to go back to: none was live before, or it was deleted."
+_LOOKED_AT = 512  # of the newest vectors: their times tell the speed
+_RECENT = timedelta(minutes=2)
+_SAME_BATCH = 0.2  # seconds: the rows of one batch are made at one go
 
 
 def encoder_promote(*, encoder: Encoder, by: User | None = None, reason: str = "") -> Promotion | None:
     """Make an encoder the live one. The one before keeps its vectors and can come back.
 
     None if it is live already. Refused (`gate`) with all that speaks against it, unless there is a written reason to do
-    it all the same; but nothing overrides objections that are firm, such as vectors that are missing.
+    it all the same; but nothing overrides objections that are blocking, such as vectors that are missing.
     """
     reason = reason.strip()
     with transaction.atomic():
         encoder, live = _locked(encoder)
         if encoder == live:
             return None
-        objections = gate_of(encoder)
+        objections = release_objections(encoder)
         _require_passable(encoder, objections, reason)
         return _switch(encoder, live, by=by, reason=reason, gate=objections)
 
@@ -61,9 +61,9 @@ def encoder_roll_back(*, by: User | None = None, reason: str = "") -> Promotion:
     """
     with transaction.atomic():
         live, back = _way_back()
-        if unusable := unusable_because(back):
+        if unusable := usability_objection(back):
             raise Refused("gate", f"{back} cannot come back. {unusable.text}", status=409)
-        gate = [objection for objection in gate_of(back) if objection.code == "coverage"]
+        gate = [objection for objection in release_objections(back) if objection.code == "coverage"]
         return _switch(back, live, by=by, reason=reason.strip(), gate=gate, is_rollback=True)
 
 
@@ -76,7 +76,7 @@ def encoder_retire(*, encoder: Encoder) -> None:
         Encoder.objects.filter(pk=encoder.pk).update(state=EncoderState.RETIRED)
 
 
-def encoder_reconsider(*, encoder: Encoder) -> None:
+def encoder_restore(*, encoder: Encoder) -> None:
     """retired -> candidate: the catalogue is embedded with it again, and it is compared. Others stay as they are."""
     if Encoder.objects.filter(pk=encoder.pk, state=EncoderState.RETIRED).update(state=EncoderState.CANDIDATE):
         tasks.send_embed_catalog(encoder.pk)
@@ -125,10 +125,10 @@ def _lock_all() -> None:
 
 
 def _require_passable(encoder: Encoder, objections: list[Objection], reason: str) -> None:
-    firm = [objection for objection in objections if objection.is_firm]
-    if firm or (objections and len(reason) < SHORTEST_REASON):
+    blocking = [objection for objection in objections if objection.is_blocking]
+    if blocking or (objections and len(reason) < SHORTEST_REASON):
         told = " ".join(objection.text for objection in objections)
-        hint = "" if firm else f" To do it all the same, give a reason of {SHORTEST_REASON} characters or more."
+        hint = "" if blocking else f" To do it all the same, give a reason of {SHORTEST_REASON} characters or more."
         raise Refused("gate", f"{encoder} is not promoted. {told}{hint}", status=409)
 
 
@@ -165,3 +165,51 @@ def _remove_folder(name: str) -> None:
     except OSError:
         return
     shutil.rmtree(part, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """`per_minute` is 0 while nothing is embedded, or nobody knows yet; then `seconds_left` is None."""
+
+    embedded: int
+    photos: int
+    per_minute: float
+    seconds_left: float | None
+
+    @property
+    def missing(self) -> int:
+        return self.photos - self.embedded
+
+
+def encoder_coverage(encoder: Encoder) -> Coverage:
+    """The photos that have its vector, of all that should, and how fast there come more."""
+    photos = ItemPhoto.objects.searchable().count()
+    missing = encoder.missing_photos().count()
+    per_minute = _speed(encoder) if missing else 0.0
+    return Coverage(
+        embedded=max(photos - missing, 0),  # both are counted one after the other, while photos come and go
+        photos=photos,
+        per_minute=per_minute,
+        seconds_left=60 * missing / per_minute if per_minute else None,
+    )
+
+
+def encoder_dependents(encoder: Encoder) -> dict[str, int]:
+    """What there is because of an encoder, or names it."""
+    return {
+        "vectors": Embedding.objects.filter(encoder=encoder).count(),
+        "queries": SimilarityQuery.objects.filter(encoder=encoder).count(),
+        "evaluations": encoder.evaluations.count(),
+        "comparisons_of_others": Evaluation.objects.filter(against=encoder).count(),
+        "promotions": Promotion.objects.filter(encoder=encoder).count(),
+        "training_runs": TrainingRun.objects.filter(encoder=encoder).count(),
+    }
+
+
+def _speed(encoder: Encoder) -> float:
+    """Vectors a minute, from the first of the latest batches to the last; 0 for a single batch, or none."""
+    newest = encoder.embeddings.order_by("-id").values_list("created_at", flat=True)[:_LOOKED_AT]
+    since = timezone.now() - _RECENT
+    times = sorted(moment.timestamp() for moment in newest if moment > since)
+    after_first = [moment for moment in times if moment > times[0] + _SAME_BATCH]
+    return 60 * len(after_first) / (times[-1] - times[0]) if after_first else 0.0

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from catalog.errors import Refused
 from catalog.models import Feedback, Recommendation, UploadedPhoto, User
-from catalog.services.feedback.triplets import triplets_forget, triplets_propose
+from catalog.services.feedback.triplets import triplets_delete, triplets_propose
 
 
 def feedback_give(
@@ -42,15 +42,15 @@ def photo_consent_set(*, photo: UploadedPhoto, may_train: bool) -> None:
             _set_consent(locked, may_train)
 
 
-def consent_set(*, user: User, may_train: bool) -> None:
+def user_consent_set(*, user: User, may_train: bool) -> None:
     """Whether encoders may learn from the photos that this person sends from now on. A no is about all of them."""
     with transaction.atomic():
         User.objects.filter(pk=user.pk).update(may_train=may_train)
         user.may_train = may_train
         if not may_train:
-            theirs = UploadedPhoto.objects.of(user=user)
+            theirs = UploadedPhoto.objects.owned_by(user=user)
             theirs.filter(may_train=True).update(may_train=False)
-            triplets_forget(photos=theirs)
+            triplets_delete(photos=theirs)
 
 
 def _locked_answer(recommendation: Recommendation) -> Recommendation:
@@ -87,6 +87,6 @@ def _set_consent(photo: UploadedPhoto, may_train: bool) -> None:
         photo.may_train = may_train
         photo.save(update_fields=["may_train"])
         if not may_train:
-            triplets_forget(photos=UploadedPhoto.objects.filter(pk=photo.pk))
+            triplets_delete(photos=UploadedPhoto.objects.filter(pk=photo.pk))
     if may_train:
         triplets_propose(photo=photo)

@@ -9,10 +9,10 @@ from django.utils import timezone
 from catalog.errors import Refused
 from catalog.models import Triplet, TripletState, UploadedPhoto, User
 from catalog.services.feedback.triplets import (
-    photo_keep_for_learning,
-    photos_release,
-    triplets_of_use,
+    photo_extend_expiry,
+    photos_reset_expiry,
     triplets_propose,
+    triplets_usable,
 )
 
 HOLD = timedelta(minutes=2)  # what somebody looks at is shown to nobody else for so long
@@ -23,7 +23,7 @@ DECISIONS = (TripletState.ACCEPTED, TripletState.REJECTED, TripletState.SKIPPED)
 
 
 def triplets_to_review() -> "QuerySet[Triplet]":
-    waiting = triplets_of_use().filter(state=TripletState.PROPOSED).order_by("pk")
+    waiting = triplets_usable().filter(state=TripletState.PROPOSED).order_by("pk")
     return waiting.select_related("anchor", "query", "positive__item", "negative__item")
 
 
@@ -41,7 +41,7 @@ def triplet_take(*, by: User) -> Triplet | None:
     return None
 
 
-def triplet_after(*, triplet: Triplet, by: User) -> Triplet | None:
+def triplet_upcoming(*, triplet: Triplet, by: User) -> Triplet | None:
     """Which one this person probably gets next: its pictures can be fetched in advance."""
     return triplets_to_review().filter(~_is_held() | Q(reviewed_by=by)).exclude(pk=triplet.pk).first()
 
@@ -54,7 +54,7 @@ def triplet_review(*, triplet: Triplet, state: TripletState, by: User) -> None:
         if not Triplet.objects.filter(pk=triplet.pk, state=TripletState.PROPOSED).update(**columns):
             raise Refused("already_reviewed", "Someone has decided about this one already.", status=409)
         if state == TripletState.ACCEPTED:
-            photo_keep_for_learning(photo=photo)
+            photo_extend_expiry(photo=photo)
 
 
 def triplet_undo(*, by: User) -> Triplet | None:
@@ -68,11 +68,11 @@ def triplet_undo(*, by: User) -> Triplet | None:
         photo = _locked_anchor(triplet)
         last.filter(pk=triplet.pk).update(state=TripletState.PROPOSED, reviewed_at=timezone.now())
         triplets_propose(photo=photo)  # the person may have thought better of it meanwhile
-        photos_release(photos=UploadedPhoto.objects.filter(pk=photo.pk))
+        photos_reset_expiry(photos=UploadedPhoto.objects.filter(pk=photo.pk))
     return triplet
 
 
-def triplets_look_again(*, triplets: "QuerySet[Triplet]") -> int:
+def triplets_unskip(*, triplets: "QuerySet[Triplet]") -> int:
     """Put those that were skipped back among those that wait. Returns how many there were."""
     skipped = triplets.filter(state=TripletState.SKIPPED)
     return skipped.update(state=TripletState.PROPOSED, reviewed_by=None, reviewed_at=None)

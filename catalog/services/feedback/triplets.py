@@ -13,8 +13,9 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from catalog.models import EvaluationItem, Feedback, Recommendation, Triplet, TripletState, UploadedPhoto, Verdict
+from catalog.models.items import is_searchable
 from catalog.models.photos import UploadedPhotoQuerySet, expiry
-from catalog.run_folder import copies_forget
+from catalog.run_folder import photo_copies_delete
 
 MOST = 6  # of one query: more triplets of the same photo teach little, and tire whoever looks at them
 LEARNING_DAYS = 365  # a photo with an accepted triplet is kept for so long, where PHOTO_DAYS is less
@@ -45,35 +46,33 @@ def triplets_propose(*, photo: UploadedPhoto) -> None:
         Triplet.objects.bulk_create(_triplet(photo, wanted[key]) for key in wanted if key in new)
 
 
-def triplets_forget(*, photos: UploadedPhotoQuerySet) -> None:
+def triplets_delete(*, photos: UploadedPhotoQuerySet) -> None:
     """Remove all triplets of these photos, which are then kept no longer than a photo that comes in now."""
-    copies_forget(photos.filter(triplets__isnull=False).values_list("pk", flat=True).distinct())
+    photo_copies_delete(photos.filter(triplets__isnull=False).values_list("pk", flat=True).distinct())
     Triplet.objects.filter(anchor__in=photos).delete()
     limit = expiry()
     photos.filter(expires_at__gt=limit).update(expires_at=limit)
 
 
-def triplets_of_use() -> "QuerySet[Triplet]":
+def triplets_usable() -> "QuerySet[Triplet]":
     """Those that a training may take once they are accepted: allowed, still there, and of no evaluation set."""
     return Triplet.objects.filter(
         ~Exists(EvaluationItem.objects.filter(item=OuterRef("positive__item"))),
         ~Exists(EvaluationItem.objects.filter(item=OuterRef("negative__item"))),
+        is_searchable("positive__"),
+        is_searchable("negative__"),
         anchor__may_train=True,
         anchor__expires_at__gt=timezone.now(),
-        positive__problem="",
-        positive__item__deleted_at=None,
-        negative__problem="",
-        negative__item__deleted_at=None,
     )
 
 
-def photo_keep_for_learning(*, photo: UploadedPhoto) -> None:
+def photo_extend_expiry(*, photo: UploadedPhoto) -> None:
     """A photo of an accepted triplet is kept for up to a year from when it was sent."""
     until = photo.created_at + timedelta(days=LEARNING_DAYS)
     UploadedPhoto.objects.filter(pk=photo.pk, expires_at__lt=until).update(expires_at=until)
 
 
-def photos_release(*, photos: UploadedPhotoQuerySet) -> None:
+def photos_reset_expiry(*, photos: UploadedPhotoQuerySet) -> None:
     """Those that are kept longer than others, and have no accepted triplet any more, are so no longer.
 
     It may have gone with an item, say.
@@ -106,9 +105,8 @@ def _judged(photo: UploadedPhoto) -> "QuerySet[Recommendation]":
     judged = Feedback.objects.filter(recommendation__query__photo=photo).values("recommendation__query")
     usable = Recommendation.objects.filter(
         ~Exists(EvaluationItem.objects.filter(item=OuterRef("photo__item"))),
+        is_searchable("photo__"),
         query__in=judged,
-        photo__problem="",
-        photo__item__deleted_at=None,
     )
     return usable.select_related("feedback").order_by("query__created_at", "query", "rank")
 

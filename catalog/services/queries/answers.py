@@ -9,7 +9,7 @@ from django.db.models import Prefetch, QuerySet
 from catalog.models import Feedback, ItemPhoto, QueryState, Recommendation, SimilarityQuery, User
 from catalog.models.items import shown_photos
 from catalog.models.queries import SimilarityQuerySet
-from catalog.services.queries.compiled import Kept
+from catalog.services.queries.compiled import CompiledQuery
 
 # What is shown of a query and of the rows that it leads to, which have many more columns: reading these alone takes
 # half the time. A column that is missing here is read when it is looked at, with a statement of its own.
@@ -32,7 +32,7 @@ _SHOWN_OF_ANSWER = (
 
 def queries_of(*, owner: User | None = None, visitor: str = "") -> SimilarityQuerySet:
     """One person's queries with what they are about, in a number of SQL queries that does not grow with theirs."""
-    mine = _shown("item").of(user=owner, visitor=visitor)
+    mine = _shown("item").owned_by(user=owner, visitor=visitor)
     return mine.prefetch_related("more_photos", shown_photos("item__photos"))
 
 
@@ -73,24 +73,24 @@ def _photos(query_id: UUID) -> QuerySet[ItemPhoto]:
     return ItemPhoto.objects.only("item_id", "position", "width", "height").filter(item__in=items)
 
 
-_QUERY = Kept(lambda pk: _shown().filter(pk=pk))
-_RANKED = Kept(lambda pk: _ranked().filter(query=pk))
-_PHOTOS = Kept(_photos)
+_QUERY = CompiledQuery(lambda pk: _shown().filter(pk=pk))
+_RANKED = CompiledQuery(lambda pk: _ranked().filter(query=pk))
+_PHOTOS = CompiledQuery(_photos)
 
 
 def recommendations_of(*, owner: User | None = None, visitor: str = "") -> QuerySet[Recommendation]:
     """All answers that one person ever got, each with its item."""
-    mine = SimilarityQuery.objects.of(user=owner, visitor=visitor)
+    mine = SimilarityQuery.objects.owned_by(user=owner, visitor=visitor)
     return Recommendation.objects.filter(query__in=mine).select_related("item")
 
 
-def said_about(found: Recommendation) -> Feedback:
+def feedback_for(found: Recommendation) -> Feedback:
     """What was said about an answer; where nothing was, an unsaved row that says so."""
     said: Feedback | None = getattr(found, "feedback", None)
     return said or Feedback(recommendation=found)
 
 
-def place_in_line(*, query: SimilarityQuery) -> int:
+def queue_position(*, query: SimilarityQuery) -> int:
     """How many queries that wait as this one does came before it, and itself: 1 is the next."""
     waiting = SimilarityQuery.objects.filter(state=query.state, created_at__lt=query.created_at)
     return waiting.count() + 1

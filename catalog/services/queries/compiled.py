@@ -11,7 +11,7 @@ from django.db.models import Model, QuerySet
 Row = TypeVar("Row", bound=Model)
 
 
-class Kept(threading.local, Generic[Row]):
+class CompiledQuery(threading.local, Generic[Row]):
     """The rows that a queryset finds for a UUID: `make` says which queryset, once in each thread.
 
     Django compiles a queryset whenever it is used, and with a few joins that takes several times as long as the

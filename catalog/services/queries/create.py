@@ -118,7 +118,7 @@ def _earlier(query: SimilarityQuery) -> SimilarityQuery | None:
     """The query that the same request made before. Refused if its key came with another request."""
     if query.idempotency_key is None:
         return None
-    mine = SimilarityQuery.objects.of(user=query.owner)
+    mine = SimilarityQuery.objects.owned_by(user=query.owner)
     earlier = mine.filter(idempotency_key=query.idempotency_key).defer("vector").first()
     if earlier is None:
         return None

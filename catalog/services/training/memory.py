@@ -20,7 +20,7 @@ DRAWING, WRITING = 10.0, 60.0  # seconds for the pictures of an epoch, and for m
 
 
 @dataclass(frozen=True)
-class Needs:
+class ResourceEstimate:
     """`disk` and `memory` in bytes, `minutes` on two cores of a CPU."""
 
     disk: int
@@ -28,7 +28,7 @@ class Needs:
     minutes: float
 
 
-def needs_of(*, options: Mapping[str, Any], train: int, held: int) -> Needs:
+def estimate_resources(*, options: Mapping[str, Any], train: int, held: int) -> ResourceEstimate:
     """Of a run with all these options on so many photos to learn from, and so many to look at after each epoch."""
     pixels = options["side"] ** 2
     frozen = options["freeze_stages"]
@@ -42,17 +42,17 @@ def needs_of(*, options: Mapping[str, Any], train: int, held: int) -> Needs:
     speed = STEPS_PER_SECOND["frozen" if frozen else "whole"] / size
     an_epoch = train / speed + (train + 2 * held) / (LOOKED_AT * speed) + DRAWING
     seconds += options["epochs"] * an_epoch + WRITING
-    return Needs(round(disk), round(memory), seconds / 60)
+    return ResourceEstimate(round(disk), round(memory), seconds / 60)
 
 
-def room_on_disk(folder: Path) -> int:
+def free_disk_bytes(folder: Path) -> int:
     """Bytes that are free where the folder is, or will be."""
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
 
 
-def room_in_memory() -> int | None:
+def free_memory_bytes() -> int | None:
     """Bytes that are free, also by what this container may use; None where nobody tells."""
     found = [room for room in (_available(), _left_to_container()) if room is not None]
     return min(found, default=None)

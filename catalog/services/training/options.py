@@ -10,7 +10,7 @@ from typing import Any, Final
 from django.utils.translation import gettext as _
 
 from catalog.errors import Refused
-from catalog.ml_cli import BAD_INPUT, ask_ml
+from catalog.ml_cli import BAD_INPUT, run_ml
 
 SECONDS: Final = 60  # it takes a quarter of one
 MAX_TEXT: Final = 200
@@ -146,7 +146,7 @@ def _require_fit(kind: str, words: tuple[str, ...]) -> None:
 
 
 def _asked(kind: str, words: tuple[str, ...]) -> Any:
-    answer = ask_ml("options", kind, *(["--set", *words] if words else []), seconds=SECONDS)
+    answer = run_ml("options", kind, *(["--set", *words] if words else []), seconds=SECONDS)
     if answer.code == BAD_INPUT:
         raise Refused("bad_option", answer.complaint)
     if answer.code:

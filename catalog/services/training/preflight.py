@@ -12,10 +12,10 @@ from django.utils.translation import gettext as _
 from catalog.errors import Refused
 from catalog.models import Encoder, EvaluationSet, RunSource, RunState, TrainingRun
 from catalog.services.datasets.evaluation_sets import evaluation_rows_planned
-from catalog.services.datasets.leaks import pairs_counted
-from catalog.services.datasets.manifests import manifest_check, manifest_file, manifest_rows
+from catalog.services.datasets.leaks import training_pairs_count
+from catalog.services.datasets.manifests import manifest_check, manifest_path, manifest_rows
 from catalog.services.datasets.rows import TRAIN, held_out, training_rows
-from catalog.services.training.memory import Needs, needs_of, room_in_memory, room_on_disk
+from catalog.services.training.memory import ResourceEstimate, estimate_resources, free_disk_bytes, free_memory_bytes
 from catalog.services.training.options import all_options, checked_options
 
 FEW: Final = 10  # photos of a label with fewer are not enough to learn it well
@@ -43,7 +43,7 @@ def preflight(*, kind: str, source: str, manifest: str = "", options: Mapping[st
     except Refused as error:
         return Preflight((error.detail,), (), {})
     problems = [*counted.problems, *_about_photos(counted, every), *_about_start(every)]
-    needs = needs_of(options=every, train=counted.train, held=counted.held)
+    needs = estimate_resources(options=every, train=counted.train, held=counted.held)
     problems += _about_room(needs)
     notes = [*counted.notes, *_about_labels(counted), *_about_time(needs), *_about_others()]
     return Preflight(tuple(problems), tuple(notes), counted.as_json())
@@ -85,7 +85,7 @@ def _count_catalogue(counted: _Counted) -> None:
     for row in chosen.rows:
         counted.add(row.label, row.split, row.split == TRAIN)
     counted.left_out += chosen.left_out
-    counted.pairs = pairs_counted()
+    counted.pairs = training_pairs_count()
     if planned:
         detail = _("{count} photos will be set aside to compare encoders on; they are never learned from.")
         counted.notes.append(detail.format(count=len(planned)))
@@ -94,7 +94,7 @@ def _count_catalogue(counted: _Counted) -> None:
 
 
 def _count_manifest(counted: _Counted, manifest: str, options: Mapping[str, Any], source: str) -> None:
-    path = manifest_file(manifest)
+    path = manifest_path(manifest)
     column = options["label_column"]
     if column != "label" and source == RunSource.BOTH:
         raise Refused("bad_option", "Labels from another column are for runs that take a manifest alone.")
@@ -141,13 +141,13 @@ def _about_start(options: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _about_room(needs: Needs) -> list[str]:
+def _about_room(needs: ResourceEstimate) -> list[str]:
     problems = []
-    free = room_on_disk(Path(settings.RUNS_DIR))
+    free = free_disk_bytes(Path(settings.RUNS_DIR))
     if free < needs.disk:
         detail = _("The run needs about {needed} of disk, and {free} are free. Fewer views need less.")
         problems.append(detail.format(needed=_size(needs.disk), free=_size(free)))
-    memory = room_in_memory()
+    memory = free_memory_bytes()
     if memory is not None and memory < needs.memory:
         detail = _("The run needs about {needed} of memory, and {free} are free. A smaller side needs less.")
         problems.append(detail.format(needed=_size(needs.memory), free=_size(memory)))
@@ -166,7 +166,7 @@ def _about_labels(counted: _Counted) -> list[str]:
     return notes
 
 
-def _about_time(needs: Needs) -> list[str]:
+def _about_time(needs: ResourceEstimate) -> list[str]:
     if any(Path("/dev").glob("nvidia[0-9]*")):
         return []  # there it depends on the GPU, and is short
     return [_("It will take about {time} on two free cores.").format(time=_span(needs.minutes))]

@@ -11,10 +11,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from catalog import tasks
-from catalog.errors import IllegalMove, Refused
+from catalog.errors import IllegalTransition, Refused
 from catalog.models import Encoder, RunKind, RunSource, RunState, RunTracker, TrainingRun, User
 from catalog.presets import PRESETS
-from catalog.run_folder import encoder_out, run_folder
+from catalog.run_folder import run_encoder_folder, run_folder
 from catalog.services.datasets.evaluation_sets import evaluation_set_ensure
 from catalog.services.training.options import checked_options, option_arguments
 from catalog.services.training.preflight import preflight
@@ -98,7 +98,7 @@ def run_cancel(*, run: TrainingRun) -> None:
     """Have a run stopped. Refused if it has ended."""
     try:
         run.request_cancel()
-    except IllegalMove:
+    except IllegalTransition:
         raise Refused("run_ended", "The run has ended already.", status=409) from None
     run.refresh_from_db()
 
@@ -107,9 +107,9 @@ def run_resume(*, run: TrainingRun) -> None:
     """Let a failed or cancelled run go on from its last checkpoint. Refused for others."""
     try:
         with transaction.atomic():
-            run.queue_again()
+            run.resume()
             tasks.send_train(run.pk)
-    except IllegalMove:
+    except IllegalTransition:
         raise Refused(
             "run_not_resumable", "Only a run that failed or was cancelled can be resumed.", status=409
         ) from None
@@ -121,7 +121,7 @@ def run_delete(*, run: TrainingRun) -> None:
     ended = TrainingRun.objects.filter(pk=run.pk, state__in=ENDED)
     if TrainingRun.objects.filter(pk=run.pk).exists() and not ended.exists():
         raise Refused("run_not_ended", "Only a run that has ended can be deleted. Cancel it first.", status=409)
-    folder, written = run_folder(run), encoder_out(run)
+    folder, written = run_folder(run), run_encoder_folder(run)
     ended.delete()
     shutil.rmtree(folder, ignore_errors=True)
     if not Encoder.objects.filter(name=run.name).exists():  # written, but never registered: it would block the name

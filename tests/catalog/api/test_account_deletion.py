@@ -22,7 +22,7 @@ from catalog.models import Favourite, Feedback, Scope, SimilarityQuery, Triplet,
 from catalog.services.accounts import users
 from catalog.services.accounts.devices import device_sign_in
 from catalog.services.accounts.users import user_delete
-from catalog.services.feedback.feedback import consent_set, feedback_give
+from catalog.services.feedback.feedback import feedback_give, user_consent_set
 from catalog.services.feedback.reviews import triplet_review
 from catalog.services.queries.webhooks import webhook_create, webhook_secret
 from tests.helpers.api import answered_query, assert_refused, device_of
@@ -59,7 +59,7 @@ def full_account(name: str = NAME, email: str = EMAIL, pk: int | None = None) ->
 
 def _say_something(person: User, query: SimilarityQuery) -> None:
     """About one's own answers, and, as staff, about somebody else's."""
-    consent_set(user=person, may_train=True)
+    user_consent_set(user=person, may_train=True)
     found = list(query.recommendations.order_by("rank"))
     feedback_give(recommendation=found[0], verdict="up", clicked=True, may_train=True)
     for one in found[1:]:

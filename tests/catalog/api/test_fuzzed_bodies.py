@@ -23,7 +23,7 @@ from rest_framework.test import APIClient
 from catalog.models import Scope, SimilarityQuery, User
 from catalog.services.accounts import passwords
 from catalog.services.accounts.devices import device_id, device_sign_in
-from catalog.services.accounts.passwords import reset_code
+from catalog.services.accounts.passwords import password_reset_code
 from catalog.services.training import preflight
 from tests.helpers.all_rows import everything, files_in
 from tests.helpers.api import answered_query
@@ -52,7 +52,7 @@ class World:
     """A person with a photo and a device, who forgot a password; an item; and bodies about them that are in order."""
 
     def __init__(self, me: User) -> None:
-        uid, _, token = reset_code(user=me).partition("-")
+        uid, _, token = password_reset_code(user=me).partition("-")
         self.device, secret = device_sign_in(user=me, scope=Scope.STAFF)
         self.client = APIClient(raise_request_exception=False)
         self.client.credentials(HTTP_AUTHORIZATION=f"Token {secret}")
@@ -110,8 +110,8 @@ def world(
 ) -> Iterator[World]:
     settings.SIGN_UP, settings.RUNS_DIR = True, tmp_path / "runs"
     monkeypatch.setattr(passwords, "_PAUSE", 0)
-    monkeypatch.setattr(preflight, "room_on_disk", lambda folder: 10**12)
-    monkeypatch.setattr(preflight, "room_in_memory", lambda: 10**12)
+    monkeypatch.setattr(preflight, "free_disk_bytes", lambda folder: 10**12)
+    monkeypatch.setattr(preflight, "free_memory_bytes", lambda: 10**12)
     if "training-runs" in request.node.name:
         catalogue()
     yield World(make_user("me", email="me@example.org", is_staff=True))

@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 
 from catalog.models import User
 from catalog.services.accounts import passwords
-from catalog.services.accounts.passwords import reset_code
+from catalog.services.accounts.passwords import password_reset_code
 from tests.helpers.api import assert_refused, device_of
 from tests.helpers.factories import make_user
 
@@ -42,7 +42,7 @@ def posted() -> list[mail.EmailMessage]:
 
 
 def confirmation(user: User, password: str = NEW) -> dict[str, str]:
-    uid, _, token = reset_code(user=user).partition("-")
+    uid, _, token = password_reset_code(user=user).partition("-")
     return {"uid": uid, "token": token, "password": password}
 
 

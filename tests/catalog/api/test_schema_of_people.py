@@ -8,7 +8,7 @@ from rest_framework.test import APIClient
 
 from catalog.models import User
 from catalog.services.accounts.devices import device_sign_in
-from catalog.services.accounts.passwords import reset_code
+from catalog.services.accounts.passwords import password_reset_code
 from tests.catalog.api.test_schema import fits, schema
 from tests.helpers.api import answered_query
 from tests.helpers.factories import make_item, make_item_photo, make_user
@@ -51,7 +51,7 @@ def test_passwords_answer_as_described(schema: dict[str, Any], phone: APIClient,
     fits(schema, f"{V1}auth/password/", "post", phone.post(f"{V1}auth/password/", {"old_password": "x"}))
     change = {"old_password": "wrong", "password": "a blue raincoat"}
     fits(schema, f"{V1}auth/password/", "post", phone.post(f"{V1}auth/password/", change))
-    uid, _, token = reset_code(user=me).partition("-")
+    uid, _, token = password_reset_code(user=me).partition("-")
     confirm = f"{V1}auth/password-reset/confirm/"
     for given in (token + "x", token):
         code = {"uid": uid, "token": given, "password": "password"}

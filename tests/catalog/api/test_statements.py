@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 
 from catalog.models import Favourite, User
 from catalog.services.accounts.devices import device_sign_in
-from catalog.services.accounts.passwords import reset_code
+from catalog.services.accounts.passwords import password_reset_code
 from tests.catalog.api.test_queries import QUERIES, in_base64
 from tests.helpers.api import answered_query, device_of
 from tests.helpers.factories import jpeg, make_item, make_item_photo, make_query, make_upload
@@ -114,7 +114,7 @@ def password_reset(device: APIClient, me: User, much: int) -> Any:
     for _ in range(much):
         device_sign_in(user=me)
         Client().force_login(me)
-    uid, _, token = reset_code(user=me).partition("-")
+    uid, _, token = password_reset_code(user=me).partition("-")
     wanted = {"uid": uid, "token": token, "password": "a blue raincoat"}
     return lambda: APIClient().post(f"{API}/auth/password-reset/confirm/", wanted)
 

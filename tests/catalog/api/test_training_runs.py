@@ -29,8 +29,8 @@ ONE = f"{RUNS}{{id}}/"
 @pytest.fixture(autouse=True)
 def places(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.RUNS_DIR, settings.TRAINING_DATA_DIR = tmp_path / "runs", tmp_path / "brought"
-    monkeypatch.setattr(preflight, "room_on_disk", lambda folder: 10**12)
-    monkeypatch.setattr(preflight, "room_in_memory", lambda: 10**12)
+    monkeypatch.setattr(preflight, "free_disk_bytes", lambda folder: 10**12)
+    monkeypatch.setattr(preflight, "free_memory_bytes", lambda: 10**12)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from catalog.errors import ClaimLost, IllegalMove
+from catalog.errors import ClaimLost, IllegalTransition
 from catalog.models import CatalogItem, QueryState, Recommendation, SimilarityQuery
 from catalog.models.queries import MAX_ATTEMPTS, NUDGE_AGAIN
 from catalog.services.queries.webhooks import webhook_create
@@ -86,7 +86,7 @@ def test_an_answer_with_an_item_that_was_removed_meanwhile_can_be_tried_again_at
     CatalogItem.objects.filter(pk=answer.item_id).delete()
     with pytest.raises(IntegrityError):
         query.record_answer([answer], {})
-    query.give_back()
+    query.requeue()
     assert claim(query, QueryState.EMBEDDED).state == QueryState.SEARCHING
     assert query.recommendations.count() == 0
 
@@ -136,12 +136,12 @@ def test_a_query_came_with_its_photo_or_is_about_an_earlier_one() -> None:
 
 @pytest.mark.parametrize("state", [QueryState.QUEUED, QueryState.EMBEDDED, QueryState.DONE, QueryState.FAILED])
 def test_only_a_claimed_query_can_fail(state: QueryState) -> None:
-    with pytest.raises(IllegalMove):
+    with pytest.raises(IllegalTransition):
         make_query(state=state).record_failure("any", "Any reason.")
 
 
 def test_a_query_that_was_not_embedded_cannot_be_answered() -> None:
-    with pytest.raises(IllegalMove):
+    with pytest.raises(IllegalTransition):
         claim(make_query()).record_answer([], {})
 
 
@@ -162,7 +162,7 @@ def test_what_a_killed_worker_held_waits_again_and_is_sent_at_once(waiting: Quer
     assert SimilarityQuery.objects.held_by("gpu@killed").release() == 1
     query.refresh_from_db()
     assert (query.state, query.attempts, query.claimed_by) == (waiting, 1, "")
-    assert [taken.pk for taken in SimilarityQuery.objects.take_unheard()] == [query.pk]
+    assert [taken.pk for taken in SimilarityQuery.objects.take_undelivered()] == [query.pk]
 
 
 def test_a_query_that_kills_every_worker_fails_in_the_end() -> None:
@@ -185,8 +185,8 @@ def test_a_claim_is_given_away_only_when_it_is_old() -> None:
 
 def test_an_unheard_query_is_taken_once_per_interval() -> None:
     fresh, old = make_query(), make_query(nudged_at=timezone.now() - NUDGE_AGAIN)
-    assert [query.pk for query in SimilarityQuery.objects.take_unheard()] == [old.pk]
-    assert SimilarityQuery.objects.take_unheard() == []
+    assert [query.pk for query in SimilarityQuery.objects.take_undelivered()] == [old.pk]
+    assert SimilarityQuery.objects.take_undelivered() == []
     assert fresh.state == QueryState.QUEUED
 
 
@@ -194,7 +194,7 @@ def test_ended_queries_are_never_sent_again() -> None:
     long_ago = timezone.now() - 10 * NUDGE_AGAIN
     for state in (QueryState.DONE, QueryState.FAILED, QueryState.EMBEDDING, QueryState.SEARCHING):
         make_query(state=state, nudged_at=long_ago)
-    assert SimilarityQuery.objects.take_unheard() == []
+    assert SimilarityQuery.objects.take_undelivered() == []
 
 
 @pytest.mark.parametrize("k", [0, 101])
@@ -208,8 +208,8 @@ def test_the_queries_of_a_person_are_theirs_alone() -> None:
     hers = make_query(make_upload(owner=anna))
     his = make_query(make_upload(owner=ben))
     visitors = make_query(make_upload(visitor="browser-1"))
-    assert list(SimilarityQuery.objects.of(user=anna)) == [hers]
-    assert list(SimilarityQuery.objects.of(user=ben)) == [his]
-    assert list(SimilarityQuery.objects.of(visitor="browser-1")) == [visitors]
-    assert not SimilarityQuery.objects.of(visitor="browser-2").exists()
-    assert not SimilarityQuery.objects.of(visitor="").exists()
+    assert list(SimilarityQuery.objects.owned_by(user=anna)) == [hers]
+    assert list(SimilarityQuery.objects.owned_by(user=ben)) == [his]
+    assert list(SimilarityQuery.objects.owned_by(visitor="browser-1")) == [visitors]
+    assert not SimilarityQuery.objects.owned_by(visitor="browser-2").exists()
+    assert not SimilarityQuery.objects.owned_by(visitor="").exists()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from catalog.errors import ClaimLost, IllegalMove
+from catalog.errors import ClaimLost, IllegalTransition
 from catalog.models import Evaluation, EvaluationSet, EvaluationState, RunState, TrainingRun
 from catalog.models.training import LOG_TAIL, MAX_ATTEMPTS
 from tests.helpers.factories import make_encoder, make_run
@@ -32,7 +32,7 @@ def test_of_two_workers_with_the_same_message_one_gets_the_run() -> None:
 def test_a_run_that_goes_on_keeps_the_moment_of_its_beginning() -> None:
     run = claimed()
     began = run.started_at
-    run.give_back("It was killed (SIGKILL).")
+    run.requeue("It was killed (SIGKILL).")
     again = TrainingRun.objects.claim(run.pk, worker="train@two")
     assert again is not None and again.started_at == began
 
@@ -50,12 +50,12 @@ def test_who_has_lost_a_run_writes_nothing_more_to_it() -> None:
 def test_a_run_that_dies_without_another_epoch_is_given_up() -> None:
     run = claimed()
     for attempt in range(1, MAX_ATTEMPTS):
-        run.give_back("It was killed (SIGKILL).")
+        run.requeue("It was killed (SIGKILL).")
         assert (seen(run).state, seen(run).attempts) == (RunState.QUEUED, attempt)
         again = TrainingRun.objects.claim(run.pk, worker="train@one")
         assert again is not None
         run = again
-    run.give_back("It was killed (SIGKILL).")
+    run.requeue("It was killed (SIGKILL).")
     assert seen(run).state == RunState.FAILED
     assert seen(run).reason.endswith("It was killed (SIGKILL).")
 
@@ -63,7 +63,7 @@ def test_a_run_that_dies_without_another_epoch_is_given_up() -> None:
 def test_a_finished_epoch_gives_it_all_its_lives_back() -> None:
     run = claimed(attempts=MAX_ATTEMPTS - 1)
     run.record_progress(metrics=[{"epoch": 1}])
-    run.give_back("The worker was killed.")
+    run.requeue("The worker was killed.")
     assert (seen(run).state, seen(run).attempts) == (RunState.QUEUED, 1)
 
 
@@ -87,20 +87,20 @@ def test_a_run_to_be_cancelled_whose_worker_dies_is_cancelled() -> None:
 
 def test_only_a_failed_or_cancelled_run_is_resumed() -> None:
     run = claimed()
-    with pytest.raises(IllegalMove):
-        run.queue_again()
+    with pytest.raises(IllegalTransition):
+        run.resume()
     run.record_failure("The disk is full.", "x" * (LOG_TAIL + 10))
     assert len(seen(run).log_tail) == LOG_TAIL
-    seen(run).queue_again()
+    seen(run).resume()
     assert (seen(run).state, seen(run).reason, seen(run).finished_at) == (RunState.QUEUED, "", None)
-    with pytest.raises(IllegalMove):
-        claimed(state=RunState.QUEUED).queue_again()
+    with pytest.raises(IllegalTransition):
+        claimed(state=RunState.QUEUED).resume()
 
 
 def test_a_run_that_is_over_cannot_be_cancelled() -> None:
     run = claimed()
     run.record_done(make_encoder())
-    with pytest.raises(IllegalMove):
+    with pytest.raises(IllegalTransition):
         run.request_cancel()
     assert seen(run).state == RunState.DONE
 
@@ -111,6 +111,6 @@ def test_an_evaluation_is_claimed_once_and_given_up_after_so_many_deaths() -> No
         mine = Evaluation.objects.claim(made.pk, worker="train@one")
         assert mine is not None
         assert Evaluation.objects.claim(made.pk, worker="train@two") is None
-        mine.give_back()
+        mine.requeue()
     made.refresh_from_db()
     assert (made.state, made.reason) == (EvaluationState.FAILED, "The worker died 3 times over it.")

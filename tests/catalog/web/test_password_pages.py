@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from catalog.models import User
 from catalog.services.accounts import passwords
-from catalog.services.accounts.passwords import reset_code
+from catalog.services.accounts.passwords import password_reset_code
 from tests.helpers.factories import make_user
 from tests.helpers.redis_server import OwnRedis
 
@@ -27,7 +27,7 @@ def anna() -> User:
 
 @pytest.fixture
 def link(anna: User) -> str:
-    return reverse("password-reset", args=[reset_code(user=anna)])
+    return reverse("password-reset", args=[password_reset_code(user=anna)])
 
 
 def test_a_person_gets_from_the_first_page_to_a_new_password(anna: User) -> None:

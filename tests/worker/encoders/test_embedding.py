@@ -11,7 +11,7 @@ from django.core.management import call_command
 from PIL import Image
 
 from catalog import tasks
-from catalog.errors import ClaimLost, IllegalMove, Refused
+from catalog.errors import ClaimLost, IllegalTransition, Refused
 from catalog.models import Embedding, Encoder, ItemPhoto, QueryState, SimilarityQuery
 from catalog.photos.colour import colour_distance, lab_of
 from demo.sample import draw_photo, sample_items
@@ -234,7 +234,7 @@ def test_noise_is_probably_not_clothes(encoder: Encoder) -> None:
 
 
 def test_a_query_whose_photo_is_not_fetched_cannot_be_looked_at(encoder: Encoder) -> None:
-    with pytest.raises(IllegalMove):
+    with pytest.raises(IllegalTransition):
         look_at(make_query(source_url="https://shop.example/1.jpg", owner=make_user()), encoder)
 
 

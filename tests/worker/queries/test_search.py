@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pytest_django import DjangoAssertNumQueries
 
-from catalog.errors import IllegalMove
+from catalog.errors import IllegalTransition
 from catalog.models import CatalogItem, Embedding, Encoder, QueryState, SimilarityQuery
 from ml.search import Hit, SearchIndex
 from tests.helpers.factories import (
@@ -131,7 +131,7 @@ def test_diversity_passes_over_a_double_for_something_else(encoder: Encoder) -> 
 
 
 def test_a_query_without_a_vector_cannot_be_searched(encoder: Encoder) -> None:
-    with pytest.raises(IllegalMove):
+    with pytest.raises(IllegalTransition):
         hits_of(make_query(encoder=encoder))
 
 

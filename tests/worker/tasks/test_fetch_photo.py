@@ -176,7 +176,7 @@ def test_a_worker_that_starts_gives_back_what_it_held_before_it_was_killed() -> 
     release_own_claims(SimpleNamespace(hostname="net@here"))
     query.refresh_from_db()
     assert query.state == QueryState.TO_FETCH
-    assert [taken.pk for taken in SimilarityQuery.objects.take_unheard()] == [query.pk]
+    assert [taken.pk for taken in SimilarityQuery.objects.take_undelivered()] == [query.pk]
 
 
 def test_no_more_than_two_pictures_are_decoded_at_a_time(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +192,7 @@ def test_no_more_than_two_pictures_are_decoded_at_a_time(serve: Serve, monkeypat
         with lock:
             at_work -= 1
 
-    monkeypatch.setattr(net, "upload_take_fetched", slowly)
+    monkeypatch.setattr(net, "upload_attach_fetched", slowly)
     monkeypatch.setattr(net, "fetch_picture", lambda _: b"")
     monkeypatch.setattr(SimilarityQuery.objects, "claim", lambda *_, **__: SimilarityQuery(source_url="http://a/"))
     threads = [threading.Thread(target=fetch_photo, args=("any",)) for _ in range(6)]

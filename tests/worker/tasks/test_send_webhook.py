@@ -18,7 +18,7 @@ from catalog import tasks
 from catalog.errors import ClaimLost
 from catalog.models import QueryState, SimilarityQuery, WebhookDelivery, WebhookState
 from catalog.models.claims import NUDGE_AGAIN
-from catalog.models.webhooks import GAPS, MAX_TRIES, new_secret
+from catalog.models.webhooks import MAX_TRIES, RETRY_DELAYS, new_secret
 from catalog.outbound import post
 from catalog.services.queries import webhooks
 from catalog.services.queries.webhooks import webhook_create, webhook_secret, webhook_secret_renew
@@ -181,7 +181,7 @@ def test_whatever_else_comes_is_a_try_in_vain(
     before = timezone.now()
     delivery = tried(webhook_to(serve(does).url()))
     assert (delivery.state, delivery.attempts, delivery.error) == (WebhookState.WAITING, 1, why)
-    assert GAPS[0] <= delivery.next_at - before < GAPS[0] + timedelta(seconds=20)
+    assert RETRY_DELAYS[0] <= delivery.next_at - before < RETRY_DELAYS[0] + timedelta(seconds=20)
 
 
 def test_a_redirect_is_not_followed(serve: Serve) -> None:

@@ -13,7 +13,7 @@ from django.core.management import call_command
 from pytest_django import Settings
 
 from catalog.models import Embedding, Encoder, Evaluation, EvaluationState
-from catalog.services.encoders.gate import objections_in
+from catalog.services.encoders.gate import metric_objections
 from demo.sample import draw_photo, sample_items
 from tests.helpers.encoder_rows import evaluation_set_of
 from tests.helpers.factories import make_item, make_item_photo
@@ -62,7 +62,7 @@ def test_an_encoder_is_compared_and_nothing_is_left_behind(queued: Evaluation, t
     assert (done.report["queries"], done.report["gallery"], done.report["splits"]) == (4, 6, ["test"])
     assert set(done.report["against"]["labels"]) == {"Dress", "Hat"}
     assert {one["value"] for one in done.report["against"]["differences"].values()} == {0.0}
-    assert objections_in(done.report) == []
+    assert metric_objections(done.report) == []
     assert len(done.samples) == 4
     assert [answer["item"] for answer in done.samples[0]["ours"]] == [
         answer["item"] for answer in done.samples[0]["theirs"]

@@ -13,7 +13,7 @@ from django.conf import settings as django_settings
 from pytest_django import Settings
 
 from catalog.models import Encoder, EncoderState, RunKind, RunState, TrainingRun
-from catalog.run_folder import encoder_out, run_folder, run_pictures
+from catalog.run_folder import run_encoder_folder, run_folder, run_pictures
 from catalog.services.training.runs import run_create, run_resume
 from ml.encoder.card import card_to_json
 from ml.encoder.folder import read_card
@@ -87,7 +87,7 @@ def test_a_run_goes_from_the_catalogue_to_a_candidate_and_survives_the_death_of_
     assert run.attempts <= 1, "the death counts, unless the first epoch was written down before it"
     assert run.data["labels"].keys() == set(LABELS)
     assert "It was killed (SIGKILL)" in (run_folder(run) / "log.txt").read_text()
-    assert not encoder_out(run).exists()
+    assert not run_encoder_folder(run).exists()
 
     trained(run)
     assert run.state == RunState.DONE, run.reason
@@ -98,11 +98,11 @@ def test_a_run_goes_from_the_catalogue_to_a_candidate_and_survives_the_death_of_
     assert "measuring and writing the encoder" in run.log_tail
     encoder = Encoder.objects.get(name="tiny")
     assert (run.encoder, encoder.state, encoder.dim) == (encoder, EncoderState.CANDIDATE, 24)
-    assert encoder.card == json.loads(card_to_json(read_card(encoder_out(run))))
+    assert encoder.card == json.loads(card_to_json(read_card(run_encoder_folder(run))))
     assert {"loss.png", "mined.png", "strips.png", "predictions.png"} <= set(run_pictures(run))
     left = {path.name for path in run_folder(run).iterdir()} | {path.name for path in checkpoint.parent.iterdir()}
     assert not left & {"cache", "photos", "checkpoint.pt", "best.pt"}
-    assert not list(encoder_out(run).parent.glob("*.part"))
+    assert not list(run_encoder_folder(run).parent.glob("*.part"))
 
 
 def test_an_encoder_that_was_written_but_not_registered_needs_no_training(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_an_encoder_that_was_written_but_not_registered_needs_no_training(tmp_pa
     checkpoint = run_folder(run) / "run" / "checkpoint.pt"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.touch()
-    shutil.copytree(SHIPPED, encoder_out(run), copy_function=shutil.copyfile)
+    shutil.copytree(SHIPPED, run_encoder_folder(run), copy_function=shutil.copyfile)
     assert trained(run).state == RunState.DONE, run.reason
     assert run.encoder == Encoder.objects.get(name="tiny")
     assert not checkpoint.exists()
@@ -118,10 +118,10 @@ def test_an_encoder_that_was_written_but_not_registered_needs_no_training(tmp_pa
 
 def test_an_encoder_folder_of_others_is_not_taken_for_the_run_s(tmp_path: Path) -> None:
     run = queued()
-    shutil.copytree(SHIPPED, encoder_out(run))
+    shutil.copytree(SHIPPED, run_encoder_folder(run))
     assert trained(run).state == RunState.FAILED
     assert run.reason == "There is another encoder folder called 'tiny' by now."
-    assert encoder_out(run).exists()
+    assert run_encoder_folder(run).exists()
 
 
 @pytest.mark.parametrize(

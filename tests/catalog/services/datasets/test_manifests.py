@@ -8,8 +8,8 @@ import pytest
 from catalog.errors import Refused
 from catalog.services.datasets.manifests import (
     manifest_check,
-    manifest_file,
-    manifest_list,
+    manifest_names,
+    manifest_path,
     manifest_rows,
     manifest_write,
 )
@@ -42,28 +42,28 @@ def refused(check: Any, *args: Any) -> tuple[str, str]:
 def test_the_tables_below_the_folder_are_listed(folder: Path) -> None:
     for name in ("b.csv", "shop/a.csv", "shop/a.jpg"):
         (folder / name).touch()
-    assert manifest_list() == ["b.csv", "shop/a.csv"]
-    assert manifest_file("shop/a.csv") == folder / "shop" / "a.csv"
+    assert manifest_names() == ["b.csv", "shop/a.csv"]
+    assert manifest_path("shop/a.csv") == folder / "shop" / "a.csv"
 
 
 def test_without_the_folder_there_are_none(settings: Any, tmp_path: Path) -> None:
     settings.TRAINING_DATA_DIR = tmp_path / "nowhere"
-    assert manifest_list() == []
-    assert refused(manifest_file, "a.csv")[0] == "manifest_unknown"
+    assert manifest_names() == []
+    assert refused(manifest_path, "a.csv")[0] == "manifest_unknown"
 
 
 @pytest.mark.parametrize(
     "name", ["", ".", "shop", "none.csv", "../secret.csv", "shop/../../secret.csv", "a\0.csv", "\ud800.csv", "x" * 5000]
 )
 def test_what_is_not_below_the_folder_is_unknown(name: str) -> None:
-    assert refused(manifest_file, name)[0] == "manifest_unknown"
+    assert refused(manifest_path, name)[0] == "manifest_unknown"
 
 
 def test_nothing_outside_is_reached_by_its_full_name_or_a_link(folder: Path, tmp_path: Path) -> None:
     (folder / "link.csv").symlink_to(tmp_path / "secret.csv")
     (folder / "ring.csv").symlink_to(folder / "ring.csv")
     for name in (str(tmp_path / "secret.csv"), "link.csv", "ring.csv"):
-        assert refused(manifest_file, name)[0] == "manifest_unknown"
+        assert refused(manifest_path, name)[0] == "manifest_unknown"
 
 
 def test_rows_have_their_columns_and_the_photos_whole_address(folder: Path) -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from catalog.services.datasets.split import Member, drawn_groups
+from catalog.services.datasets.split import Member, draw_groups
 
 
 def wardrobe(**counts: int) -> list[Member]:
@@ -13,7 +13,7 @@ def wardrobe(**counts: int) -> list[Member]:
 
 
 def held(members: list[Member], share: float = 0.2, least_groups: int = 5, **wishes: object) -> Counter[str]:
-    groups = drawn_groups(members, share, least_groups=least_groups, **wishes)  # type: ignore[arg-type]
+    groups = draw_groups(members, share, least_groups=least_groups, **wishes)  # type: ignore[arg-type]
     return Counter(member.label for member in members if member.group in groups)
 
 
@@ -27,9 +27,9 @@ def test_a_label_with_few_groups_gives_nothing() -> None:
 
 def test_the_same_groups_are_drawn_whatever_the_order() -> None:
     members = wardrobe(Hat=30, Shirt=30)
-    drawn = drawn_groups(members, 0.2, least_groups=5)
-    assert drawn == drawn_groups(members[::-1], 0.2, least_groups=5)
-    more = drawn_groups([*members, *wardrobe(Hat=33)[30:]], 0.2, least_groups=5)
+    drawn = draw_groups(members, 0.2, least_groups=5)
+    assert drawn == draw_groups(members[::-1], 0.2, least_groups=5)
+    more = draw_groups([*members, *wardrobe(Hat=33)[30:]], 0.2, least_groups=5)
     assert len(drawn & more) >= len(drawn) - 2
 
 
@@ -55,13 +55,13 @@ def test_who_brings_fewest_photos_of_other_labels_is_drawn_first() -> None:
 
 def test_groups_to_keep_are_never_drawn_and_those_to_come_first_always() -> None:
     members = wardrobe(Hat=10)
-    drawn = drawn_groups(members, 0.2, least_groups=5)
-    others = drawn_groups(members, 0.2, least_groups=5, keep=drawn)
+    drawn = draw_groups(members, 0.2, least_groups=5)
+    others = draw_groups(members, 0.2, least_groups=5, keep=drawn)
     assert len(others) == 2
     assert not others & drawn
-    assert drawn_groups(members, 0.2, least_groups=5, first=others) == others
+    assert draw_groups(members, 0.2, least_groups=5, first=others) == others
 
 
 @pytest.mark.parametrize("members", [[], wardrobe(Hat=1)])
 def test_where_there_is_nothing_to_draw_nothing_is_drawn(members: list[Member]) -> None:
-    assert drawn_groups(members, 0.5, least_groups=1) == set()
+    assert draw_groups(members, 0.5, least_groups=1) == set()

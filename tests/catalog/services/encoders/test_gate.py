@@ -9,7 +9,7 @@ import pytest
 from pytest_django import Settings
 
 from catalog.models import Encoder, EncoderState, Evaluation, EvaluationState
-from catalog.services.encoders.gate import gate_of, objections_in
+from catalog.services.encoders.gate import metric_objections, release_objections
 from tests.helpers.encoder_rows import embed_all, encoder_in, evaluation_set_of
 from tests.helpers.factories import make_encoder, make_item_photo
 
@@ -34,7 +34,7 @@ def candidate(place: Path) -> Encoder:
 
 
 def told(encoder: Encoder) -> dict[str, str]:
-    return {objection.code: objection.text for objection in gate_of(encoder)}
+    return {objection.code: objection.text for objection in release_objections(encoder)}
 
 
 def differing(value: float, **more: float | None) -> dict[str, Any]:
@@ -57,16 +57,16 @@ def compared(candidate: Encoder, live: Encoder, **columns: Any) -> Evaluation:
 
 def test_an_equal_encoder_that_is_complete_and_compared_passes(candidate: Encoder, live: Encoder) -> None:
     compared(candidate, live, state=EvaluationState.DONE, report=report({"near10": differing(0.0)}, {}, {}))
-    assert gate_of(candidate) == []
+    assert release_objections(candidate) == []
 
 
 def test_nothing_speaks_against_the_live_encoder(live: Encoder) -> None:
-    assert gate_of(live) == []
+    assert release_objections(live) == []
 
 
 def test_the_first_encoder_of_a_site_needs_neither_vectors_nor_a_comparison(candidate: Encoder) -> None:
     make_item_photo()
-    assert gate_of(candidate) == []
+    assert release_objections(candidate) == []
 
 
 def test_a_classifier_cannot_answer(place: Path) -> None:
@@ -82,7 +82,7 @@ def test_an_encoder_whose_folder_is_gone_cannot_answer() -> None:
 def test_a_changed_byte_is_noticed_even_when_the_size_and_the_time_are_the_same(
     candidate: Encoder, place: Path
 ) -> None:
-    assert gate_of(candidate) == []
+    assert release_objections(candidate) == []
     file = place / "new" / "model.onnx"
     before = file.stat()
     part = file.with_name("other")
@@ -112,7 +112,7 @@ def test_a_card_that_does_not_fit_is_told(candidate: Encoder, place: Path, chang
 def test_a_card_that_is_none_is_told(candidate: Encoder, place: Path, content: bytes) -> None:
     (place / "new" / "card.json").write_bytes(content)
     assert set(told(candidate)) <= {"card", "folder"}
-    assert gate_of(candidate)
+    assert release_objections(candidate)
 
 
 def test_missing_vectors_are_counted(candidate: Encoder, live: Encoder) -> None:
@@ -145,14 +145,14 @@ def test_a_comparison_with_another_encoder_or_on_another_set_does_not_count(cand
     compared(candidate, make_encoder(), state=EvaluationState.DONE)
     assert "not compared with the live encoder live on Set 1 yet" in told(candidate)["not_compared"]
     Evaluation.objects.update(against=live)
-    assert gate_of(candidate) == []
+    assert release_objections(candidate) == []
     evaluation_set_of(name="Set 2")
     assert "on Set 2 yet" in told(candidate)["not_compared"]
 
 
 def test_a_label_that_falls_by_more_than_the_limit_is_told_with_its_interval() -> None:
     fall = differing(-0.081, low=-0.12, high=-0.04)
-    told = objections_in(
+    told = metric_objections(
         report({}, {"T-Shirt": {"near10": fall}, "Dress": {"near10": differing(0.1)}}, {"T-Shirt": 54})
     )
     assert [(objection.code, objection.text) for objection in told] == [
@@ -173,19 +173,19 @@ def test_a_label_that_falls_by_more_than_the_limit_is_told_with_its_interval() -
     ],
 )
 def test_what_does_not_fall_enough_or_stands_on_too_little_is_no_objection(value: float, photos: int) -> None:
-    assert objections_in(report({}, {"Hat": {"near10": differing(value)}}, {"Hat": photos})) == []
+    assert metric_objections(report({}, {"Hat": {"near10": differing(value)}}, {"Hat": photos})) == []
 
 
 def test_a_figure_over_all_photos_counts_however_few_there_are() -> None:
-    told = objections_in(report({"garment_at_1": differing(-0.06)}, {}, {"Hat": 3}))
+    told = metric_objections(report({"garment_at_1": differing(-0.06)}, {}, {"Hat": 3}))
     assert [objection.text for objection in told] == [
         "All (3 photos): the very garment first, from a phone photo, falls by 6.0 points."
     ]
 
 
 def test_figures_that_the_gate_does_not_look_at_may_fall() -> None:
-    assert objections_in(report({"recall_at_10": differing(-0.5)}, {}, {"Hat": 30})) == []
+    assert metric_objections(report({"recall_at_10": differing(-0.5)}, {}, {"Hat": 30})) == []
 
 
 def test_a_report_without_a_comparison_has_nothing_to_object_to() -> None:
-    assert objections_in({"figures": {}, "labels": {}, "against": None}) == []
+    assert metric_objections({"figures": {}, "labels": {}, "against": None}) == []

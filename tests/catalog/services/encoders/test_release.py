@@ -13,11 +13,11 @@ from pytest_django import Settings
 from catalog.errors import Refused
 from catalog.models import Embedding, Encoder, EncoderState, Evaluation, EvaluationState, Promotion
 from catalog.services.encoders.release import (
-    coverage_of,
+    encoder_coverage,
     encoder_delete,
     encoder_dependents,
     encoder_promote,
-    encoder_reconsider,
+    encoder_restore,
     encoder_retire,
     encoder_roll_back,
 )
@@ -161,7 +161,7 @@ def test_a_retired_encoder_keeps_its_vectors_and_gets_no_more(first: Encoder, se
     assert states()["second"] == EncoderState.RETIRED
     assert second.embeddings.count() == 2
     assert second not in Encoder.objects.in_use()
-    encoder_reconsider(encoder=second)
+    encoder_restore(encoder=second)
     assert states()["second"] == EncoderState.CANDIDATE
 
 
@@ -170,7 +170,7 @@ def test_the_live_encoder_can_be_neither_retired_nor_deleted(first: Encoder) -> 
         with pytest.raises(Refused) as refusal:
             change(encoder=first)
         assert refusal.value.code == "encoder_is_live"
-    encoder_reconsider(encoder=first)
+    encoder_restore(encoder=first)
     assert states() == {"first": EncoderState.LIVE}
 
 
@@ -224,7 +224,7 @@ def test_coverage_tells_how_much_is_embedded_how_fast_and_how_long_it_takes_yet(
     now = timezone.now()
     for embedding, seconds in zip(made, (8, 8, 4, 0), strict=True):  # a batch of two, one more, and one more
         Embedding.objects.filter(pk=embedding.pk).update(created_at=now - timedelta(seconds=seconds))
-    coverage = coverage_of(encoder)
+    coverage = encoder_coverage(encoder)
     assert (coverage.embedded, coverage.photos, coverage.missing) == (4, 6, 2)
     assert coverage.per_minute == pytest.approx(15)
     assert coverage.seconds_left == pytest.approx(8)
@@ -233,10 +233,10 @@ def test_coverage_tells_how_much_is_embedded_how_fast_and_how_long_it_takes_yet(
 def test_coverage_knows_no_speed_while_nothing_is_embedded() -> None:
     encoder = make_encoder()
     make_item_photo()
-    assert (coverage_of(encoder).per_minute, coverage_of(encoder).seconds_left) == (0, None)
+    assert (encoder_coverage(encoder).per_minute, encoder_coverage(encoder).seconds_left) == (0, None)
     make_embedding(encoder, unit(1))
     Embedding.objects.update(created_at=timezone.now() - timedelta(hours=1))
-    assert coverage_of(encoder).per_minute == 0
+    assert encoder_coverage(encoder).per_minute == 0
 
 
 def test_the_commands_promote_and_go_back(first: Encoder, second: Encoder, capsys: pytest.CaptureFixture[str]) -> None:

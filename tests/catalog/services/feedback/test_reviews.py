@@ -13,10 +13,10 @@ from catalog.services.feedback.reviews import (
     HOLD,
     UNDO,
     review_progress,
-    triplet_after,
     triplet_review,
     triplet_take,
     triplet_undo,
+    triplet_upcoming,
     triplets_to_review,
 )
 from tests.helpers.api import at_once
@@ -52,7 +52,7 @@ def refusal(triplet: Triplet, by: User) -> str:
 def test_one_person_sees_them_in_order_each_until_it_is_decided(anna: User) -> None:
     first, second, _ = propose()
     assert triplet_take(by=anna) == triplet_take(by=anna) == first
-    assert triplet_after(triplet=first, by=anna) == second
+    assert triplet_upcoming(triplet=first, by=anna) == second
     triplet_review(triplet=first, state=ACCEPTED, by=anna)
     assert triplet_take(by=anna) == second
     first.refresh_from_db()
@@ -63,7 +63,7 @@ def test_one_person_sees_them_in_order_each_until_it_is_decided(anna: User) -> N
 def test_two_people_look_at_different_ones(anna: User, boris: User) -> None:
     first, second, third = propose()
     assert (triplet_take(by=anna), triplet_take(by=boris)) == (first, second)
-    assert triplet_after(triplet=first, by=anna) == third
+    assert triplet_upcoming(triplet=first, by=anna) == third
     triplet_review(triplet=first, state=SKIPPED, by=anna)
     assert triplet_take(by=anna) == third
     triplet_review(triplet=third, state=REJECTED, by=anna)

@@ -15,9 +15,9 @@ from catalog.models import (
     TripletState,
     UploadedPhoto,
 )
-from catalog.services.feedback.feedback import consent_set, feedback_give, photo_consent_set
+from catalog.services.feedback.feedback import feedback_give, photo_consent_set, user_consent_set
 from catalog.services.feedback.reviews import triplet_review
-from catalog.services.feedback.triplets import MOST, triplets_of_use
+from catalog.services.feedback.triplets import MOST, triplets_usable
 from catalog.services.queries.create import query_delete
 from catalog.services.uploads import upload_delete, upload_prepare, uploads_expire
 from tests.helpers.factories import jpeg, make_item, make_item_photo, make_query, make_upload, make_user
@@ -139,9 +139,9 @@ def test_items_that_ever_were_in_an_evaluation_set_are_in_no_triplet(rank: int, 
 def test_a_triplet_is_of_no_use_once_its_item_is_in_an_evaluation_set(rank: int) -> None:
     found = answers()
     judge(found, up=(1,), down=(2, 3))
-    assert triplets_of_use().count() == 2
+    assert triplets_usable().count() == 2
     freeze(found[rank - 1].item)
-    assert triplets_of_use().count() == rank - 1
+    assert triplets_usable().count() == rank - 1
 
 
 def test_pictures_that_are_gone_or_damaged_are_in_no_triplet() -> None:
@@ -203,9 +203,9 @@ def test_a_person_takes_back_all_photos_at_once_and_only_theirs() -> None:
     mine, others = [answers(make_upload(me, may_train=True)) for _ in range(2)], answers()
     for found in (*mine, others):
         judge(found, up=(1,), down=(2,))
-    consent_set(user=me, may_train=True)
+    user_consent_set(user=me, may_train=True)
     assert Triplet.objects.count() == 3
-    consent_set(user=me, may_train=False)
+    user_consent_set(user=me, may_train=False)
     assert list(Triplet.objects.values_list("anchor", flat=True)) == [others[0].query.photo_id]
     assert not me.photos.filter(may_train=True).exists()
 
@@ -213,7 +213,7 @@ def test_a_person_takes_back_all_photos_at_once_and_only_theirs() -> None:
 def test_new_photos_begin_with_the_consent_of_their_account() -> None:
     me = make_user()
     assert upload_prepare(raw=jpeg("red"), owner=me).may_train is False
-    consent_set(user=me, may_train=True)
+    user_consent_set(user=me, may_train=True)
     assert upload_prepare(raw=jpeg("red"), owner=me).may_train is True
     assert upload_prepare(raw=jpeg("red"), visitor="a browser").may_train is False
 

@@ -1,4 +1,4 @@
-"""A kept SELECT finds what its queryset would, in every thread, for every value."""
+"""A compiled SELECT finds what its queryset would, in every thread, for every value."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from catalog.models import Recommendation, SimilarityQuery, UploadedPhoto
-from catalog.services.queries.compiled import Kept
+from catalog.services.queries.compiled import CompiledQuery
 from tests.helpers.api import answered_query
 from tests.helpers.factories import make_encoder, make_query, make_upload, make_user
 
@@ -23,48 +23,48 @@ def test_it_finds_what_its_queryset_would_and_is_made_once() -> None:
         made.append(pk)
         return Recommendation.objects.select_related("item", "query__encoder").filter(query=pk).order_by("-rank")
 
-    kept = Kept(ranked)
+    compiled = CompiledQuery(ranked)
     for number in (1, 3):
         query = answered_query(make_user(f"person-{number}"), items=number, encoder=make_encoder(f"encoder-{number}"))
         with CaptureQueriesContext(connection) as captured:
-            rows = kept.rows(query.pk)
+            rows = compiled.rows(query.pk)
             told = [(row.rank, row.item.name, row.query.encoder_id) for row in rows]
         assert len(captured) == 1
         assert [row.rank for row in rows] == list(range(number, 0, -1))
         assert told == [(row.rank, row.item.name, row.query.encoder_id) for row in ranked(query.pk)]
         made.remove(query.pk)
     assert len(made) == 1
-    assert kept.rows(uuid4()) == []
+    assert compiled.rows(uuid4()) == []
 
 
 def test_it_reads_the_rows_as_they_are_now() -> None:
     query = make_query()
-    kept = Kept(lambda pk: SimilarityQuery.objects.select_related("photo").filter(pk=pk))
-    assert kept.row(query.pk) == query
+    compiled = CompiledQuery(lambda pk: SimilarityQuery.objects.select_related("photo").filter(pk=pk))
+    assert compiled.row(query.pk) == query
     SimilarityQuery.objects.filter(pk=query.pk).update(k=3, filters={"brand": "Anna"})
-    again = kept.row(query.pk)
+    again = compiled.row(query.pk)
     assert again is not None and (again.k, again.filters, again.photo) == (3, {"brand": "Anna"}, query.photo)
     SimilarityQuery.objects.all().delete()
-    assert kept.row(query.pk) is None
+    assert compiled.row(query.pk) is None
 
 
 def test_what_else_it_is_filtered_by_stays() -> None:
-    kept = Kept(lambda pk: UploadedPhoto.objects.filter(may_train=True, pk=pk, width__gt=1))
+    compiled = CompiledQuery(lambda pk: UploadedPhoto.objects.filter(may_train=True, pk=pk, width__gt=1))
     photos = [make_upload() for _ in range(2)]
     UploadedPhoto.objects.filter(pk=photos[0].pk).update(may_train=True)
-    assert [kept.row(photo.pk) for photo in photos] == [photos[0], None]
+    assert [compiled.row(photo.pk) for photo in photos] == [photos[0], None]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_each_thread_has_its_own() -> None:
     if connection.vendor == "sqlite":
         pytest.skip("SQLite's database in memory, as tests have it, is not for several threads")
-    kept = Kept(lambda pk: UploadedPhoto.objects.filter(pk=pk))
+    compiled = CompiledQuery(lambda pk: UploadedPhoto.objects.filter(pk=pk))
     photos = [make_upload() for _ in range(20)]
 
     def look(photo: UploadedPhoto) -> bool:
         try:
-            return kept.row(photo.pk) == photo
+            return compiled.row(photo.pk) == photo
         finally:
             connection.close()
 

@@ -37,7 +37,7 @@ def test_a_photo_becomes_a_queued_query(media: Path) -> None:
 def test_a_visitor_without_an_account_owns_their_photo() -> None:
     query = query_create(photo=jpeg(), visitor="browser-1")
     assert query.photo.owner is None
-    assert SimilarityQuery.objects.of(visitor="browser-1").get() == query
+    assert SimilarityQuery.objects.owned_by(visitor="browser-1").get() == query
 
 
 def test_the_message_is_sent_after_the_commit_and_its_loss_is_no_error(

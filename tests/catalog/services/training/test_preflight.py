@@ -8,7 +8,7 @@ import pytest
 from catalog.models import EvaluationSet, RunSource, RunState
 from catalog.services.training import memory
 from catalog.services.training import preflight as module
-from catalog.services.training.memory import Needs, needs_of, room_in_memory, room_on_disk
+from catalog.services.training.memory import ResourceEstimate, estimate_resources, free_disk_bytes, free_memory_bytes
 from catalog.services.training.options import all_options
 from catalog.services.training.preflight import Preflight, preflight
 from tests.helpers.factories import make_encoder, make_run
@@ -22,8 +22,8 @@ HEAD = "path,label,item,split"
 @pytest.fixture(autouse=True)
 def room(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine that runs the tests may be full."""
-    monkeypatch.setattr(module, "room_on_disk", lambda folder: 10**12)
-    monkeypatch.setattr(module, "room_in_memory", lambda: 10**12)
+    monkeypatch.setattr(module, "free_disk_bytes", lambda folder: 10**12)
+    monkeypatch.setattr(module, "free_memory_bytes", lambda: 10**12)
 
 
 def looked(**asked: Any) -> Preflight:
@@ -93,12 +93,12 @@ def test_an_encoder_to_start_from_must_be_there_and_of_the_same_backbone(setting
 
 def test_without_room_for_its_views_or_its_photos_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     catalogue(20)
-    monkeypatch.setattr(module, "room_on_disk", lambda folder: 2 * 10**8)
-    monkeypatch.setattr(module, "room_in_memory", lambda: 3 * 10**8)
+    monkeypatch.setattr(module, "free_disk_bytes", lambda folder: 2 * 10**8)
+    monkeypatch.setattr(module, "free_memory_bytes", lambda: 3 * 10**8)
     disk, memory = looked().problems
     assert disk == "The run needs about 0.3 GB of disk, and 0.2 GB are free. Fewer views need less."
     assert memory == "The run needs about 1.2 GB of memory, and 0.3 GB are free. A smaller side needs less."
-    monkeypatch.setattr(module, "room_in_memory", lambda: None)
+    monkeypatch.setattr(module, "free_memory_bytes", lambda: None)
     assert looked().problems == (disk,)
 
 
@@ -176,8 +176,8 @@ class TestManifests:
 # --- how much it takes
 
 
-def needs(**changed: Any) -> Needs:
-    return needs_of(options=all_options("metric", changed), train=3500, held=500)
+def needs(**changed: Any) -> ResourceEstimate:
+    return estimate_resources(options=all_options("metric", changed), train=3500, held=500)
 
 
 def test_the_disk_that_is_asked_for_is_what_was_measured() -> None:
@@ -195,14 +195,14 @@ def test_larger_pictures_and_more_epochs_take_more_of_everything() -> None:
 
 
 def test_the_room_is_that_of_the_machine(tmp_path: Path) -> None:
-    assert room_on_disk(tmp_path / "not" / "there") > 0
-    assert (room_in_memory() or 0) > 0
+    assert free_disk_bytes(tmp_path / "not" / "there") > 0
+    assert (free_memory_bytes() or 0) > 0
 
 
 def test_a_container_may_use_less_memory_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_left_to_container", lambda: 5)
-    assert room_in_memory() == 5
+    assert free_memory_bytes() == 5
     monkeypatch.setattr(memory, "_available", lambda: None)
-    assert room_in_memory() == 5
+    assert free_memory_bytes() == 5
     monkeypatch.setattr(memory, "_left_to_container", lambda: None)
-    assert room_in_memory() is None
+    assert free_memory_bytes() is None

@@ -11,7 +11,7 @@ from catalog import tasks
 from catalog.errors import Refused
 from catalog.models import EvaluationSet, RunKind, RunSource, RunState, RunTracker, TrainingRun
 from catalog.presets import PRESETS
-from catalog.run_folder import encoder_out, run_folder
+from catalog.run_folder import run_encoder_folder, run_folder
 from catalog.services.training import preflight
 from catalog.services.training.runs import run_arguments, run_cancel, run_create, run_delete, run_resume
 from tests.helpers.factories import make_encoder, make_run, make_user
@@ -26,8 +26,8 @@ ENDED = (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
 def places(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     settings.RUNS_DIR, settings.ENCODER_DIRS = tmp_path / "runs", [tmp_path / "encoders"]
     settings.TRAINING_DATA_DIR = tmp_path / "brought"
-    monkeypatch.setattr(preflight, "room_on_disk", lambda folder: 10**12)
-    monkeypatch.setattr(preflight, "room_in_memory", lambda: 10**12)
+    monkeypatch.setattr(preflight, "free_disk_bytes", lambda folder: 10**12)
+    monkeypatch.setattr(preflight, "free_memory_bytes", lambda: 10**12)
     return tmp_path
 
 
@@ -174,7 +174,7 @@ class TestStopping:
 
 class TestDelete:
     def files(self, run: TrainingRun) -> tuple[Path, Path]:
-        folder, encoder = run_folder(run), encoder_out(run)
+        folder, encoder = run_folder(run), run_encoder_folder(run)
         for path in (folder, encoder):
             path.mkdir(parents=True)
             (path / "file").touch()
