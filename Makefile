@@ -14,7 +14,7 @@ quoted = '$(subst ','\'',$(1))'
 export VAR_DIR ?= var/demo$(if $(DATA),-$(shell printf '%s' $(call quoted,$(abspath $(DATA))) | cksum | cut -d' ' -f1))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit postgres messages clean
+.PHONY: help demo test lint types unit postgres messages options clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -46,6 +46,11 @@ postgres: .venv/everything
 # The sentences that people read, collected for their translations (locale/), and those compiled.
 messages: .venv/everything
 	$(BIN)/python -m tests.messages
+
+# The hyperparameters of training runs, for the web process, which must not import torch.
+options: .venv/product
+	$(BIN)/python -m ml options > catalog/services/training/options.json.part
+	mv catalog/services/training/options.json.part catalog/services/training/options.json
 
 clean:
 	rm -rf .venv var

@@ -1,4 +1,4 @@
-"""`options`: what can be set for a run, and whether values go together, as JSON for a program that starts runs."""
+"""`options`: the hyperparameters of a training run as JSON, and a check of values, for programs that start runs."""
 
 import argparse
 import json
@@ -9,65 +9,77 @@ from typing import Any, get_type_hints
 
 from ml.training.options import ClassifierOptions, MetricOptions, OptionsError, TrainingOptions, choices_of
 
-HELP = "Print every option of a kind of run as JSON, with the values that a run with these settings would have."
+HELP = "Print the hyperparameters of training runs as JSON; with a kind, also the values that these settings give."
 KINDS: dict[str, type[TrainingOptions]] = {"metric": MetricOptions, "classifier": ClassifierOptions}
-SWITCH = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
+BOOLEANS = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kind", choices=KINDS, help="of which kind of run")
-    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="values other than the default ones")
+    parser.add_argument("kind", nargs="?", choices=KINDS, help="the kind of run; default: the options of every kind")
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="values that replace the defaults")
 
 
 def run(args: argparse.Namespace) -> str:
+    if args.kind is None:
+        if args.set:
+            raise OptionsError("--set needs a kind of run.", code="kind_missing")
+        return json.dumps({kind: describe_options(options) for kind, options in KINDS.items()}, indent=2)
     kind = KINDS[args.kind]
-    values = asdict(kind(**_values(kind, args.set)))
-    return json.dumps({"options": [_described(entry, kind) for entry in fields(kind)], "values": values})
+    values = asdict(kind(**_parse_settings(kind, args.set)))
+    return json.dumps({"options": describe_options(kind), "values": values})
 
 
-def _values(kind: type[TrainingOptions], settings: Iterable[str]) -> dict[str, Any]:
-    """The values that were typed, each of its option's type. Raises `OptionsError`."""
+def describe_options(kind: type[TrainingOptions]) -> list[dict[str, Any]]:
+    """Return name, type, default, limits, choices and help text of each option, in the order of the command line.
+
+    `type` is int, float, bool or str. `choices` is null where any value of the type is allowed, `low` and `high` are
+    null where there is no limit.
+    """
+    return [_describe(entry, kind) for entry in fields(kind)]
+
+
+def _parse_settings(kind: type[TrainingOptions], settings: Iterable[str]) -> dict[str, Any]:
+    """Return the values of NAME=VALUE words, each of its option's type. Raises `OptionsError`."""
     hints = get_type_hints(kind)
     values = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         name = name.strip().replace("-", "_")
         if not equals:
-            raise OptionsError(f"{setting!r} is not name=value.")
+            raise OptionsError(f"{setting!r} is not name=value.", code="setting_malformed")
         if name not in hints:
-            raise OptionsError(f"There is no option {name!r}.")
-        values[name] = _read(name, text.strip(), hints[name])
+            raise OptionsError(f"There is no option {name!r}.", code="unknown_option")
+        values[name] = _parse_value(name, text.strip(), hints[name])
     return values
 
 
-def _read(name: str, text: str, hint: Any) -> Any:
+def _parse_value(name: str, text: str, hint: Any) -> Any:
     if hint is bool:
-        if text.lower() not in SWITCH:
+        if text.lower() not in BOOLEANS:
             raise OptionsError(f"{name} is {text!r}; it must be on or off.")
-        return SWITCH[text.lower()]
+        return BOOLEANS[text.lower()]
     if hint not in (int, float):
         return text
     try:
         return hint(text)
     except ValueError as error:
-        whole = "a whole number" if hint is int else "a number"
-        raise OptionsError(f"{name} is {text!r}; it must be {whole}.") from error
+        expected = "a whole number" if hint is int else "a number"
+        raise OptionsError(f"{name} is {text!r}; it must be {expected}.") from error
 
 
-def _described(entry: Any, kind: type[TrainingOptions]) -> dict[str, Any]:
-    """`type` is int, float, bool or str; `choices` is null where any value goes, a limit where there is none."""
+def _describe(entry: Any, kind: type[TrainingOptions]) -> dict[str, Any]:
     hint = get_type_hints(kind)[entry.name]
     choices = choices_of(hint)
     return {
         "name": entry.name,
         "type": "str" if choices else hint.__name__,
         "default": entry.default,
-        "low": _finite(entry.metadata["low"]),
-        "high": _finite(entry.metadata["high"]),
+        "low": _finite_or_none(entry.metadata["low"]),
+        "high": _finite_or_none(entry.metadata["high"]),
         "choices": choices,
         "help": entry.metadata["help"],
     }
 
 
-def _finite(limit: float) -> float | None:
+def _finite_or_none(limit: float) -> float | None:
     return limit if math.isfinite(limit) else None

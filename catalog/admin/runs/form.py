@@ -12,9 +12,8 @@ from catalog.admin.runs.options import as_chosen, option_field
 from catalog.admin.runs.wording import counts_of
 from catalog.errors import Refused
 from catalog.models import Encoder, RunKind, RunSource, RunTracker, TrainingRun, User
-from catalog.presets import PRESETS
 from catalog.services.datasets.manifests import manifest_names
-from catalog.services.training.options import Option, checked_options, option_list
+from catalog.services.training.options import PRESETS, Option, checked_options, option_list
 from catalog.services.training.preflight import preflight
 from catalog.services.training.runs import run_create
 

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from catalog.errors import Refused
 from catalog.models import RunKind, RunSource, RunState, RunTracker, TrainingRun
-from catalog.presets import QUICK
+from catalog.services.training.options import QUICK
 from catalog.services.training.preflight import preflight
 from catalog.services.training.runs import run_create, run_options
 from catalog.services.training.waiting import run_waiting_reason

@@ -1,10 +1,14 @@
-"""What can be set for a training run, as the training itself says: `python -m ml options`, in a process of its own."""
+"""Hyperparameters of training runs: their description, presets, validation and command-line arguments.
+
+`options.json` is written by `make options` from the code of `ml.training`, which the web process must not import.
+"""
 
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any, Final
 
 from django.utils.translation import gettext as _
@@ -12,10 +16,37 @@ from django.utils.translation import gettext as _
 from catalog.errors import Refused
 from catalog.ml_cli import BAD_INPUT, run_ml
 
-SECONDS: Final = 60  # it takes a quarter of one
+OPTIONS_FILE: Final = Path(__file__).with_name("options.json")
+SECONDS: Final = 60  # the check of a combination takes a quarter of one
 MAX_TEXT: Final = 200
 LARGEST: Final = 1e15  # of a number that has no other limit
-_SWITCH = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
+_BOOLEANS = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
+
+
+# Presets: a value that a preset does not name is the default one.
+QUICK: Final = "quick"  # a useful encoder on a CPU within an hour
+FULL: Final = "full"  # the recipe of the shipped encoders: a GPU, or a night on a CPU
+
+_SHARED_QUICK: Final = {"epochs": 8, "freeze_stages": 10, "views": 4, "side": 160, "weight_decay": 0.05, "workers": 2}
+_SHARED_FULL: Final = {"freeze_stages": 6, "views": 12, "weight_decay": 0.05, "workers": 2}
+
+PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
+    "metric": {
+        QUICK: {**_SHARED_QUICK, "drop": 0.2, "scale": 12.0},
+        FULL: {**_SHARED_FULL, "epochs": 16, "drop": 0.2, "scale": 12.0},
+    },
+    "classifier": {
+        QUICK: {**_SHARED_QUICK, "drop": 0.2},
+        FULL: {
+            **_SHARED_FULL,
+            "backbone": "efficientnet-lite2",
+            "side": 256,
+            "epochs": 18,
+            "drop": 0.3,
+            "mixup": 0.4,
+        },
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -37,9 +68,9 @@ class Option:
 
 @cache
 def option_list(kind: str) -> list[Option]:
-    """Every option of a kind of run, in the order of the command line."""
-    told = _asked(kind, ())
-    return [Option(**{**option, "choices": tuple(option["choices"] or ())}) for option in told["options"]]
+    """Return every option of a kind of run, in the order of the command line."""
+    described = json.loads(OPTIONS_FILE.read_text(encoding="utf-8"))[kind]
+    return [Option(**{**option, "choices": tuple(option["choices"] or ())}) for option in described]
 
 
 def option_named(kind: str, name: str) -> Option | None:
@@ -47,42 +78,42 @@ def option_named(kind: str, name: str) -> Option | None:
 
 
 def checked_options(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values`, each of its option's type, in the order of the command line; texts such as `on` or `0.3` are read.
+    """Return `values` converted to the types of their options, in the order of the command line.
 
-    Refused for a name that there is not (`unknown_option`), for a value that its option cannot have, and for values
-    that do not go together (`bad_option`).
+    Texts such as `on` or `0.3` are parsed. Raises `Refused` for an unknown name (`unknown_option`), for a value that
+    its option does not allow, and for values that exclude each other (`bad_option`).
     """
     known = {option.name: option for option in option_list(kind)}
     for name in values:
         if name not in known:
             detail = _("There is no option {name!r} for this kind of run.").format(name=str(name)[:50])
             raise Refused("unknown_option", detail)
-    checked = {name: _value(option, values[name]) for name, option in known.items() if name in values}
-    _require_fit(kind, tuple(f"{name}={_text(value)}" for name, value in checked.items()))
+    checked = {name: _convert(option, values[name]) for name, option in known.items() if name in values}
+    _require_fit(kind, tuple(f"{name}={_format(value)}" for name, value in checked.items()))
     return checked
 
 
 def all_options(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Every option with the value that a run with these settings has; the default one where they name none."""
+    """Return the value of every option in a run with these settings: the default where `values` has none."""
     return {option.name: values.get(option.name, option.default) for option in option_list(kind)}
 
 
 def option_arguments(kind: str, values: Mapping[str, Any]) -> list[str]:
-    """The words of the command line for checked options."""
-    words = []
+    """Return the command-line arguments for checked options that differ from their defaults."""
+    arguments = []
     for option in option_list(kind):
         value = values.get(option.name, option.default)
         if value == option.default:
             continue
         if option.type == "bool":
-            words.append(option.flag if value else f"--no-{option.flag[2:]}")
+            arguments.append(option.flag if value else f"--no-{option.flag[2:]}")
         else:
-            words.append(f"{option.flag}={_text(value)}")
-    return words
+            arguments.append(f"{option.flag}={_format(value)}")
+    return arguments
 
 
-def _value(option: Option, given: Any) -> Any:
-    value = _read(option, given.strip()) if isinstance(given, str) else given
+def _convert(option: Option, given: Any) -> Any:
+    value = _parse(option, given.strip()) if isinstance(given, str) else given
     if option.type == "float" and type(value) is int:
         value = float(value) if abs(value) <= LARGEST else math.inf
     if type(value).__name__ != option.type:
@@ -99,13 +130,13 @@ def _value(option: Option, given: Any) -> Any:
 def _is_within(value: float, option: Option) -> bool:
     low = -LARGEST if option.low is None else option.low
     high = LARGEST if option.high is None else option.high
-    return low <= value <= high  # of a value that is no number neither is true
+    return low <= value <= high  # False for NaN
 
 
-def _read(option: Option, text: str) -> Any:
-    """What the text stands for; where it stands for nothing of the option's type, the text itself."""
+def _parse(option: Option, text: str) -> Any:
+    """Return the value that the text stands for; the text itself where it is none of the option's type."""
     if option.type == "bool":
-        return _SWITCH.get(text.lower(), text)
+        return _BOOLEANS.get(text.lower(), text)
     if option.type == "str":
         return text
     try:
@@ -135,20 +166,17 @@ def _bad(option: Option, given: Any) -> Refused:
     return Refused("bad_option", detail)
 
 
-def _text(value: Any) -> str:
+def _format(value: Any) -> str:
     return ("on" if value else "off") if isinstance(value, bool) else str(value)
 
 
 @lru_cache(maxsize=256)
 def _require_fit(kind: str, words: tuple[str, ...]) -> None:
-    """Have the training look at values that are in order one by one. Refused where they do not go together."""
-    _asked(kind, words)
-
-
-def _asked(kind: str, words: tuple[str, ...]) -> Any:
-    answer = run_ml("options", kind, *(["--set", *words] if words else []), seconds=SECONDS)
+    """Have `ml` check a combination of values that are valid one by one. Raises `Refused` (`bad_option`)."""
+    if not words:
+        return
+    answer = run_ml("options", kind, "--set", *words, seconds=SECONDS)
     if answer.code == BAD_INPUT:
         raise Refused("bad_option", answer.complaint)
     if answer.code:
         raise RuntimeError(f"python -m ml options ended with {answer.code}: {answer.errors[-500:]}")
-    return json.loads(answer.output)

@@ -13,10 +13,9 @@ from django.utils.translation import gettext as _
 from catalog import tasks
 from catalog.errors import IllegalTransition, Refused
 from catalog.models import Encoder, RunKind, RunSource, RunState, RunTracker, TrainingRun, User
-from catalog.presets import PRESETS
 from catalog.run_folder import run_encoder_folder, run_folder
 from catalog.services.datasets.evaluation_sets import evaluation_set_ensure
-from catalog.services.training.options import checked_options, option_arguments
+from catalog.services.training.options import PRESETS, checked_options, option_arguments
 from catalog.services.training.preflight import preflight
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

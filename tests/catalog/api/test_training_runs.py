@@ -10,8 +10,8 @@ from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
 from catalog.models import RunState, Scope, TrainingRun, User
-from catalog.presets import PRESETS
 from catalog.services.training import preflight
+from catalog.services.training.options import PRESETS
 from tests.catalog.api.test_schema import fits, schema
 from tests.catalog.api.test_scopes import client_with
 from tests.helpers.api import assert_refused

@@ -39,7 +39,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def complaint(capsys) -> str:
+def error_line(capsys) -> str:
     lines = [line for line in capsys.readouterr().err.split("\n") if line.strip() and "\r" not in line]
     assert len(lines) == 1, lines
     return lines[0]
@@ -83,21 +83,21 @@ def test_names_that_are_no_text_are_kept_byte_for_byte(encoder, images, tmp_path
 
 def test_a_metric_encoder_gives_no_labels(shipped_folder, images, tmp_path, capsys):
     assert classify(shipped_folder, images, tmp_path / "out.csv") == 2
-    assert "gives embeddings, not labels" in complaint(capsys)
+    assert "gives embeddings, not labels" in error_line(capsys)
     assert not (tmp_path / "out.csv").exists()
 
 
 def test_a_classifier_gives_no_embeddings(encoder, images, tmp_path, capsys):
     words = ["--encoder", str(encoder), "--images", str(images), "--out", str(tmp_path / "out.npz")]
     assert main(["embed", *words]) == 2
-    assert "gives labels and not embeddings" in complaint(capsys)
+    assert "gives labels and not embeddings" in error_line(capsys)
     assert not (tmp_path / "out.npz").exists()
 
 
 @pytest.mark.parametrize("out", ["none/out.csv", "images"])
 def test_an_unwritable_file_is_one_line_before_any_work(encoder, images, tmp_path, capsys, out):
     assert classify(encoder, images, tmp_path / out) == 2
-    assert out.split("/")[-1] in complaint(capsys)
+    assert out.split("/")[-1] in error_line(capsys)
 
 
 def test_what_is_missing_is_one_line(encoder, images, tmp_path, capsys):
@@ -107,4 +107,4 @@ def test_what_is_missing_is_one_line(encoder, images, tmp_path, capsys):
         (encoder, encoder, "no pictures"),
     ):
         assert classify(folder, pictures, tmp_path / "out.csv") == 2
-        assert wanted in complaint(capsys)
+        assert wanted in error_line(capsys)

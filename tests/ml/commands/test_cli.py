@@ -8,6 +8,7 @@ from PIL import Image
 
 from ml.cli import main
 from tests.helpers.drawn_pictures import drawn_folder
+from tests.helpers.error_line import error_line
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -22,14 +23,6 @@ def images(tmp_path) -> Path:
 def embed(encoder: Path, images: Path, out: Path, *more: str) -> int:
     words = ["--encoder", str(encoder), "--images", str(images), "--out", str(out)]
     return main(["embed", *words, "--runtime", "onnx", "--threads", "1", *more])
-
-
-def complaint(capsys) -> str:
-    """What stands on stderr, which must be one line without a traceback (progress bars are drawn with a return)."""
-    lines = [line for line in capsys.readouterr().err.split("\n") if line.strip() and "\r" not in line]
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("python -m ml")
-    return lines[0]
 
 
 # --- embed
@@ -66,23 +59,23 @@ def test_nothing_but_broken_pictures_is_bad_input_and_leaves_no_file(shipped_fol
 
 def test_a_missing_folder_is_one_line(shipped_folder, tmp_path, capsys):
     assert embed(shipped_folder, tmp_path / "none", tmp_path / "out.npz") == 2
-    assert "no folder" in complaint(capsys)
+    assert "no folder" in error_line(capsys)
 
 
 def test_a_folder_without_pictures_is_one_line(shipped_folder, tmp_path, capsys):
     assert embed(shipped_folder, tmp_path, tmp_path / "out.npz") == 2
-    assert "no pictures" in complaint(capsys)
+    assert "no pictures" in error_line(capsys)
 
 
 def test_a_missing_encoder_is_one_line(images, tmp_path, capsys):
     assert embed(tmp_path / "none", images, tmp_path / "out.npz") == 2
-    assert "no encoder folder" in complaint(capsys)
+    assert "no encoder folder" in error_line(capsys)
 
 
 @pytest.mark.parametrize("out", ["none/out.npz", "images"])
 def test_an_unwritable_file_is_one_line_before_any_work(shipped_folder, images, tmp_path, capsys, out):
     assert embed(shipped_folder, images, tmp_path / out) == 2
-    assert out.split("/")[-1] in complaint(capsys)
+    assert out.split("/")[-1] in error_line(capsys)
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_file(shipped_folder, images, tmp_path, capsys, monkeypatch):
@@ -108,7 +101,7 @@ def test_convert_writes_a_manifest_that_the_other_commands_read(tmp_path, capsys
 @pytest.mark.parametrize("layout", ["clothing-dataset", "fashion-products", "folder"])
 def test_a_source_of_another_layout_is_one_line(layout, tmp_path, capsys):
     assert main(["convert", layout, str(tmp_path), "--out", str(tmp_path / "m.csv")]) == 2
-    complaint(capsys)
+    error_line(capsys)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -124,13 +117,13 @@ def test_fit_pretrained_refuses_bad_input_in_one_line(tmp_path, capsys):
         ("m.csv", "there", "exists already"),
     ):
         assert main(["fit-pretrained", "--data", str(tmp_path / data), "--out", str(tmp_path / out)]) == 2
-        assert wanted in complaint(capsys)
+        assert wanted in error_line(capsys)
 
 
 def test_an_embedding_of_no_dimensions_is_refused(tmp_path, capsys):
     words = ["--data", str(tmp_path), "--out", str(tmp_path / "new"), "--embedding-size", "0"]
     assert main(["fit-pretrained", *words]) == 2
-    assert "--embedding-size" in complaint(capsys)
+    assert "--embedding-size" in error_line(capsys)
 
 
 # --- the command line as a process

@@ -34,7 +34,7 @@ def evaluate(folder: Path, encoder: str, data: str, *more: str) -> int:
     return main(["evaluate", *words, "--runtime", "onnx", "--threads", "1", "--resamples", "50", *more])
 
 
-def complaint(capsys) -> str:
+def error_line(capsys) -> str:
     """What stands on stderr, which must be one line without a traceback (progress bars are drawn with a return)."""
     captured = capsys.readouterr()
     lines = [line for line in captured.err.split("\n") if line.strip() and "\r" not in line]
@@ -79,20 +79,20 @@ def test_a_classifier_s_labels_may_stand_in_another_column(folder, capsys):
 )
 def test_bad_input_is_one_line_and_leaves_no_file(folder, tmp_path, capsys, encoder, data, more, wanted):
     assert evaluate(folder, encoder, data, "--out", str(tmp_path / "r.json"), *more) == 2
-    assert wanted in complaint(capsys)
+    assert wanted in error_line(capsys)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("against", "wanted"), [("names", "no figure in common"), ("none", "no encoder folder")])
 def test_the_other_encoder_must_be_there_and_of_the_same_kind(folder, capsys, against, wanted):
     assert evaluate(folder, "colours", "m.csv", "--against", str(folder / against)) == 2
-    assert wanted in complaint(capsys)
+    assert wanted in error_line(capsys)
 
 
 @pytest.mark.parametrize(("out", "wanted"), [("none/r.json", "Cannot write"), ("", "is a folder")])
 def test_an_unwritable_file_is_one_line_before_any_work(folder, tmp_path, capsys, out, wanted):
     assert evaluate(folder, "colours", "m.csv", "--out", str(tmp_path / out)) == 2
-    assert wanted in complaint(capsys)
+    assert wanted in error_line(capsys)
 
 
 def test_a_broken_picture_is_named(folder, tmp_path, capsys):

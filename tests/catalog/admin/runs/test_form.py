@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from catalog.models import RunKind, RunSource, TrainingRun
-from catalog.presets import PRESETS
+from catalog.services.training.options import PRESETS
 from tests.helpers.factories import make_encoder, make_item, make_item_photo, make_run, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]

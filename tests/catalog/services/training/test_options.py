@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from catalog.errors import Refused
-from catalog.presets import PRESETS
-from catalog.services.training.options import all_options, checked_options, option_arguments, option_list
+from catalog.services.training.options import PRESETS, all_options, checked_options, option_arguments, option_list
 from ml.training.options import ClassifierOptions, MetricOptions
 
 CLASSES: dict[str, Any] = {"metric": MetricOptions, "classifier": ClassifierOptions}

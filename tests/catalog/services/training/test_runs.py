@@ -10,9 +10,9 @@ from django.db import transaction
 from catalog import tasks
 from catalog.errors import Refused
 from catalog.models import EvaluationSet, RunKind, RunSource, RunState, RunTracker, TrainingRun
-from catalog.presets import PRESETS
 from catalog.run_folder import run_encoder_folder, run_folder
 from catalog.services.training import preflight
+from catalog.services.training.options import PRESETS
 from catalog.services.training.runs import run_arguments, run_cancel, run_create, run_delete, run_resume
 from tests.helpers.factories import make_encoder, make_run, make_user
 from tests.helpers.training_catalogue import catalogue
