@@ -13,7 +13,8 @@ from ml.data.layouts import (
     fashion_products,
     folder,
 )
-from ml.data.manifest import SPLITS, Manifest, check_manifest, write_manifest
+from ml.data.manifest import Manifest, validate_manifest, write_manifest
+from ml.formats.manifest_csv import SPLITS
 
 HELP = "Write the manifest of a photo collection."
 
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> str:
     photos = LAYOUTS[args.layout].convert(args.source, args.out.parent, args.subset)
-    check_manifest(Manifest(args.out.parent, tuple(photos)))
+    validate_manifest(Manifest(args.out.parent, tuple(photos)))
     write_manifest(args.out, photos)
     labels = len({photo.label for photo in photos})
     splits = ", ".join(f"{sum(photo.split == name for photo in photos)} {name}" for name in SPLITS)

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ml.commands.bars import bar
-from ml.data.manifest import SPLITS, read_manifest
+from ml.data.manifest import read_manifest
 from ml.evaluation.intervals import RESAMPLES
 from ml.evaluation.judging import judge
 from ml.evaluation.questions import HELD_OUT, questions_of, require_two_labels
@@ -13,6 +13,7 @@ from ml.evaluation.report import report_of, report_to_json
 from ml.evaluation.tables import text_of
 from ml.formats.atomic_files import atomic_write
 from ml.formats.errors import InputError
+from ml.formats.manifest_csv import SPLITS
 from ml.images.pictures import accept_heic
 from ml.runtime.load import RUNTIMES
 

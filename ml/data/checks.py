@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ml.data.manifest import Manifest, ManifestError, Photo, Problem, problems_of, read_leniently, within
+from ml.data.manifest import Manifest, ManifestProblem, Photo, clip_box, find_problems, read_valid_lines
+from ml.formats.manifest_csv import ManifestError
 from ml.images.pictures import PictureError, read_ahead, read_picture
 from ml.progress import Progress, silent
 
@@ -68,14 +69,14 @@ def check_data(path: Path, progress: Progress = silent, *, look: bool = True) ->
 
     Raises `ManifestError` if there is no table.
     """
-    manifest, problems = read_leniently(path)
-    problems += problems_of(manifest)
+    manifest, problems = read_valid_lines(path)
+    problems += find_problems(manifest)
     seen: dict[str, Seen] = {}
     for name, picture in _look(manifest, progress) if look else ():
         if isinstance(picture, Seen):
             seen[name] = picture
         else:
-            problems.append(Problem("unreadable pictures", f"{name!r} is not a readable picture."))
+            problems.append(ManifestProblem("unreadable pictures", f"{name!r} is not a readable picture."))
     split_of = {photo.path: photo.split for photo in manifest.photos}
     problems += chain(
         _boxes(manifest.photos, seen),
@@ -131,17 +132,17 @@ def _seen(path: Path) -> Seen:
     return Seen(digest, picture.size, difference_hash(picture), thumbnail)
 
 
-def _duplicates(seen: Mapping[str, Seen], split_of: Mapping[str, str]) -> Iterator[Problem]:
+def _duplicates(seen: Mapping[str, Seen], split_of: Mapping[str, str]) -> Iterator[ManifestProblem]:
     same: dict[str, list[str]] = defaultdict(list)
     for name, picture in seen.items():
         same[picture.sha256].append(name)
     for names in same.values():
         if len({split_of[name] for name in names}) > 1:
             told = " and ".join(f"{name!r} ({split_of[name]})" for name in names)
-            yield Problem("duplicates across splits", f"{told} are the same file.")
+            yield ManifestProblem("duplicates across splits", f"{told} are the same file.")
 
 
-def _near_duplicates(seen: Mapping[str, Seen], split_of: Mapping[str, str]) -> Iterator[Problem]:
+def _near_duplicates(seen: Mapping[str, Seen], split_of: Mapping[str, str]) -> Iterator[ManifestProblem]:
     """For each val picture the nearest of train, for each test picture that of train and val; equal files aside."""
     for split, earlier in (("val", {"train"}), ("test", {"train", "val"})):
         queries = [name for name in seen if split_of[name] == split]
@@ -150,7 +151,7 @@ def _near_duplicates(seen: Mapping[str, Seen], split_of: Mapping[str, str]) -> I
             query, other = queries[query_place], others[other_place]
             if seen[query].sha256 != seen[other].sha256:
                 told = f"{query!r} ({split}) and {other!r} ({split_of[other]}) look the same."
-                yield Problem(NEAR_DUPLICATES, told)
+                yield ManifestProblem(NEAR_DUPLICATES, told)
 
 
 def _looks(seen: Mapping[str, Seen], names: Sequence[str]) -> tuple[Hashes, Thumbnails]:
@@ -159,7 +160,7 @@ def _looks(seen: Mapping[str, Seen], names: Sequence[str]) -> tuple[Hashes, Thum
     return hashes, thumbnails.reshape(len(names), 3 * THUMBNAIL[0] * THUMBNAIL[1]).astype(np.int16)
 
 
-def _boxes(photos: Iterable[Photo], seen: Mapping[str, Seen]) -> Iterator[Problem]:
+def _boxes(photos: Iterable[Photo], seen: Mapping[str, Seen]) -> Iterator[ManifestProblem]:
     """Boxes that leave their picture; those that cannot be understood, and pictures that cannot, were told already."""
     for photo in photos:
         try:
@@ -169,24 +170,24 @@ def _boxes(photos: Iterable[Photo], seen: Mapping[str, Seen]) -> Iterator[Proble
         if box is None or photo.path not in seen:
             continue
         width, height = seen[photo.path].size
-        inside = within(box, (width, height))
+        inside = clip_box(box, (width, height))
         if inside != box:
-            told = f"The box {photo.more['box']} of {photo.path!r} leaves its {width} x {height} pixels."
-            yield Problem("boxes outside of their picture" if inside is None else OVER_THE_EDGE, told)
+            told = f"The box {photo.extra['box']} of {photo.path!r} leaves its {width} x {height} pixels."
+            yield ManifestProblem("boxes outside of their picture" if inside is None else OVER_THE_EDGE, told)
 
 
-def _labels(photos: Iterable[Photo]) -> Iterator[Problem]:
+def _labels(photos: Iterable[Photo]) -> Iterator[ManifestProblem]:
     """Labels that cannot be learnt or judged. A manifest without any train photo is there to be evaluated on."""
     splits = _splits_of_labels(photos)
     to_train = any(counts["train"] for counts in splits.values())
     for label, counts in splits.items():
         told = f"{label!r} has {' and '.join(f'{count} in {split}' for split, count in counts.items())}."
         if to_train and not counts["train"]:
-            yield Problem("labels without a train photo", told)
+            yield ManifestProblem("labels without a train photo", told)
         elif counts.total() == 1:
-            yield Problem(ONE_PHOTO, told)
+            yield ManifestProblem(ONE_PHOTO, told)
         elif not counts["val"] and not counts["test"]:
-            yield Problem(NOT_JUDGED, told)
+            yield ManifestProblem(NOT_JUDGED, told)
 
 
 def _splits_of_labels(photos: Iterable[Photo]) -> dict[str, Counter[str]]:
@@ -196,13 +197,13 @@ def _splits_of_labels(photos: Iterable[Photo]) -> dict[str, Counter[str]]:
     return splits
 
 
-def _contributors(photos: Iterable[Photo]) -> Iterator[Problem]:
+def _contributors(photos: Iterable[Photo]) -> Iterator[ManifestProblem]:
     """Whoever photographs two garments shows the same floor and light twice; across splits that flatters figures."""
     splits: dict[str, set[str]] = defaultdict(set)
     for photo in photos:
-        if contributor := photo.more.get("contributor"):
+        if contributor := photo.extra.get("contributor"):
             splits[contributor].add(photo.split)
     for contributor, found in splits.items():
         if len(found) > 1:
             told = f"Contributor {contributor!r} is in {' and '.join(sorted(found))}."
-            yield Problem(CONTRIBUTORS, told)
+            yield ManifestProblem(CONTRIBUTORS, told)

@@ -50,9 +50,9 @@ def labelled_by(manifest: Manifest, column: str) -> Manifest:
     """
     if column == "label":
         return manifest
-    if any(column not in photo.more for photo in manifest.photos):
+    if any(column not in photo.extra for photo in manifest.photos):
         raise UnfitDataError(f"The manifest has no column {column!r} to take the labels from.")
-    kept = tuple(replace(photo, label=photo.more[column]) for photo in manifest.photos if photo.more[column])
+    kept = tuple(replace(photo, label=photo.extra[column]) for photo in manifest.photos if photo.extra[column])
     return replace(manifest, photos=kept)
 
 
@@ -82,7 +82,7 @@ def photo_set(manifest: Manifest, splits: Sequence[str], classes: Sequence[str] 
         known,
         np.array([number[photo.label] for photo in photos], dtype=np.int64),
         np.unique([photo.item for photo in photos], return_inverse=True)[1].astype(np.int64),
-        tuple(photo.more.get("contributor") or photo.item for photo in photos),
+        tuple(photo.extra.get("contributor") or photo.item for photo in photos),
     )
 
 

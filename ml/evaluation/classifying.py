@@ -146,7 +146,7 @@ def _right(probabilities: Floats, truths: Ints) -> tuple[Ints, Scores]:
 def _hint(questions: Questions, labels: tuple[str, ...]) -> str:
     """Where the labels might be instead: the column to name with --label-column."""
     photos = questions.photos(questions.queries)
-    columns = sorted(name for name in photos[0].more if any(photo.more.get(name) in labels for photo in photos))
+    columns = sorted(name for name in photos[0].extra if any(photo.extra.get(name) in labels for photo in photos))
     return f" The column {columns[0]!r} has such labels: --label-column {columns[0]}." if columns else ""
 
 

@@ -6,9 +6,10 @@ from typing import Literal
 
 import numpy as np
 
-from ml.data.manifest import SPLITS, Manifest, Photo
+from ml.data.manifest import Manifest, Photo
 from ml.evaluation.retrieval import Ints
 from ml.formats.errors import InputError
+from ml.formats.manifest_csv import SPLITS
 
 HELD_OUT = ("val", "test")
 """The splits that ask where none is named: what an encoder was not trained on."""
@@ -66,7 +67,7 @@ def questions_of(manifest: Manifest, split: str | None = None, label_column: str
         label_names=names,
         items=_numbered(photo.item for photo in photos)[1],
         owners=_numbered(_owner(photo) for photo in photos)[1],
-        owner="contributor" if any(photo.more.get("contributor") for photo in photos) else "item",
+        owner="contributor" if any(photo.extra.get("contributor") for photo in photos) else "item",
     )
 
 
@@ -78,7 +79,7 @@ def require_two_labels(questions: Questions) -> None:
 
 def _asked_and_answering(photos: Sequence[Photo], splits: Sequence[str]) -> tuple[Ints, Ints]:
     asked = np.array([photo.split in splits for photo in photos], dtype=np.bool_)
-    query, gallery = (asked & np.array([photo.more.get("role") == role for photo in photos]) for role in ROLES)
+    query, gallery = (asked & np.array([photo.extra.get("role") == role for photo in photos]) for role in ROLES)
     if not (query.any() or gallery.any()):
         query, gallery = asked, np.ones_like(asked)
     for chosen, what in ((query, "photos"), (gallery, "gallery photos")):
@@ -88,7 +89,7 @@ def _asked_and_answering(photos: Sequence[Photo], splits: Sequence[str]) -> tupl
 
 
 def _label(photo: Photo, column: str) -> str:
-    label = photo.label if column == "label" else photo.more.get(column)
+    label = photo.label if column == "label" else photo.extra.get(column)
     if label is None:
         raise EvaluationError(f"The manifest has no column {column!r} to take the labels from.")
     if not label.strip():
@@ -98,7 +99,7 @@ def _label(photo: Photo, column: str) -> str:
 
 def _owner(photo: Photo) -> str:
     """The two kinds of names are kept apart: contributor 7 and item 7 are not the same."""
-    contributor = photo.more.get("contributor")
+    contributor = photo.extra.get("contributor")
     return f"contributor {contributor}" if contributor else f"item {photo.item}"
 
 

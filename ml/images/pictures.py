@@ -29,6 +29,8 @@ READ_AHEAD = 64
 class PictureError(InputError):
     """A file is not a picture that can be decoded."""
 
+    code = "picture_unreadable"
+
 
 def accept_heic() -> None:
     """Teach Pillow to open what iPhones take, for the whole process: a command does this at its start."""

@@ -41,7 +41,7 @@ def coloured_manifest(path: Path, photos: Sequence[Photo]) -> Path:
     for at, photo in enumerate(photos):
         file = path.parent / photo.path
         file.parent.mkdir(exist_ok=True)
-        coloured(COLOURS[photo.more.get("colour", photo.label)], at).save(file)
+        coloured(COLOURS[photo.extra.get("colour", photo.label)], at).save(file)
     write_manifest(path, photos)
     return path
 

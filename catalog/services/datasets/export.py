@@ -17,7 +17,7 @@ from catalog.models import EvaluationItem, EvaluationSet, ItemPhoto, RunSource, 
 from catalog.photos.clean import photo_hash
 from catalog.services.datasets.evaluation_sets import evaluation_set_draw, evaluation_set_ensure
 from catalog.services.datasets.leaks import Pair, accepted_triplets, training_pairs
-from catalog.services.datasets.manifests import Row, manifest_path, manifest_rows, manifest_write
+from catalog.services.datasets.manifests import manifest_path, manifest_rows, manifest_write
 from catalog.services.datasets.rows import (
     NO_FILE,
     SAME_LOOK,
@@ -30,6 +30,7 @@ from catalog.services.datasets.rows import (
     training_rows,
 )
 from ml.formats.atomic_files import atomic_path
+from ml.formats.manifest_csv import Row
 
 __all__ = ["evaluation_data_write", "evaluation_set_draw", "training_data_write"]
 

@@ -1,8 +1,7 @@
 """Manifests: the tables of photos that a training reads, and those that staff bring along."""
 
-import csv
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,12 +10,10 @@ from django.utils.translation import gettext as _
 
 from catalog.errors import Refused
 from catalog.ml_cli import MlTimeout, run_ml
+from ml.formats.manifest_csv import COLUMNS, ManifestError, Row, read_rows, write_rows
 
-COLUMNS: Final = ("path", "label", "item", "split")
 CHECK_SECONDS: Final = 120
 NOT_LEARNED: Final = "labels without a train photo"
-
-Row = dict[str, str]
 
 
 def manifest_names() -> list[str]:
@@ -41,20 +38,14 @@ def manifest_path(name: str) -> Path:
 def manifest_rows(path: Path) -> Iterator[Row]:
     """The rows of a table, each with all its columns and the path of its photo made absolute.
 
-    Refused (`manifest_unreadable`) for what is not a table with the columns that are needed.
+    Refused (`manifest_unreadable`) for a file that is no manifest.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise _unreadable(f"it has no column {', '.join(missing)}")
-            for row in reader:
-                yield _row(path.parent, row, reader.line_num)
-    except OSError as error:
-        raise _unreadable(error.strerror or str(error)) from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise _unreadable(str(error)) from error
+        for row in read_rows(path):
+            yield row | {"path": os.path.normpath(path.parent / row["path"])}
+    except ManifestError as error:
+        reason = str(error).replace(str(path), path.name).rstrip(".")
+        raise Refused("manifest_unreadable", _("The manifest cannot be read: {why}.").format(why=reason)) from error
 
 
 def manifest_check(path: Path) -> None:
@@ -83,41 +74,9 @@ def _errors(report: str) -> Iterator[str]:
 
 
 def manifest_write(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Write a table as a whole or not at all, with every column that any row has."""
-    names = list(dict.fromkeys((*COLUMNS, *(name for row in rows for name in row))))
-    written_whole(path, _lines(names, rows))
+    """Write a manifest atomically, with every column that any row has; a row without it has "" there.
 
-
-def written_whole(path: Path, lines: Iterable[str]) -> None:
-    """Write a text so that the file is never there by half. OSError if it cannot be."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-
-
-class _Echo:
-    """What csv's writer writes to: hands the line back."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def _lines(names: Sequence[str], rows: Iterable[Mapping[str, str]]) -> Iterator[str]:
-    writer = csv.writer(_Echo(), lineterminator="\n")
-    yield writer.writerow(names)
-    for row in rows:
-        yield writer.writerow([row.get(name, "") for name in names])
-
-
-def _row(folder: Path, row: Mapping[str | None, str | None], line: int) -> Row:
-    if None in row or None in row.values():
-        raise _unreadable(f"line {line} has more or fewer fields than the heading")
-    texts = {str(name): str(text) for name, text in row.items()}
-    return texts | {"path": os.path.normpath(folder / texts["path"])}
-
-
-def _unreadable(why: str) -> Refused:
-    return Refused("manifest_unreadable", _("The manifest cannot be read: {why}.").format(why=why))
+    Raises `OSError`.
+    """
+    columns = list(dict.fromkeys((*COLUMNS, *(name for row in rows for name in row))))
+    write_rows(path, columns, ({name: row.get(name, "") for name in columns} for row in rows))

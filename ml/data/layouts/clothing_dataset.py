@@ -6,7 +6,8 @@ Its parts circulate in many sizes, so there is no count to insist on.
 from pathlib import Path
 
 from ml.data.layouts.reading import ConversionError, existing, read_csv, relative, require_distinct
-from ml.data.manifest import SPLITS, Photo
+from ml.data.manifest import Photo
+from ml.formats.manifest_csv import SPLITS
 
 
 def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[Photo]:
@@ -29,7 +30,7 @@ def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[P
             label=row["label"],
             item=Path(row["image"]).stem,
             split=row["split"],
-            more={name: row[name] for name in ("group", "contributor", "kids")},
+            extra={name: row[name] for name in ("group", "contributor", "kids")},
         )
         for row in rows
     ]

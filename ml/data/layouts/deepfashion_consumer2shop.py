@@ -18,7 +18,8 @@ from ml.data.layouts.deepfashion_lists import (
     require_one_side,
 )
 from ml.data.layouts.reading import ConversionError, relative, require_count
-from ml.data.manifest import SPLITS, Photo
+from ml.data.manifest import Photo
+from ml.formats.manifest_csv import SPLITS
 
 PHOTOS = 239_557
 ITEMS = 33_881

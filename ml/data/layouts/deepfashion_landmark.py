@@ -17,7 +17,8 @@ from ml.data.layouts.deepfashion_lists import (
     row_of,
 )
 from ml.data.layouts.reading import ConversionError, relative, require_count, require_distinct
-from ml.data.manifest import SPLITS, Photo
+from ml.data.manifest import Photo
+from ml.formats.manifest_csv import SPLITS
 
 PHOTOS = 123_016
 VARIATIONS = {"1": "normal", "2": "medium pose", "3": "large pose", "4": "medium zoom-in", "5": "large zoom-in"}
@@ -44,7 +45,7 @@ def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[P
                 label=group_of(kind),
                 item=Path(name).with_suffix("").as_posix(),
                 split=split,
-                more={
+                extra={
                     "variation": VARIATIONS.get(kind["variation_type"], ""),
                     "box": box_of(row_of(boxes, name, "box")),
                 },

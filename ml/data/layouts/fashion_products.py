@@ -32,7 +32,7 @@ def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[P
             label=row["articleType"],
             item=row["id"],
             split=drawn_split(row["id"]),
-            more={name: row[name] for name in more},
+            extra={name: row[name] for name in more},
         )
         for row in kept
     ]

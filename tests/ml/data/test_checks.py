@@ -15,7 +15,8 @@ from ml.data.checks import (
     difference_hash,
     near_duplicates,
 )
-from ml.data.manifest import ManifestError, Photo, write_manifest
+from ml.data.manifest import Photo, write_manifest
+from ml.formats.manifest_csv import ManifestError
 from tests.helpers.drawn_pictures import drawn_folder, drawn_picture
 
 HEADING = "path,label,item,split,contributor,box\n"
@@ -74,12 +75,12 @@ def test_every_error_is_told_not_only_the_first(folder):
     )
     errors = check_data(folder / "m.csv").errors
     assert errors == {
-        "broken lines": ["Line 13 of the manifest has more or fewer fields than the heading."],
-        "items on both sides": ["The item 'a' is in two splits, train and test."],
+        "malformed lines": ["Line 13 of the manifest has more or fewer fields than the heading."],
+        "items in two splits": ["The item 'a' is in two splits, train and test."],
         "missing files": ["'009.jpg' is listed, but there is no such file."],
         "photos listed twice": ["'000.jpg' is listed twice."],
         "unknown splits": ["'007.jpg' is in the split 'dev'; known are train, val, test."] * 2,
-        "broken boxes": ["'007.jpg' has the box '5,5,5,9', which holds nothing."],
+        "malformed boxes": ["'007.jpg' has the box '5,5,5,9', which is empty."],
         "unreadable pictures": ["'004.jpg' is not a readable picture.", "'005.jpg' is not a readable picture."],
     }
 
@@ -108,7 +109,7 @@ def test_a_picture_saved_again_is_a_warning(folder, source, split, told):
 
 def test_one_picture_in_two_splits_is_an_error_even_with_two_boxes(folder):
     report = check_data(more_lines(folder, '003.jpg,Skirt,h,test,3,"60,60,90,90"'))
-    assert report.errors == {"pictures on both sides": ["The picture '003.jpg' is in two splits, train and test."]}
+    assert report.errors == {"pictures in two splits": ["The picture '003.jpg' is in two splits, train and test."]}
 
 
 def test_boxes_are_held_against_the_upright_picture(folder):

@@ -94,7 +94,7 @@ class TestLabelledBy:
 
     def test_photos_without_a_value_are_left_out(self, manifest):
         first, *others = manifest.photos
-        unknown = replace(first, more={**first.more, "season": ""})
+        unknown = replace(first, extra={**first.extra, "season": ""})
         assert labelled_by(replace(manifest, photos=(unknown, *others)), "season").photos[0].path == others[0].path
 
     def test_a_column_that_is_not_there_is_named(self, manifest):
@@ -109,7 +109,7 @@ class TestDecoded:
             assert np.array_equal(picture, Image.open(manifest.file(photo)))
 
     def test_larger_ones_are_shrunk_and_boxes_cut_out_first(self, manifest):
-        photo = replace(manifest.photos[0], more={"box": "4,10,44,70"})
+        photo = replace(manifest.photos[0], extra={"box": "4,10,44,70"})
         (picture,) = decoded(photo_set(replace(manifest, photos=(photo,)), ["train"]), 30)
         assert picture.size == (20, 30)
 

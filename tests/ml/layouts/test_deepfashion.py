@@ -8,7 +8,7 @@ from ml.data.layouts import deepfashion_consumer2shop, deepfashion_inshop, deepf
 from ml.data.layouts.deepfashion_lists import read_list
 from ml.data.layouts.reading import ConversionError
 from ml.data.layouts.splits import drawn_val
-from ml.data.manifest import Manifest, check_manifest
+from ml.data.manifest import Manifest, validate_manifest
 from tests.helpers.drawn_pictures import drawn_picture
 
 LANDMARK_PLACES = " ".join(f"landmark_visibility_{n} landmark_location_x_{n} landmark_location_y_{n}" for n in range(9))
@@ -64,10 +64,10 @@ def test_clothes_types_become_labels_and_boxes_are_kept(landmark):
         ("img/img_00000002.jpg", "lower", "val"),
         ("img/img_00000003.jpg", "full", "test"),
     ]
-    assert photos[0].more == {"variation": "normal", "box": "7,10,60,100"}
-    assert photos[1].more["variation"] == "large zoom-in"
+    assert photos[0].extra == {"variation": "normal", "box": "7,10,60,100"}
+    assert photos[1].extra["variation"] == "large zoom-in"
     manifest = Manifest(landmark, tuple(photos))
-    check_manifest(manifest)
+    validate_manifest(manifest)
     assert manifest.read(photos[0]).size == (53, 90)
 
 
@@ -132,14 +132,14 @@ def inshop(tmp_path) -> Path:
 def test_query_and_gallery_are_the_test_split_with_their_roles(inshop):
     photos = deepfashion_inshop.convert(inshop, inshop, subset=True)
     drawn = drawn_val("id_00000001")
-    assert [(photo.label, photo.item, photo.split, photo.more["role"]) for photo in photos] == [
+    assert [(photo.label, photo.item, photo.split, photo.extra["role"]) for photo in photos] == [
         ("Dresses", "id_00000001", drawn, ""),
         ("Dresses", "id_00000001", drawn, ""),
         ("Denim", "id_00000002", "test", "query"),
         ("Denim", "id_00000002", "test", "gallery"),
     ]
-    assert photos[2].more == {"gender": "MEN", "role": "query", "group": "", "box": ""}
-    check_manifest(Manifest(inshop, tuple(photos)))
+    assert photos[2].extra == {"gender": "MEN", "role": "query", "group": "", "box": ""}
+    validate_manifest(Manifest(inshop, tuple(photos)))
 
 
 def test_the_list_of_boxes_is_used_where_it_is_there(inshop):
@@ -147,7 +147,7 @@ def test_the_list_of_boxes_is_used_where_it_is_there(inshop):
     heading = "image_name clothes_type pose_type x_1 y_1 x_2 y_2"
     text_list(inshop / "Anno" / "list_bbox_inshop.txt", heading, *rows)
     photos = deepfashion_inshop.convert(inshop, inshop, subset=True)
-    assert [(photo.more["group"], photo.more["box"]) for photo in photos[:3]] == [
+    assert [(photo.extra["group"], photo.extra["box"]) for photo in photos[:3]] == [
         ("upper", "0,0,50,60"),
         ("lower", "1,0,50,60"),
         ("full", "2,0,50,60"),
@@ -216,8 +216,8 @@ def test_each_photo_of_the_pairs_is_one_row_grouped_by_item(shop):
         ("comsumer_01.jpg", "Dress", "id_00000300", "test"),
         ("shop_02.jpg", "Dress", "id_00000300", "test"),
     ]
-    assert [photo.more["source"] for photo in photos[:3]] == ["consumer", "shop", "consumer"]
-    check_manifest(Manifest(shop, tuple(photos)))
+    assert [photo.extra["source"] for photo in photos[:3]] == ["consumer", "shop", "consumer"]
+    validate_manifest(Manifest(shop, tuple(photos)))
 
 
 @pytest.mark.parametrize(

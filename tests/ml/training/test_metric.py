@@ -118,7 +118,7 @@ class TestScore:
 
     def test_where_labels_cannot_be_told_the_garment_alone_counts(self, manifest, tmp_path):
         """One contributor gave all photos, so that none is left for a label to be found among."""
-        photos = tuple(replace(photo, more={"contributor": "shop"}) for photo in manifest.photos)
+        photos = tuple(replace(photo, extra={"contributor": "shop"}) for photo in manifest.photos)
         data = loaded(Manifest(manifest.folder, photos), metric_options(), tmp_path)
         task = MetricTask(data, data.options)
         figures = task.figures(some_vectors(36, 0), some_vectors(18, 1), some_vectors(18, 1))

@@ -143,7 +143,7 @@ class TestWhatIsMeasured:
 
     def test_of_too_few_photos_no_strangeness_is_told_and_of_one_contributor_no_probability(self, manifest, tmp_path):
         few = [photo for photo in manifest.photos if photo.split == "train"][::3]
-        held_out = [replace(photo, more={"contributor": "one"}) for photo in manifest.photos if photo.split == "val"]
+        held_out = [replace(photo, extra={"contributor": "one"}) for photo in manifest.photos if photo.split == "val"]
         card = self.published(replace(manifest, photos=(*few, *held_out)), tmp_path)
         assert (card.strangeness, card.calibration) == (None, None)
         assert "A note of one's own." in card.notes

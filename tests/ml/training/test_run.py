@@ -73,7 +73,7 @@ class TestWhole:
         assert all((mine[name] == theirs[name]).all() for name in trunk)
 
     def test_a_catalogue_of_one_contributor_can_be_trained_on(self, manifest, tmp_path):
-        photos = tuple(replace(photo, more={"contributor": "shop"}) for photo in manifest.photos)
+        photos = tuple(replace(photo, extra={"contributor": "shop"}) for photo in manifest.photos)
         card = run(replace(manifest, photos=photos), tmp_path, metric_options(epochs=1))
         assert "map_at_r" not in card.metrics
         assert card.metrics["garment_at_1"] > 0

@@ -82,7 +82,7 @@ def test_the_worst_queries_come_first_the_one_with_the_fewest_right_ones(metric,
 
 
 def test_where_nobody_else_gave_anything_the_strips_are_empty(manifest, tmp_path, drawn):
-    photos = tuple(replace(photo, more={"contributor": "shop"}) for photo in manifest.photos)
+    photos = tuple(replace(photo, extra={"contributor": "shop"}) for photo in manifest.photos)
     data = loaded(Manifest(manifest.folder, photos), metric_options(), tmp_path / "cache")
     (tmp_path / "run").mkdir()
     task, encoder = MetricTask(data, data.options), build_encoder(data.options, 3)

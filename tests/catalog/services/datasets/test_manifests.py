@@ -78,8 +78,9 @@ def test_rows_have_their_columns_and_the_photos_whole_address(folder: Path) -> N
     [
         (b"", "no column path, label, item, split"),
         (b"path,label,split\n", "no column item"),
-        (b"path,label,item,split\na,b,c\n", "line 2 has more or fewer fields"),
-        (b"path,label,item,split\na,b,c,train,e\n", "line 2 has more or fewer fields"),
+        (b"path,label,item,split\na,b,c\n", "Line 2 of the manifest has more or fewer fields"),
+        (b"path,label,item,split\na,b,c,train,e\n", "Line 2 of the manifest has more or fewer fields"),
+        (b"path,label,item,split\na,,c,train\n", "Line 2 of the manifest has an empty label"),
         (b"path,label,item,split\n\xff,b,c,train\n", "utf-8"),
         (b'path,label,item,split\n"a,b,c,train\n', "end of data"),
         (b"path,label,item,split\n" + b"a" * 200_000 + b",b,c,train\n", "field larger"),
@@ -91,6 +92,7 @@ def test_what_is_no_such_table_is_refused(folder: Path, content: bytes, says: st
     code, detail = refused(manifest_rows, path)
     assert code == "manifest_unreadable"
     assert says in detail
+    assert str(folder) not in detail
 
 
 def test_what_was_written_is_read_again(folder: Path) -> None:

@@ -29,7 +29,7 @@ def test_label_contributor_and_split_are_kept(clothing, tmp_path):
         ("images/001.jpg", "Skirt", "001", "val"),
         ("images/002.jpg", "T-Shirt", "002", "train"),
     ]
-    assert photos[1].more == {"group": "lower_body", "contributor": "2", "kids": "True"}
+    assert photos[1].extra == {"group": "lower_body", "contributor": "2", "kids": "True"}
 
 
 def test_paths_lead_from_the_manifest_to_the_picture(clothing, tmp_path_factory):

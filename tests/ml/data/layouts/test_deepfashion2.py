@@ -7,7 +7,7 @@ import pytest
 from ml.data.layouts import deepfashion2
 from ml.data.layouts.reading import ConversionError
 from ml.data.layouts.splits import drawn_val
-from ml.data.manifest import Manifest, check_manifest
+from ml.data.manifest import Manifest, validate_manifest
 from tests.helpers.drawn_pictures import drawn_picture
 
 
@@ -42,13 +42,13 @@ def test_each_garment_is_a_row_and_pair_and_style_make_an_item(source):
         ("train/image/000002.jpg", "short sleeve top", "train/7/1", drawn),
         ("validation/image/000001.jpg", "skirt", "validation/7/1", "test"),
     ]
-    assert photos[1].more == {"source": "user", "pair": "7", "style": "0", "box": "10,50,60,120"}
+    assert photos[1].extra == {"source": "user", "pair": "7", "style": "0", "box": "10,50,60,120"}
 
 
 def test_a_picture_with_two_garments_is_a_manifest_that_can_be_read(source):
     photos = deepfashion2.convert(source, source, subset=True)
     manifest = Manifest(source, tuple(photos))
-    check_manifest(manifest)
+    validate_manifest(manifest)
     assert [manifest.read(photo).size for photo in photos[:2]] == [(50, 45), (50, 70)]
 
 

@@ -9,7 +9,7 @@ from ml.data.layouts import fashion_mnist
 from ml.data.layouts.fashion_mnist import FOLDER, LABELS, convert
 from ml.data.layouts.reading import ConversionError
 from ml.data.layouts.splits import drawn_val
-from ml.data.manifest import Manifest, check_manifest
+from ml.data.manifest import Manifest, validate_manifest
 from ml.formats.atomic_files import UnwritableError
 from tests.helpers.errors import raises_code
 
@@ -53,7 +53,7 @@ def test_pictures_become_pngs_with_their_labels(source, pixels, tmp_path):
     for photo, expected in zip(photos, pixels, strict=True):
         assert np.array_equal(np.asarray(Image.open(tmp_path / photo.path)), expected)
     manifest = Manifest(tmp_path, tuple(photos))
-    check_manifest(manifest)
+    validate_manifest(manifest)
     assert np.array_equal(np.asarray(manifest.read(photos[1]))[:, :, 2], pixels[1])
 
 

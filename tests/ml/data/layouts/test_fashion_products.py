@@ -25,7 +25,7 @@ def products(tmp_path) -> Path:
 def test_products_become_items_with_a_drawn_split(products):
     first, second = convert(products, products)
     assert (first.path, first.label, first.item) == ("images/15000.jpg", "Tshirts", "15000")
-    assert second.more["baseColour"] == "Red"
+    assert second.extra["baseColour"] == "Red"
     assert first.split == drawn_split("15000")
 
 
