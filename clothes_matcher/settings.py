@@ -66,9 +66,9 @@ MIDDLEWARE = [
     "corsheaders.middleware.CorsMiddleware",
     "catalog.http.middleware.Compression",
     "catalog.http.middleware.Languages",
-    "catalog.http.middleware.ContentPolicy",
+    "catalog.http.middleware.ContentSecurityPolicy",
     "catalog.http.middleware.BodySizeLimit",
-    "catalog.http.middleware.ApiAnswers",
+    "catalog.http.middleware.ApiResponseHeaders",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -217,7 +217,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_SCHEMA_CLASS": "catalog.api.schema.Schema",
     "DEFAULT_VERSIONING_CLASS": None,
     "ALLOWED_VERSIONS": ["v1"],  # else the schema's page repeats any ?version= in a header
-    "DEFAULT_THROTTLE_CLASSES": ["catalog.http.throttles.SharedThrottle"],
+    "DEFAULT_THROTTLE_CLASSES": ["catalog.http.throttles.ScopedThrottle"],
     "DEFAULT_METADATA_CLASS": None,  # OPTIONS is CORS' business; what an endpoint takes is in the schema
     "URL_FORMAT_OVERRIDE": None,  # an answer's form is the header Accept's business alone
     "EXCEPTION_HANDLER": "catalog.http.error_handler.problem_handler",

@@ -12,4 +12,4 @@ urlpatterns = [
 handler400 = "catalog.http.error_pages.bad_request"
 handler403 = "catalog.http.error_pages.forbidden"
 handler404 = "catalog.http.error_pages.not_found"
-handler500 = "catalog.http.error_pages.crashed"
+handler500 = "catalog.http.error_pages.server_error"

@@ -26,10 +26,10 @@ from catalog import events
 from catalog.api.fields import PhotoField
 from catalog.api.parsers import DeepSafeJSONParser
 from catalog.errors import Refused
-from catalog.http.error_handler import problem_handler, problem_json
+from catalog.http.error_handler import problem_handler, problem_response
 from catalog.http.error_pages import as_legacy_problem
 from catalog.http.problems import Problem, failure_sentence
-from catalog.http.throttles import SharedThrottle
+from catalog.http.throttles import ScopedThrottle
 from catalog.http.timing import ms_since_start
 from catalog.models import CatalogItem, ItemPhoto, Outcome, QueryState, SimilarityQuery
 from catalog.photos.clean import source_hash
@@ -61,7 +61,7 @@ class LegacyRoute(APIView):
     authentication_classes = ()
     permission_classes = (AllowAny,)
     parser_classes = (DeepSafeJSONParser,)
-    throttle_classes = (SharedThrottle,)
+    throttle_classes = (ScopedThrottle,)
     throttle_scope = "legacy"
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -120,8 +120,8 @@ def _answer(query: SimilarityQuery | None) -> HttpResponse:
     if query.state == QueryState.FAILED:
         sentence = failure_sentence(query.error_code, query.error_detail)
         failed = Problem(503, query.error_code, sentence, headers=TOO_SLOW.headers)
-        return as_legacy_problem(problem_json(failed))
-    return as_legacy_problem(problem_json(TOO_SLOW))
+        return as_legacy_problem(problem_response(failed))
+    return as_legacy_problem(problem_response(TOO_SLOW))
 
 
 def _best_photos(query: SimilarityQuery) -> list[ItemPhoto]:

@@ -1,4 +1,4 @@
-"""Errors as pages, or in the API's shape for programs."""
+"""Error responses outside of REST framework: a page for people, JSON for programs; the sign-in lockout."""
 
 import json
 import sys
@@ -13,11 +13,11 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from catalog.http.error_handler import problem_json
-from catalog.http.problems import BAD_REQUEST, FORBIDDEN, INTERNAL, NOT_FOUND, Problem, problem_of
+from catalog.http.error_handler import problem_response
+from catalog.http.problems import BAD_REQUEST, FORBIDDEN, INTERNAL, NOT_FOUND, Problem, problem_for
 from catalog.http.rate_limits import client_ip
 
-# What people read where a program reads the status's own name.
+# Headings of the error page; the API shows the standard name of the status instead.
 HEADINGS = {
     400: gettext_noop("That did not work"),
     403: gettext_noop("Not allowed"),
@@ -27,15 +27,15 @@ HEADINGS = {
     429: gettext_noop("Too much at once"),
     500: gettext_noop("Something went wrong"),
     503: gettext_noop("Please try again in a moment"),
-    507: gettext_noop("No room left"),
+    507: gettext_noop("No space left"),
 }
 
 
-def problem_page(request: HttpRequest, problem: Problem) -> HttpResponse:
-    """What a program gets as JSON and a person as a page."""
+def render_problem(request: HttpRequest, problem: Problem) -> HttpResponse:
+    """Respond with JSON under /api/ and to requests in JSON, else with a page."""
     if request.path_info.startswith("/api/") or request.content_type == "application/json":
-        answer = problem_json(problem)
-        return as_legacy_problem(answer) if is_legacy_request(request) else answer
+        response = problem_response(problem)
+        return as_legacy_problem(response) if is_legacy_request(request) else response
     context = {"problem": problem, "heading": HEADINGS.get(problem.status, problem.title)}
     page = render(request, "catalog/problem.html", context, status=problem.status)
     for name, value in problem.headers.items():
@@ -43,47 +43,55 @@ def problem_page(request: HttpRequest, problem: Problem) -> HttpResponse:
     return page
 
 
-def problem_in_place(problem: Problem, place: str) -> HttpResponse:
-    """The sentence alone, for a script that puts it into the element `place` instead of what it asked for."""
+def htmx_problem(problem: Problem, target: str) -> HttpResponse:
+    """Respond with the sentence alone, which htmx puts into the element `target`, a CSS selector."""
     plain = "text/plain; charset=utf-8"
     response = HttpResponse(problem.detail, status=problem.status, content_type=plain, headers=problem.headers)
-    response["HX-Retarget"], response["HX-Reswap"] = place, "textContent"
+    response["HX-Retarget"], response["HX-Reswap"] = target, "textContent"
     return response
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return problem_page(request, problem_of(exception) or BAD_REQUEST)
+    return render_problem(request, problem_for(exception) or BAD_REQUEST)
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return problem_page(request, FORBIDDEN)
+    return render_problem(request, FORBIDDEN)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return problem_page(request, NOT_FOUND)
+    return render_problem(request, NOT_FOUND)
 
 
-def crashed(request: HttpRequest) -> HttpResponse:
-    """Django calls this while it handles the error. A database or a disk that is away is no bug, and may come back."""
-    return problem_page(request, problem_of(sys.exception()) or INTERNAL)
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Respond while Django handles the exception: 503 or 507 for a database or storage that fails, else 500."""
+    return render_problem(request, problem_for(sys.exception()) or INTERNAL)
 
 
-def lockout_response(request: HttpRequest, answer: HttpResponse, credentials: dict[str, Any] | None) -> HttpResponse:
-    """What the middleware answers instead, whichever door was tried."""
+def lockout_response(request: HttpRequest, response: HttpResponse, credentials: dict[str, Any] | None) -> HttpResponse:
+    """Replace the response to a sign-in after too many wrong passwords (setting AXES_LOCKOUT_CALLABLE).
+
+    django-axes locks out one username from one client IP, in the API, the pages and the admin alike. `Retry-After` is
+    the end of the lockout.
+    """
     name = (credentials or {}).get("username")
     latest = AccessAttempt.objects.filter(username=name, ip_address=client_ip(request)).first()
     ends_at = (latest.attempt_time if latest else timezone.now()) + settings.AXES_COOLOFF_TIME
     seconds = max(1, ceil((ends_at - timezone.now()).total_seconds()))
     sentence = _("Too many wrong passwords. Please try again in a quarter of an hour.")
-    return problem_page(request, Problem(429, "locked_out", sentence, headers={"Retry-After": str(seconds)}))
+    return render_problem(request, Problem(429, "locked_out", sentence, headers={"Retry-After": str(seconds)}))
 
 
 def is_legacy_request(request: HttpRequest) -> bool:
+    """Return whether the request comes from the existing Android app (catalog.api.legacy).
+
+    Here, not in the route, since middleware may refuse the request before it reaches the route.
+    """
     return request.method == "POST" and request.content_type == "application/json" and request.path_info == "/"
 
 
-def as_legacy_problem(problem: JsonResponse) -> JsonResponse:
-    """A problem in the API's shape, with the members that the app reads."""
-    told = json.loads(problem.content)
-    problem.content = json.dumps({"hello": told["detail"], "images": [], **told}).encode()
-    return problem
+def as_legacy_problem(response: JsonResponse) -> JsonResponse:
+    """Add the members that the existing Android app reads to a problem: `hello` and `images`."""
+    problem = json.loads(response.content)
+    response.content = json.dumps({"hello": problem["detail"], "images": [], **problem}).encode()
+    return response

@@ -1,6 +1,11 @@
-"""What went wrong with a request, as a status, a code for machines and a sentence for people.
+"""Problems: HTTP status, stable error code and a translated sentence for every refused or failed request.
 
-One vocabulary for the API, which shows it as JSON, and for the pages, which show the sentence.
+The API shows them as JSON (RFC 9457), the pages show the sentence.
+
+Code raises and stores sentences in English; they are translated here, where they are shown, so that logs stay English
+and a stored error can be read in any language later. Only sentences with placeholders are translated where they are
+raised, by `gettext(...).format(...)`. `make messages` (tests/messages.py) collects the sentences by the functions and
+classes that take them as an argument, and from the templates. Mails have one file per language.
 """
 
 import errno
@@ -33,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FieldProblem:
-    """What is wrong with one field; `field` is a path such as `filters.min_price`."""
+    """An invalid field; `field` is a path such as `filters.min_price`."""
 
     field: str
     code: str
@@ -42,7 +47,7 @@ class FieldProblem:
 
 @dataclass(frozen=True)
 class Problem:
-    """The answer to a request that cannot be fulfilled (RFC 9457). Codes are stable, sentences may change."""
+    """An error response (RFC 9457). Codes are stable, sentences may change."""
 
     status: int
     code: str
@@ -59,7 +64,7 @@ class Problem:
             "type": "about:blank",  # RFC 9457: the title is the status's own name, `code` says more
             "title": self.title,
             "status": self.status,
-            "detail": translated(self.detail),
+            "detail": translate(self.detail),
             "code": self.code,
             "errors": [vars(error) for error in self.errors],
             "request_id": request_id(),
@@ -67,16 +72,16 @@ class Problem:
 
 
 BAD_REQUEST = Problem(400, "bad_request", "The request could not be understood.")
-FORBIDDEN = Problem(403, "permission_denied", "You may not do this.")
+FORBIDDEN = Problem(403, "permission_denied", "You are not allowed to do this.")
 NOT_FOUND = Problem(404, "not_found", "There is nothing at this address, or it is not yours.")
-BROKEN_BODY = Problem(400, "parse_error", "The body is broken or ended early.")
-TOO_LARGE = Problem(413, "body_too_large", "The request is larger than we take.")
-INTERNAL = Problem(500, "internal_error", "Something on our side went wrong. It has been noted.")
-STORAGE_FULL = Problem(507, "storage_full", "There is no room left for pictures here. Please try again later.")
+BROKEN_BODY = Problem(400, "parse_error", "The body is malformed or incomplete.")
+TOO_LARGE = Problem(413, "body_too_large", "The request body is too large.")
+INTERNAL = Problem(500, "internal_error", "Something went wrong on our side. The error has been logged.")
+STORAGE_FULL = Problem(507, "storage_full", "There is no space left for pictures. Please try again later.")
 STORAGE_AWAY = Problem(
     503,
     "storage_unavailable",
-    "The pictures cannot be reached right now. Please try again in a moment.",
+    "The pictures are unavailable right now. Please try again in a moment.",
     headers={"Retry-After": str(RETRY_SECONDS)},
 )
 DATABASE_AWAY = Problem(
@@ -86,23 +91,24 @@ DATABASE_AWAY = Problem(
     headers={"Retry-After": str(RETRY_SECONDS)},
 )
 
-# What a worker tells about a query, in general words: the exact ones may hold a number, so they are kept in English.
-FAILURES = {
-    "internal_error": gettext_noop("Something on our side failed on this photo each time. Please try another picture."),
+# General sentences for a worker's error codes, shown in other languages than English: the stored English sentence may
+# contain a number and so cannot be translated.
+FAILURE_SENTENCES = {
+    "internal_error": gettext_noop("We could not process this photo. Please try another picture."),
     "photo_too_large": gettext_noop("The picture is too large. Please send a smaller one."),
     "photo_too_many_pixels": gettext_noop("The picture has too many pixels. Please send a smaller one."),
     "photo_too_small": gettext_noop("The picture is too small. Please send a larger one."),
-    "photo_unreadable": gettext_noop("There is no picture at this address, but something else."),
-    "photo_format_unsupported": gettext_noop("Pictures of this kind are not taken."),
-    "crop_too_small": gettext_noop("The crop leaves too little of the photo."),
+    "photo_unreadable": gettext_noop("There is no picture at this address."),
+    "photo_format_unsupported": gettext_noop("This picture format is not supported."),
+    "crop_too_small": gettext_noop("The crop is too small."),
     "url_unreachable": gettext_noop("The picture could not be fetched from this address."),
     "url_timeout": gettext_noop("The picture did not arrive in time."),
-    "webhook_failed": gettext_noop("The address could not be told that the query has ended."),
+    "webhook_failed": gettext_noop("The webhook could not be delivered."),
     "url_too_large": gettext_noop("The picture at this address is too large."),
 }
 
-# Sentences of REST framework that it has no Polish for. Django looks them up among ours as well.
-FRAMEWORK = (
+# Sentences of REST framework without a Polish translation of its own. Django looks them up in our catalogue too.
+FRAMEWORK_SENTENCES = (
     gettext_noop("A valid biginteger is required."),
     gettext_noop("Datetime value out of range."),
     gettext_noop("Ensure this field has at least {min_length} elements."),
@@ -117,8 +123,8 @@ FRAMEWORK = (
     gettext_noop("This dictionary may not be empty."),
 )
 
-# The first kind that fits counts, so the narrower kinds come first.
-_KINDS: tuple[tuple[type[Exception], Problem], ...] = (
+# The first match counts, so the narrower classes come first.
+_PROBLEMS: tuple[tuple[type[Exception], Problem], ...] = (
     (Http404, NOT_FOUND),
     (PermissionDenied, FORBIDDEN),
     (RequestDataTooBig, TOO_LARGE),
@@ -130,20 +136,20 @@ _KINDS: tuple[tuple[type[Exception], Problem], ...] = (
 )
 
 
-def problem_of(error: BaseException | None) -> Problem | None:
-    """What to tell about an error; None if nothing is known of it, which makes it a bug of ours."""
+def problem_for(error: BaseException | None) -> Problem | None:
+    """Return the problem to report for an exception; None for an unexpected one, which is a bug."""
     if isinstance(error, Refused):
         return Problem(error.status, error.code, error.detail)
-    known = next((problem for kind, problem in _KINDS if isinstance(error, kind)), None)
-    return known or _machine_problem(error)
+    expected = next((problem for kind, problem in _PROBLEMS if isinstance(error, kind)), None)
+    return expected or _outage_problem(error)
 
 
-def _machine_problem(error: BaseException | None) -> Problem | None:
-    """The disk, the object store or the database is at fault: worth a line in the log, and another try later."""
+def _outage_problem(error: BaseException | None) -> Problem | None:
+    """Return and log the problem for a failing disk, object store or database: a retry may succeed."""
     problem = None
     if isinstance(error, OperationalError):
         problem = STORAGE_FULL if "disk is full" in str(error) or "No space left" in str(error) else DATABASE_AWAY
-    elif type(error) in (IntegrityError, DatabaseError):  # what it was about is gone since a moment
+    elif type(error) in (IntegrityError, DatabaseError):  # a concurrent request has deleted a row this one refers to
         problem = DATABASE_AWAY
     elif isinstance(error, OSError):
         problem = STORAGE_FULL if error.errno in FULL_DISK else STORAGE_AWAY
@@ -154,14 +160,14 @@ def _machine_problem(error: BaseException | None) -> Problem | None:
     return problem
 
 
-def translated(sentence: str) -> str:
-    """The sentence as it is shown; one that is not known stays as it is."""
-    return gettext(sentence) if sentence else ""  # to gettext nothing means: tell about the translation
+def translate(sentence: str) -> str:
+    """Return the sentence in the current language; unchanged if it has no translation."""
+    return gettext(sentence) if sentence else ""  # gettext("") returns the header of the translation file
 
 
 def failure_sentence(code: str, detail: str) -> str:
-    """Why a query failed, from the English words that a worker stored: those translated, else the code's own."""
-    told = translated(detail)
-    if told != detail or (get_language() or "en").startswith("en"):
-        return told
-    return translated(FAILURES.get(code, detail))
+    """Return why a query failed, in the current language: the stored English `detail`, or a general one for `code`."""
+    sentence = translate(detail)
+    if sentence != detail or (get_language() or "en").startswith("en"):
+        return sentence
+    return translate(FAILURE_SENTENCES.get(code, detail))

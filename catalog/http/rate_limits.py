@@ -1,8 +1,8 @@
-"""How often somebody may ask for something: counted in Redis, so that all web processes share one count.
+"""Rate limits per user or client IP, counted in Redis and shared by all web processes.
 
-The count and the decision are one script inside Redis, so of many requests at the same moment exactly as many pass as
-may; what is left then is asked in the same message. A window moves: no minute, wherever it begins, holds more than the
-rate of a minute. While Redis is away nothing is counted and everything passes.
+Counting and deciding are one Lua script inside Redis, so concurrent requests never exceed the limit; the remaining
+quota is read in the same round trip. The window moves: no interval of the window's length, wherever it starts, holds
+more requests than the limit. While Redis is unavailable nothing is counted and every request is allowed.
 """
 
 import logging
@@ -23,8 +23,8 @@ from redis.retry import Retry
 from rest_framework.throttling import BaseThrottle
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
-PAUSE = 5.0  # seconds without counting after Redis failed: a Redis that hangs must not slow every request down
-_PATIENCE = 1.0  # seconds for Redis to answer
+PAUSE = 5.0  # seconds without counting after Redis failed: a hanging Redis must not slow down every request
+_TIMEOUT = 1.0  # seconds for Redis to answer
 UNKNOWN_IP = "0.0.0.0"  # noqa: S104 - a placeholder in counters and records; nothing is bound to it
 _IPV6_PREFIX = 64  # bits; one connection owns a whole /64 and could use another address for each request
 
@@ -46,79 +46,75 @@ def client_ip(request: HttpRequest) -> str:
     return str(address)
 
 
-def rate_of(scope: str) -> tuple[int, int]:
-    """So many in so many seconds, for a scope of the setting RATES."""
+def rate_limit(scope: str) -> tuple[int, int]:
+    """Return the limit of a scope of the setting RATES: the number of requests and the window in seconds."""
     number, _, span = settings.RATES[scope].partition("/")
     return int(number), SECONDS[span[0]]
 
 
 @dataclass(frozen=True)
-class Count:
-    """What became of a request that was counted, or would have been: while Redis is away `left` is None."""
+class Quota:
+    """The outcome of counting one request. `remaining` is None while Redis is unavailable."""
 
     scope: str
-    passes: bool
-    left: int | None = None
-    seconds: int = 0  # until more is left
+    is_allowed: bool
+    remaining: int | None = None
+    reset_seconds: int = 0  # until the oldest counted request leaves the window
 
     @property
-    def wait(self) -> int | None:
-        """Seconds until it may be tried again; None if it passes."""
-        return None if self.passes else self.seconds
+    def retry_after(self) -> int | None:
+        """Seconds until the request may be repeated; None if it is allowed."""
+        return None if self.is_allowed else self.reset_seconds
 
 
-def count(*, scope: str, who: str, cost: int = 1) -> Count:
-    """Count a request of somebody.
+def count_request(*, scope: str, client: str, cost: int = 1) -> Quota:
+    """Count one request of `client`, such as `user:17`, against the limit of `scope`.
 
-    `cost` is what it weighs. One that weighs more than the whole rate passes when nothing else was asked for: it would
-    be refused for ever otherwise.
+    `cost` is the number of units the request consumes. A cost above the whole limit is capped at the limit: otherwise
+    the request would be refused forever.
     """
-    number, seconds = rate_of(scope)
-    return _counter().count(RateLimitItemPerSecond(number, seconds, namespace="rate"), scope, who, min(cost, number))
+    number, seconds = rate_limit(scope)
+    rate = RateLimitItemPerSecond(number, seconds, namespace="rate")
+    return _redis_counter().count(rate, scope, client, min(cost, number))
 
 
-def spend(*, scope: str, who: str, cost: int = 1) -> int | None:
-    """Count a request of somebody. None lets it pass; else it is refused, and a number of seconds is to be waited."""
-    return count(scope=scope, who=who, cost=cost).wait
-
-
-class Counter:
-    """The counts, and whether Redis is worth asking."""
+class RedisCounter:
+    """Moving-window counters in Redis, and a pause after Redis failed."""
 
     def __init__(self) -> None:
         storage = RedisStorage(
             settings.REDIS_URL,
-            socket_connect_timeout=_PATIENCE,
-            socket_timeout=_PATIENCE,
+            socket_connect_timeout=_TIMEOUT,
+            socket_timeout=_TIMEOUT,
             retry=Retry(NoBackoff(), 1),  # type: ignore[arg-type]  # once, for a connection that a restart cut
         )
         self.storage, self.redis = storage, cast("redis.Redis", storage.get_connection())
         self.scripts = (storage.lua_acquire_moving_window, storage.lua_moving_window)
         self.paused_until = 0.0
 
-    def count(self, rate: RateLimitItem, scope: str, who: str, cost: int) -> Count:
+    def count(self, rate: RateLimitItem, scope: str, client: str, cost: int) -> Quota:
         if time.monotonic() < self.paused_until:
-            return Count(scope, passes=True)
+            return Quota(scope, is_allowed=True)
         try:
-            passes, oldest, used = self._ask(self.storage.prefixed_key(rate.key_for(scope, who)), rate, cost)
+            is_allowed, oldest, used = self._acquire(self.storage.prefixed_key(rate.key_for(scope, client)), rate, cost)
         except redis.RedisError as error:
             self.paused_until = time.monotonic() + PAUSE
-            logger.warning("Requests are not counted for %d s, since Redis is away (%s).", PAUSE, error)
-            return Count(scope, passes=True)
-        free_in = max(1, math.ceil(oldest + rate.get_expiry() - time.time()))
-        return Count(scope, passes, left=rate.amount - used, seconds=free_in)
+            logger.warning("Rate limits are off for %d s because Redis is unavailable (%s).", PAUSE, error)
+            return Quota(scope, is_allowed=True)
+        reset_seconds = max(1, math.ceil(oldest + rate.get_expiry() - time.time()))
+        return Quota(scope, is_allowed, remaining=rate.amount - used, reset_seconds=reset_seconds)
 
-    def _ask(self, key: str, rate: RateLimitItem, cost: int) -> tuple[bool, float, int]:
-        """Whether the request passes, when the oldest that counts was there, and how many count."""
+    def _acquire(self, key: str, rate: RateLimitItem, cost: int) -> tuple[bool, float, int]:
+        """Return whether the request is allowed, the time of the oldest counted request, and the number counted."""
         try:
-            return self._sent(key, rate, cost)
-        except redis.exceptions.NoScriptError:  # a Redis that has just started
-            for script in reversed(self.scripts):  # the one that counts last, so that nobody is counted in vain
+            return self._run_scripts(key, rate, cost)
+        except redis.exceptions.NoScriptError:  # Redis was restarted
+            for script in reversed(self.scripts):  # the counting one last: if it is there, so is the other
                 self.redis.script_load(script.script)
-            return self._sent(key, rate, cost)
+            return self._run_scripts(key, rate, cost)
 
-    def _sent(self, key: str, rate: RateLimitItem, cost: int) -> tuple[bool, float, int]:
-        """Both scripts of `limits`, which runs one at a time, in one message."""
+    def _run_scripts(self, key: str, rate: RateLimitItem, cost: int) -> tuple[bool, float, int]:
+        """Run both Lua scripts of `limits` in one round trip; the library itself takes two."""
         now, seconds = time.time(), rate.get_expiry()
         acquire, look = (script.sha for script in self.scripts)
         with self.redis.pipeline(transaction=False) as pipeline:
@@ -130,5 +126,5 @@ class Counter:
 
 
 @cache
-def _counter() -> Counter:
-    return Counter()
+def _redis_counter() -> RedisCounter:
+    return RedisCounter()

@@ -1,7 +1,7 @@
-"""The name of the request that is being answered: in its answer, in its errors and in the lines of the log.
+"""Request ID of the current request: in response headers, error bodies and log lines.
 
-It belongs to the thread that answers, so what is logged needs not be told. The packages for this take whatever name a
-client sends into the log, line breaks and all, or none but a UUID.
+A context variable, so that log calls need not pass it along. The packages for this put any header value into the log,
+line breaks included, or accept only UUIDs.
 """
 
 import logging
@@ -11,27 +11,28 @@ from contextvars import ContextVar
 
 HEADER = "X-Request-ID"
 NONE = "-"  # outside of a request: in workers and commands
-_HARMLESS = re.compile(r"[A-Za-z0-9._:+/=@~-]{1,128}")
+_SAFE_ID = re.compile(r"[A-Za-z0-9._:+/=@~-]{1,128}")
 
 _current: ContextVar[str] = ContextVar("request_id", default=NONE)
 
 
 def begin_request(offered: str) -> str:
-    """Name the request that begins in this thread: as its client or a proxy calls it, if that is harmless.
+    """Set and return the ID of the request that this thread starts: the client's or proxy's own, if it is safe to log.
 
-    The name stays until the next request, since Django logs a failed one after the last middleware is done with it.
+    It stays set until the next request, since Django logs a failed request after the last middleware has returned.
     """
-    name = offered if _HARMLESS.fullmatch(offered) else uuid.uuid4().hex
+    name = offered if _SAFE_ID.fullmatch(offered) else uuid.uuid4().hex
     _current.set(name)
     return name
 
 
 def request_id() -> str:
+    """Return the ID of the current request; `-` outside of one."""
     return _current.get()
 
 
 class RequestIdFilter(logging.Filter):
-    """Adds `request_id` to every line of the log."""
+    """Add `request_id` to every log record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.request_id = request_id()

@@ -1,4 +1,4 @@
-"""Which rate a request counts against."""
+"""REST framework throttle: counts a request by scope, per user or per client IP."""
 
 from typing import TYPE_CHECKING
 
@@ -7,60 +7,57 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from catalog.http.rate_limits import Count, client_ip, count
+from catalog.http.rate_limits import Quota, client_ip, count_request
 
-if TYPE_CHECKING:  # views are made with their throttles, so these cannot wait for those
+if TYPE_CHECKING:  # REST framework imports the throttles while it defines its views
     from rest_framework.views import APIView
 
 READ = "read"
-WRITE = "write"  # what changes something and has no rate of its own
+WRITE = "write"  # unsafe requests to views without a `throttle_scope`
 ANONYMOUS = "anonymous"
-COUNTED_AS = "catalog.counted_as"  # in request.META: the `Count` that decided
+QUOTA = "catalog.quota"  # key in request.META: the `Quota` that decided
 
 
-class SharedThrottle(BaseThrottle):
-    """Reading counts as `read`, everything else as the view's `throttle_scope`; the rates are the setting RATES.
+class ScopedThrottle(BaseThrottle):
+    """Count safe requests as `read` and all others as the view's `throttle_scope`; limits are the setting RATES.
 
-    People are counted one by one, on all their devices together. Who is nobody yet is counted by address, and twice:
-    an address may not do everything at once that each scope allows it. A view whose requests weigh differently has a
-    method `throttle_cost(request)`.
+    Users are throttled across all their devices. Anonymous requests are throttled per client IP, by scope and in total.
+    A view whose requests differ in cost has a method `throttle_cost(request)`.
     """
 
-    _count: Count | None = None
+    _quota: Quota | None = None
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
         scope = READ if request.method in SAFE_METHODS else getattr(view, "throttle_scope", WRITE)
         cost = view.throttle_cost(request) if hasattr(view, "throttle_cost") else 1
         if request.user and request.user.is_authenticated:
-            self._count = count(scope=scope, who=f"user:{request.user.pk}", cost=cost)
+            self._quota = count_request(scope=scope, client=f"user:{request.user.pk}", cost=cost)
         else:
-            self._count = count_anonymously(request._request, scope=scope, cost=cost)
-        request._request.META[COUNTED_AS] = self._count
-        return self._count.passes
+            self._quota = count_anonymous(request._request, scope=scope, cost=cost)
+        request._request.META[QUOTA] = self._quota
+        return self._quota.is_allowed
 
     def wait(self) -> float | None:
-        """Seconds until it may work again, for `Retry-After`."""
-        return self._count.wait if self._count else None
+        """Seconds for the header `Retry-After`."""
+        return self._quota.retry_after if self._quota else None
 
 
-def count_anonymously(request: HttpRequest, *, scope: str, who: str = "", cost: int = 1) -> Count:
-    """Count a request of nobody's against its address and its scope. The count of the scope, unless it stops before.
+def count_anonymous(request: HttpRequest, *, scope: str, client: str = "", cost: int = 1) -> Quota:
+    """Count an anonymous request against the total of its client IP, then against its scope; return what decided.
 
-    `who` names a browser that is known from before; without it the scope counts the address as well.
+    `client` names a browser with a session; without it the scope is counted per client IP too.
     """
-    address = f"address:{client_ip(request)}"
-    together = count(scope=ANONYMOUS, who=address, cost=cost)
-    return count(scope=scope, who=who or address, cost=cost) if together.passes else together
+    by_ip = f"address:{client_ip(request)}"
+    total = count_request(scope=ANONYMOUS, client=by_ip, cost=cost)
+    return count_request(scope=scope, client=client or by_ip, cost=cost) if total.is_allowed else total
 
 
-def spend_anonymously(request: HttpRequest, *, scope: str, who: str = "", cost: int = 1) -> int | None:
-    """The same for pages: the seconds to wait, or None if it may pass."""
-    return count_anonymously(request, scope=scope, who=who, cost=cost).wait
+def count_unauthenticated(request: HttpRequest) -> Quota | None:
+    """Count a request refused for a missing or invalid token, which never reaches its view's throttle.
 
-
-def count_stranger(request: HttpRequest) -> Count | None:
-    """Count a request that is refused for want of a good token, before its view could count it. None if it has been."""
-    if COUNTED_AS in request.META:
+    None if the throttle has counted it already.
+    """
+    if QUOTA in request.META:
         return None
-    request.META[COUNTED_AS] = counted = count(scope=ANONYMOUS, who=f"address:{client_ip(request)}")
-    return counted
+    request.META[QUOTA] = quota = count_request(scope=ANONYMOUS, client=f"address:{client_ip(request)}")
+    return quota

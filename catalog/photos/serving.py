@@ -12,14 +12,14 @@ from catalog.photos.crops import Crop
 from catalog.photos.thumbnails import WIDTHS, thumbnail
 
 YEAR = 365 * 24 * 3600
-SHARED = f"public, max-age={YEAR}, immutable"  # another picture is another row, and so another address
-PRIVATE = "private, no-cache"  # kept by the browser, but shown again only to who may still see it
+SHARED = f"public, max-age={YEAR}, immutable"  # a changed picture is a new row with a new URL
+PRIVATE = "private, no-cache"  # the browser stores it, but revalidates the right to see it
 
 
 def private_part(
     request: HttpRequest, photo: UploadedPhoto, *, width: int, crop: Crop | None = None
 ) -> HttpResponseBase:
-    """A person's picture, or a part of it, for someone whose right to see it was looked at already, and just now."""
+    """Serve an uploaded photo, or a crop of it. The caller has just checked the permission."""
     etag = f'"{photo.sha256}-{width}-{sorted((crop or {}).items())}"'
     return _conditional_response(
         request, etag, PRIVATE, lambda: HttpResponse(thumbnail(photo.file, width, crop), "image/jpeg")
@@ -27,6 +27,7 @@ def private_part(
 
 
 def picture_response(request: HttpRequest, file: FieldFile, sha256: str, caching: str) -> HttpResponseBase:
+    """Serve a stored picture at the width that the parameter `w` names; in full size without it."""
     width = _width(request)
     etag = f'"{sha256}-{width}"' if width else f'"{sha256}"'
     return _conditional_response(request, etag, caching, lambda: _body(file, width))
@@ -55,9 +56,9 @@ def _body(file: FieldFile, width: int | None) -> HttpResponseBase:
 
 
 def _width(request: HttpRequest) -> int | None:
-    wanted = request.GET.get("w")
-    if wanted is None:
+    name = request.GET.get("w")
+    if name is None:
         return None
-    if wanted not in WIDTHS:
+    if name not in WIDTHS:
         raise BadRequest(f"w must be one of {', '.join(WIDTHS)}.")
-    return WIDTHS[wanted]
+    return WIDTHS[name]

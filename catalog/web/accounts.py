@@ -1,4 +1,4 @@
-"""The pages for a forgotten password: asking for a link, and what the link leads to."""
+"""Password reset pages: request a link by mail, choose a new password."""
 
 from django import forms
 from django.http import HttpRequest, HttpResponse
@@ -9,15 +9,15 @@ from django.views import View
 from django.views.decorators.cache import never_cache
 
 from catalog.errors import Refused
-from catalog.http.error_pages import problem_page
+from catalog.http.error_pages import render_problem
 from catalog.http.links import link_maker
-from catalog.http.problems import Problem, problem_of
-from catalog.http.throttles import spend_anonymously
+from catalog.http.problems import Problem, problem_for
+from catalog.http.throttles import count_anonymous
 from catalog.services.accounts.passwords import password_reset, password_reset_request, password_reset_user
 
 
 class EmailForm(forms.Form):
-    email = forms.EmailField(max_length=254, error_messages={"required": _("Write your email address.")})
+    email = forms.EmailField(max_length=254, error_messages={"required": _("Enter your email address.")})
 
 
 class PasswordForm(forms.Form):
@@ -25,7 +25,7 @@ class PasswordForm(forms.Form):
 
 
 class PasswordForgotten(View):
-    """Sends a link to whoever has the address that is written here. Nobody learns whether there is an account."""
+    """Send a reset link to an email address. The response does not reveal whether there is an account."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
         return _page(request, "ask")
@@ -34,8 +34,8 @@ class PasswordForgotten(View):
         form = EmailForm(request.POST)
         if not form.is_valid():
             return _page(request, "ask", _first_error(form))
-        if (wait := spend_anonymously(request, scope="reset")) is not None:
-            sentence = "These are too many mails from one place. Please try again later."
+        if (wait := count_anonymous(request, scope="reset").retry_after) is not None:
+            sentence = "Too many password mails were requested. Please try again later."
             return _page(request, "ask", Problem(429, "throttled", sentence, headers={"Retry-After": str(wait)}))
         password_reset_request(email=form.cleaned_data["email"], link=link_maker(request))
         return _page(request, "sent")
@@ -43,13 +43,13 @@ class PasswordForgotten(View):
 
 @method_decorator(never_cache, name="dispatch")
 class PasswordReset(View):
-    """A new password for whoever has the link. Opening the page changes nothing: some mail programs do that unasked."""
+    """Set a new password by the link of the mail. A GET changes nothing, since some mail programs open links."""
 
     def get(self, request: HttpRequest, code: str) -> HttpResponse:
         try:
             password_reset_user(**_parts(code))
         except Refused as refusal:
-            return _dead_end(request, refusal)
+            return _invalid_link(request, refusal)
         return _page(request, "choose")
 
     def post(self, request: HttpRequest, code: str) -> HttpResponse:
@@ -59,7 +59,7 @@ class PasswordReset(View):
         try:
             password_reset(password=form.cleaned_data["password"], **_parts(code))
         except Refused as refusal:
-            return _again(request, refusal) if refusal.code == "weak_password" else _dead_end(request, refusal)
+            return _retry(request, refusal) if refusal.code == "weak_password" else _invalid_link(request, refusal)
         return _page(request, "changed")
 
 
@@ -68,14 +68,14 @@ def _parts(code: str) -> dict[str, str]:
     return {"uid": uid, "token": token}
 
 
-def _again(request: HttpRequest, refusal: Refused) -> HttpResponse:
+def _retry(request: HttpRequest, refusal: Refused) -> HttpResponse:
     return _page(request, "choose", Problem(refusal.status, refusal.code, refusal.detail))
 
 
-def _dead_end(request: HttpRequest, refusal: Refused) -> HttpResponse:
-    problem = problem_of(refusal)
-    assert problem is not None  # noqa: S101 - every refusal is one
-    return problem_page(request, problem)
+def _invalid_link(request: HttpRequest, refusal: Refused) -> HttpResponse:
+    problem = problem_for(refusal)
+    assert problem is not None  # noqa: S101 - there is a problem for every refusal
+    return render_problem(request, problem)
 
 
 def _first_error(form: forms.Form) -> Problem:
@@ -83,7 +83,7 @@ def _first_error(form: forms.Form) -> Problem:
 
 
 def _page(request: HttpRequest, step: str, problem: Problem | None = None) -> HttpResponse:
-    """One page with four faces: ask for a link, it is sent, choose a password, it is changed."""
+    """Render the page at a step: `ask` for a link, link `sent`, `choose` a password, password `changed`."""
     context = {"step": step, "problem": problem}
     page = render(request, "catalog/password.html", context, status=problem.status if problem else 200)
     for name, value in problem.headers.items() if problem else ():

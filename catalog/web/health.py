@@ -1,4 +1,4 @@
-"""Whether this process can serve: what a load balancer asks."""
+"""Health check for load balancers: `/healthz`."""
 
 import redis
 from django.core.cache import cache
@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 @require_safe
 @never_cache
 def healthz(request: HttpRequest) -> JsonResponse:
-    """Ready with the database alone: while Redis is away queries are taken in, and answered later."""
+    """200 while the database answers, else 503. Without Redis queries are still accepted, and processed later."""
     database, queue = _database_answers(), _redis_answers()
     report = {
         "status": "ok" if database else "unavailable",

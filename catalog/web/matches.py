@@ -1,4 +1,4 @@
-"""An answer as it is shown on a page."""
+"""Template contexts of a match and of the training consent."""
 
 from django.conf import settings
 
@@ -7,24 +7,25 @@ from catalog.services.feedback.triplets import LEARNING_DAYS
 from catalog.services.queries.answers import feedback_for
 
 
-def match_of(found: Recommendation, said: Feedback | None = None) -> dict[str, object]:
-    """A recommendation as it is shown. Addresses come from the catalogue's source: only web pages are linked.
+def match_context(recommendation: Recommendation, feedback: Feedback | None = None) -> dict[str, object]:
+    """Return the context of one match; `feedback` when it is newer than the recommendation's own.
 
-    `said` is what was just said about it; without it, what the row knows.
+    The item's URL comes from the catalogue's source: only http and https become links.
     """
+    item = recommendation.item
     return {
-        "pk": found.pk,
-        "rank": found.rank,
-        "item": found.item,
-        "photo": found.photo,
-        "percent": max(0, round(found.score * 100)),
-        "link": found.item.url if found.item.url.startswith(("https://", "http://")) else "",
-        "verdict": (said or feedback_for(found)).verdict,
+        "pk": recommendation.pk,
+        "rank": recommendation.rank,
+        "item": item,
+        "photo": recommendation.photo,
+        "percent": max(0, round(recommendation.score * 100)),
+        "link": item.url if item.url.startswith(("https://", "http://")) else "",
+        "verdict": (feedback or feedback_for(recommendation)).verdict,
     }
 
 
-def consent_of(query: SimilarityQuery) -> dict[str, object] | None:
-    """What there is to say about learning from the photo; None for a query that has none."""
+def consent_context(query: SimilarityQuery) -> dict[str, object] | None:
+    """Return the context of the consent form; None for a query without a photo."""
     if query.photo is None:
         return None
     return {

@@ -1,4 +1,4 @@
-"""Pictures, streamed from the storage: the catalogue's for everyone, people's own only for them."""
+"""Views of stored pictures: catalogue photos for everyone, uploaded photos for their owner."""
 
 from typing import Any
 from uuid import UUID
@@ -12,12 +12,12 @@ from catalog.api.authentication import TokenAuthentication
 from catalog.models import CatalogItem, ItemPhoto, UploadedPhoto
 from catalog.photos.links import is_signed
 from catalog.photos.serving import PRIVATE, SHARED, picture_response
-from catalog.web.people import person_of
+from catalog.web.owners import current_owner
 
 
 @require_safe
 def item_photo(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """A picture of the catalogue, public as long as its item can be found. Staff see those of hidden items too."""
+    """Serve a catalogue photo: public while its item is findable, otherwise to staff only."""
     photo = ItemPhoto.objects.filter(pk=pk, item__in=CatalogItem.objects.findable()).first()
     if photo is not None:
         return picture_response(request, photo.file, photo.sha256, SHARED)
@@ -29,19 +29,21 @@ def item_photo(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @require_safe
 def uploaded_photo(request: HttpRequest, pk: UUID) -> HttpResponseBase:
-    """A person's own picture, for them and for whoever was given its signed address. To others it is not there."""
-    seen = UploadedPhoto.objects.all() if is_signed(request, pk) else UploadedPhoto.objects.owned_by(**_asking(request))
-    photo = get_object_or_404(seen, pk=pk)
+    """Serve an uploaded photo to its owner, and to anyone with its signed URL; 404 for all others."""
+    photos = (
+        UploadedPhoto.objects.all() if is_signed(request, pk) else UploadedPhoto.objects.owned_by(**_owner(request))
+    )
+    photo = get_object_or_404(photos, pk=pk)
     return picture_response(request, photo.file, photo.sha256, PRIVATE)
 
 
-def _asking(request: HttpRequest) -> dict[str, Any]:
-    """By token, as the app asks; else by session."""
+def _owner(request: HttpRequest) -> dict[str, Any]:
+    """Return the owner as arguments of `UploadedPhoto.objects.of`: by token, which the app sends, else by session."""
     try:
-        device = TokenAuthentication().authenticate(request)
+        credentials = TokenAuthentication().authenticate(request)
     except AuthenticationFailed:
         raise Http404 from None
-    if device is not None:
-        return {"user": device[0]}
-    person = person_of(request)
-    return {"user": person["owner"], "visitor": person["visitor"]}
+    if credentials is not None:
+        return {"user": credentials[0]}
+    owner = current_owner(request)
+    return {"user": owner["owner"], "visitor": owner["visitor"]}

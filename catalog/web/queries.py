@@ -1,4 +1,4 @@
-"""The page of one query: its progress, then its answer."""
+"""Page of one query: progress steps while it runs, then the matches."""
 
 from uuid import UUID
 
@@ -10,12 +10,12 @@ from django.views.decorators.http import require_safe
 from catalog import events
 from catalog.models import QueryState, SimilarityQuery
 from catalog.services.queries.answers import queries_with_answers
-from catalog.web.matches import consent_of, match_of
-from catalog.web.people import person_of
+from catalog.web.matches import consent_context, match_context
+from catalog.web.owners import current_owner
 
-POLL_WAIT = 0.35  # seconds; with the page's interval of 400 ms nearly always somebody waits for the answer
+POLL_WAIT = 0.35  # seconds; with the page's interval of 400 ms a request waits for the answer nearly all the time
 
-# What people see of the states: three steps.
+# The states as three steps for people.
 STEPS = ("Photo received", "Looking at it closely", "Searching the catalogue")
 STEP_OF = {
     QueryState.TO_FETCH: 0,
@@ -32,20 +32,20 @@ STEP_OF = {
 @require_safe
 @never_cache
 def query_page(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """The whole page; for htmx, which says what state it shows, only what is new, or nothing."""
-    mine = queries_with_answers(**person_of(request))
-    query = get_object_or_404(mine, pk=pk)
+    """Render the whole page. For htmx, which sends the state it shows, render the changed part, or 204 if unchanged."""
+    queries = queries_with_answers(**current_owner(request))
+    query = get_object_or_404(queries, pk=pk)
     if not request.htmx:  # type: ignore[attr-defined]  # set by django-htmx's middleware
         return render(request, "catalog/query.html", _context(query))
     if query.state != request.GET.get("seen"):
         return progress(request, query)
     events.wait_until_ended(query.pk, POLL_WAIT)
-    query = get_object_or_404(mine.all(), pk=pk)
+    query = get_object_or_404(queries.all(), pk=pk)
     return HttpResponse(status=204) if query.state == request.GET.get("seen") else progress(request, query)
 
 
 def progress(request: HttpRequest, query: SimilarityQuery) -> HttpResponse:
-    """The part of the page that changes."""
+    """Render the part of the page that changes while the query runs."""
     return render(request, "catalog/_query.html", _context(query))
 
 
@@ -57,6 +57,6 @@ def _context(query: SimilarityQuery) -> dict[str, object]:
         "steps": steps,
         "step": STEPS[min(reached, len(STEPS) - 1)],
         "seconds": query.timings.get("total", 0) / 1000,
-        "matches": [match_of(found) for found in query.recommendations.all()],
-        "consent": consent_of(query),
+        "matches": [match_context(recommendation) for recommendation in query.recommendations.all()],
+        "consent": consent_context(query),
     }

@@ -1,18 +1,18 @@
-"""How often a browser may send photos, and say something about answers."""
+"""Rate limits of the pages: the same scopes as the API, per user, browser or client IP."""
 
 from django.http import HttpRequest
 
 from catalog.http.problems import Problem
-from catalog.http.rate_limits import spend
-from catalog.http.throttles import WRITE, spend_anonymously
-from catalog.web.people import person_of
+from catalog.http.rate_limits import count_request
+from catalog.http.throttles import WRITE, count_anonymous
+from catalog.web.owners import current_owner
 
 QUERY = "query"
 
 
-def too_many_queries(request: HttpRequest) -> Problem | None:
-    """The refusal, if this person sends more than the API would take; None, and the request is counted, otherwise."""
-    wait = _wait(request, QUERY)
+def throttle_query(request: HttpRequest) -> Problem | None:
+    """Count a new query; return the refusal above the limit, else None."""
+    wait = _retry_after(request, QUERY)
     return (
         None
         if wait is None
@@ -20,19 +20,19 @@ def too_many_queries(request: HttpRequest) -> Problem | None:
     )
 
 
-def too_many_changes(request: HttpRequest) -> Problem | None:
-    """The same for whatever else changes something."""
-    wait = _wait(request, WRITE)
+def throttle_change(request: HttpRequest) -> Problem | None:
+    """Count any other change; return the refusal above the limit, else None."""
+    wait = _retry_after(request, WRITE)
     return None if wait is None else _throttled(f"That was too much at once. Please try again in {wait} seconds.", wait)
 
 
-def _wait(request: HttpRequest, scope: str) -> int | None:
-    """Seconds until it may work again; None lets it pass. A browser that keeps no cookies is counted by its address."""
-    person = person_of(request)
-    if person["owner"] is not None:
-        return spend(scope=scope, who=f"user:{person['owner'].pk}")
-    visitor = f"visitor:{person['visitor']}" if person["visitor"] else ""
-    return spend_anonymously(request, scope=scope, who=visitor)
+def _retry_after(request: HttpRequest, scope: str) -> int | None:
+    """Seconds until the request may be repeated; None if allowed. Browsers without cookies count per client IP."""
+    owner = current_owner(request)
+    if owner["owner"] is not None:
+        return count_request(scope=scope, client=f"user:{owner['owner'].pk}").retry_after
+    visitor = f"visitor:{owner['visitor']}" if owner["visitor"] else ""
+    return count_anonymous(request, scope=scope, client=visitor).retry_after
 
 
 def _throttled(detail: str, wait: int) -> Problem:

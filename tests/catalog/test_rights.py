@@ -20,7 +20,7 @@ from rest_framework.test import APIClient
 from catalog.models import Device, Favourite, Scope, SimilarityQuery, TrainingRun, User
 from catalog.services.accounts.devices import device_id, device_sign_in
 from catalog.services.accounts.passwords import password_reset_code
-from catalog.web.people import VISITOR
+from catalog.web.owners import VISITOR
 from tests.helpers.all_rows import everything
 from tests.helpers.api import answered_query
 from tests.helpers.factories import make_encoder, make_query, make_run, make_upload, make_user

@@ -315,7 +315,7 @@ def test_thumbs_work_by_keyboard_and_say_so(browser: Browser, picture: Path, sit
         browser.press(key)
         browser.wait(lambda before=before: is_pressed(browser, 2, "up") != before, "the thumb")  # type: ignore[misc]
         assert browser.has_focus(thumb(browser, 2, "up"))
-        assert announced(browser) == ("Your mark is taken back." if before else "Marked as a good match.")
+        assert announced(browser) == ("Your mark is removed." if before else "Marked as a good match.")
     thumb(browser, 3, "down").click()
     browser.wait(lambda: is_pressed(browser, 3, "down"), "the other thumb")
     link = "const a = document.createElement('a'); a.href = '#there'; a.dataset.opens = arguments[0]; a.id = 'link';"

@@ -20,7 +20,7 @@ from catalog.api.schema import problems, response_header
 from catalog.api.serializers.batches import MAX_BATCH, BatchRequestSerializer, BatchSerializer
 from catalog.api.serializers.queries import QueryRequestSerializer, QuerySerializer
 from catalog.api.views.queries import PREFER, idempotency_key_parameter
-from catalog.http.error_handler import problem_from
+from catalog.http.error_handler import api_problem_for
 from catalog.http.problems import NOT_FOUND, Problem
 from catalog.http.timing import ms_since_start
 from catalog.models import SimilarityQuery
@@ -79,7 +79,7 @@ class QueryBatch(APIView):
                 owner=signed_in(self.request), idempotency_key=key, receive_ms=receive_ms, **serializer.validated_data
             )
         except Exception as error:
-            problem = problem_from(error)
+            problem = api_problem_for(error)
             if problem is None:
                 raise
             return problem

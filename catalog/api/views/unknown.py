@@ -7,7 +7,7 @@ from django.urls import resolve
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 
-from catalog.http.error_handler import problem_json
+from catalog.http.error_handler import problem_response
 from catalog.http.problems import NOT_FOUND
 
 
@@ -16,6 +16,6 @@ def unknown(request: HttpRequest) -> JsonResponse:
     """A route of its own, so that Django does not redirect a POST without its last slash into a GET."""
     with_slash = request.path_info + "/"
     if request.path_info.endswith("/") or resolve(with_slash).func is unknown:
-        return problem_json(NOT_FOUND)
+        return problem_response(NOT_FOUND)
     detail = _("There is nothing at this address. Did you mean {address} ?").format(address=with_slash)
-    return problem_json(replace(NOT_FOUND, detail=detail))
+    return problem_response(replace(NOT_FOUND, detail=detail))

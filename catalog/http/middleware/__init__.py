@@ -1,17 +1,17 @@
-"""What happens to a request before any view sees it, and to an answer after; one file per matter."""
+"""Django middleware of the site, one class per file."""
 
-from catalog.http.middleware.answers import ApiAnswers
 from catalog.http.middleware.bodies import BodySizeLimit
 from catalog.http.middleware.compression import Compression
 from catalog.http.middleware.languages import Languages
-from catalog.http.middleware.policy import ContentPolicy
+from catalog.http.middleware.policy import ContentSecurityPolicy
 from catalog.http.middleware.request_ids import RequestIds
+from catalog.http.middleware.response_headers import ApiResponseHeaders
 
 __all__ = [
-    "ApiAnswers",
+    "ApiResponseHeaders",
     "BodySizeLimit",
     "Compression",
-    "ContentPolicy",
+    "ContentSecurityPolicy",
     "Languages",
     "RequestIds",
 ]

@@ -1,4 +1,4 @@
-"""In which language the site speaks."""
+"""Middleware: language of a response by `Accept-Language`."""
 
 from collections.abc import Callable
 
@@ -6,21 +6,23 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils import translation
 from django.utils.cache import patch_vary_headers
 
-SPOKEN = ("/api/", "/account/")
+from catalog.http.error_pages import is_legacy_request
+
+TRANSLATED = ("/api/", "/account/")
 
 
 class Languages:
-    """What is written in several languages follows `Accept-Language`: the API, and the pages for a forgotten password.
+    """Follow `Accept-Language` for the API, the password pages and the existing Android app (English by default).
 
-    So does what the existing app is told, which mostly asks for nothing and gets English. The other pages are written
-    in English alone, and stay so: Django's own middleware would make the admin and the forms of every site a mixture.
+    The other pages are in English only. Django's LocaleMiddleware would mix languages in them and in the admin, whose
+    forms have translations of Django's own.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if not (request.path_info.startswith(SPOKEN) or _is_from_the_app(request)):
+        if not (request.path_info.startswith(TRANSLATED) or is_legacy_request(request)):
             return self.get_response(request)
         language = translation.get_language_from_request(request)
         with translation.override(language):
@@ -28,7 +30,3 @@ class Languages:
         response.setdefault("Content-Language", language)
         patch_vary_headers(response, ("Accept-Language",))
         return response
-
-
-def _is_from_the_app(request: HttpRequest) -> bool:
-    return request.path_info == "/" and request.content_type == "application/json"

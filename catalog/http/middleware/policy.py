@@ -1,4 +1,4 @@
-"""What browsers may run and load on our pages."""
+"""Middleware: Content-Security-Policy of the site's pages."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.urls import reverse
 from django.utils.functional import cached_property
 
-# Our pages have no script, style or address of anybody else inside. A preview is a blob of the page's own.
+# Pages have no inline script or style and load nothing from other sites. A preview is a blob of the page's own.
 CONTENT_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -21,10 +21,10 @@ CONTENT_POLICY = "; ".join(
 )
 
 
-class ContentPolicy:
-    """Tells browsers to run and load only what is ours, so that text of a catalogue could never become a script.
+class ContentSecurityPolicy:
+    """Allow scripts, styles and pictures from this site only: a second defence against XSS by catalogue text.
 
-    The admin and the API's documentation are other people's pages, written with scripts inside.
+    Not for the admin and the API documentation: third-party pages with inline scripts.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -32,10 +32,10 @@ class ContentPolicy:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
-        if not request.path.startswith(self.of_others):
+        if not request.path.startswith(self.excluded):
             response.setdefault("Content-Security-Policy", CONTENT_POLICY)
         return response
 
     @cached_property
-    def of_others(self) -> tuple[str, str]:
+    def excluded(self) -> tuple[str, str]:
         return reverse("admin:index"), reverse("api:docs")

@@ -1,4 +1,4 @@
-"""Every answer says which request it belongs to."""
+"""Middleware: the request ID of each response."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from catalog.http.request_ids import HEADER, begin_request
 
 
 class RequestIds:
-    """The outermost layer, so that errors of all others have a name as well."""
+    """Set `X-Request-ID`. The outermost middleware, so that errors of all others have an ID too."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

@@ -1,39 +1,39 @@
-// What scripts add to the upload form: drop, preview, progress. Without this file everything still works.
-// Listeners sit on the document, so they hold for whatever htmx puts into the page.
+// Upload form: drag and drop, preview, progress bar. Without this file the form still works.
+// Listeners are on the document, so they also serve elements that htmx inserts later.
 "use strict";
 
 const LOST = "The photo could not be sent. Please check your connection and try again.";
 const byId = (id) => document.getElementById(id);
 
-function refuse(sentence) {
+function showRefusal(sentence) {
   const place = byId("refusal");
   if (place) place.textContent = sentence;
 }
 
-function dress() {
+function enableDrop() {
   const field = byId("drop");
   if (!field || field.classList.contains("scripted")) return;
   field.classList.add("scripted");
   field.querySelectorAll(".with-scripts").forEach((part) => { part.hidden = false; });
 }
 
-function show(file) {
+function showPreview(file) {
   const form = byId("upload"), preview = byId("preview"), hanger = form.querySelector(".hanger");
   URL.revokeObjectURL(preview.src);
   preview.hidden = true;
   hanger.toggleAttribute("hidden", false);
   byId("photo-label").textContent = file ? file.name : "Choose a photo";
   const large = file && file.size > Number(form.dataset.maxBytes);
-  refuse(large ? `The picture is larger than ${form.dataset.maxMb} MB, the most we take.` : "");
+  showRefusal(large ? `The picture is larger than ${form.dataset.maxMb} MB, the maximum size.` : "");
   form.querySelector("button").disabled = Boolean(large);
   if (!file) return;
-  // Some browsers cannot show what they can send (HEIC): then the file's name has to do.
+  // Some browsers cannot show HEIC, which they can send: then only the file name is shown.
   preview.onload = () => { preview.hidden = false; hanger.toggleAttribute("hidden", true); };
   preview.src = URL.createObjectURL(file);
 }
 
 document.addEventListener("change", (event) => {
-  if (event.target.id === "photo") show(event.target.files[0]);
+  if (event.target.id === "photo") showPreview(event.target.files[0]);
 });
 
 for (const [name, over] of [["dragenter", true], ["dragover", true], ["dragleave", false], ["drop", false]]) {
@@ -45,13 +45,13 @@ for (const [name, over] of [["dragenter", true], ["dragover", true], ["dragleave
     if (name !== "drop" || !event.dataTransfer.files.length) return;
     const input = byId("photo");
     input.files = event.dataTransfer.files;
-    show(input.files[0]);
+    showPreview(input.files[0]);
     byId("upload").querySelector("button").focus();
   });
 }
 
 document.addEventListener("htmx:beforeRequest", (event) => {
-  if (event.target.id === "upload") refuse("");
+  if (event.target.id === "upload") showRefusal("");
 });
 
 document.addEventListener("htmx:xhr:progress", (event) => {
@@ -64,23 +64,23 @@ document.addEventListener("htmx:xhr:progress", (event) => {
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { xhr } = event.detail;
   if (xhr.status < 400) return;
-  // Ours say where their sentence belongs; anything else (a proxy, a crash) gets a sentence from here.
-  const meant = xhr.getResponseHeader("HX-Retarget") !== null;
-  event.detail.shouldSwap = meant;
-  event.detail.isError = !meant;
-  if (!meant) refuse(LOST);
+  // The site's own errors name their target element; any other (a proxy, a crash) gets a sentence from here.
+  const isOurs = xhr.getResponseHeader("HX-Retarget") !== null;
+  event.detail.shouldSwap = isOurs;
+  event.detail.isError = !isOurs;
+  if (!isOurs) showRefusal(LOST);
 });
 
-document.addEventListener("htmx:sendError", () => refuse(LOST));
+document.addEventListener("htmx:sendError", () => showRefusal(LOST));
 
 document.addEventListener("htmx:afterRequest", (event) => {
   const bar = byId("sent");
   if (event.target.id === "upload" && bar) bar.hidden = true;
 });
 
-// A new part of the page is announced, and read from its heading on.
+// Announce a new part of the page to screen readers, and move the focus to its heading.
 document.addEventListener("htmx:afterSwap", (event) => {
-  dress();
+  enableDrop();
   const heading = event.target.querySelector("[data-announce]");
   if (!heading) return;
   byId("announce").textContent = heading.dataset.announce;
@@ -88,4 +88,4 @@ document.addEventListener("htmx:afterSwap", (event) => {
   heading.focus({ preventScroll: true });
 });
 
-document.addEventListener("DOMContentLoaded", dress);
+document.addEventListener("DOMContentLoaded", enableDrop);

@@ -7,7 +7,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
-from catalog.http.problems import FAILURES
+from catalog.http.problems import FAILURE_SENTENCES
 from catalog.models import SimilarityQuery, User, WebhookDelivery, WebhookSecret, WebhookState
 from catalog.services.queries.webhooks import webhook_create
 from tests.catalog.api.test_queries import QUERIES, in_base64, multipart
@@ -83,7 +83,7 @@ def test_why_a_try_was_in_vain_is_told_in_the_readers_language(device: APIClient
     address = f"{QUERIES}{query.pk}/"
     assert device.get(address).json()["webhook"]["error"] == "The server answered 500."
     polish = device.get(address, HTTP_ACCEPT_LANGUAGE="pl").json()["webhook"]["error"]
-    assert polish not in {"", "The server answered 500.", FAILURES["webhook_failed"]}
+    assert polish not in {"", "The server answered 500.", FAILURE_SENTENCES["webhook_failed"]}
 
 
 def test_the_secret_stays_until_it_is_renewed(device: APIClient, me: User) -> None:

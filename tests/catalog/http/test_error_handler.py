@@ -11,7 +11,7 @@ from pytest_django import Settings
 from rest_framework.exceptions import ValidationError
 from rest_framework.test import APIClient
 
-from catalog.http.error_handler import problem_from
+from catalog.http.error_handler import api_problem_for
 from catalog.models import SimilarityQuery, User
 from tests.catalog.api.test_queries import QUERIES, in_base64, multipart
 from tests.helpers.api import assert_refused
@@ -184,7 +184,7 @@ def test_an_error_does_not_send_back_all_that_was_sent(db: None, scope: object) 
 
 def test_of_very_many_wrong_fields_some_are_told() -> None:
     wrong = {f"{number}" * 200: ["No."] for number in range(1000)}
-    problem = problem_from(ValidationError(wrong))
+    problem = api_problem_for(ValidationError(wrong))
     assert problem is not None
     assert len(problem.errors) == 50
     assert max(len(error.field) for error in problem.errors) == 100

@@ -42,8 +42,8 @@ def test_what_is_compiled_is_what_is_written() -> None:
 # --- sentences that the collecting would miss: those that are put together, or kept in a variable
 
 SENTENCES = {name: places[0] for name, places in KEYWORDS.items() if places and name[0].isupper()}
-# A worker's, which are told by their code in other languages (catalog.http.problems.FAILURES); and those of pages and
-# for staff, who read English.
+# Files whose sentences are not translated: a worker's, shown by their code in other languages
+# (catalog.http.problems.FAILURE_SENTENCES), and those of English pages and for staff.
 PUT_TOGETHER = {
     "catalog/encoder_check.py",
     "catalog/outbound/fetch.py",

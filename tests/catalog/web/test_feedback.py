@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from catalog.models import Feedback, Recommendation, SimilarityQuery, Triplet, UploadedPhoto
 from catalog.services.feedback.triplets import LEARNING_DAYS
-from catalog.web.people import VISITOR
+from catalog.web.owners import VISITOR
 from tests.helpers.factories import make_item, make_query, make_upload, make_user
 from tests.helpers.judged_answers import answers, judge
 from tests.helpers.redis_server import OwnRedis
@@ -137,10 +137,10 @@ def test_a_photo_is_not_lent_unless_the_box_is_ticked(browser: Client, found: li
     assert not Triplet.objects.exists()
     html = consent(browser, query, may_train="on")
     assert re.search(r'name="may_train"[^>]* checked', html)
-    assert "Your photo may be learned from." in html
+    assert "Thank you. Your photo helps to improve the matches." in html
     assert Triplet.objects.count() == 1
     html = consent(browser, query)
-    assert "Your photo is not learned from." in html
+    assert "Your photo stays private." in html
     assert not Triplet.objects.exists()
 
 

@@ -73,7 +73,7 @@ def test_what_comes_from_a_catalogue_is_shown_as_text(browser: Client) -> None:
 
 
 def test_an_empty_answer_says_so(browser: Client) -> None:
-    assert "Nothing here looks like it" in page(browser, answered(0))
+    assert "No similar items found" in page(browser, answered(0))
 
 
 def test_a_failed_query_says_why(browser: Client) -> None:
@@ -119,8 +119,8 @@ def test_an_answer_without_a_close_match_says_so_and_shows_the_nearest(browser: 
     query = answered(name="Grey coat")
     SimilarityQuery.objects.update(outcome="no_close_match")
     html = page(browser, query)
-    assert "The nearest one" in html
-    assert "Perhaps the catalogue does not have this very garment" in html
+    assert "A similar item" in html
+    assert "We may not have this exact garment" in html
     assert "Grey coat" in html
     assert "look most like it" not in html
 

@@ -6,7 +6,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.test import Client, RequestFactory
 from rest_framework.test import APIClient
 
-from catalog.http.middleware import ApiAnswers
+from catalog.http.middleware import ApiResponseHeaders
 from catalog.models import User
 from tests.helpers.api import answered_query, device_of
 from tests.helpers.factories import make_item, make_user
@@ -78,7 +78,7 @@ def test_pages_with_their_secrets_are_left_alone(client: Client) -> None:
 def answered(response: HttpResponse | StreamingHttpResponse, **headers: str) -> HttpResponse | StreamingHttpResponse:
     request = RequestFactory().get("/api/v1/queries/1/events/", headers=headers)
     request.user = AnonymousUser()
-    return ApiAnswers(lambda _: response)(request)
+    return ApiResponseHeaders(lambda _: response)(request)
 
 
 def test_a_stream_is_not_held_up_and_a_view_that_knows_better_is_heard() -> None:
