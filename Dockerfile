@@ -7,7 +7,7 @@ WORKDIR /site
 COPY requirements.txt constraints.txt ./
 RUN pip install -r requirements.txt -c constraints.txt
 
-COPY manage.py ./
+COPY manage.py pyproject.toml ./
 COPY clothes_matcher clothes_matcher
 COPY catalog catalog
 COPY demo demo

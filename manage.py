@@ -6,12 +6,18 @@ import sys
 
 
 def main() -> None:
+    """Run a management command; `--version` prints the version of the site (`manage.py version` that of Django)."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "clothes_matcher.settings")
     try:
         from django.core.exceptions import ImproperlyConfigured
         from django.core.management import execute_from_command_line
 
         try:
+            if sys.argv[1:] == ["--version"]:
+                from django.conf import settings
+
+                sys.stdout.write(f"Clothes matcher {settings.VERSION}\n")
+                return
             execute_from_command_line(sys.argv)
         except ImproperlyConfigured as error:
             sys.exit(f"The settings cannot be used: {error}")

@@ -4,6 +4,7 @@ docs/settings.md lists them for whoever runs the site; a test keeps that list co
 """
 
 import os
+import tomllib
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from clothes_matcher.env import (
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(os.environ.get("VAR_DIR") or BASE_DIR / "var").resolve()  # everything that is written at run time
+VERSION: str = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["version"]
 
 # --- the site
 SECRET_KEY = env_secret("SECRET_KEY", VAR_DIR / "secret-key")
@@ -262,7 +264,7 @@ REST_KNOX = {"TOKEN_TTL": timedelta(days=TOKEN_DAYS), "AUTH_HEADER_PREFIX": "Tok
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Clothes matcher",
     "DESCRIPTION": "Send a photo of a garment, get the items of the catalogue that look most like it.",
-    "VERSION": "1.0.0",
+    "VERSION": VERSION,
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",

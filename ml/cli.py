@@ -2,8 +2,10 @@
 
 import argparse
 import sys
+import tomllib
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn, Protocol
 
 from ml.commands import (
@@ -77,10 +79,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser with all commands. Building it imports neither torch nor onnxruntime."""
     parser = OneLineParser(prog="python -m ml", description="Networks that turn photos of clothes into vectors.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         command.add_arguments(commands.add_parser(name, help=command.HELP, description=command.HELP))
     return parser
+
+
+def _version() -> str:
+    """Return the version of the project; "unknown" where `ml` was copied out of it."""
+    try:
+        project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    except (OSError, KeyError):
+        return "unknown"
+    return str(project["version"])
 
 
 def _complain(message: str, code: int) -> int:

@@ -1,6 +1,7 @@
 """Health check for load balancers: `/healthz`."""
 
 import redis
+from django.conf import settings
 from django.core.cache import cache
 from django.db import DatabaseError, InterfaceError, connection
 from django.http import HttpRequest, JsonResponse
@@ -17,6 +18,7 @@ def healthz(request: HttpRequest) -> JsonResponse:
         "status": "ok" if database else "unavailable",
         "database": "ok" if database else "away",
         "redis": "ok" if queue else "away",
+        "version": settings.VERSION,
     }
     return JsonResponse(report, status=200 if database else 503)
 

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -40,4 +41,4 @@ def test_the_pages_work(client: Client, me: User) -> None:
 def test_the_site_says_that_it_is_ready_without_redis(client: Client) -> None:
     answer = client.get("/healthz")
     assert answer.status_code == 200
-    assert answer.json() == {"status": "ok", "database": "ok", "redis": "away"}
+    assert answer.json() == {"status": "ok", "database": "ok", "redis": "away", "version": settings.VERSION}
