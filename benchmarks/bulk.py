@@ -113,12 +113,11 @@ def embed_all(encoder: "Encoder") -> None:
 def forward_only(embedder: "Embedder", photos: int) -> None:
     """The network on noise, in portions and threads as the worker gives them."""
     import numpy as np
-
-    from ml.runtime.load import cores
+    from ml.runtime.types import available_cores
 
     card = embedder.card.preprocessing
     pixels = np.random.default_rng(0).standard_normal((embedder.portion, 3, card.height, card.width), dtype=np.float32)
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         list(pool.map(lambda _: embedder.forward(pixels), range(photos // embedder.portion)))
 
 

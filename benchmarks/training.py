@@ -16,7 +16,7 @@ import os
 from dataclasses import dataclass
 from typing import get_args
 
-from ml.backbone_names import BackboneName
+from ml.formats.encoder_folder import BackboneName
 from ml.runtime.allocator import keep_freed_pages
 
 OURS = (

@@ -1,4 +1,4 @@
-"""Unit vectors: made in one place, checked where they enter an index or a search."""
+"""Normalise vectors to unit length, and check unit vectors before they enter an index or a search."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,27 +8,37 @@ from ml.formats.errors import InputError
 Floats = npt.NDArray[np.float32]
 
 UNIT_TOLERANCE = 1e-3
-"""How far a length may be from 1: float16 storage keeps vectors within 5e-4, a forgotten normalisation never does."""
+"""How far a length may be from 1: float16 storage changes it by up to 5e-4, a missing normalisation by far more."""
 
 
 class VectorError(InputError):
     """Base of the errors about vectors."""
 
+    code = "vector_invalid"
+
 
 class ShapeError(VectorError):
-    """The array does not have the dimensions that were asked for."""
+    """The array does not have the expected dimensions."""
+
+    code = "vector_shape"
 
 
 class NotFiniteError(VectorError):
     """A vector holds NaN or infinity."""
 
+    code = "vector_not_finite"
+
 
 class ZeroVectorError(VectorError):
-    """A vector of length zero points nowhere, so it cannot be made a unit vector."""
+    """A vector of length zero cannot be normalised."""
+
+    code = "vector_zero"
 
 
 class NotUnitError(VectorError):
-    """A vector that had to be of length one is not."""
+    """A vector that must have length one has another length."""
+
+    code = "vector_not_unit"
 
 
 def unit_rows(rows: npt.ArrayLike) -> Floats:
@@ -57,7 +67,7 @@ def require_unit_rows(rows: npt.ArrayLike, dim: int) -> Floats:
     if checked.ndim != 2 or checked.shape[1] != dim:
         raise ShapeError(f"Vectors must have the shape (n, {dim}), not {checked.shape}.")
     lengths = np.sqrt(np.einsum("nd,nd->n", checked, checked))
-    if not (np.abs(lengths - 1.0) <= UNIT_TOLERANCE).all():  # nor is it where one is not a number
+    if not (np.abs(lengths - 1.0) <= UNIT_TOLERANCE).all():  # also true for NaN
         _require_finite(checked)
         worst = int(np.argmax(np.abs(lengths - 1.0)))
         raise NotUnitError(f"Vector {worst} has length {np.linalg.norm(checked[worst]):.4g} instead of 1.")
@@ -66,5 +76,5 @@ def require_unit_rows(rows: npt.ArrayLike, dim: int) -> Floats:
 
 def _require_finite(rows: npt.NDArray[np.floating]) -> None:
     if not np.isfinite(rows).all():
-        bad = int(np.argmin(np.isfinite(rows).all(axis=1)))
-        raise NotFiniteError(f"Vector {bad} holds a value that is not a finite number.")
+        first = int(np.argmin(np.isfinite(rows).all(axis=1)))
+        raise NotFiniteError(f"Vector {first} holds a value that is not a finite number.")

@@ -15,7 +15,7 @@ from ml.formats.atomic_files import atomic_write
 from ml.formats.errors import InputError
 from ml.formats.manifest_csv import SPLITS
 from ml.images.pictures import accept_heic
-from ml.runtime.load import RUNTIMES
+from ml.runtime.types import RUNTIMES
 
 HELP = "Tell how good an encoder is on the photos of a manifest, with intervals, and whether it is better than another."
 

@@ -10,7 +10,8 @@ from tqdm import tqdm
 from ml.formats.errors import InputError
 from ml.images.pictures import PictureError, find_pictures, in_batches, read_ahead, read_pixels
 from ml.images.preprocess import Preprocess
-from ml.runtime.load import BATCH, RUNTIMES
+from ml.runtime.load import BATCH
+from ml.runtime.types import RUNTIMES
 from ml.vectors import Floats
 
 Network = Callable[[Iterable[Floats]], Floats]

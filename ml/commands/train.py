@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ml.commands.watchers import WATCHERS
 from ml.data.manifest import read_manifest
-from ml.encoder.card import Card, checked_name
+from ml.encoder.card import Card
+from ml.formats.encoder_folder import require_encoder_name
 from ml.formats.errors import InputError
 from ml.images.pictures import accept_heic
 from ml.runtime.allocator import keep_freed_pages
@@ -94,10 +95,7 @@ def _require_free_output(out: Path, run: Path, resume: bool) -> None:
     """Raise `InputError` for an output that exists, a name no encoder may have, or a run that needs --resume."""
     if out.exists():
         raise InputError(f"{str(out)!r} exists already; remove it or choose another folder.")
-    try:
-        checked_name(out.name)
-    except ValueError as error:
-        raise InputError(f"The folder's name becomes the encoder's, but {error}") from error
+    require_encoder_name(out.name)
     if (run / "checkpoint.pt").exists() and not resume:
         raise InputError(
             f"{str(run)!r} holds an interrupted run: continue it with --resume, or remove it.", code="run_interrupted"

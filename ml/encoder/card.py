@@ -1,76 +1,60 @@
-"""The card of an encoder: what it is, how its input is prepared, how good it is, and the hash of each of its files."""
+"""The card of an encoder, `card.json`: its network, preprocessing, labels, metrics, training data and file hashes."""
 
 import json
 import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Final, Literal, TypeVar
 
+from ml.formats.encoder_folder import (
+    CARD_FORMAT,
+    DATA_FILES,
+    WEIGHTS_FILE,
+    EncoderCorrupt,
+    EncoderKind,
+    Head,
+    Pooling,
+    parse_card,
+    require_encoder_name,
+    require_known_choices,
+    require_supported,
+)
 from ml.formats.errors import InputError
 from ml.images.preprocess import Preprocess
 from ml.scoring.calibration import Calibration
-from ml.scoring.match_confidence import Certainty
-from ml.scoring.ood import Strangeness
-
-CARD_FORMAT = 3
-"""The format this version writes."""
+from ml.scoring.match_confidence import MatchConfidence
+from ml.scoring.ood import OodThreshold
 
 ADDED: Mapping[int, Mapping[str, Any]] = {
     2: {"head": "linear", "calibration": None, "strangeness": None},
     3: {"certainty": None},
 }
-"""The entries that came with a format, and what an encoder of an earlier one has of them."""
+"""The keys that each format added, with the values that an encoder of an earlier format has for them."""
 
-Kind = Literal["metric", "classifier"]
-Pooling = Literal["mean", "gem"]
-Head = Literal["linear", "hidden512", "parts"]
-
-WEIGHTS_FILE = "weights.safetensors"
-ONNX_FILE = "model.onnx"
-FILE_NAMES = (WEIGHTS_FILE, ONNX_FILE)
-
-CHOICES: dict[str, tuple[str, ...]] = {
-    "kind": get_args(Kind),
-    "pooling": get_args(Pooling),
-    "head": get_args(Head),
-    "distance": ("cosine",),
-}
+CARD_KEYS: Final = {"ood_threshold": "strangeness", "match_confidence": "certainty"}
+"""Keys of `card.json` that differ from the names of `Card`'s fields; stored, so they stay."""
 
 MAX_DIM = 65_536
 
 T = TypeVar("T")
 
 
-class EncoderError(InputError):
-    """Base of the errors about encoder folders; not raised itself, except where a folder cannot be written."""
-
-
-class EncoderIncompatible(EncoderError):
-    """The folder is sound but of a format, kind or backbone that this version cannot read."""
-
-
-class EncoderCorrupt(EncoderError):
-    """The folder is damaged: a file is missing or changed, or the card is not what a card must be."""
-
-
 @dataclass(frozen=True)
 class Card:
-    """Everything that is known about an encoder. `Card` values are checked when they are read, not when they are made.
+    """Everything known about an encoder. Cards are checked when they are read, not when they are made.
 
-    `labels`: what a classifier answers, in the order of its outputs; empty for a metric encoder. `dim`: length of its
+    `labels`: a classifier's labels in the order of its outputs; empty for a metric encoder. `dim`: length of the
     output. `metrics`: named figures (shares 0..1 unless the name says otherwise). `data`: the training photos in words,
-    `data_sha256` their hash (`ml.data.manifest.data_hash`). `software`: version by package name. `files`: sha256 by
-    file
-    name. `command`: what was typed to build it. `notes`: sentences about how far to trust it. `head`: the layers behind
-    the pooling (`ml.encoder.network.build_head`). `calibration`: from a cosine to a probability, for a metric encoder
-    that has
-    it. `strangeness`: from where on a photo is not of clothes; None means that the network has no such output.
-    `certainty`: how likely the first answer of a search is the right one, for a metric encoder that has it.
+    `data_sha256` their hash (`ml.data.manifest.data_hash`). `software`: version by package name. `files`: SHA-256 by
+    file name. `command`: the command line that built it. `notes`: sentences about its limits. `head`: the layers after
+    the pooling (`ml.encoder.network.build_head`). `calibration`: from a cosine to a probability; None for a classifier
+    or if it was not fitted. `ood_threshold`: from which OOD score on a photo is not of clothes; None if the network has
+    no such output. `match_confidence`: how likely the first hit of a search is the right garment, or None.
     """
 
     name: str
-    kind: Kind
+    kind: EncoderKind
     backbone: str
     pooling: Pooling
     dim: int
@@ -86,58 +70,57 @@ class Card:
     notes: tuple[str, ...] = ()
     head: Head = "linear"
     calibration: Calibration | None = None
-    strangeness: Strangeness | None = None
-    certainty: Certainty | None = None
+    ood_threshold: OodThreshold | None = None
+    match_confidence: MatchConfidence | None = None
     format: int = CARD_FORMAT
 
     @property
     def identifier(self) -> str:
-        """Name and weights in one word, such as "lite0-pca100@3f9a0c51d2e4": what vectors and indexes carry.
+        """Name and start of the weights' hash, such as "lite0-pca100@3f9a0c51d2e4"; vectors and indexes carry it.
 
-        Two encoders of one name have different vectors and so different identifiers.
+        Two encoders of one name have different vectors, and so different identifiers.
         """
         return f"{self.name}@{self.files.get(WEIGHTS_FILE, '')[:12]}"
 
 
 def card_to_json(card: Card) -> str:
-    """Return the card as text, keys in the order of the fields, so that equal cards are equal bytes."""
-    return json.dumps({"format": card.format} | asdict(card), indent=2, ensure_ascii=False) + "\n"
+    """Return the card as JSON, keys in the order of the fields, so that equal cards are equal bytes."""
+    entries = {CARD_KEYS.get(name, name): value for name, value in asdict(card).items()}
+    if card.match_confidence is not None:
+        entries["certainty"] = card.match_confidence.to_card()
+    return json.dumps({"format": card.format} | entries, indent=2, ensure_ascii=False) + "\n"
 
 
 def card_from_json(text: str) -> Card:
-    """Read a card that may come from anywhere. One of an earlier format is read as one of today's.
+    """Parse and check a card of any origin; one of an earlier format is converted to the current one.
 
-    Raises `EncoderIncompatible` for another format, kind, pooling, head or distance, `EncoderCorrupt` for anything
-    amiss.
+    Raises `EncoderIncompatible` for another format, kind, pooling, head or distance, `EncoderCorrupt` for every other
+    fault.
     """
+    return card_from_entries(parse_card(text))
+
+
+def card_from_entries(entries: dict[str, Any]) -> Card:
+    """Check the entries of a `card.json`, as `card_from_json` does."""
+    written = require_supported(entries)
+    for added in (defaults for number, defaults in ADDED.items() if number > written):
+        if later := entries.keys() & added.keys():
+            raise EncoderCorrupt(f"A card of format {written} has no entry {min(later)!r}.", code="card_entry")
+        entries = {**entries, **added}
+    require_known_choices(entries)
     try:
-        raw = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise EncoderCorrupt(f"The card is not valid JSON ({type(error).__name__}).") from error
-    if not isinstance(raw, dict):
-        raise EncoderCorrupt("The card is not a JSON object.")
-    written = raw.get("format")
-    if type(written) is not int or not 1 <= written <= CARD_FORMAT:
-        raise EncoderIncompatible(f"The card has format {written!r}; this version reads 1 to {CARD_FORMAT}.")
-    for added in (entries for number, entries in ADDED.items() if number > written):
-        if later := raw.keys() & added.keys():
-            raise EncoderCorrupt(f"A card of format {written} has no entry {min(later)!r}.")
-        raw |= added
-    for key, known in CHOICES.items():
-        if raw.get(key) not in known:
-            raise EncoderIncompatible(f"The card's {key} is {raw.get(key)!r}; this version knows {', '.join(known)}.")
-    try:
-        return _checked(raw)
+        return _checked_card(entries)
     except (KeyError, TypeError, ValueError, OverflowError, InputError) as error:
-        raise EncoderCorrupt(f"The card is damaged: {_in_words(error)}") from error
+        problem = f"the entry {error} is missing." if isinstance(error, KeyError) else str(error)
+        raise EncoderCorrupt(f"The card is damaged: {problem}", code="card_entry") from error
 
 
-def _checked(raw: dict[str, Any]) -> Card:
-    unknown = raw.keys() - Card.__dataclass_fields__.keys()
+def _checked_card(raw: dict[str, Any]) -> Card:
+    unknown = raw.keys() - {CARD_KEYS.get(name, name) for name in Card.__dataclass_fields__}
     if unknown:
         raise ValueError(f"unknown entry {min(unknown)!r}.")
     return Card(
-        name=checked_name(raw["name"]),
+        name=require_encoder_name(_text(raw["name"])),
         kind=raw["kind"],
         backbone=_text(raw["backbone"]),
         pooling=raw["pooling"],
@@ -153,8 +136,8 @@ def _checked(raw: dict[str, Any]) -> Card:
         notes=tuple(_list_of(_text, raw["notes"])),
         head=raw["head"],
         calibration=_calibration(raw["calibration"]),
-        strangeness=_strangeness(raw["strangeness"]),
-        certainty=_certainty(raw["certainty"]),
+        ood_threshold=_ood_threshold(raw["strangeness"]),
+        match_confidence=_match_confidence(raw["certainty"]),
     )
 
 
@@ -180,25 +163,18 @@ def _calibration(raw: Any) -> Calibration | None:
     return Calibration(**(raw | {"cosines": cosines, "probabilities": probabilities}))
 
 
-def _strangeness(raw: Any) -> Strangeness | None:
-    return None if raw is None else Strangeness(**_mapping_of(_number, raw))
+def _ood_threshold(raw: Any) -> OodThreshold | None:
+    return None if raw is None else OodThreshold(**_mapping_of(_number, raw))
 
 
-def _certainty(raw: Any) -> Certainty | None:
-    return None if raw is None else Certainty(**(raw | _mapping_of(_number, raw)))
-
-
-def checked_name(value: Any) -> str:
-    """Return the name of an encoder: a word for folders and messages. Raises `ValueError` or `TypeError`."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", _text(value)):
-        raise ValueError(f"the name {value!r} is not made of letters, digits, dot, dash and underscore.")
-    return str(value)
+def _match_confidence(raw: Any) -> MatchConfidence | None:
+    return None if raw is None else MatchConfidence.from_card(raw | _mapping_of(_number, raw))
 
 
 def _files(value: Any) -> dict[str, str]:
     files = _mapping_of(_text, value)
-    if set(files) != set(FILE_NAMES):
-        raise ValueError(f"the files are {sorted(files)!r} instead of {', '.join(FILE_NAMES)}.")
+    if set(files) != set(DATA_FILES):
+        raise ValueError(f"the files are {sorted(files)!r} instead of {', '.join(DATA_FILES)}.")
     if not all(re.fullmatch("[0-9a-f]{64}", digest) for digest in files.values()):
         raise ValueError("a sha256 is not 64 hexadecimal digits.")
     return files
@@ -232,7 +208,3 @@ def _mapping_of(check: Callable[[Any], T], value: Any) -> dict[str, T]:
     if not isinstance(value, dict):
         raise TypeError(f"{value!r} is not an object.")
     return {key: check(entry) for key, entry in value.items()}
-
-
-def _in_words(error: Exception) -> str:
-    return f"the entry {error} is missing." if isinstance(error, KeyError) else str(error)

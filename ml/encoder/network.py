@@ -1,6 +1,6 @@
-"""The network of an encoder: trunk, pooling, head and, if it has one, its sense of what is strange.
+"""The network of an encoder: trunk, pooling, head and optional out-of-distribution (OOD) layers; export to ONNX.
 
-From a card and back, and out to ONNX. Names of the weights: `trunk.…`, `head.…`, `strangeness.…`.
+Names of the weights: `trunk.…`, `head.…`, `strangeness.…`.
 """
 
 import copy
@@ -14,8 +14,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ml.encoder.backbones import build_backbone, known_backbone
-from ml.encoder.card import Card, EncoderCorrupt, EncoderIncompatible, Pooling
+from ml.encoder.backbones import build_backbone, is_backbone
+from ml.encoder.card import Card
+from ml.formats.encoder_folder import EncoderCorrupt, EncoderIncompatible, Pooling
 
 ONNX_OPSET = 17
 GEM_POWER = 3.0
@@ -28,8 +29,8 @@ class EncoderNetwork(nn.Module):
     `trunk` makes maps of `channels` channels, all values 0 or above. `pooling` "mean" averages each channel over the
     picture; "gem" is generalised-mean pooling with the power 3 (Radenovic, Tolias and Chum, "Fine-tuning CNN Image
     Retrieval with No Human Annotation", 2018, equation 3), which gives the places where a channel fires strongly more
-    say than the background. `head` turns the pooled features (n, channels) into the outputs. `strangeness`, if the
-    encoder has it, turns the same features into one number per picture.
+    weight than the background. `head` turns the pooled features (n, channels) into the outputs. `strangeness`, or
+    None, turns the same features into the OOD score (n); its name is that of the stored weights.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class EncoderNetwork(nn.Module):
         channels: int,
         pooling: Pooling,
         head: nn.Module,
-        strangeness: "StrangenessLayers | None" = None,
+        strangeness: "OodLayers | None" = None,
     ) -> None:
         super().__init__()
         self.trunk = trunk
@@ -63,14 +64,14 @@ class EncoderNetwork(nn.Module):
         outputs: Tensor = self.head(self.pooled(images))
         return outputs
 
-    def judged(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the outputs (n, dim) and the strangeness (n), None for an encoder that does not judge it."""
+    def with_ood(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the outputs (n, dim) and the OOD scores (n), None without OOD layers."""
         features = self.pooled(images)
         return self.head(features), None if self.strangeness is None else self.strangeness(features)
 
 
-class StrangenessLayers(nn.Module):
-    """Features (n, channels) to their strangeness (n); what it is and how it is fitted stands in `ml.scoring.ood`."""
+class OodLayers(nn.Module):
+    """Features (n, channels) to OOD scores (n); `ml.scoring.ood` gives the formula and fits the weights."""
 
     def __init__(self, channels: int, dim: int) -> None:
         super().__init__()
@@ -87,22 +88,22 @@ class StrangenessLayers(nn.Module):
 
 
 def _fixed(*shape: int) -> nn.Parameter:
-    """What is fitted and not trained: a parameter and no buffer, so that `round_filters` finds the matrix."""
+    """A fitted, untrained weight: a parameter instead of a buffer, so that `round_filters` rounds the matrices."""
     return nn.Parameter(torch.zeros(shape), requires_grad=False)
 
 
 class PartsHead(nn.Module):
-    """One layer whose first `label_size` numbers speak of the label and whose others tell items of a label apart.
+    """One layer whose first `label_size` numbers encode the label and whose others tell items of a label apart.
 
-    Both parts are made unit vectors and weighed, so that a cosine of two outputs is label_share x the cosine of the
+    Both parts are normalised and weighted, so that a cosine of two outputs is label_share x the cosine of the
     first parts + (1 - label_share) x the cosine of the second.
 
-    With `prototypes` (labels, label_size), unit vectors that stand for the labels, the first part is drawn towards
-    them: it becomes the mean of the prototypes, weighed by a softmax of `sharpness` x its cosines with them. Photos
-    that are surely of one label then have nearly the same first part, while one between two labels stays between them.
+    With `prototypes` (labels, label_size), one unit vector per label, the first part is drawn towards
+    them: it becomes the mean of the prototypes, weighted by a softmax of `sharpness` x its cosines with them. Photos
+    clearly of one label then have nearly the same first part; a photo between two labels stays between them.
     (Attention over stored patterns, as in Ramsauer et al., "Hopfield Networks is All You Need", 2021, equation 3.)
 
-    `split` holds label_size, label_share and sharpness; what training does not change.
+    `split` holds label_size, label_share and sharpness; training does not change it.
     """
 
     def __init__(self, channels: int, dim: int, label_size: int, label_share: float, labels: int = 0) -> None:
@@ -113,7 +114,7 @@ class PartsHead(nn.Module):
         self.label_size = label_size
 
     def parts(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the two parts of features (n, channels) as unit vectors, as they come out of the layer."""
+        """Return the two parts of features (n, channels) as unit vectors, before prototypes and weighting."""
         return unit_parts(self.layer(features), self.label_size)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -124,14 +125,14 @@ class PartsHead(nn.Module):
             label = nn.functional.normalize(weights @ self.prototypes)
         return torch.cat([label * share.sqrt(), item * (1 - share).sqrt()], dim=1)
 
-    def sharpen(self, prototypes: Tensor, sharpness: float, label_share: float) -> None:
+    def refine(self, prototypes: Tensor, sharpness: float, label_share: float) -> None:
         """Draw the first part towards `prototypes` (labels, label_size) from now on."""
         self.prototypes = nn.Parameter(prototypes, requires_grad=False)
         self.split.copy_(torch.tensor([self.label_size, label_share, sharpness]))
 
 
 def unit_parts(outputs: Tensor, label_size: int) -> tuple[Tensor, Tensor]:
-    """Return the first `label_size` numbers and the others, each as unit vectors; the whole twice where that is 0."""
+    """Return the first `label_size` numbers and the others, each normalised; with `label_size` 0 the whole twice."""
     if not label_size:
         whole = nn.functional.normalize(outputs)
         return whole, whole
@@ -153,44 +154,51 @@ def build_head(kind: Literal["linear", "hidden512"], channels: int, dim: int, dr
 def network_from_card(card: Card, weights: Mapping[str, npt.NDArray[np.floating]]) -> EncoderNetwork:
     """Rebuild the network of a card, in evaluation mode and float32.
 
-    Raises `EncoderIncompatible` for an unknown backbone, `EncoderCorrupt` where the weights do not fit it.
+    Raises `EncoderIncompatible` for an unknown backbone, `EncoderCorrupt` if the weights do not fit it.
     """
-    if not known_backbone(card.backbone):
-        raise EncoderIncompatible(f"This version does not know the backbone {card.backbone!r}.")
+    if not is_backbone(card.backbone):
+        raise EncoderIncompatible(
+            f"This version does not know the backbone {card.backbone!r}.", code="backbone_unknown"
+        )
     trunk = build_backbone(card.backbone, pretrained=False)
     head = _empty_head(card, trunk.channels, weights)
-    strangeness = _empty_strangeness(trunk.channels, weights) if card.strangeness else None
-    network = EncoderNetwork(trunk, trunk.channels, card.pooling, head, strangeness)
+    ood_layers = _empty_ood_layers(trunk.channels, weights) if card.ood_threshold else None
+    network = EncoderNetwork(trunk, trunk.channels, card.pooling, head, ood_layers)
     state = {key: torch.from_numpy(array.astype(np.float32)) for key, array in weights.items()}
     try:
         network.load_state_dict(state | _batch_counters(network))
     except RuntimeError as error:
-        raise EncoderCorrupt("The weights do not fit the network that the card describes.") from error
+        raise EncoderCorrupt(
+            "The weights do not fit the network that the card describes.", code="weights_mismatch"
+        ) from error
     return network.eval()
 
 
 def _empty_head(card: Card, channels: int, weights: Mapping[str, npt.NDArray[np.floating]]) -> nn.Module:
-    """A head to be filled with `weights`, which alone say where the parts of a "parts" head meet."""
+    """An untrained head for `weights`, whose `head.split` gives the sizes of a "parts" head."""
     if card.head != "parts":
         return build_head(card.head, channels, card.dim)
     split, prototypes = (weights.get(f"head.{name}", np.zeros(0)) for name in ("split", "prototypes"))
     whole = split.shape == (3,) and float(split[0]).is_integer()
     if not whole or not 0 < split[0] < card.dim or not 0 < split[1] < 1 or not 0 <= split[2] < np.inf:
-        raise EncoderCorrupt("The weights do not say how the vector is divided between label and item.")
+        raise EncoderCorrupt(
+            f"head.split of the weights is {split.tolist()} instead of label_size, label_share and sharpness.",
+            code="weights_mismatch",
+        )
     labels = len(prototypes) if prototypes.shape[1:] == (int(split[0]),) else 0  # an empty array may claim any length
     return PartsHead(channels, card.dim, int(split[0]), float(split[1]), labels)
 
 
-def _empty_strangeness(channels: int, weights: Mapping[str, npt.NDArray[np.floating]]) -> StrangenessLayers:
-    """Layers to be filled with `weights`, which alone say how many axes there are; none where they do not fit."""
+def _empty_ood_layers(channels: int, weights: Mapping[str, npt.NDArray[np.floating]]) -> OodLayers:
+    """Untrained OOD layers for `weights`, whose `strangeness.axes` gives the number of axes; 0 if it does not fit."""
     shape = weights["strangeness.axes"].shape if "strangeness.axes" in weights else ()
-    return StrangenessLayers(channels, shape[0] if shape[1:] == (channels,) else 0)
+    return OodLayers(channels, shape[0] if shape[1:] == (channels,) else 0)
 
 
 def round_filters(network: EncoderNetwork) -> EncoderNetwork:
     """Return a copy whose filters and matrices hold only values that float16 can hold, still as float32.
 
-    Vectors and statistics stay as they are: they are small, and a variance may lie outside the range of float16.
+    Vectors and statistics keep their values: they are small, and a variance may lie outside the range of float16.
     """
     rounded = copy.deepcopy(network)
     with torch.no_grad():
@@ -210,30 +218,30 @@ def network_weights(network: nn.Module) -> dict[str, npt.NDArray[np.floating]]:
 
 
 def _batch_counters(network: nn.Module) -> dict[str, Tensor]:
-    """BatchNorm counts its batches in an integer that plays no part in evaluation; it is not stored."""
+    """The integer counters of BatchNorm: evaluation does not use them, so they are not stored."""
     return {key: tensor for key, tensor in network.state_dict().items() if not tensor.is_floating_point()}
 
 
-class _Judged(nn.Module):
-    """What is exported of a network that judges strangeness: the exporter calls `forward` and nothing else."""
+class _WithOod(nn.Module):
+    """A network whose `forward` also returns the OOD scores: the exporter calls only `forward`."""
 
     def __init__(self, network: EncoderNetwork) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        return self.network.judged(images)
+        return self.network.with_ood(images)
 
 
 def export_onnx(network: EncoderNetwork, height: int, width: int) -> bytes:
     """Return the network as an ONNX model from `images` (n, 3, height, width) to `outputs` (n, dim); n is free.
 
-    A network that judges strangeness has it as a second output, `strangeness` (n).
+    A network with OOD layers has a second output `strangeness` (n), the OOD scores.
     The exporter based on TorchScript is used: the newer one needs onnxscript, another dependency.
     """
-    judges = network.strangeness is not None
-    outputs = ["outputs", "strangeness"] if judges else ["outputs"]
-    exported = _Judged(network) if judges else network
+    has_ood = network.strangeness is not None
+    outputs = ["outputs", "strangeness"] if has_ood else ["outputs"]
+    exported = _WithOod(network) if has_ood else network
     buffer = io.BytesIO()
     example = torch.zeros(2, 3, height, width)
     with warnings.catch_warnings():

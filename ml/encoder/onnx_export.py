@@ -1,4 +1,4 @@
-"""Makes an exported ONNX model half as large without changing what it computes."""
+"""Halve the size of an exported ONNX model without changing its results."""
 
 import numpy as np
 import onnx

@@ -4,19 +4,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ml.encoder.card import Card, Kind
+from ml.encoder.card import Card
 from ml.encoder.folder import read_card
 from ml.evaluation.classifying import answers, confusion, known_queries, scored_answers, scored_answers_by_label
 from ml.evaluation.figures import scored, scored_by_label
 from ml.evaluation.intervals import Scored
 from ml.evaluation.questions import EvaluationError, Questions
 from ml.evaluation.retrieval import Ints
+from ml.formats.encoder_folder import EncoderKind
 from ml.inference.classifier import load_classifier
 from ml.inference.embedder import load_embedder
 from ml.progress import Progress, silent
-from ml.runtime.load import RuntimeChoice
+from ml.runtime.types import RuntimeChoice
 
-IN_WORDS: dict[Kind, str] = {"metric": "metric encoder", "classifier": "classifier"}
+IN_WORDS: dict[EncoderKind, str] = {"metric": "metric encoder", "classifier": "classifier"}
 
 
 @dataclass(frozen=True)

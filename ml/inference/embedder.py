@@ -1,4 +1,4 @@
-"""From pictures to unit vectors with the folder of a metric encoder."""
+"""Embed pictures with the encoder folder of a metric encoder: unit vectors and OOD scores."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,15 +7,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ml.encoder.card import Card, EncoderIncompatible
+from ml.encoder.card import Card
 from ml.encoder.folder import read_card
-from ml.runtime.load import BATCH, CORE_BATCH, Forward, Precision, Runtime, RuntimeChoice, load_forward, prepared
+from ml.formats.encoder_folder import EncoderIncompatible
+from ml.runtime.load import BATCH, load_forward, pixel_batches
+from ml.runtime.types import CORE_BATCH, Forward, Precision, Runtime, RuntimeChoice
 from ml.vectors import Floats, NotFiniteError, unit_rows
 
 
 @dataclass(frozen=True)
 class Embedder:
-    """A metric encoder ready for use. Holds no state that a call changes, so threads may share one."""
+    """A loaded metric encoder. Thread-safe: a call changes no state."""
 
     card: Card
     runtime: Runtime
@@ -28,49 +30,52 @@ class Embedder:
 
     @property
     def portion(self) -> int:
-        """How many pictures are best given at a time by each of several threads that have many to embed."""
+        """Best batch size for each of several threads that embed many pictures."""
         return BATCH if self.runtime == "torch" else CORE_BATCH
 
     def embed(self, images: Sequence[Image.Image]) -> Floats:
-        """Return one unit vector per picture, float32 (n, dim); n may be 0. `ml.runtime.load.prepared` reads the
-        pictures.
+        """Return one unit vector per picture, float32 (n, dim); n may be 0.
 
-        Raises Pillow's `OSError` for a broken picture, `VectorError` where the network answers with zeros or NaN.
+        Raises Pillow's `OSError` for a broken picture, `VectorError` if the network returns zeros or NaN.
         """
-        return self.embed_batches(prepared(images, self.card.preprocessing))
+        return self.embed_batches(pixel_batches(images, self.card.preprocessing))
 
     def embed_batches(self, batches: Iterable[Floats]) -> Floats:
-        """Return the unit vectors (n, dim) of batches of prepared pixels, each (at most 32, 3, h, w), as one array."""
-        return self.embed_and_judge(batches)[0]
+        """Return the unit vectors (n, dim) of batches of preprocessed pixels, each (at most 32, 3, h, w)."""
+        return self.embed_with_ood(batches)[0]
 
-    def embed_and_judge(self, batches: Iterable[Floats]) -> tuple[Floats, Floats | None]:
-        """Return the unit vectors (n, dim) of batches and the strangeness (n) of each picture.
+    def embed_with_ood(self, batches: Iterable[Floats]) -> tuple[Floats, Floats | None]:
+        """Return the unit vectors (n, dim) and the OOD scores (n) of batches of preprocessed pixels.
 
-        `card.strangeness` says from where on that means "not clothes"; None where the card has no such entry.
-        Raises `VectorError` where the network answers with zeros or NaN.
+        The scores are to be compared with `card.ood_threshold`; None if the card has no threshold.
+        Raises `VectorError` if the network returns zeros or NaN.
         """
-        vectors, strangeness = [np.empty((0, self.dim), dtype=np.float32)], [np.empty(0, dtype=np.float32)]
+        vectors, scores = [np.empty((0, self.dim), dtype=np.float32)], [np.empty(0, dtype=np.float32)]
         for pixels in batches:
-            answer = self.forward(pixels)
-            vectors.append(unit_rows(answer.outputs))
-            if answer.strangeness is not None:
-                strangeness.append(answer.strangeness)
-        if self.card.strangeness is None:
+            result = self.forward(pixels)
+            vectors.append(unit_rows(result.outputs))
+            if result.ood_score is not None:
+                scores.append(result.ood_score)
+        if self.card.ood_threshold is None:
             return np.concatenate(vectors), None
-        judged = np.concatenate(strangeness)
-        if not np.isfinite(judged).all():
-            raise NotFiniteError("The network's judgement of strangeness is not a finite number.")
-        return np.concatenate(vectors), judged
+        ood_score = np.concatenate(scores)
+        if not np.isfinite(ood_score).all():
+            raise NotFiniteError(
+                "The network returned an OOD score that is not a finite number.", code="ood_score_not_finite"
+            )
+        return np.concatenate(vectors), ood_score
 
 
 def load_embedder(
     folder: Path, runtime: RuntimeChoice = "auto", threads: int | None = None, precision: Precision = "float32"
 ) -> Embedder:
-    """Load the metric encoder in `folder`; `ml.runtime.load.load_forward` tells what the other three mean.
+    """Load the metric encoder in `folder`; see `ml.runtime.load.load_forward` for the other arguments.
 
     Raises `EncoderIncompatible`, `EncoderCorrupt` or `RuntimeUnavailable`.
     """
     card = read_card(folder)
     if card.kind != "metric":
-        raise EncoderIncompatible(f"{str(folder)!r} holds a {card.kind}, which gives labels and not embeddings.")
+        raise EncoderIncompatible(
+            f"{str(folder)!r} holds a {card.kind}, which gives labels, not embeddings.", code="encoder_kind"
+        )
     return Embedder(card, *load_forward(folder, card, runtime, threads, precision))

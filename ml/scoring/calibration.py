@@ -1,4 +1,4 @@
-"""From a cosine to a probability: how likely a person would call the two photos the same garment.
+"""Calibrate cosines: the probability that a person would call two photos the same garment.
 
 Fitted on the pairs that a search presents (`search_pairs`) by isotonic regression: the probabilities that fit the pairs
 best among all that never fall while the cosine rises (B. Zadrozny and C. Elkan, "Transforming Classifier Scores into
@@ -25,15 +25,17 @@ SEED = 0
 
 
 class CalibrationError(InputError):
-    """A calibration cannot be fitted, or its knots are none that a fit gives."""
+    """A calibration cannot be fitted, or its knots are out of range."""
+
+    code = "calibration_invalid"
 
 
 @dataclass(frozen=True)
 class Calibration:
     """`cosines` (rising) and the `probabilities` there (0..1, never falling) are the knots of a piecewise linear curve.
 
-    `expected_calibration_error`: by how much a probability is off on average, 0..1, on pairs that its curve was not
-    fitted on. `pairs`: how many it was fitted on. Raises `CalibrationError` when made with anything else.
+    `expected_calibration_error`: the mean error of a probability, 0..1, on pairs that its curve was not fitted on.
+    `pairs`: how many pairs it was fitted on. Raises `CalibrationError` for anything else.
     """
 
     cosines: tuple[float, ...]
@@ -44,16 +46,18 @@ class Calibration:
     def __post_init__(self) -> None:
         cosines, probabilities = np.array(self.cosines, np.float64), np.array(self.probabilities, np.float64)
         if not 1 <= len(cosines) == len(probabilities) <= MAX_KNOTS:
-            raise CalibrationError(f"{len(cosines)} cosines and {len(probabilities)} probabilities are no curve.")
+            raise CalibrationError(
+                f"{len(cosines)} cosines and {len(probabilities)} probabilities are not 1 to {MAX_KNOTS} knots."
+            )
         if not ((np.abs(cosines) <= 1).all() and (np.diff(cosines) > 0).all()):
             raise CalibrationError("The cosines of a calibration must rise and lie between -1 and 1.")
         if not ((probabilities >= 0).all() and (probabilities <= 1).all() and (np.diff(probabilities) >= 0).all()):
             raise CalibrationError("The probabilities of a calibration must not fall and lie between 0 and 1.")
         if not 0 <= self.expected_calibration_error <= 1 or type(self.pairs) is not int or self.pairs < 1:
-            raise CalibrationError("The error or the number of pairs of a calibration makes no sense.")
+            raise CalibrationError("A calibration needs an error between 0 and 1 and at least one pair.")
 
     def probability(self, cosines: npt.ArrayLike) -> Floats:
-        """Return the probabilities of cosines of any shape: linear between the knots, level outside."""
+        """Return the probabilities of cosines of any shape: linear between the knots, constant outside."""
         between = np.interp(np.asarray(cosines, dtype=np.float64), self.cosines, self.probabilities)
         return np.asarray(between, dtype=np.float32)
 
@@ -64,7 +68,7 @@ def search_pairs(
     """Return, for each query, the cosines (q, k) to its `k` nearest gallery rows and whether they show its item (q, k).
 
     `queries` (q, d) are phone views of validation photos, `gallery` (g, d) all photos as they are, the queries' own
-    among them. "Same" is the very photo or another one of its item. All rows where the gallery has fewer than `k`.
+    among them. "Its item": the same photo or another photo of the item. With a gallery smaller than `k`, all its rows.
     """
     k = min(k, len(gallery))
     cosines, same = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), bool)
@@ -80,18 +84,21 @@ def search_pairs(
 def fit_calibration(cosines: npt.ArrayLike, same: npt.ArrayLike, clusters: npt.ArrayLike) -> Calibration:
     """Fit the curve on pairs with their `cosines` and whether they are the `same`, both (q, k) or (q).
 
-    `clusters` (q) numbers what the queries have in common, their contributor or item. The error is cross-fitted: the
-    curve of one half of the clusters judges the other half and the other way round, since photos of one cluster are
-    alike; the curve itself then comes from all pairs. Raises `CalibrationError` where there is nothing to tell apart.
+    `clusters` (q): the number of each query's contributor or item. The error is cross-fitted: the curve of one half of
+    the clusters is judged on the other half and vice versa, since photos of one cluster are alike; the curve itself is
+    fitted on all pairs. Raises `CalibrationError` if the pairs are all the same or all different.
     """
     scores, truths = np.asarray(cosines, dtype=np.float64), np.asarray(same, dtype=bool)
     numbers = np.asarray(clusters)
     if scores.shape != truths.shape or scores.shape[:1] != numbers.shape or not np.isfinite(scores).all():
-        raise CalibrationError("Cosines, truths and clusters of the pairs do not belong together.")
+        raise CalibrationError(
+            f"Cosines {scores.shape}, truths {truths.shape} and clusters {numbers.shape} must fit and be finite.",
+            code="calibration_shapes",
+        )
     owners = np.repeat(numbers, scores[:1].size)
     scores, truths = scores.ravel().clip(-1, 1).round(COSINE_DIGITS), truths.ravel()
     error = _cross_fitted_error(scores, truths, in_first_half(owners))
-    knots, probabilities = _few(*_isotonic(scores, truths))
+    knots, probabilities = _reduce_knots(*_isotonic(scores, truths))
     return Calibration(tuple(knots.tolist()), tuple(probabilities.tolist()), error, len(scores))
 
 
@@ -110,33 +117,35 @@ def expected_calibration_error(probabilities: npt.ArrayLike, same: npt.ArrayLike
 
 
 def in_first_half(owners: npt.NDArray[np.generic]) -> Bools:
-    """Return which rows (n) belong to the drawn half of the owners. Raises `CalibrationError` for fewer than two."""
-    known = np.unique(owners)
-    if len(known) < 2:
-        raise CalibrationError("A calibration needs pairs of at least two clusters.")
-    chosen = np.random.default_rng(SEED).permutation(known)[: len(known) // 2]
+    """Return which rows (n) belong to a random half of the owners. Raises `CalibrationError` for fewer than two."""
+    distinct = np.unique(owners)
+    if len(distinct) < 2:
+        raise CalibrationError("A calibration needs pairs of at least two clusters.", code="calibration_one_cluster")
+    chosen = np.random.default_rng(SEED).permutation(distinct)[: len(distinct) // 2]
     return np.isin(owners, chosen)
 
 
 def _cross_fitted_error(scores: Doubles, truths: Bools, first: Bools) -> float:
     guesses = np.empty(len(scores))
     for fitted, judged in ((first, ~first), (~first, first)):
-        guesses[judged] = np.interp(scores[judged], *_few(*_isotonic(scores[fitted], truths[fitted])))
+        guesses[judged] = np.interp(scores[judged], *_reduce_knots(*_isotonic(scores[fitted], truths[fitted])))
     return round(expected_calibration_error(guesses, truths), 5)
 
 
 def _isotonic(scores: Doubles, truths: Bools) -> tuple[Doubles, Doubles]:
     """Return the knots (cosines, probabilities) of the isotonic fit."""
     if truths.all() or not truths.any():
-        raise CalibrationError("A calibration needs pairs that are the same and pairs that are not.")
+        raise CalibrationError(
+            "A calibration needs pairs that are the same and pairs that are not.", code="calibration_one_sided"
+        )
     from sklearn.isotonic import IsotonicRegression
 
     fit = IsotonicRegression(y_min=0, y_max=1).fit(scores, truths.astype(np.float64))
     return fit.X_thresholds_, fit.y_thresholds_
 
 
-def _few(cosines: Doubles, probabilities: Doubles) -> tuple[Doubles, Doubles]:
-    """Drop knots until `MAX_KNOTS` are left, each time the inner one that its neighbours' line replaces best."""
+def _reduce_knots(cosines: Doubles, probabilities: Doubles) -> tuple[Doubles, Doubles]:
+    """Drop knots until `MAX_KNOTS` are left, each time the inner knot closest to the line between its neighbours."""
     probabilities = probabilities.round(PROBABILITY_DIGITS)
     while len(cosines) > 2:
         share = (cosines[1:-1] - cosines[:-2]) / (cosines[2:] - cosines[:-2])

@@ -1,13 +1,14 @@
-"""Whether the first answer of a search is the garment that was looked for, or the gallery does not have it.
+"""Match confidence: the probability that the first hit of a search is the garment in the photo (open-set retrieval).
 
-A cosine alone does not tell: plain garments have many near neighbours, patterned ones few. What tells is the best
-cosine together with its lead, by how much it stands out above the next items. Both go into a logistic regression over
-searches whose garment is in the gallery, and the same searches after it was taken out.
+A cosine alone is not enough: plain garments have many near neighbours, patterned ones few. The features are the best
+cosine and its lead over the next items. A logistic regression is fitted on searches whose garment is in the gallery,
+and on the same searches after it was taken out.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,43 +25,61 @@ OTHERS = 9
 """How many items after the best its lead is measured against."""
 
 CLOSE_MATCH = 0.4
-"""From here on the best answer is called a close match. Below one half, since calling the right item none annoys more
-than a needless look at the nearest."""
+"""From this probability on the first hit is called a close match. Below one half, since "no close match" for the right
+item annoys a shopper more than a needless look at the nearest items."""
 
 DIGITS = 4
 
+CARD_KEYS: Final = {"false_negative_rate": "missed", "true_negative_rate": "found_out"}
+"""Keys of `card.json` that differ from the names of `MatchConfidence`'s fields; stored, so they stay."""
 
-class CertaintyError(InputError):
-    """A certainty cannot be fitted, or the numbers of one make no sense."""
+
+class MatchConfidenceError(InputError):
+    """A match confidence cannot be fitted, or its numbers are out of range."""
+
+    code = "match_confidence_invalid"
 
 
 @dataclass(frozen=True)
-class Certainty:
-    """p = 1 / (1 + exp(-(intercept + cosine * best + lead * (best - mean of the next))))
+class MatchConfidence:
+    """p = 1 / (1 + exp(-(intercept + cosine * best + lead * (best - mean of the next)))).
 
-    `missed`: the share of searches with the right item first that were told there is no close match; `found_out`: the
-    share of those without their garment that were. Both are cross-fitted, on `queries` searches. Raises
-    `CertaintyError` when made with numbers that no fit gives.
+    `false_negative_rate`: share of the searches with the right item first that fall below `CLOSE_MATCH`;
+    `true_negative_rate`: share of the searches without their garment that do. Both are cross-fitted, on `queries`
+    searches. Raises `MatchConfidenceError` for numbers out of range.
     """
 
     intercept: float
     cosine: float
     lead: float
-    missed: float
-    found_out: float
+    false_negative_rate: float
+    true_negative_rate: float
     queries: int
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(value) for value in (self.intercept, self.cosine, self.lead)):
-            raise CertaintyError("A certainty has weights that are no numbers.")
-        if not (0 <= self.missed <= 1 and 0 <= self.found_out <= 1) or type(self.queries) is not int:
-            raise CertaintyError("The shares of a certainty must lie between 0 and 1.")
+            raise MatchConfidenceError("The weights of a match confidence must be finite numbers.")
+        rates = (self.false_negative_rate, self.true_negative_rate)
+        if not all(0 <= rate <= 1 for rate in rates) or type(self.queries) is not int:
+            raise MatchConfidenceError("The rates of a match confidence must lie between 0 and 1.")
+
+    @classmethod
+    def from_card(cls, entry: Mapping[str, Any]) -> "MatchConfidence":
+        """Return the entry "certainty" of a card. Raises `TypeError` for other keys, or `MatchConfidenceError`."""
+        if unknown := entry.keys() & CARD_KEYS.keys():
+            raise TypeError(f"unknown entry {min(unknown)!r}.")
+        names = {key: name for name, key in CARD_KEYS.items()}
+        return cls(**{names.get(key, key): value for key, value in entry.items()})
+
+    def to_card(self) -> dict[str, float]:
+        """Return the entry "certainty" of a card."""
+        return {CARD_KEYS.get(name, name): value for name, value in asdict(self).items()}
 
     def probability(self, best: float, others: Sequence[float]) -> float | None:
         """Return how likely the item with the cosine `best` is the garment, 0..1.
 
-        `others`: the cosines of the nearest other items, of which the first `OTHERS` count. None without any: an item
-        that is alone does not stand out.
+        `others`: the cosines of the next nearest items, of which the first `OTHERS` count. None if there are none:
+        without other items there is no lead.
         """
         if not others:
             return None
@@ -68,16 +87,17 @@ class Certainty:
         return float(_probabilities(features, self.intercept, np.array([self.cosine, self.lead]))[0])
 
 
-def fit_certainty(
+def fit_match_confidence(
     queries: Floats, gallery: Floats, query_items: Ints, gallery_items: Ints, clusters: npt.ArrayLike
-) -> Certainty:
+) -> MatchConfidence:
     """Fit on phone views of validation photos, `queries` (q, d), in a `gallery` (g, d) that has their items.
 
-    `clusters` (q) numbers what the queries have in common, their contributor or item: the shares are judged by the fit
-    on the other half of them. Raises `CertaintyError` where there is nothing to tell apart.
+    `clusters` (q): the number of each query's contributor or item. The rates are cross-fitted: each half of the
+    clusters is judged by the fit on the other half. Raises `MatchConfidenceError` if the gallery is too small or the
+    searches are all right or all wrong.
     """
-    present, right = _searched(queries, gallery, query_items, gallery_items, taken_out=False)
-    absent, _ = _searched(queries, gallery, query_items, gallery_items, taken_out=True)
+    present, right = _search_features(queries, gallery, query_items, gallery_items, exclude_own=False)
+    absent, _ = _search_features(queries, gallery, query_items, gallery_items, exclude_own=True)
     features = np.concatenate([present, absent])
     truths = np.concatenate([right, np.zeros(len(absent), dtype=bool)])
     first = np.tile(in_first_half(np.asarray(clusters)), 2)
@@ -86,23 +106,26 @@ def fit_certainty(
         intercept, weights = _logistic(features[fitted], truths[fitted])
         close[judged] = _probabilities(features[judged], intercept, weights) >= CLOSE_MATCH
     intercept, weights = _logistic(features, truths)
-    return Certainty(
+    return MatchConfidence(
         intercept=round(intercept, DIGITS),
         cosine=round(float(weights[0]), DIGITS),
         lead=round(float(weights[1]), DIGITS),
-        missed=round(float((~close[truths]).mean()), DIGITS),
-        found_out=round(float((~close[len(present) :]).mean()), DIGITS),
+        false_negative_rate=round(float((~close[truths]).mean()), DIGITS),
+        true_negative_rate=round(float((~close[len(present) :]).mean()), DIGITS),
         queries=len(queries),
     )
 
 
-def _searched(
-    queries: Floats, gallery: Floats, query_items: Ints, gallery_items: Ints, *, taken_out: bool
+def _search_features(
+    queries: Floats, gallery: Floats, query_items: Ints, gallery_items: Ints, *, exclude_own: bool
 ) -> tuple[Doubles, Bools]:
-    """The features (q, 2) of each search, and whether its first answer is the right item (q)."""
+    """The features (q, 2) of each search, and whether its first hit is the right item (q)."""
     items, of_item = np.unique(gallery_items, return_inverse=True)
     if len(items) < OTHERS + 2:
-        raise CertaintyError(f"A lead over {OTHERS} other items needs a gallery of at least {OTHERS + 2} items.")
+        raise MatchConfidenceError(
+            f"A lead over {OTHERS} other items needs a gallery of {OTHERS + 2} items or more, not {len(items)}.",
+            code="match_confidence_small_gallery",
+        )
     order = np.argsort(of_item, kind="stable")
     starts = np.searchsorted(of_item[order], np.arange(len(items)))
     features, right = np.empty((len(queries), 2)), np.empty(len(queries), dtype=bool)
@@ -110,19 +133,22 @@ def _searched(
         rows = slice(start, start + CHUNK_ROWS)
         scores = np.maximum.reduceat((queries[rows] @ gallery.T)[:, order], starts, axis=1)  # one slot per item
         own = items[None, :] == query_items[rows, None]
-        if taken_out:
+        if exclude_own:
             scores[own] = -np.inf
         best = scores.argmax(axis=1)
         top = -np.partition(-scores, OTHERS, axis=1)[:, : OTHERS + 1]
         highest = top.max(axis=1)
         features[rows] = np.stack([highest, highest - (top.sum(axis=1) - highest) / OTHERS], axis=1)
-        right[rows] = np.take_along_axis(own, best[:, None], axis=1)[:, 0] & (not taken_out)
+        right[rows] = np.take_along_axis(own, best[:, None], axis=1)[:, 0] & (not exclude_own)
     return features, right
 
 
 def _logistic(features: Doubles, truths: Bools) -> tuple[float, Doubles]:
     if truths.all() or not truths.any():
-        raise CertaintyError("A certainty needs searches that were right and searches that were not.")
+        raise MatchConfidenceError(
+            "A match confidence needs searches that were right and searches that were wrong.",
+            code="match_confidence_one_sided",
+        )
     from sklearn.linear_model import LogisticRegression
 
     middle, spread = features.mean(axis=0), features.std(axis=0).clip(min=1e-6)

@@ -8,10 +8,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ml.encoder.backbones import build_backbone, preprocessing_of
-from ml.encoder.card import Head
+from ml.encoder.backbones import backbone_preprocessing, build_backbone
 from ml.encoder.folder import read_card, read_weights
 from ml.encoder.network import ONNX_OPSET, EncoderNetwork, PartsHead, build_head, network_from_card
+from ml.formats.encoder_folder import Head
 from ml.images.preprocess import Preprocess
 from ml.training.options import ClassifierOptions, MetricOptions, OptionsError, TrainingOptions
 
@@ -111,7 +111,7 @@ def build_encoder(options: ClassifierOptions | MetricOptions, labels: int) -> Tr
     if options.start_from:
         _load_trunk(trunk, options)
     network = EncoderNetwork(trunk, trunk.channels, options.pooling, _head(options, trunk.channels, labels))
-    preprocess = preprocessing_of(options.backbone, options.side, options.resize)
+    preprocess = backbone_preprocessing(options.backbone, options.side, options.resize)
     return TrainableEncoder(network, preprocess, options, head_kind(options))
 
 

@@ -5,10 +5,9 @@ import math
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from ml.backbone_names import BackboneName
 from ml.data.augment import Augment
 from ml.data.sampling import Balance
-from ml.encoder.card import Pooling
+from ml.formats.encoder_folder import BackboneName, Pooling
 from ml.formats.errors import InputError
 from ml.images.preprocess import Resize
 

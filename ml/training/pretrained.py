@@ -15,14 +15,14 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from ml.backbone_names import BackboneName
 from ml.data.manifest import Manifest, Photo, data_hash
 from ml.encoder.backbones import build_backbone
-from ml.encoder.card import Card, checked_name
+from ml.encoder.card import Card
 from ml.encoder.folder import write_encoder
 from ml.encoder.network import EncoderNetwork, build_head, export_onnx, network_weights, round_filters
 from ml.encoder.onnx_export import halve_exact_weights
 from ml.evaluation.figures import measure
+from ml.formats.encoder_folder import BackboneName, require_encoder_name
 from ml.formats.errors import InputError
 from ml.images.phone_view import phone_view_of
 from ml.images.pictures import read_batches, read_picture, read_pixels
@@ -131,10 +131,7 @@ def _require_enough(manifest: Manifest, train: Sequence[Photo], recipe: Recipe) 
     require_photos(len(train), recipe.dim)
     if len(train) == len(manifest.photos):
         raise InputError("The manifest has no val or test photos to measure the encoder on.")
-    try:
-        checked_name(recipe.name)
-    except ValueError as error:
-        raise InputError(f"The folder's name becomes the encoder's, but {error}") from error
+    require_encoder_name(recipe.name)
 
 
 def _reader(look: Look, files: Sequence[Path]) -> Callable[[Path], Floats]:

@@ -44,14 +44,14 @@ def refine_with_prototypes(
     found: dict[tuple[float, float], dict[str, float]] = {}
     for sharpness, share in progress(list(product(SHARPNESSES, SHARES)), "sharpening"):
         with torch.no_grad():
-            head.sharpen(prototypes, sharpness, share)
+            head.refine(prototypes, sharpness, share)
             vectors = [unit_rows(head(torch.from_numpy(rows)).numpy()) for rows in features]
         found[sharpness, share] = task.figures(*vectors)
     enough = max(figures["garment_at_1"] for figures in found.values()) - GARMENT_COST
     bargains = [bargain for bargain, figures in found.items() if figures["garment_at_1"] >= enough]
     chosen = max(bargains, key=lambda bargain: found[bargain]["map_at_r"])
     with torch.no_grad():
-        head.sharpen(prototypes, *chosen)
+        head.refine(prototypes, *chosen)
     return chosen
 
 

@@ -13,10 +13,10 @@ import torch
 
 from ml.data.manifest import Manifest, Photo, data_hash
 from ml.encoder.card import Card
-from ml.encoder.folder import weights_file, write_encoder
+from ml.encoder.folder import serialize_weights, write_encoder
 from ml.encoder.network import (
     EncoderNetwork,
-    StrangenessLayers,
+    OodLayers,
     export_onnx,
     network_from_card,
     network_weights,
@@ -30,12 +30,12 @@ from ml.images.preprocess import Preprocess
 from ml.inference.classifier import Classifier
 from ml.inference.embedder import Embedder
 from ml.progress import Progress, silent
-from ml.runtime.load import Forward
 from ml.runtime.onnx import onnx_forward
 from ml.runtime.torch import network_forward
+from ml.runtime.types import Forward
 from ml.scoring.calibration import Calibration, CalibrationError, fit_calibration, search_pairs
-from ml.scoring.match_confidence import Certainty, CertaintyError, fit_certainty
-from ml.scoring.ood import Strangeness, StrangenessError, accepting, fit_strangeness
+from ml.scoring.match_confidence import MatchConfidence, MatchConfidenceError, fit_match_confidence
+from ml.scoring.ood import OodError, OodThreshold, fit_ood_layers, fit_ood_threshold
 from ml.training.dataset import CLEAN, PHONE, TrainingData
 from ml.training.metric import MetricTask
 from ml.training.model import TrainableEncoder
@@ -88,9 +88,9 @@ def publish_metric(
     judges = _judging(encoder, data)
     _round(network)
     card = _card(encoder, data, replace(about, notes=notes), "metric", task.dim)
-    calibration, certainty = _calibrated(encoder, task, data)
-    strangeness = _threshold(encoder, data) if judges else None
-    card = replace(card, strangeness=strangeness, calibration=calibration, certainty=certainty)
+    calibration, match_confidence = _calibrated(encoder, task, data)
+    ood_threshold = _threshold(encoder, data) if judges else None
+    card = replace(card, ood_threshold=ood_threshold, calibration=calibration, match_confidence=match_confidence)
     return _written(
         card,
         network,
@@ -125,7 +125,9 @@ def _written(card: Card, network: EncoderNetwork, data: TrainingData, out: Path,
     onnx_model = halve_exact_weights(export_onnx(network, preprocess.height, preprocess.width))
     forward = onnx_forward(card, onnx_model)
     weights = network_weights(network)
-    as_read = network_from_card(card, safetensors.numpy.load(weights_file(weights)))  # what whoever loads it will have
+    as_read = network_from_card(
+        card, safetensors.numpy.load(serialize_weights(weights))
+    )  # what whoever loads it will have
     photos = data.held_out.photos[:CHECKED_PHOTOS]
     figures = measured(forward, card) | {"cosine_to_torch": _agreement(forward, as_read, data, photos, preprocess)}
     return write_encoder(out, replace(card, metrics=figures), weights, onnx_model)
@@ -141,26 +143,26 @@ def _judging(encoder: TrainableEncoder, data: TrainingData) -> bool:
     views = range(min(2, data.train_store.views))
     features = np.concatenate([features_of(encoder, data.train_store, len(data.train), view) for view in views])
     try:
-        layers = fit_strangeness(features)
-    except StrangenessError:
+        layers = fit_ood_layers(features)
+    except OodError:
         return False
-    judge = StrangenessLayers(encoder.network.channels, len(layers["axes"]))
+    judge = OodLayers(encoder.network.channels, len(layers["axes"]))
     judge.load_state_dict({name: torch.from_numpy(values) for name, values in layers.items()})
     encoder.network.strangeness = judge.eval()
     return True
 
 
-def _threshold(encoder: TrainableEncoder, data: TrainingData) -> Strangeness:
+def _threshold(encoder: TrainableEncoder, data: TrainingData) -> OodThreshold:
     judge = encoder.network.strangeness
     assert judge is not None  # noqa: S101 - `_judging` has just made it
     features = [features_of(encoder, data.held_out_store, len(data.held_out), view) for view in (CLEAN, PHONE)]
     with torch.inference_mode():
-        return accepting(judge(torch.from_numpy(np.concatenate(features))).numpy())
+        return fit_ood_threshold(judge(torch.from_numpy(np.concatenate(features))).numpy())
 
 
 def _calibrated(
     encoder: TrainableEncoder, task: MetricTask, data: TrainingData
-) -> tuple[Calibration | None, Certainty | None]:
+) -> tuple[Calibration | None, MatchConfidence | None]:
     """Fit on what a search among all photos gives for phone views of held-out ones; None where nothing can be told."""
     gallery = np.concatenate([task.embed_train(encoder), task.embed_held_out(encoder, CLEAN)])
     queries = task.embed_held_out(encoder, PHONE)
@@ -168,12 +170,12 @@ def _calibrated(
     items = np.unique(names, return_inverse=True)[1].astype(np.int64)
     asked = items[len(data.train) :]
     clusters = np.unique(data.held_out.groups, return_inverse=True)[1]
-    calibration, certainty = None, None
+    calibration, match_confidence = None, None
     with suppress(CalibrationError):
         calibration = fit_calibration(*search_pairs(queries, gallery, asked, items), clusters)
-    with suppress(CalibrationError, CertaintyError):
-        certainty = fit_certainty(queries, gallery, asked, items, clusters)
-    return calibration, certainty
+    with suppress(CalibrationError, MatchConfidenceError):
+        match_confidence = fit_match_confidence(queries, gallery, asked, items, clusters)
+    return calibration, match_confidence
 
 
 def _card(

@@ -5,19 +5,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ml.encoder.backbones import build_backbone, preprocessing_of
-from ml.encoder.card import Card, Head
+from ml.encoder.backbones import backbone_preprocessing, build_backbone
+from ml.encoder.card import Card
 from ml.encoder.folder import write_encoder
 from ml.encoder.network import (
     EncoderNetwork,
-    StrangenessLayers,
+    OodLayers,
     build_head,
     export_onnx,
     network_weights,
     round_filters,
 )
 from ml.encoder.onnx_export import halve_exact_weights
-from ml.scoring.ood import Strangeness, fit_strangeness
+from ml.formats.encoder_folder import Head
+from ml.scoring.ood import OodThreshold, fit_ood_layers
 from ml.vectors import Floats
 
 SIDE = 32
@@ -30,7 +31,7 @@ def small_network(dim: int, *, head: Head = "linear", judges: bool = False) -> E
     trunk = build_backbone("resnet18", pretrained=False)
     network = EncoderNetwork(trunk, trunk.channels, "gem", build_head(head, trunk.channels, dim)).eval()
     if judges:
-        layers = StrangenessLayers(trunk.channels, AXES)
+        layers = OodLayers(trunk.channels, AXES)
         layers.load_state_dict({name: torch.from_numpy(values) for name, values in fitted(network).items()})
         network.strangeness = layers
     return round_filters(network)
@@ -39,7 +40,7 @@ def small_network(dim: int, *, head: Head = "linear", judges: bool = False) -> E
 def fitted(network: EncoderNetwork) -> dict[str, Floats]:
     """The weights of the strangeness layers from the features of some random pictures."""
     with torch.inference_mode():
-        return fit_strangeness(network.pooled(torch.from_numpy(some_pixels(40, seed=1))).numpy(), AXES)
+        return fit_ood_layers(network.pooled(torch.from_numpy(some_pixels(40, seed=1))).numpy(), AXES)
 
 
 def some_pixels(count: int, seed: int = 0) -> Floats:
@@ -57,9 +58,9 @@ def small_encoder(folder: Path, labels: tuple[str, ...] = (), *, head: Head = "l
         backbone="resnet18",
         pooling="gem",
         dim=dim,
-        preprocessing=preprocessing_of("resnet18", SIDE),
+        preprocessing=backbone_preprocessing("resnet18", SIDE),
         labels=labels,
         head=head,
-        strangeness=Strangeness(3.0, 0.99) if judges else None,
+        ood_threshold=OodThreshold(3.0, 0.99) if judges else None,
     )
     return write_encoder(folder, card, network_weights(network), halve_exact_weights(export_onnx(network, SIDE, SIDE)))

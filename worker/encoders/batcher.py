@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from threading import Event, Lock
 
 import numpy as np
+from ml.runtime.types import Forward, Outputs
 
-from ml.runtime.load import Forward, Outputs
 from ml.vectors import Floats
 
 
@@ -75,7 +75,7 @@ class Joined:
         start = 0
         for call in batch:
             end = start + len(call.pixels)
-            judged = None if answers.strangeness is None else answers.strangeness[start:end]
+            judged = None if answers.ood_score is None else answers.ood_score[start:end]
             call.answer, start = Outputs(answers.outputs[start:end], judged), end
 
     def _hand_on(self) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from django.db import connection, transaction
 from django.db.models import JSONField, Max, QuerySet
+from ml.runtime.types import available_cores
 from PIL import Image, UnidentifiedImageError
 
 from catalog.errors import IllegalTransition, Refused
@@ -21,7 +22,7 @@ from catalog.photos.colour import garment_colour
 from catalog.photos.crops import Crop, crop_box, require_large_enough
 from ml.images.pictures import in_groups, work_ahead
 from ml.inference.embedder import Embedder
-from ml.runtime.load import cores, prepared
+from ml.runtime.load import pixel_batches
 from ml.vectors import unit_rows
 from worker.encoders.loaded import embedder_of
 
@@ -69,9 +70,9 @@ def decoded_side(embedder: Embedder) -> int:
 
 
 def _seen_garment(pictures: list[Image.Image], embedder: Embedder) -> Seen:
-    vectors, strangeness = embedder.embed_and_judge(prepared(pictures, embedder.card.preprocessing))
-    limit = embedder.card.strangeness
-    strange = limit is not None and strangeness is not None and bool(limit.not_clothes(strangeness).all())
+    vectors, ood_score = embedder.embed_with_ood(pixel_batches(pictures, embedder.card.preprocessing))
+    limit = embedder.card.ood_threshold
+    strange = limit is not None and ood_score is not None and bool(limit.not_clothes(ood_score).all())
     return Seen(_as_stored(_middle(vectors)), garment_colour(pictures[0]), {NOT_CLOTHES: True} if strange else {})
 
 
@@ -132,7 +133,7 @@ def embed_missing(encoder: Encoder, seconds: float = STREAK_SECONDS) -> int:
     photos at a time, while this thread writes those before. The vectors of a batch are written in one transaction, or
     not at all if the claim was lost (`ClaimLost`).
     """
-    embedder, lanes = embedder_of(encoder), cores()
+    embedder, lanes = embedder_of(encoder), available_cores()
     portions = takewhile(_nobody_waits(seconds), in_groups(_missing_photos(encoder), embedder.portion))
     looks = work_ahead(portions, lambda photos: _look_at_photos(photos, embedder), threads=lanes, ahead=lanes)
     dealt_with = 0

@@ -6,10 +6,10 @@ from threading import Lock
 from typing import cast
 
 from django.conf import settings
+from ml.runtime.types import Precision, RuntimeChoice, available_cores
 
 from catalog.models import Encoder
 from ml.inference.embedder import Embedder, load_embedder
-from ml.runtime.load import Precision, RuntimeChoice, cores
 from worker.encoders.batcher import Joined
 
 _KEPT = 2  # the live one, and a candidate that embeds the catalogue beside it
@@ -41,5 +41,5 @@ def _shared(folder: Path) -> Embedder:
     """
     runtime = cast(RuntimeChoice, settings.EMBEDDER_RUNTIME)  # the settings let nothing else through
     embedder = load_embedder(folder, runtime, precision=cast(Precision, settings.EMBEDDER_PRECISION))
-    lanes = 1 if embedder.runtime == "torch" else cores()
+    lanes = 1 if embedder.runtime == "torch" else available_cores()
     return replace(embedder, forward=Joined(embedder.forward, lanes=lanes, limit=embedder.portion))

@@ -8,7 +8,7 @@ from typing import Any
 from catalog.models import Outcome, Recommendation, SimilarityQuery
 from catalog.photos.colour import colour_distance
 from ml.scoring.calibration import Calibration
-from ml.scoring.match_confidence import CLOSE_MATCH, Certainty
+from ml.scoring.match_confidence import CLOSE_MATCH, MatchConfidence
 from worker.queries.search import TOLD, Facts, Found
 
 GUESSED = ("category", "gender", "colour")  # what similar pictures tell of a garment; its brand they do not
@@ -112,7 +112,7 @@ def _certainty(card: dict[str, Any], found: Found) -> float | None:
         return None
     best = found.hits[0]
     others = [hit.score for hit in found.nearest if hit.item_id != best.item_id]
-    sure = Certainty(**card["certainty"]).probability(best.score, others)
+    sure = MatchConfidence.from_card(card["certainty"]).probability(best.score, others)
     return None if sure is None else round(sure, 4)
 
 

@@ -4,7 +4,7 @@ An archive is judged by its list of contents before a byte of it is unpacked, an
 process of its own before the site knows of it. Until then it lies in a folder ending in ".part".
 """
 
-import hashlib
+import json
 import os
 import re
 import shutil
@@ -19,17 +19,19 @@ from typing import IO, Any
 
 from django.conf import settings
 
-from catalog.encoder_check import card_of
 from catalog.errors import Refused
+from catalog.ml_cli import BAD_INPUT, MlTimeout, run_ml
 from catalog.models import Encoder, TrainingRun
 from catalog.services.encoders.register import encoder_register
+from ml.formats.encoder_folder import DATA_FILES, FOLDER_FILES, file_sha256, is_encoder_name
 
-FILES = ("card.json", "weights.safetensors", "model.onnx")
 IGNORED = ("README", "README.md", "README.txt", ".DS_Store")
 NOT_OURS = "__MACOSX"  # what a Mac puts beside the folder it packs
 MAX_ENTRIES = 32
 TAIL = 22 + 20  # the last bytes of an archive without a comment: its end, and before it the mark of a zip64
 CHUNK = 1 << 20
+CHECK_SECONDS = 120
+CHECK_MEMORY = 8 << 30  # bytes of address space: a network may ask for any amount, and the machine has other work
 STALE_SECONDS = 3600  # what is still ".part" by then was left by a process that died
 
 
@@ -45,7 +47,7 @@ def encoder_upload(*, archive: IO[bytes], name: str = "") -> Encoder:
     _clear_stale(part.parent)
     try:
         _unpack(archive, entries, part)
-        card = card_of(part)
+        card = _checked_card(part)
         if not name:
             _require_free(card["name"])
         return _registered(part, card, name or card["name"])
@@ -61,7 +63,7 @@ def encoder_download(*, encoder: Encoder) -> Iterator[bytes]:
         folder = encoder.folder
     except FileNotFoundError as error:
         raise Refused("encoder_folder", str(error), status=404) from None
-    if missing := [name for name in FILES if not (folder / name).is_file()]:
+    if missing := [name for name in FOLDER_FILES if not (folder / name).is_file()]:
         raise Refused("encoder_folder", f"The folder of {encoder} lacks {missing[0]}.", status=404)
     return _zipped(folder, encoder.name)
 
@@ -81,14 +83,16 @@ def _entries_of(archive: IO[bytes]) -> dict[str, zipfile.ZipInfo]:
         if top == NOT_OURS or name in IGNORED:
             continue
         tops.add(top)
-        if name and (name not in FILES or name in found):
-            raise Refused("archive", f"The archive holds {_shown(entry)}. It may hold {', '.join(FILES)}, once each.")
+        if name and (name not in FOLDER_FILES or name in found):
+            raise Refused(
+                "archive", f"The archive holds {_shown(entry)}. It may hold {', '.join(FOLDER_FILES)}, once each."
+            )
         if name:
             _require_plain(entry)
             found[name] = entry
     if len(tops) > 1:
         raise Refused("archive", "The archive holds more than one folder. Pack one encoder alone.")
-    if missing := [name for name in FILES if name not in found]:
+    if missing := [name for name in FOLDER_FILES if name not in found]:
         raise Refused("archive", f"The archive has no {' and no '.join(missing)}.")
     if sum(entry.file_size for entry in found.values()) > _max_bytes():
         raise Refused("archive", f"Unpacked it is larger than {settings.ENCODER_MAX_MB} MB, the most we take.")
@@ -105,7 +109,7 @@ def _refuse_long_list(archive: IO[bytes]) -> None:
         raise _no_archive()
     entries, length = int.from_bytes(end[10:12], "little"), int.from_bytes(end[12:16], "little")
     if tail.startswith(b"PK\x06\x07") or entries > MAX_ENTRIES or length > MAX_ENTRIES * 1024:
-        raise Refused("archive", f"The archive holds far more than {', '.join(FILES)}.")
+        raise Refused("archive", f"The archive holds far more than {', '.join(FOLDER_FILES)}.")
 
 
 def _place(entry: zipfile.ZipInfo) -> tuple[str, str]:
@@ -149,8 +153,26 @@ def _unpack(archive: IO[bytes], entries: dict[str, zipfile.ZipInfo], folder: Pat
         raise Refused("archive", "The archive is damaged: it cannot be unpacked.") from None
 
 
+def _checked_card(folder: Path) -> dict[str, Any]:
+    """Return the card of a folder after a child process has checked every file and run the network once.
+
+    Raises `Refused` with the check's message if the folder is not sound.
+    """
+    try:
+        answer = run_ml("check-encoder", str(folder), "--threads", "1", seconds=CHECK_SECONDS, memory=CHECK_MEMORY)
+    except MlTimeout:
+        raise Refused("encoder_unusable", f"The check of this encoder took over {CHECK_SECONDS} seconds.") from None
+    if answer.code == 0:
+        card: dict[str, Any] = json.loads(answer.output)
+        return card
+    if answer.code == BAD_INPUT:
+        place = f" {str(folder)!r}"  # the temporary path is of no use to the sender
+        raise Refused("encoder_unusable", answer.complaint.replace(f" in{place}", "").replace(place, ""))
+    raise Refused("encoder_unusable", "The check of this encoder broke off: its network asks for too much, or crashes.")
+
+
 def _require_free(name: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or name.endswith(".part"):
+    if not is_encoder_name(name) or name.endswith(".part"):
         raise Refused("encoder_name", "A name is made of letters, digits, dot, dash and underscore, 100 at most.")
     if TrainingRun.objects.filter(name=name, encoder=None).exists():
         raise Refused("encoder_name_taken", f"{name!r} is the name of a training run. Give the encoder another name.")
@@ -175,12 +197,7 @@ def _registered(part: Path, card: dict[str, Any], name: str) -> Encoder:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    return {path.name: _sha256(path) for path in (folder / name for name in FILES[1:]) if path.is_file()}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {path.name: file_sha256(path) for path in (folder / name for name in DATA_FILES) if path.is_file()}
 
 
 def _clear_stale(place: Path) -> None:
@@ -211,7 +228,7 @@ class _Sink:
 def _zipped(folder: Path, name: str) -> Iterator[bytes]:
     sink = _Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]  # write and flush do
-        for file in FILES:
+        for file in FOLDER_FILES:
             with (folder / file).open("rb") as source, archive.open(f"{name}/{file}", "w") as target:
                 while piece := source.read(CHUNK):
                     target.write(piece)

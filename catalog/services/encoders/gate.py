@@ -7,8 +7,6 @@ say the same of more or fewer answers (`recall_at_k`, `map_at_r`), or stand on t
 (`item_at_k`): each further figure would only refuse more encoders by chance.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +16,7 @@ from typing import Any, Final
 from django.conf import settings
 
 from catalog.models import Encoder, Evaluation, EvaluationSet, EvaluationState
+from ml.formats.encoder_folder import DATA_FILES, EncoderCorrupt, file_sha256, hash_files, read_card_entries
 
 FIGURES: Final = {
     "garment_at_1": "the very garment first, from a phone photo,",
@@ -25,7 +24,6 @@ FIGURES: Final = {
     "phone_near10": "the right label among the ten nearest, from a phone photo,",
 }
 BLOCKING: Final = ("kind", "folder", "card", "coverage")  # no reason helps: queries would fail, or items be missing
-FILES: Final = ("weights.safetensors", "model.onnx")
 
 Report = Mapping[str, Any]
 
@@ -69,17 +67,17 @@ def usability_objection(encoder: Encoder) -> Objection | None:
 
 def _damage(folder: Path, encoder: Encoder) -> Objection | None:
     try:
-        card = json.loads((folder / "card.json").read_bytes())
-        hashes = {name: _sha256(folder / name) for name in FILES}
-    except (OSError, ValueError) as error:
-        return Objection("folder", f"Its folder cannot be read: {error}.")
-    if not isinstance(card, dict) or any(card.get(name) != encoder.card.get(name) for name in ("files", "kind")):
+        card = read_card_entries(folder)
+        hashes = hash_files(folder, _sha256)
+    except (OSError, EncoderCorrupt) as error:
+        return Objection("folder", f"Its folder cannot be read: {str(error).rstrip('.')}.")
+    if any(card.get(name) != encoder.card.get(name) for name in ("files", "kind")):
         return Objection("card", "The card in its folder is another one than that it was registered with.")
     if card.get("dim") != encoder.dim:
         return Objection("card", f"Its card says {card.get('dim')!r} numbers a vector; its vectors have {encoder.dim}.")
     if not isinstance(card.get("format"), int) or not isinstance(card.get("preprocessing"), dict):
         return Objection("card", "Its card does not say how photos are prepared for it.")
-    changed = [name for name in FILES if hashes[name] != (card.get("files") or {}).get(name)]
+    changed = [name for name in DATA_FILES if hashes[name] != (card.get("files") or {}).get(name)]
     return Objection("card", f"{changed[0]} is not the file that its card describes.") if changed else None
 
 
@@ -163,5 +161,4 @@ def _sha256(path: Path) -> str:
 def _hashed(path: Path, version: tuple[int, ...]) -> str:
     """Read once for each version of a file: a page asks every few seconds."""
     del version
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(path)

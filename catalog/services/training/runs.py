@@ -1,6 +1,5 @@
 """Training runs: starting, stopping, going on, deleting."""
 
-import re
 import shutil
 from collections.abc import Mapping
 from typing import Any, Final
@@ -17,8 +16,8 @@ from catalog.run_folder import run_encoder_folder, run_folder
 from catalog.services.datasets.evaluation_sets import evaluation_set_ensure
 from catalog.services.training.options import PRESETS, checked_options, option_arguments
 from catalog.services.training.preflight import preflight
+from ml.formats.encoder_folder import is_encoder_name
 
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 ENDED: Final = (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
 
 
@@ -128,7 +127,7 @@ def run_delete(*, run: TrainingRun) -> None:
 
 
 def _require_free(name: str) -> None:
-    if not NAME.fullmatch(name):
+    if not is_encoder_name(name):
         raise Refused(
             "bad_name", "A name is made of letters without accents, digits, dots, dashes and underscores, 100 at most."
         )

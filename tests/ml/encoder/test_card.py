@@ -5,20 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from ml.encoder.card import (
-    CARD_FORMAT,
-    FILE_NAMES,
-    Card,
-    EncoderCorrupt,
-    EncoderIncompatible,
-    card_from_json,
-    card_to_json,
-)
+from ml.encoder.card import Card, card_from_json, card_to_json
+from ml.formats.encoder_folder import CARD_FORMAT, DATA_FILES, EncoderCorrupt, EncoderIncompatible
 from ml.images.preprocess import Preprocess
 from ml.inference.embedder import load_embedder
 from ml.scoring.calibration import Calibration
-from ml.scoring.match_confidence import Certainty
-from ml.scoring.ood import Strangeness
+from ml.scoring.match_confidence import MatchConfidence
+from ml.scoring.ood import OodThreshold
+from tests.helpers.errors import raises_code
 from tests.helpers.small_encoder import small_encoder, some_pixels
 
 CARD = Card(
@@ -28,11 +22,11 @@ CARD = Card(
     pooling="gem",
     dim=100,
     preprocessing=Preprocess(32, 32, "crop", "bicubic", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)),
-    files=dict.fromkeys(FILE_NAMES, "0" * 64),
+    files=dict.fromkeys(DATA_FILES, "0" * 64),
     head="hidden512",
     calibration=Calibration((0.2, 0.6, 0.8), (0.0, 0.5, 0.9), 0.02, 1000),
-    strangeness=Strangeness(2.5, 0.99),
-    certainty=Certainty(-2.0, 3.0, 4.0, missed=0.1, found_out=0.9, queries=500),
+    ood_threshold=OodThreshold(2.5, 0.99),
+    match_confidence=MatchConfidence(-2.0, 3.0, 4.0, false_negative_rate=0.1, true_negative_rate=0.9, queries=500),
 )
 NEW = ("head", "calibration", "strangeness", "certainty")
 
@@ -54,13 +48,13 @@ def test_a_card_survives_the_way_through_text():
     text = card_to_json(CARD)
     assert card_from_json(text) == CARD
     assert card_to_json(card_from_json(text)) == text
-    assert card_from_json(card_to_json(replace(CARD, calibration=None, strangeness=None))).calibration is None
+    assert card_from_json(card_to_json(replace(CARD, calibration=None, ood_threshold=None))).calibration is None
 
 
 def test_a_read_calibration_and_strangeness_work_like_the_written_ones():
     card = card_from_json(card_to_json(CARD))
     assert card.calibration.probability(0.5) == CARD.calibration.probability(0.5)
-    assert card.strangeness.threshold == 2.5
+    assert card.ood_threshold.threshold == 2.5
 
 
 # --- format 1
@@ -68,7 +62,7 @@ def test_a_read_calibration_and_strangeness_work_like_the_written_ones():
 
 def test_a_card_of_format_1_is_read_as_one_with_a_plain_head_and_none_of_the_new_entries():
     card = card_from_json(json.dumps(as_format_1()))
-    assert card == replace(CARD, head="linear", calibration=None, strangeness=None, certainty=None)
+    assert card == replace(CARD, head="linear", calibration=None, ood_threshold=None, match_confidence=None)
     assert card.format == CARD_FORMAT == 3
 
 
@@ -83,7 +77,7 @@ def test_a_folder_of_format_1_still_embeds(tmp_path):
     path = tmp_path / "small" / "card.json"
     raw = {key: value for key, value in json.loads(path.read_text()).items() if key not in NEW}
     path.write_text(json.dumps(raw | {"format": 1}))
-    vectors, strangeness = load_embedder(tmp_path / "small", "onnx", threads=1).embed_and_judge([some_pixels(2)])
+    vectors, strangeness = load_embedder(tmp_path / "small", "onnx", threads=1).embed_with_ood([some_pixels(2)])
     assert vectors.shape == (2, 5)
     assert strangeness is None
 
@@ -91,11 +85,11 @@ def test_a_folder_of_format_1_still_embeds(tmp_path):
 def test_a_card_of_format_2_is_read_as_one_that_is_never_certain():
     raw = json.loads(card_to_json(CARD)) | {"format": 2}
     del raw["certainty"]
-    assert card_from_json(json.dumps(raw)) == replace(CARD, certainty=None)
+    assert card_from_json(json.dumps(raw)) == replace(CARD, match_confidence=None)
 
 
 def test_format_2_knows_no_certainty():
-    with pytest.raises(EncoderCorrupt, match="format 2 has no entry 'certainty'"):
+    with raises_code(EncoderCorrupt, "card_entry", "format 2", "'certainty'"):
         card_from_json(changed(format=2))
 
 
@@ -179,7 +173,7 @@ def test_an_entry_that_is_no_such_object_is_corrupt(entry, value):
 
 @pytest.mark.parametrize("head", ["hidden1024", None, 512, ["linear"]])
 def test_another_head_is_incompatible(head):
-    with pytest.raises(EncoderIncompatible, match="head"):
+    with raises_code(EncoderIncompatible, "card_choice", "head"):
         card_from_json(changed(head=head))
 
 
@@ -203,5 +197,5 @@ def test_a_classifier_has_a_label_for_each_output():
     ],
 )
 def test_labels_that_do_not_fit_the_outputs_are_corrupt(kind, dim, labels):
-    with pytest.raises(EncoderCorrupt, match="labels"):
+    with raises_code(EncoderCorrupt, "card_entry", "labels"):
         card_from_json(changed(kind=kind, dim=dim, labels=labels))

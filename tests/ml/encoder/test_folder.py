@@ -6,19 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.encoder.card import card_from_json, card_to_json
-from ml.encoder.folder import (
-    Card,
-    EncoderCorrupt,
-    EncoderError,
-    EncoderIncompatible,
-    check_folder,
-    read_card,
-    read_onnx,
-    read_weights,
-    write_encoder,
-)
+from ml.encoder.card import Card, card_from_json, card_to_json
+from ml.encoder.folder import check_folder, read_card, read_onnx, read_weights, write_encoder
+from ml.formats.encoder_folder import EncoderCorrupt, EncoderError, EncoderIncompatible
 from ml.images.preprocess import Preprocess
+from tests.helpers.errors import raises_code
 
 CARD = Card(
     name="tiny-pca2",
@@ -95,14 +87,14 @@ def test_a_changed_byte_is_found(folder, name):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(EncoderCorrupt, match=f"{name}.*sha256"):
+    with raises_code(EncoderCorrupt, "sha256", name):
         check_folder(folder)
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "model.onnx", "card.json"])
 def test_a_missing_file_is_found(folder, name):
     (folder / name).unlink()
-    with pytest.raises(EncoderCorrupt, match=name):
+    with raises_code(EncoderCorrupt, "file_missing", name):
         check_folder(folder)
 
 
@@ -120,12 +112,12 @@ def test_weights_that_match_the_card_but_are_no_safetensors_are_found(folder, co
     (folder / "weights.safetensors").write_bytes(content)
     files = json.loads((folder / "card.json").read_text())["files"]
     changed_card(folder, files=files | {"weights.safetensors": hashlib.sha256(content).hexdigest()})
-    with pytest.raises(EncoderCorrupt, match="not a safetensors file"):
+    with raises_code(EncoderCorrupt, "weights_unreadable"):
         read_weights(folder, check_folder(folder))
 
 
 def test_no_folder_at_all_is_corrupt(tmp_path):
-    with pytest.raises(EncoderCorrupt, match="no encoder folder"):
+    with raises_code(EncoderCorrupt, "folder_missing"):
         check_folder(tmp_path / "nothing")
 
 
@@ -144,13 +136,13 @@ def test_a_card_that_is_no_json_object_is_corrupt(folder, text):
 
 def test_a_card_that_is_no_text_is_corrupt(folder):
     (folder / "card.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(EncoderCorrupt, match="UTF-8"):
+    with raises_code(EncoderCorrupt, "card_encoding"):
         read_card(folder)
 
 
 def test_an_enormous_card_is_not_read(folder):
     os.truncate(folder / "card.json", 1 << 30)
-    with pytest.raises(EncoderCorrupt, match="larger"):
+    with raises_code(EncoderCorrupt, "file_too_large"):
         read_card(folder)
 
 
@@ -190,7 +182,7 @@ def test_damaged_preprocessing_is_corrupt(folder, entry):
             read_card(folder)
 
 
-@pytest.mark.parametrize("entry", [field for field in Card.__dataclass_fields__ if field != "format"])
+@pytest.mark.parametrize("entry", sorted(set(json.loads(card_to_json(CARD))) - {"format"}))
 def test_every_entry_is_needed(folder, entry):
     raw = json.loads((folder / "card.json").read_text())
     del raw[entry]
@@ -241,7 +233,7 @@ def test_a_link_is_not_followed(folder, name):
     target = folder.parent / "elsewhere"
     (folder / name).rename(target)
     (folder / name).symlink_to(target)
-    with pytest.raises(EncoderCorrupt, match=name):
+    with raises_code(EncoderCorrupt, "file_missing", name):
         check_folder(folder)
 
 
@@ -257,7 +249,7 @@ def test_a_card_that_could_not_be_read_back_is_not_written(tmp_path):
 
 def test_an_existing_folder_is_left_alone(folder):
     before = (folder / "card.json").read_bytes()
-    with pytest.raises(EncoderError, match="exists already"):
+    with raises_code(EncoderError, "folder_exists"):
         write_encoder(folder, replace(CARD, dim=3), WEIGHTS, b"other")
     assert (folder / "card.json").read_bytes() == before
 
@@ -282,12 +274,12 @@ def test_a_half_written_folder_is_never_visible(tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("ml.formats.atomic_files.os.fsync", full)
-    with pytest.raises(EncoderError, match="No space left"):
+    with raises_code(EncoderError, "folder_unwritable", "No space left"):
         write_encoder(tmp_path / "new", CARD, WEIGHTS, b"model")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(EncoderError, match="Cannot write"):
+    with raises_code(EncoderError, "folder_unwritable"):
         write_encoder(tmp_path / "file" / "new", CARD, WEIGHTS, b"model")

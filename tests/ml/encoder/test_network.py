@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from ml.encoder.card import EncoderCorrupt
 from ml.encoder.folder import read_card, read_onnx, read_weights
 from ml.encoder.network import (
     EncoderNetwork,
@@ -15,10 +14,12 @@ from ml.encoder.network import (
     round_filters,
 )
 from ml.encoder.onnx_export import halve_exact_weights
+from ml.formats.encoder_folder import EncoderCorrupt
 from ml.inference.embedder import load_embedder
 from ml.runtime.onnx import onnx_forward
 from ml.runtime.torch import network_forward
-from ml.scoring.ood import strangeness_of
+from ml.scoring.ood import ood_scores
+from tests.helpers.errors import raises_code
 from tests.helpers.small_encoder import AXES, small_encoder, small_network, some_pixels
 
 
@@ -162,7 +163,7 @@ def judging_folder(tmp_path_factory):
 
 
 def test_a_network_without_strangeness_has_one_output(tiny):
-    assert tiny.judged(torch.from_numpy(some_images(1)))[1] is None
+    assert tiny.with_ood(torch.from_numpy(some_images(1)))[1] is None
     graph = onnx.load_model_from_string(export_onnx(tiny, 16, 16)).graph
     assert [output.name for output in graph.output] == ["outputs"]
 
@@ -184,20 +185,20 @@ def test_onnx_torch_and_numpy_agree_on_strangeness(judging_folder):
     prefix = "strangeness."
     layers = {name.removeprefix(prefix): array for name, array in weights.items() if name.startswith(prefix)}
     assert layers["axes"].dtype == np.float16  # the numbers are those of the rounded axes, for all three
-    expected = strangeness_of(features, {name: array.astype(np.float32) for name, array in layers.items()})
-    assert by_onnx.strangeness.shape == (6,)
-    assert by_torch.strangeness == pytest.approx(expected, rel=1e-3)
-    assert by_onnx.strangeness == pytest.approx(expected, rel=1e-3)
+    expected = ood_scores(features, {name: array.astype(np.float32) for name, array in layers.items()})
+    assert by_onnx.ood_score.shape == (6,)
+    assert by_torch.ood_score == pytest.approx(expected, rel=1e-3)
+    assert by_onnx.ood_score == pytest.approx(expected, rel=1e-3)
     assert by_onnx.outputs == pytest.approx(by_torch.outputs, abs=1e-4)
 
 
 def test_an_embedder_gives_vectors_and_strangeness_of_any_runtime(judging_folder):
     by_onnx, by_torch = (load_embedder(judging_folder, runtime, threads=1) for runtime in ("onnx", "torch"))
     batches = [some_pixels(3), some_pixels(1, seed=4)]
-    vectors, strangeness = by_onnx.embed_and_judge(batches)
+    vectors, strangeness = by_onnx.embed_with_ood(batches)
     assert vectors.shape == (4, 5)
     assert strangeness.shape == (4,)
-    for mine, other in zip((vectors, strangeness), by_torch.embed_and_judge(batches), strict=True):
+    for mine, other in zip((vectors, strangeness), by_torch.embed_with_ood(batches), strict=True):
         assert mine == pytest.approx(other, rel=1e-3, abs=1e-4)
     assert np.array_equal(by_onnx.embed_batches(batches), vectors)
 
@@ -218,5 +219,5 @@ def test_strangeness_weights_that_do_not_fit_are_corrupt(judging_folder, damage)
     damaged = {"narrow": axes[:, :-1], "flat": axes[0], "endless": np.empty((10**12, 0), dtype=np.float16)}
     if damage in damaged:
         weights["strangeness.axes"] = damaged[damage]
-    with pytest.raises(EncoderCorrupt, match="do not fit"):
+    with raises_code(EncoderCorrupt, "weights_mismatch"):
         network_from_card(card, weights)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from ml.encoder.card import Card, EncoderCorrupt
+from ml.encoder.card import Card
 from ml.encoder.folder import read_card, read_weights, write_encoder
 from ml.encoder.network import (
     EncoderNetwork,
@@ -17,7 +17,9 @@ from ml.encoder.network import (
     round_filters,
     unit_parts,
 )
+from ml.formats.encoder_folder import EncoderCorrupt
 from ml.images.preprocess import Preprocess
+from tests.helpers.errors import raises_code
 
 CHANNELS, DIM, LABEL_SIZE, SHARE = 9, 7, 3, 0.4
 
@@ -109,7 +111,7 @@ def test_sharpening_draws_the_label_s_part_towards_the_prototypes(features, prot
     head = head_of()
     label, item = (part.detach().numpy() for part in head.parts(features))
     with torch.no_grad():
-        head.sharpen(prototypes, sharpness, 0.7)
+        head.refine(prototypes, sharpness, 0.7)
     outputs = head(features).detach().numpy()
     for row in range(6):
         expected = drawn_towards(label[row], prototypes.numpy(), sharpness)
@@ -123,7 +125,7 @@ def test_great_sharpness_makes_photos_of_one_label_the_same():
     with torch.no_grad():
         head.layer.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]))
         head.layer.bias.zero_()
-        head.sharpen(torch.eye(2), 60.0, 0.5)
+        head.refine(torch.eye(2), 60.0, 0.5)
         outputs = head(torch.tensor([[1.0, 0.1], [1.0, 0.5], [0.2, 1.0], [1.0, 1.0]]))
     label = unit_parts(outputs, 2)[0]
     assert label[0].tolist() == pytest.approx([1.0, 0.0], abs=1e-4)
@@ -144,7 +146,7 @@ def network(prototypes) -> EncoderNetwork:
     trunk = build_backbone("efficientnet-lite0", pretrained=False)
     head = PartsHead(trunk.channels, DIM, LABEL_SIZE, SHARE)
     with torch.no_grad():
-        head.sharpen(prototypes, 6.0, 0.6)
+        head.refine(prototypes, 6.0, 0.6)
     return round_filters(EncoderNetwork(trunk, trunk.channels, "gem", head).eval())
 
 
@@ -170,7 +172,7 @@ def test_onnx_runtime_gives_what_torch_gives(prototypes, sharpened):
     head = head_of()
     if sharpened:
         with torch.no_grad():
-            head.sharpen(prototypes, 8.0, 0.6)
+            head.refine(prototypes, 8.0, 0.6)
     network = EncoderNetwork(nn.Conv2d(3, CHANNELS, 3, stride=8), CHANNELS, "mean", head).eval()
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = 1
@@ -214,7 +216,7 @@ def test_an_encoder_folder_gives_the_same_network_back(network, sharpened, tmp_p
 )
 def test_a_division_that_makes_no_sense_is_a_corrupt_encoder(network, split):
     weights = network_weights(network) | {"head.split": np.array(split, dtype=np.float32)}
-    with pytest.raises(EncoderCorrupt, match="divided between label and item"):
+    with raises_code(EncoderCorrupt, "weights_mismatch", "head.split"):
         network_from_card(CARD, weights)
 
 

@@ -51,9 +51,9 @@ def test_a_cosine_is_told_as_a_probability(shipped):
 def test_noise_is_stranger_than_the_threshold(shipped):
     noise = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
     pixels = np.stack([shipped.card.preprocessing(Image.fromarray(picture)) for picture in noise])
-    _, strangeness = shipped.embed_and_judge([pixels])
+    _, strangeness = shipped.embed_with_ood([pixels])
     assert strangeness is not None
-    assert shipped.card.strangeness.not_clothes(strangeness).all()
+    assert shipped.card.ood_threshold.not_clothes(strangeness).all()
 
 
 def test_the_classifier_knows_its_labels(shipped_classifier):

@@ -4,15 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ml.runtime.types import Outputs
 from PIL import Image
 
-from ml.encoder.card import EncoderCorrupt, EncoderIncompatible
 from ml.encoder.folder import read_card, read_onnx, read_weights, write_encoder
+from ml.formats.encoder_folder import EncoderCorrupt, EncoderIncompatible
 from ml.inference.classifier import Classifier, load_classifier, softmax
 from ml.inference.embedder import load_embedder
-from ml.runtime.load import Outputs
 from ml.vectors import NotFiniteError
 from tests.helpers.drawn_pictures import drawn_picture
+from tests.helpers.errors import raises_code
 from tests.helpers.small_encoder import SIDE, small_encoder, some_pixels
 
 LABELS = ("Hat", "Shoes", "Skirt")
@@ -83,17 +84,17 @@ def test_softmax_survives_enormous_outputs():
 
 
 def test_an_embedder_is_no_classifier(shipped_folder):
-    with pytest.raises(EncoderIncompatible, match="metric"):
+    with raises_code(EncoderIncompatible, "encoder_kind", "metric"):
         load_classifier(shipped_folder, "onnx")
 
 
 def test_a_classifier_is_no_embedder(folder):
-    with pytest.raises(EncoderIncompatible, match="classifier"):
+    with raises_code(EncoderIncompatible, "encoder_kind", "classifier"):
         load_embedder(folder, "onnx")
 
 
 def test_a_missing_folder_is_corrupt(tmp_path):
-    with pytest.raises(EncoderCorrupt, match="no encoder folder"):
+    with raises_code(EncoderCorrupt, "folder_missing"):
         load_classifier(tmp_path / "none")
 
 
@@ -103,7 +104,7 @@ def test_a_changed_byte_is_found_when_the_classifier_is_loaded(tmp_path, name, r
     data = bytearray((tmp_path / "small" / name).read_bytes())
     data[-1] ^= 1
     (tmp_path / "small" / name).write_bytes(data)
-    with pytest.raises(EncoderCorrupt, match="sha256"):
+    with raises_code(EncoderCorrupt, "sha256"):
         load_classifier(tmp_path / "small", runtime)
 
 
@@ -118,10 +119,10 @@ def test_a_card_with_other_labels_than_the_network_has_outputs_is_corrupt(folder
 
 @pytest.mark.parametrize("runtime", ["onnx", "torch"])
 def test_a_card_that_tells_of_strangeness_the_network_lacks_is_corrupt(folder, tmp_path, runtime):
-    from ml.scoring.ood import Strangeness
+    from ml.scoring.ood import OodThreshold
 
     card = read_card(folder)
-    judging = replace(card, strangeness=Strangeness(2.0, 0.99))
+    judging = replace(card, ood_threshold=OodThreshold(2.0, 0.99))
     write_encoder(tmp_path / "judging", judging, read_weights(folder, card), read_onnx(folder, card))
     with pytest.raises(EncoderCorrupt):
         load_classifier(tmp_path / "judging", runtime)
@@ -130,5 +131,5 @@ def test_a_card_that_tells_of_strangeness_the_network_lacks_is_corrupt(folder, t
 def test_another_head_than_the_card_says_is_corrupt(folder, tmp_path):
     card = read_card(folder)
     write_encoder(tmp_path / "plain", replace(card, head="linear"), read_weights(folder, card), read_onnx(folder, card))
-    with pytest.raises(EncoderCorrupt, match="do not fit"):
+    with raises_code(EncoderCorrupt, "weights_mismatch"):
         load_classifier(tmp_path / "plain", "torch")

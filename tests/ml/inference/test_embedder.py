@@ -3,17 +3,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ml.runtime.types import Outputs
 from PIL import Image
 
 import ml.runtime.load
-from ml.encoder.card import EncoderCorrupt, EncoderIncompatible
 from ml.encoder.folder import read_onnx, read_weights, write_encoder
+from ml.formats.encoder_folder import EncoderCorrupt, EncoderIncompatible
 from ml.inference.embedder import Embedder, load_embedder
-from ml.runtime.load import BATCH, Outputs
+from ml.runtime.load import BATCH
 from ml.runtime.onnx import onnx_forward
-from ml.scoring.ood import Strangeness
+from ml.scoring.ood import OodThreshold
 from ml.vectors import NotFiniteError, ZeroVectorError
 from tests.helpers.drawn_pictures import drawn_folder, drawn_picture
+from tests.helpers.errors import raises_code
 
 
 def counting(embedder: Embedder, batches: list[int]) -> Embedder:
@@ -63,17 +65,17 @@ def test_a_network_that_answers_nonsense_is_an_error(shipped, value, error):
 
 
 def test_an_encoder_without_strangeness_judges_nothing(shipped):
-    silent = replace(counting(shipped, []), card=replace(shipped.card, strangeness=None))
-    vectors, strangeness = silent.embed_and_judge([np.zeros((2, 3, 4, 4), dtype=np.float32)])
+    silent = replace(counting(shipped, []), card=replace(shipped.card, ood_threshold=None))
+    vectors, strangeness = silent.embed_with_ood([np.zeros((2, 3, 4, 4), dtype=np.float32)])
     assert vectors.shape == (2, 100)
     assert strangeness is None
 
 
 def test_the_shipped_encoder_judges_strangeness(shipped):
     pictures = np.stack([shipped.card.preprocessing(drawn_picture(seed)) for seed in range(3)])
-    vectors, strangeness = shipped.embed_and_judge([pictures])
+    vectors, strangeness = shipped.embed_with_ood([pictures])
     assert vectors.shape == (3, 100)
-    assert shipped.card.strangeness.not_clothes(strangeness).all()  # a few coloured shapes
+    assert shipped.card.ood_threshold.not_clothes(strangeness).all()  # a few coloured shapes
 
 
 def judging(embedder: Embedder, strangeness: list[float]) -> Embedder:
@@ -84,21 +86,21 @@ def judging(embedder: Embedder, strangeness: list[float]) -> Embedder:
         judged = np.array([next(values) for _ in pixels], dtype=np.float32)
         return Outputs(np.ones((len(pixels), 100), dtype=np.float32), judged)
 
-    return replace(embedder, card=replace(embedder.card, strangeness=Strangeness(2.0, 0.99)), forward=forward)
+    return replace(embedder, card=replace(embedder.card, ood_threshold=OodThreshold(2.0, 0.99)), forward=forward)
 
 
 def test_the_strangeness_of_batches_comes_in_their_order(shipped):
     batches = [np.zeros((size, 3, 4, 4), dtype=np.float32) for size in (2, 1)]
-    vectors, strangeness = judging(shipped, [0.5, 2.0, 3.0]).embed_and_judge(batches)
+    vectors, strangeness = judging(shipped, [0.5, 2.0, 3.0]).embed_with_ood(batches)
     assert vectors.shape == (3, 100)
     assert strangeness.tolist() == [0.5, 2.0, 3.0]
     assert shipped.embed_batches([]).shape == (0, 100)
-    assert judging(shipped, []).embed_and_judge([])[1].shape == (0,)
+    assert judging(shipped, []).embed_with_ood([])[1].shape == (0,)
 
 
 def test_a_strangeness_that_is_no_number_is_an_error(shipped):
-    with pytest.raises(NotFiniteError, match="strangeness"):
-        judging(shipped, [np.nan]).embed_and_judge([np.zeros((1, 3, 4, 4), dtype=np.float32)])
+    with raises_code(NotFiniteError, "ood_score_not_finite"):
+        judging(shipped, [np.nan]).embed_with_ood([np.zeros((1, 3, 4, 4), dtype=np.float32)])
 
 
 def test_threads_may_share_an_embedder(shipped):
@@ -153,22 +155,22 @@ def rewritten(shipped, shipped_folder, folder, *, onnx=None, weights=None, **cha
 
 def test_an_unknown_backbone_is_incompatible(shipped, shipped_folder, tmp_path):
     folder = rewritten(shipped, shipped_folder, tmp_path / "c", backbone="efficientnet-lite9")
-    with pytest.raises(EncoderIncompatible, match="efficientnet-lite9"):
+    with raises_code(EncoderIncompatible, "backbone_unknown", "efficientnet-lite9"):
         load_embedder(folder, "torch")
 
 
 @pytest.mark.parametrize("onnx", [b"", b"not a model", b"\x00" * 1000])
 def test_a_file_that_is_no_onnx_model_is_corrupt(shipped, shipped_folder, tmp_path, onnx):
     folder = rewritten(shipped, shipped_folder, tmp_path / "c", onnx=onnx)
-    with pytest.raises(EncoderCorrupt, match=r"model\.onnx"):
+    with raises_code(EncoderCorrupt, "onnx_unreadable", "model.onnx"):
         load_embedder(folder, "onnx")
 
 
-@pytest.mark.parametrize("change", [{"dim": 99}, {"preprocessing": None}, {"strangeness": None}])
+@pytest.mark.parametrize("change", [{"dim": 99}, {"preprocessing": None}, {"ood_threshold": None}])
 def test_a_model_of_other_sizes_than_the_card_says_is_corrupt(shipped, shipped_folder, change):
     smaller = replace(shipped.card.preprocessing, height=192)
     change = {key: smaller if key == "preprocessing" else value for key, value in change.items()}
-    with pytest.raises(EncoderCorrupt, match="sizes"):
+    with raises_code(EncoderCorrupt, "onnx_sizes"):
         onnx_forward(replace(shipped.card, **change), read_onnx(shipped_folder, shipped.card), 1)
 
 
@@ -181,7 +183,7 @@ def test_weights_that_do_not_fit_the_network_are_corrupt(shipped, shipped_folder
         weights["head.layer.surprise"] = weights["head.layer.bias"]
     else:
         weights["head.layer.bias"] = weights["head.layer.bias"][:50]
-    with pytest.raises(EncoderCorrupt, match="do not fit"):
+    with raises_code(EncoderCorrupt, "weights_mismatch"):
         load_embedder(rewritten(shipped, shipped_folder, tmp_path / "c", weights=weights), "torch")
 
 
@@ -191,5 +193,5 @@ def test_a_changed_byte_is_found_when_the_encoder_is_loaded(shipped, shipped_fol
         data = bytearray((folder / name).read_bytes())
         data[-1] ^= 1
         (folder / name).write_bytes(data)
-        with pytest.raises(EncoderCorrupt, match="sha256"):
+        with raises_code(EncoderCorrupt, "sha256"):
             load_embedder(folder, runtime)

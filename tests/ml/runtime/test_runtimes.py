@@ -5,14 +5,16 @@ import threading
 
 import numpy as np
 import pytest
+from ml.runtime.types import CORE_BATCH, Outputs, RuntimeUnavailable, available_cores, concatenate_outputs, sharded
 
-from ml.encoder.card import EncoderCorrupt
 from ml.encoder.folder import read_card, read_onnx, write_encoder
 from ml.encoder.network import network_weights
+from ml.formats.encoder_folder import EncoderCorrupt
 from ml.inference.embedder import load_embedder
-from ml.runtime.load import BATCH, CORE_BATCH, Outputs, RuntimeUnavailable, cores, in_lanes, joined
+from ml.runtime.load import BATCH
 from ml.runtime.openvino import openvino_forward
 from tests.helpers.drawn_pictures import drawn_picture
+from tests.helpers.errors import raises_code
 from tests.helpers.small_encoder import small_encoder, small_network, some_pixels
 
 
@@ -37,9 +39,9 @@ def by_openvino(shipped_folder):
 def test_openvino_gives_the_vectors_of_onnx_runtime(shipped, by_openvino):
     pictures = [drawn_picture(seed, (60 + 20 * seed, 200)) for seed in range(5)]
     assert by_openvino.runtime == "openvino"
-    together, alone = by_openvino.embed(pictures), by_openvino.embed(pictures[:1])
+    together, single = by_openvino.embed(pictures), by_openvino.embed(pictures[:1])
     assert (shipped.embed(pictures) * together).sum(axis=1).min() >= 0.9999
-    assert alone[0] @ together[0] >= 0.99999
+    assert single[0] @ together[0] >= 0.99999
 
 
 @pytest.mark.parametrize("runtime", ["openvino", "torch"])
@@ -49,7 +51,7 @@ def test_each_runtime_judges_strangeness_alike(judging_folder, runtime, count):
         pytest.importorskip("openvino")
     batches = [some_pixels(count)] if count else []
     mine, expected = (
-        load_embedder(judging_folder, one, threads=1).embed_and_judge(batches) for one in (runtime, "onnx")
+        load_embedder(judging_folder, one, threads=1).embed_with_ood(batches) for one in (runtime, "onnx")
     )
     assert mine[0] == pytest.approx(expected[0], abs=1e-4)
     assert mine[1] == pytest.approx(expected[1], rel=1e-3)
@@ -73,7 +75,7 @@ def test_many_threads_may_ask_openvino(by_openvino):
 
 def test_without_openvino_its_runtime_is_unavailable(shipped_folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(RuntimeUnavailable, match="not installed"):
+    with raises_code(RuntimeUnavailable, "openvino_missing"):
         load_embedder(shipped_folder, "openvino")
 
 
@@ -82,25 +84,25 @@ def test_a_file_that_openvino_cannot_read_is_corrupt(tmp_path, onnx):
     pytest.importorskip("openvino")
     card = small_encoder(tmp_path / "small")
     write_encoder(tmp_path / "broken", card, network_weights(small_network(5)), onnx)
-    with pytest.raises(EncoderCorrupt, match=r"model\.onnx"):
+    with raises_code(EncoderCorrupt, "onnx_unreadable", "model.onnx"):
         load_embedder(tmp_path / "broken", "openvino")
 
 
 def test_a_model_of_other_sizes_than_the_card_says_is_corrupt_to_openvino(judging_folder, shipped):
     pytest.importorskip("openvino")
-    with pytest.raises(EncoderCorrupt, match="sizes"):
+    with raises_code(EncoderCorrupt, "onnx_sizes"):
         openvino_forward(shipped.card, read_onnx(judging_folder, read_card(judging_folder)), 1)
 
 
 def test_bfloat16_is_refused_where_it_does_not_exist(shipped_folder):
-    with pytest.raises(RuntimeUnavailable, match="bfloat16"):
+    with raises_code(RuntimeUnavailable, "precision_unsupported", "bfloat16"):
         load_embedder(shipped_folder, "onnx", precision="bfloat16")
 
 
 def test_bfloat16_by_openvino_is_near_or_is_refused(shipped, shipped_folder):
     pictures = [drawn_picture(seed) for seed in range(3)]
     if not has_bfloat16():
-        with pytest.raises(RuntimeUnavailable, match="processor"):
+        with raises_code(RuntimeUnavailable, "precision_unsupported"):
             load_embedder(shipped_folder, "openvino", precision="bfloat16")
         return
     coarse = load_embedder(shipped_folder, "openvino", precision="bfloat16").embed(pictures)
@@ -110,7 +112,7 @@ def test_bfloat16_by_openvino_is_near_or_is_refused(shipped, shipped_folder):
 def test_bfloat16_by_torch_is_near(judging_folder):
     """Where there is no GPU it is autocast on the CPU: slow, but the same lines."""
     exact, coarse = (
-        load_embedder(judging_folder, "torch", threads=1, precision=precision).embed_and_judge([some_pixels(6)])
+        load_embedder(judging_folder, "torch", threads=1, precision=precision).embed_with_ood([some_pixels(6)])
         for precision in ("float32", "bfloat16")
     )
     cosines = (exact[0] * coarse[0]).sum(axis=1)
@@ -141,21 +143,21 @@ class Noted:
 @pytest.mark.parametrize("count", [1, CORE_BATCH, CORE_BATCH + 1, BATCH])
 def test_each_core_takes_a_part_of_a_batch_and_the_order_stays(count):
     sizes: list[tuple[str, int]] = []
-    answer = in_lanes(Noted("alone", sizes), Noted("beside", sizes), 2)(numbered(count))
-    assert answer.outputs.ravel().tolist() == answer.strangeness.tolist() == list(range(count))
-    assert {name for name, _ in sizes} == {"alone" if count == 1 else "beside"}
+    answer = sharded(Noted("single", sizes), Noted("per_core", sizes), 2)(numbered(count))
+    assert answer.outputs.ravel().tolist() == answer.ood_score.tolist() == list(range(count))
+    assert {name for name, _ in sizes} == {"single" if count == 1 else "per_core"}
     assert max(size for _, size in sizes) <= CORE_BATCH
     assert sum(size for _, size in sizes) == count
 
 
 def test_parts_without_strangeness_have_none_together():
     sizes: list[tuple[str, int]] = []
-    assert in_lanes(Noted("", sizes), Noted("", sizes, judges=False), 2)(numbered(5)).strangeness is None
-    assert joined([Outputs(np.ones((2, 3), np.float32))]).outputs.shape == (2, 3)
+    assert sharded(Noted("", sizes), Noted("", sizes, judges=False), 2)(numbered(5)).ood_score is None
+    assert concatenate_outputs([Outputs(np.ones((2, 3), np.float32))]).outputs.shape == (2, 3)
 
 
 def test_there_is_a_core_to_work_with():
-    assert cores() >= 1
+    assert available_cores() >= 1
 
 
 def test_portions_are_small_on_a_cpu_and_whole_batches_for_torch(shipped, judging_folder):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ml.formats.errors import InputError
-from ml.scoring.ood import Strangeness, StrangenessError, accepting, auroc, fit_strangeness, strangeness_of
+from ml.scoring.ood import OodError, OodThreshold, auroc, fit_ood_layers, fit_ood_threshold, ood_scores
 from ml.vectors import VectorError
 
 
@@ -41,17 +41,17 @@ def by_a_loop(fitted: np.ndarray, judged: np.ndarray, dim: int) -> list[float]:
 @pytest.mark.parametrize("dim", [1, 3, 7])
 def test_strangeness_is_what_its_formula_says(dim):
     fitted, judged = clothes(60), clothes(5, seed=1)
-    layers = fit_strangeness(fitted, dim)
-    assert strangeness_of(judged, layers) == pytest.approx(np.array(by_a_loop(fitted, judged, dim)), rel=1e-3)
+    layers = fit_ood_layers(fitted, dim)
+    assert ood_scores(judged, layers) == pytest.approx(np.array(by_a_loop(fitted, judged, dim)), rel=1e-3)
 
 
 def test_the_fitted_photos_are_of_strangeness_one_on_average():
     fitted = clothes(500)
-    assert strangeness_of(fitted, fit_strangeness(fitted, 3)).mean() == pytest.approx(1, abs=1e-3)
+    assert ood_scores(fitted, fit_ood_layers(fitted, 3)).mean() == pytest.approx(1, abs=1e-3)
 
 
 def test_the_weights_have_the_shapes_of_the_network_s_layers():
-    layers = fit_strangeness(clothes(50), 3)
+    layers = fit_ood_layers(clothes(50), 3)
     assert {name: array.shape for name, array in layers.items()} == {
         "mean": (20,),
         "axes": (3, 20),
@@ -64,29 +64,29 @@ def test_the_weights_have_the_shapes_of_the_network_s_layers():
 
 def test_brightness_alone_is_not_strange():
     """Features twice as strong point the same way."""
-    layers = fit_strangeness(clothes(200), 3)
+    layers = fit_ood_layers(clothes(200), 3)
     photos = clothes(5, seed=1)
-    assert strangeness_of(2 * photos, layers) == pytest.approx(strangeness_of(photos, layers), rel=1e-4)
+    assert ood_scores(2 * photos, layers) == pytest.approx(ood_scores(photos, layers), rel=1e-4)
 
 
 def test_far_along_an_axis_and_outside_all_axes_are_both_strange():
     fitted = clothes(300)
-    layers = fit_strangeness(fitted, 3)
+    layers = fit_ood_layers(fitted, 3)
     centre = fitted.mean(axis=0)
     far_along = centre + 6 * (fitted[0] - centre)
     outside = centre.copy()
     outside[4] += 6
-    usual, along, off = strangeness_of(np.stack([centre, far_along, outside]), layers)
+    usual, along, off = ood_scores(np.stack([centre, far_along, outside]), layers)
     assert usual < 1
     assert along > 5
     assert off > 5
 
 
 def test_other_things_are_told_from_clothes_that_were_not_fitted_on():
-    layers = fit_strangeness(clothes(300), 3)
-    normal = strangeness_of(clothes(400, seed=1), layers)
-    strange = strangeness_of(np.random.default_rng(5).gamma(2.0, size=(100, 20)), layers)
-    judgement = accepting(normal)
+    layers = fit_ood_layers(clothes(300), 3)
+    normal = ood_scores(clothes(400, seed=1), layers)
+    strange = ood_scores(np.random.default_rng(5).gamma(2.0, size=(100, 20)), layers)
+    judgement = fit_ood_threshold(normal)
     assert auroc(normal, strange) > 0.99
     assert judgement.not_clothes(strange).mean() > 0.95
     assert judgement.not_clothes(normal).mean() <= 0.01
@@ -102,14 +102,14 @@ def test_other_things_are_told_from_clothes_that_were_not_fitted_on():
     ],
 )
 def test_photos_that_do_not_make_out_the_axes_are_refused(features, dim):
-    with pytest.raises(StrangenessError):
-        fit_strangeness(features, dim)
+    with pytest.raises(OodError):
+        fit_ood_layers(features, dim)
 
 
 @pytest.mark.parametrize("features", [np.full((50, 20), np.nan), np.zeros((50, 20)), np.ones(20)])
 def test_features_that_are_none_are_refused(features):
     with pytest.raises(VectorError):
-        fit_strangeness(features, 3)
+        fit_ood_layers(features, 3)
 
 
 # --- the threshold
@@ -117,20 +117,20 @@ def test_features_that_are_none_are_refused(features):
 
 def test_the_threshold_accepts_the_share_that_it_names():
     values = np.random.default_rng(0).permutation(np.arange(1, 201)).astype(np.float32)
-    judgement = accepting(values, 0.99)
+    judgement = fit_ood_threshold(values, 0.99)
     assert judgement.accepted_share == 0.99
     assert 0.99 <= 1 - judgement.not_clothes(values).mean() < 1
 
 
 def test_a_photo_at_the_threshold_is_one_of_clothes():
-    judgement = Strangeness(2.0, 0.99)
+    judgement = OodThreshold(2.0, 0.99)
     assert judgement.not_clothes(np.array([1.9, 2.0, 2.1], dtype=np.float32)).tolist() == [False, False, True]
 
 
 @pytest.mark.parametrize("values", [[], [1.0, np.nan], [np.inf]])
 def test_a_threshold_needs_finite_values(values):
-    with pytest.raises(StrangenessError):
-        accepting(values)
+    with pytest.raises(OodError):
+        fit_ood_threshold(values)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_threshold_needs_finite_values(values):
 )
 def test_a_threshold_that_makes_no_sense_is_refused(threshold, share):
     with pytest.raises(InputError):
-        Strangeness(threshold, share)
+        OodThreshold(threshold, share)
 
 
 # --- the area under the curve
@@ -174,5 +174,5 @@ def test_auroc_is_scikit_learn_s():
 
 def test_auroc_of_nothing_is_refused():
     for sides in (([], [1]), ([1], [])):
-        with pytest.raises(StrangenessError):
+        with pytest.raises(OodError):
             auroc(*sides)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from ml.encoder.backbones import PretrainedWeightsError
-from ml.encoder.folder import EncoderCorrupt
 from ml.encoder.network import PartsHead
+from ml.formats.encoder_folder import EncoderCorrupt
 from ml.training.model import TrainableEncoder, build_encoder, head_kind
 from ml.training.options import OptionsError
 from tests.helpers.tiny_training import classifier_options, metric_options

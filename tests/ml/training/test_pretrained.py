@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from ml.data.manifest import Photo, write_manifest
-from ml.encoder.folder import Card, check_folder, read_weights
+from ml.encoder.card import Card
+from ml.encoder.folder import check_folder, read_weights
 from ml.inference.embedder import load_embedder
 from tests.helpers.drawn_pictures import drawn_folder
 

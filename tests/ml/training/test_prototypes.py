@@ -53,7 +53,7 @@ def test_it_is_the_best_bargain_of_those_that_are_allowed(encoder, task, data):
     others = []
     for sharpness, share in product(SHARPNESSES, SHARES):
         with torch.no_grad():
-            encoder.network.head.sharpen(prototypes, sharpness, share)
+            encoder.network.head.refine(prototypes, sharpness, share)
         others.append(figures_of(task, encoder))
     best = max(figures["garment_at_1"] for figures in others)
     allowed = [figures for figures in others if figures["garment_at_1"] >= best - GARMENT_COST]

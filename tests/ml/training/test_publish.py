@@ -73,11 +73,13 @@ class TestMetric:
         rng = np.random.default_rng(0)
         noise = [Image.fromarray(rng.integers(0, 256, (80, 64, 3)).astype(np.uint8)) for _ in range(4)]
         card = embedder.card
-        assert card.strangeness is not None
-        from ml.runtime.load import prepared
+        assert card.ood_threshold is not None
+        from ml.runtime.load import pixel_batches
 
-        own, strange = (embedder.embed_and_judge(prepared(those, card.preprocessing))[1] for those in (pictures, noise))
-        assert card.strangeness.not_clothes(own).mean() <= 0.1
+        own, strange = (
+            embedder.embed_with_ood(pixel_batches(those, card.preprocessing))[1] for those in (pictures, noise)
+        )
+        assert card.ood_threshold.not_clothes(own).mean() <= 0.1
         assert strange.min() > np.median(own)
 
     def test_filters_are_stored_in_float16_and_statistics_in_float32(self, metric_run):
@@ -103,7 +105,7 @@ class TestClassifier:
         assert card == classifier_run.card
         assert (card.kind, card.head, card.dim) == ("classifier", "linear", 3)
         assert card.labels == ("Dress", "Top", "Trousers")
-        assert (card.calibration, card.strangeness) == (None, None)
+        assert (card.calibration, card.ood_threshold) == (None, None)
         assert {"accuracy", "accuracy_low", "phone_accuracy", "queries", "cosine_to_torch"} <= set(card.metrics)
         assert card.metrics["queries"] == 18
 
@@ -145,7 +147,7 @@ class TestWhatIsMeasured:
         few = [photo for photo in manifest.photos if photo.split == "train"][::3]
         held_out = [replace(photo, extra={"contributor": "one"}) for photo in manifest.photos if photo.split == "val"]
         card = self.published(replace(manifest, photos=(*few, *held_out)), tmp_path)
-        assert (card.strangeness, card.calibration) == (None, None)
+        assert (card.ood_threshold, card.calibration) == (None, None)
         assert "A note of one's own." in card.notes
         load_embedder(tmp_path / "tiny", "onnx", threads=1)
 

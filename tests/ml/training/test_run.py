@@ -8,7 +8,8 @@ import pytest
 from ml.data.manifest import Manifest
 from ml.data.photos import UnfitDataError
 from ml.encoder.card import Card
-from ml.encoder.folder import EncoderError, read_weights
+from ml.encoder.folder import read_weights
+from ml.formats.encoder_folder import EncoderError
 from ml.formats.errors import InputError
 from ml.images.pictures import PictureError
 from ml.training.checkpoints import CheckpointError

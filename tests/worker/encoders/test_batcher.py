@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from ml.runtime.types import Outputs
 
-from ml.runtime.load import Outputs
 from ml.vectors import Floats
 from worker.encoders.batcher import Joined
 
@@ -84,7 +84,7 @@ def test_a_lonely_call_runs_at_once_in_its_own_thread_and_is_not_copied() -> Non
     for _ in range(3):  # the lane is free again each time
         answer = joined(pixels)
         assert answer.outputs.tolist() == [[1], [2]]
-        assert answer.strangeness is None
+        assert answer.ood_score is None
     assert [thread for thread, _ in ran] == 3 * [threading.get_ident()]
     assert all(given is pixels for _, given in ran)
 
@@ -104,7 +104,7 @@ def test_what_is_asked_while_one_batch_runs_is_the_next_batch() -> None:
     network = Network()
     answers = asked_while_busy(network, Joined(network, lanes=1, limit=8), (1,), (2,), (3, 4), (5,))
     assert network.batches == [[1], [2, 3, 4, 5]]
-    told = [(answer.outputs.ravel().tolist(), answer.strangeness.tolist()) for answer in answers]
+    told = [(answer.outputs.ravel().tolist(), answer.ood_score.tolist()) for answer in answers]
     assert told == [([2], [1]), ([4], [2]), ([6, 8], [3, 4]), ([10], [5])]
 
 

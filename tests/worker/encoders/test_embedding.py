@@ -215,12 +215,12 @@ def test_the_answer_about_several_photos_is_not_taken_for_that_about_the_first(e
 def test_a_picture_unlike_all_clothes_is_marked_and_stays_marked(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limit = embedder_of(encoder).card.strangeness
+    limit = embedder_of(encoder).card.ood_threshold
     assert limit is not None
     query = about(drawing(1))
     for factor, guess in ((0.5, {}), (2.0, {"not_clothes": True})):
         judged = np.array([limit.threshold * factor], np.float32)
-        monkeypatch.setattr(Embedder, "embed_and_judge", lambda *_, judged=judged: (unit(1)[None], judged))
+        monkeypatch.setattr(Embedder, "embed_with_ood", lambda *_, judged=judged: (unit(1)[None], judged))
         assert look_at(query, encoder).guess == guess
     told = {"not_clothes": True, "category": {"value": "Hat", "share": 1.0}}
     SimilarityQuery.objects.filter(pk=query.pk).update(encoder=encoder, vector=unit(1).tobytes(), guess=told)
