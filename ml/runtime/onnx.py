@@ -1,30 +1,31 @@
-"""Runs an exported network on the CPU with ONNX Runtime."""
+"""Run an exported network on the CPU with ONNX Runtime."""
 
 import numpy as np
 import onnxruntime
 
-from ml.encoder.card import ONNX_FILE, Card, EncoderCorrupt
-from ml.runtime.load import Forward, Outputs, cores, in_lanes
+from ml.encoder.card import Card
+from ml.formats.encoder_folder import ONNX_FILE, EncoderCorrupt
+from ml.runtime.types import Forward, Outputs, available_cores, require_card_sizes, sharded
 from ml.vectors import Floats
 
 ERRORS_ONLY = 3
 
 
 def onnx_forward(card: Card, model: bytes, threads: int | None = None) -> Forward:
-    """Return `model` as a function, safe to call from many threads.
+    """Return `model` as a thread-safe function.
 
-    `model` is an ONNX file with one input, and with one output or, where `card` has strangeness, two.
-    Raises `EncoderCorrupt` where they do not fit `card`.
+    `model` is an ONNX file with one input, and one output, or two if `card` has an OOD threshold.
+    Raises `EncoderCorrupt` if they do not fit `card`.
 
-    The graph is optimised as far as it goes: batch norms, paddings and activations go into the convolutions, which run
-    on blocks of channels. Without the arena a batch takes a third longer.
+    ONNX Runtime optimises the graph fully: batch norms, paddings and activations are fused into the convolutions, which
+    run on blocks of channels. Without the memory arena a batch takes a third longer.
     """
-    lanes = threads or cores()
-    alone = _run(card, model, lanes)
-    return in_lanes(alone, alone if lanes == 1 else _run(card, model, 1), lanes)
+    workers = threads or available_cores()
+    single = _session_forward(card, model, workers)
+    return sharded(single, single if workers == 1 else _session_forward(card, model, 1), workers)
 
 
-def _run(card: Card, model: bytes, threads: int) -> Forward:
+def _session_forward(card: Card, model: bytes, threads: int) -> Forward:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
     options.intra_op_num_threads = threads
@@ -34,7 +35,9 @@ def _run(card: Card, model: bytes, threads: int) -> Forward:
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime has a dozen exception classes without a common base
-        raise EncoderCorrupt(f"{ONNX_FILE} is not a model that ONNX Runtime can load.") from error
+        raise EncoderCorrupt(
+            f"{ONNX_FILE} is not a model that ONNX Runtime can load.", code="onnx_unreadable"
+        ) from error
     input_name = _checked_input_name(session, card)
 
     def run(pixels: Floats) -> Outputs:
@@ -45,8 +48,6 @@ def _run(card: Card, model: bytes, threads: int) -> Forward:
 
 def _checked_input_name(session: onnxruntime.InferenceSession, card: Card) -> str:
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    sides = [3, card.preprocessing.height, card.preprocessing.width]
-    answers = [[card.dim]] if card.strangeness is None else [[card.dim], []]
-    if [one.shape[1:] for one in inputs] != [sides] or [one.shape[1:] for one in outputs] != answers:
-        raise EncoderCorrupt(f"{ONNX_FILE} does not have the input and output sizes that the card gives.")
+    input_sizes, output_sizes = ([port.shape[1:] for port in ports] for ports in (inputs, outputs))
+    require_card_sizes(card, input_sizes, output_sizes)
     return str(inputs[0].name)
