@@ -113,6 +113,7 @@ def embed_all(encoder: "Encoder") -> None:
 def forward_only(embedder: "Embedder", photos: int) -> None:
     """The network on noise, in portions and threads as the worker gives them."""
     import numpy as np
+
     from ml.runtime.types import available_cores
 
     card = embedder.card.preprocessing

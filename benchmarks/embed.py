@@ -58,9 +58,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def loaded(encoder: Path) -> dict[str, Embed]:
     """Eager PyTorch, and each runtime that this machine can offer."""
-    from ml.runtime.types import RuntimeUnavailable
-
     from ml.inference.embedder import load_embedder
+    from ml.runtime.types import RuntimeUnavailable
 
     rivals = {EAGER: eager(encoder), "onnx": as_embed(load_embedder(encoder, "onnx"))}
     if find_spec("openvino"):

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from threading import Event, Lock
 
 import numpy as np
-from ml.runtime.types import Forward, Outputs
 
+from ml.runtime.types import Forward, Outputs
 from ml.vectors import Floats
 
 

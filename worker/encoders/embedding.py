@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from django.db import connection, transaction
 from django.db.models import JSONField, Max, QuerySet
-from ml.runtime.types import available_cores
 from PIL import Image, UnidentifiedImageError
 
 from catalog.errors import IllegalTransition, Refused
@@ -23,6 +22,7 @@ from catalog.photos.crops import Crop, crop_box, require_large_enough
 from ml.images.pictures import in_groups, work_ahead
 from ml.inference.embedder import Embedder
 from ml.runtime.load import pixel_batches
+from ml.runtime.types import available_cores
 from ml.vectors import unit_rows
 from worker.encoders.loaded import embedder_of
 

@@ -6,10 +6,10 @@ from threading import Lock
 from typing import cast
 
 from django.conf import settings
-from ml.runtime.types import Precision, RuntimeChoice, available_cores
 
 from catalog.models import Encoder
 from ml.inference.embedder import Embedder, load_embedder
+from ml.runtime.types import Precision, RuntimeChoice, available_cores
 from worker.encoders.batcher import Joined
 
 _KEPT = 2  # the live one, and a candidate that embeds the catalogue beside it

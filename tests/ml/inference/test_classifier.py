@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ml.runtime.types import Outputs
 from PIL import Image
 
 from ml.encoder.folder import read_card, read_onnx, read_weights, write_encoder
 from ml.formats.encoder_folder import EncoderCorrupt, EncoderIncompatible
 from ml.inference.classifier import Classifier, load_classifier, softmax
 from ml.inference.embedder import load_embedder
+from ml.runtime.types import Outputs
 from ml.vectors import NotFiniteError
 from tests.helpers.drawn_pictures import drawn_picture
 from tests.helpers.errors import raises_code

@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ml.runtime.types import Outputs
 from PIL import Image
 
 import ml.runtime.load
@@ -12,6 +11,7 @@ from ml.formats.encoder_folder import EncoderCorrupt, EncoderIncompatible
 from ml.inference.embedder import Embedder, load_embedder
 from ml.runtime.load import BATCH
 from ml.runtime.onnx import onnx_forward
+from ml.runtime.types import Outputs
 from ml.scoring.ood import OodThreshold
 from ml.vectors import NotFiniteError, ZeroVectorError
 from tests.helpers.drawn_pictures import drawn_folder, drawn_picture

@@ -5,7 +5,6 @@ import threading
 
 import numpy as np
 import pytest
-from ml.runtime.types import CORE_BATCH, Outputs, RuntimeUnavailable, available_cores, concatenate_outputs, sharded
 
 from ml.encoder.folder import read_card, read_onnx, write_encoder
 from ml.encoder.network import network_weights
@@ -13,6 +12,7 @@ from ml.formats.encoder_folder import EncoderCorrupt
 from ml.inference.embedder import load_embedder
 from ml.runtime.load import BATCH
 from ml.runtime.openvino import openvino_forward
+from ml.runtime.types import CORE_BATCH, Outputs, RuntimeUnavailable, available_cores, concatenate_outputs, sharded
 from tests.helpers.drawn_pictures import drawn_picture
 from tests.helpers.errors import raises_code
 from tests.helpers.small_encoder import small_encoder, small_network, some_pixels

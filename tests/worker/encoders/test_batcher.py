@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from ml.runtime.types import Outputs
 
+from ml.runtime.types import Outputs
 from ml.vectors import Floats
 from worker.encoders.batcher import Joined
 
