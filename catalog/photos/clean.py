@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from PIL import AvifImagePlugin, GifImagePlugin, Image, ImageCms, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from catalog.errors import Refused
+from ml.formats.image_hash import difference_hash, hash_to_text
 
 # These make Pillow know the formats; without the imports it would load all of its forty readers to find one.
 _READERS: Final = (AvifImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin)
@@ -98,7 +99,7 @@ def photo_hash(raw: bytes, box: tuple[int, int, int, int] | None = None) -> str:
     Raises `Refused` as `clean_photo` does, which gives the same hash.
     """
     image = _opened(raw)
-    return _difference_hash(image.crop(box) if box else image)
+    return _perceptual_hash(image.crop(box) if box else image)
 
 
 def _opened(raw: bytes) -> Image.Image:
@@ -301,15 +302,8 @@ def _encode(image: Image.Image) -> CleanPhoto:
     quality = 100 if max(image.size) <= SMALL else QUALITY
     image.save(buffer, "JPEG", quality=quality, subsampling="4:4:4")  # coarser colours would move it as well
     content = buffer.getvalue()
-    return CleanPhoto(content, image.width, image.height, source_hash(content), _difference_hash(image))
+    return CleanPhoto(content, image.width, image.height, source_hash(content), _perceptual_hash(image))
 
 
-def _difference_hash(image: Image.Image) -> str:
-    """The dHash (N. Krawetz, "Kind of like that", 2013): each bit says whether brightness rises to the right.
-
-    It takes 9 x 8 grey values, compares neighbours in a row, and survives resizing, recompression and a change of
-    brightness. Whole numbers only, so every machine gives the same.
-    """
-    grey = image.convert("L").resize((9, 8), Image.Resampling.BOX).tobytes()
-    bits = "".join("1" if grey[row * 9 + x] < grey[row * 9 + x + 1] else "0" for row in range(8) for x in range(8))
-    return f"{int(bits, 2):016x}"
+def _perceptual_hash(image: Image.Image) -> str:
+    return hash_to_text(difference_hash(image))

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> str:
     if args.show < 0:
         raise InputError("--show must be 0 or more.")
     accept_heic()
-    report = check_data(args.data, bar, look=not args.quick)
+    report = check_data(args.data, bar, read_photos=not args.quick)
     for severity, found in (("error", report.errors), ("warning", report.warnings)):
         for line in _lines(severity, found, args.show):
             sys.stdout.write(f"{line}\n")

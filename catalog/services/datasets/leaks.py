@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -12,8 +11,7 @@ from catalog.models import Triplet, TripletState, UploadedPhoto
 from catalog.photos.clean import photo_hash
 from catalog.photos.crops import crop_box
 from catalog.services.datasets.rows import FLAT, HeldOut
-
-NEAR_BITS: Final = 4  # of 64: photos whose hashes are so near may show the same. A pair too few does no harm
+from ml.formats.image_hash import NEAR_BITS
 
 Box = tuple[int, int, int, int]
 
@@ -74,4 +72,5 @@ def _shows_evaluated(photo: UploadedPhoto, box: Box | None, held: HeldOut) -> bo
     except (OSError, Refused):
         return True
     known = [int(look, 16) for look in held.looks if look != FLAT]
+    # The hash also matches some different products; a pair too few does no harm.
     return any((int(look, 16) ^ other).bit_count() <= NEAR_BITS for look in looks for other in known)
