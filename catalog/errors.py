@@ -1,10 +1,10 @@
-"""What may go wrong, and whose fault it is."""
+"""Errors of the catalogue: invalid input, illegal state transitions, lost claims."""
 
 
 class Refused(Exception):
-    """The input is at fault; the same input again would be refused again.
+    """The request cannot be carried out because of its input or the current state; retrying unchanged does not help.
 
-    `code` is for machines and never changes; `detail` is a sentence for people.
+    `code` is stable, for programs; `detail` is a sentence for the user; `status` is the HTTP status.
     """
 
     def __init__(self, code: str, detail: str, *, status: int = 400) -> None:
@@ -15,8 +15,12 @@ class Refused(Exception):
 
 
 class IllegalTransition(Exception):
-    """The code asked a row to go from its state to one that does not follow it: a bug, nobody's input."""
+    """A row cannot move from its current state to the requested one."""
+
+    code = "illegal_transition"
 
 
 class ClaimLost(Exception):
-    """Someone else has taken the row over; whatever was computed must be thrown away."""
+    """Another worker holds the claim, or the row was deleted: discard the computed result."""
+
+    code = "claim_lost"

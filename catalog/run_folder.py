@@ -1,10 +1,10 @@
-"""Where the files of a training run are.
+"""The folder of a training run and its files.
 
-log.txt    what the training said
-lock       held by whoever trains
-data.csv   the photos, data.json what they are; photos/ has copies of those that the storage keeps elsewhere
-run/       what `ml` writes: metrics.jsonl, pictures, checkpoint.pt
-cache/     kept views
+log.txt    output of the training process
+lock       file lock held by the training process
+data.csv   manifest of the photos; data.json describes it; photos/ holds copies of files from a remote storage
+run/       output of `ml`: metrics.jsonl, pictures, checkpoint.pt
+cache/     cached views
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from django.conf import settings
 
 from catalog.models import TrainingRun
 
-# Every picture that a run may have: first how it goes, then what the network says.
+# The pictures of a run in display order: training curves first, then predictions.
 PICTURES: Final = (
     "loss.png",
     "accuracy.png",
@@ -32,29 +32,29 @@ PICTURES: Final = (
 
 
 def run_folder(run: TrainingRun) -> Path:
-    """The folder of a run; it need not be there."""
+    """The folder of a run; it may not exist."""
     return Path(settings.RUNS_DIR / str(run.pk))
 
 
 def run_pictures(run: TrainingRun) -> list[str]:
-    """The names of the pictures of its latest epoch, in the order to show them; none before the first epoch's end."""
+    """The names of the existing pictures, in display order; empty before the end of the first epoch."""
     return [name for name in PICTURES if (run_folder(run) / "run" / name).is_file()]
 
 
 def run_picture(run: TrainingRun, name: str) -> Path:
-    """The file of one of `run_pictures`. FileNotFoundError for any other name, so no name leads out of the folder."""
+    """The path of one of `run_pictures`. Raises `FileNotFoundError` for other names (no path traversal)."""
     if name not in run_pictures(run):
         raise FileNotFoundError(f"{run} has no picture {name!r}.")
     return run_folder(run) / "run" / name
 
 
 def photo_copies_delete(photo_ids: Iterable[UUID]) -> None:
-    """Delete the copies that runs have of people's photos, where the storage keeps the photos on other machines."""
+    """Delete the copies of users' photos from all run folders (made when the storage is remote)."""
     for photo_id in photo_ids:
         for copy in Path(settings.RUNS_DIR).glob(f"*/photos/{photo_id}.jpg"):
             copy.unlink(missing_ok=True)
 
 
 def run_encoder_folder(run: TrainingRun) -> Path:
-    """Where its encoder is written: a folder that appears when it is whole."""
+    """The encoder folder that the run writes; it appears when it is complete."""
     return Path(settings.ENCODER_DIRS[0] / run.name)

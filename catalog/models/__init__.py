@@ -1,4 +1,4 @@
-"""The rows. They are the truth: the queue carries their ids, and files beside them are caches."""
+"""Django models. Rows are the source of truth; queue messages carry their ids, and files beside them are caches."""
 
 from catalog.models.change_feed import ChangeFeed, RemovedItem
 from catalog.models.devices import Device, Scope

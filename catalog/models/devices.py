@@ -1,17 +1,19 @@
+"""The device that an API token was issued for, and the token's scope."""
+
 from django.db import models
 from knox.models import AuthToken
 
 
 class Scope(models.TextChoices):
-    """What a token is good for, whatever else its person may do."""
+    """What a token allows, within the permissions of its user."""
 
-    USER = "user"  # a phone: the person's own photos, queries, favourites and account
-    STAFF = "staff"  # also what only staff may do; the person must be staff
-    SERVICE = "service"  # a program of the site's owner: asks and reads the catalogue, touches no account
+    USER = "user"  # an app: the user's own photos, queries, favourites and account
+    STAFF = "staff"  # also staff endpoints; the user must be staff
+    SERVICE = "service"  # a program of the site's owner: queries and reads the catalogue, no access to the account
 
 
 class Device(models.Model):
-    """What is known of a token: which device it was made for, and what it may do. Both go together."""
+    """Name, scope and last use of an API token; deleted together with the token."""
 
     token = models.OneToOneField(AuthToken, on_delete=models.CASCADE, related_name="device")
     name = models.CharField(max_length=100, blank=True, help_text="As the person or the app calls it.")

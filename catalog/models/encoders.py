@@ -1,3 +1,5 @@
+"""Encoders, their embeddings of the catalogue, and the history of promotions."""
+
 from pathlib import Path
 from typing import Self
 
@@ -14,28 +16,29 @@ from catalog.models.users import User
 
 class EncoderState(models.TextChoices):
     CANDIDATE = "candidate"  # registered, may be embedding the catalogue
-    LIVE = "live"  # answers queries; one at most
-    RETIRED = "retired"  # was live; its vectors stay, so it can come back
+    LIVE = "live"  # answers queries; at most one
+    RETIRED = "retired"  # was live; keeps its embeddings, so that a roll-back needs no re-embedding
 
 
 class EncoderQuerySet(ClaimableQuerySet["Encoder"]):
     def live(self) -> "Encoder | None":
+        """The encoder that answers queries; None before the first promotion."""
         return self.filter(state=EncoderState.LIVE).first()
 
     def in_use(self) -> Self:
-        """The encoders whose vectors are kept complete: the live one, those that may follow it, and the way back."""
+        """The metric encoders that embed every photo: the live one, candidates, and the target of a roll-back."""
         back = list(Promotion.objects.order_by("-id").values_list("previous", flat=True)[:1])
         return self.filter(~Q(state=EncoderState.RETIRED) | Q(pk__in=back), kind="metric")
 
     def release(self) -> int:
-        """Let others embed the catalogue with these encoders."""
+        """Drop the claims, so that other workers may embed the catalogue with these encoders."""
         return self.update(**no_claim())
 
 
 class Encoder(Claimable):
-    """A trained network with its preprocessing, kept as a folder; this row is what the product knows of it.
+    """A trained network with its preprocessing. The files are in `folder`; `card` is a copy of its card.
 
-    A claim on the row is the right to embed the catalogue with it: one worker at a time writes its vectors.
+    A claim on the row is the right to embed the catalogue: one worker at a time writes the encoder's vectors.
     """
 
     name = models.CharField(max_length=100, unique=True, help_text="Also the name of its folder.")
@@ -58,35 +61,36 @@ class Encoder(Claimable):
 
     @property
     def folder(self) -> Path:
-        """Where its files are on this machine. FileNotFoundError if none of the settings' folders has it."""
+        """The encoder folder on this machine. Raises `FileNotFoundError` when no folder of `ENCODER_DIRS` has it."""
         for place in settings.ENCODER_DIRS:
             if (place / self.name / "card.json").is_file():
                 return Path(place / self.name)
         raise FileNotFoundError(f"No folder of encoders on this machine holds {self.name!r}.")
 
     def missing_photos(self) -> "models.QuerySet[ItemPhoto]":
-        """The photos of the catalogue that have no vector of this encoder yet, oldest first."""
+        """The searchable photos without an embedding of this encoder, oldest first."""
         return ItemPhoto.objects.searchable().exclude(embeddings__encoder=self).order_by("id")
 
     def claim(self, worker: str) -> "Encoder | None":
-        """Take the right to embed the catalogue; None if another worker has it."""
+        """Claim the right to embed the catalogue; None if another worker holds it."""
         won = Encoder.objects.filter(pk=self.pk, claim_token=None).update(**new_claim(worker))
         return Encoder.objects.get(pk=self.pk) if won else None
 
     def renew_claim(self) -> None:
-        """Say that the work goes on. ClaimLost if the claim was given to someone else meanwhile."""
-        mine = type(self).objects.filter(pk=self.pk, claim_token=self.claim_token)
-        # The bump comes first in the transaction that writes vectors: it locks this row, so writers go one by one
-        # and the ids of the vectors appear in order. A reader that asks for "ids after the last I saw" misses none.
-        if not mine.update(claimed_at=timezone.now(), revision=F("revision") + 1):
+        """Extend the claim and count a write of vectors. Raises `ClaimLost` when another worker holds the claim."""
+        own_row = type(self).objects.filter(pk=self.pk, claim_token=self.claim_token)
+        # This comes first in the transaction that writes vectors: it locks the row, so writers commit one by one and
+        # the ids of the vectors become visible in order. A reader of "ids after the last one read" misses none.
+        if not own_row.update(claimed_at=timezone.now(), revision=F("revision") + 1):
             raise ClaimLost(f"{self} is embedded by another worker now")
 
     def release(self) -> None:
+        """Drop the claim, if it is still held."""
         type(self).objects.filter(pk=self.pk, claim_token=self.claim_token).release()
 
 
 class Embedding(models.Model):
-    """The vector of one photo from one encoder: little-endian float32, unit length."""
+    """The vector of one photo by one encoder: `dim` little-endian float32 numbers of unit length."""
 
     photo = models.ForeignKey(ItemPhoto, on_delete=models.CASCADE, related_name="embeddings")
     item = models.ForeignKey(CatalogItem, on_delete=models.CASCADE, related_name="+")
@@ -104,7 +108,7 @@ class Embedding(models.Model):
 
 
 class Promotion(models.Model):
-    """A change of the live encoder, written with it: who did it, when, and why."""
+    """A change of the live encoder, recorded in the same transaction: by whom, when and why."""
 
     encoder = models.ForeignKey(Encoder, on_delete=models.SET_NULL, null=True, related_name="promotions")
     encoder_name = models.CharField(max_length=100, help_text="Stays when the encoder is deleted.")

@@ -1,3 +1,5 @@
+"""Evaluation sets, and evaluations of encoders on them."""
+
 from typing import Any
 
 from django.db import models
@@ -13,9 +15,9 @@ MAX_ATTEMPTS = 3
 
 
 class EvaluationSet(models.Model):
-    """Items of the catalogue that are only ever asked about, never learned from: what encoders are compared on.
+    """The catalogue items that encoders are compared on. They are never trained on.
 
-    Its items never change once it is drawn. Every item that ever was in a set stays out of all training.
+    The items of a set never change. An item that was ever in a set stays out of all training.
     """
 
     name = models.CharField(max_length=100, unique=True)
@@ -37,10 +39,13 @@ class EvaluationSet(models.Model):
 
     @classmethod
     def current(cls) -> "EvaluationSet | None":
+        """The set that encoders are compared on; None before the first one is drawn."""
         return cls.objects.filter(is_current=True).first()
 
 
 class EvaluationItem(models.Model):
+    """The membership of an item in an evaluation set."""
+
     evaluation_set = models.ForeignKey(EvaluationSet, on_delete=models.CASCADE, related_name="members")
     item = models.ForeignKey(CatalogItem, on_delete=models.CASCADE, related_name="evaluation_memberships")
 
@@ -52,6 +57,8 @@ class EvaluationItem(models.Model):
 
 
 class EvaluationState(models.TextChoices):
+    """queued -> running -> done or failed."""
+
     QUEUED = "queued"
     RUNNING = "running"
     DONE = "done"
@@ -60,7 +67,7 @@ class EvaluationState(models.TextChoices):
 
 class EvaluationQuerySet(ClaimableQuerySet["Evaluation"]):
     def claim(self, pk: int | str, *, worker: str) -> "Evaluation | None":
-        """Take a queued evaluation; None if it is gone or someone else's."""
+        """Claim a queued evaluation; None if it was deleted, claimed by another worker, or has ended."""
         claim = new_claim(worker)
         if not self.filter(pk=pk, state=EvaluationState.QUEUED).update(state=EvaluationState.RUNNING, **claim):
             return None
@@ -68,22 +75,24 @@ class EvaluationQuerySet(ClaimableQuerySet["Evaluation"]):
         return related.filter(pk=pk, claim_token=claim["claim_token"]).first()
 
     def release(self) -> int:
-        """Queue claimed evaluations again; those that died too often fail."""
-        held = self.filter(state=EvaluationState.RUNNING)
-        exhausted = held.filter(attempts__gte=MAX_ATTEMPTS - 1)
-        reason = f"The worker died {MAX_ATTEMPTS} times over it."
-        ended = exhausted.update(state=EvaluationState.FAILED, reason=reason, finished_at=timezone.now(), **no_claim())
+        """Requeue running evaluations; those with `MAX_ATTEMPTS` dead workers fail. Returns how many there were."""
+        running = self.filter(state=EvaluationState.RUNNING)
+        exhausted = running.filter(attempts__gte=MAX_ATTEMPTS - 1)
+        reason = f"The worker died {MAX_ATTEMPTS} times during this evaluation."
+        failed = exhausted.update(state=EvaluationState.FAILED, reason=reason, finished_at=timezone.now(), **no_claim())
         overdue = timezone.now() - NUDGE_AGAIN
-        again = held.update(state=EvaluationState.QUEUED, attempts=F("attempts") + 1, nudged_at=overdue, **no_claim())
-        return ended + again
+        requeued = running.update(
+            state=EvaluationState.QUEUED, attempts=F("attempts") + 1, nudged_at=overdue, **no_claim()
+        )
+        return failed + requeued
 
     def take_undelivered(self) -> "list[Evaluation]":
-        """Queued evaluations whose message seems lost, oldest first."""
+        """Queued evaluations whose message seems lost, oldest first; each is returned once per `NUDGE_AGAIN`."""
         return self.filter(state=EvaluationState.QUEUED).overdue()
 
 
 class Evaluation(Claimable):
-    """An encoder measured on an evaluation set, beside another one where `against` names it."""
+    """The measurement of an encoder on an evaluation set, and its comparison with the encoder `against`, if any."""
 
     encoder = models.ForeignKey(Encoder, on_delete=models.CASCADE, related_name="evaluations")
     against = models.ForeignKey(Encoder, on_delete=models.CASCADE, null=True, blank=True, related_name="+")
@@ -114,18 +123,19 @@ class Evaluation(Claimable):
         return f"{self.encoder}{other} on {self.evaluation_set}"
 
     def renew_claim(self, stage: str = "") -> None:
-        """Say that the work goes on. ClaimLost if it was given to another worker meanwhile."""
+        """Extend the claim and record the current stage. Raises `ClaimLost`."""
         self.write_claimed(EvaluationState.RUNNING, {"claimed_at": timezone.now(), "stage": stage})
 
     def record_done(self, report: dict[str, Any], samples: list[Any]) -> None:
-        """running -> done."""
+        """running -> done. Raises `ClaimLost`."""
         self._end(EvaluationState.DONE, report=report, samples=samples)
 
     def record_failure(self, reason: str) -> None:
-        """running -> failed."""
+        """running -> failed, with the reason for staff. Raises `ClaimLost`."""
         self._end(EvaluationState.FAILED, reason=reason[:500])
 
     def requeue(self) -> None:
+        """Undo the claim after a crash: running -> queued, or failed after `MAX_ATTEMPTS` dead workers."""
         type(self).objects.filter(pk=self.pk, claim_token=self.claim_token).release()
 
     def _end(self, state: EvaluationState, **columns: Any) -> None:

@@ -1,3 +1,5 @@
+"""The items that a user has saved."""
+
 from django.db import models
 
 from catalog.models.items import CatalogItem
@@ -5,7 +7,7 @@ from catalog.models.users import User
 
 
 class Favourite(models.Model):
-    """An item that a person keeps."""
+    """An item that a user has saved."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="favourites")
     item = models.ForeignKey(CatalogItem, on_delete=models.CASCADE, related_name="favourites")

@@ -1,3 +1,5 @@
+"""Feedback on recommendations, and the training triplets proposed from it."""
+
 from django.db import models
 from django.db.models import Q
 
@@ -13,7 +15,7 @@ class Verdict(models.TextChoices):
 
 
 class Feedback(models.Model):
-    """What the person who asked made of one recommendation: a thumb, a click on it, or both."""
+    """The owner's feedback on one recommendation: a verdict (thumb up or down), a click, or both."""
 
     recommendation = models.OneToOneField(Recommendation, on_delete=models.CASCADE, related_name="feedback")
     verdict = models.CharField(max_length=4, choices=Verdict, blank=True)
@@ -29,16 +31,16 @@ class Feedback(models.Model):
 
 
 class TripletState(models.TextChoices):
-    PROPOSED = "proposed"  # by feedback; nobody has looked yet
-    ACCEPTED = "accepted"  # enters the next training runs
+    PROPOSED = "proposed"  # derived from feedback, not reviewed yet
+    ACCEPTED = "accepted"  # used by the next training runs
     REJECTED = "rejected"
-    SKIPPED = "skipped"  # looked at, and not decided
+    SKIPPED = "skipped"  # reviewed without a decision
 
 
 class Triplet(models.Model):
-    """A person's photo, a picture of the catalogue that it shall be near to, and one that it shall be farther from.
+    """A training triplet: a user's photo (anchor), an item photo to move near to it, and one to move away from it.
 
-    Only of photos whose owner allows it (`UploadedPhoto.may_train`); it goes with the photo.
+    Exists only while the photo's owner allows training (`UploadedPhoto.may_train`); deleted with the photo.
     """
 
     query = models.ForeignKey(SimilarityQuery, on_delete=models.CASCADE, related_name="triplets")

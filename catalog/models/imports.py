@@ -1,29 +1,31 @@
+"""Catalogue imports and their progress."""
+
 from datetime import timedelta
 from typing import Any
 
 from django.db import models
 from django.utils import timezone
 
-MAX_ERRORS = 1000  # rows of the table of refusals that are kept
-STALLED_AFTER = timedelta(minutes=2)  # a running import that says nothing for so long was killed
+MAX_ERRORS = 1000  # rejected rows kept in the job's row
+STALLED_AFTER = timedelta(minutes=2)  # a running import without progress for so long was killed
 
 
 class ImportState(models.TextChoices):
     RUNNING = "running"
     DONE = "done"
-    FAILED = "failed"  # the source as a whole could not be read
-    INTERRUPTED = "interrupted"  # killed half-way; running it again goes on
+    FAILED = "failed"  # the source could not be read at all
+    INTERRUPTED = "interrupted"  # killed half-way; importing again continues
 
 
 class ImportJobQuerySet(models.QuerySet["ImportJob"]):
     def mark_interrupted(self) -> int:
-        """Tell the truth about the imports that were killed."""
+        """Mark running imports without recent progress as interrupted. Returns how many."""
         silent = self.filter(state=ImportState.RUNNING, updated_at__lt=timezone.now() - STALLED_AFTER)
         return silent.update(state=ImportState.INTERRUPTED, finished_at=timezone.now())
 
 
 class ImportJob(models.Model):
-    """One reading of a source into the catalogue."""
+    """One import of a source into the catalogue."""
 
     source = models.CharField(max_length=1000)
     layout = models.CharField(max_length=50, blank=True)
@@ -44,12 +46,13 @@ class ImportJob(models.Model):
         return f"{self.source} ({self.state})"
 
     def record_progress(self, counts: dict[str, int], errors: list[dict[str, Any]]) -> None:
+        """Save the counts and the first `MAX_ERRORS` rejected rows, and show that the import is alive."""
         self.counts = counts
         self.errors = errors[:MAX_ERRORS]
         self.save(update_fields=["counts", "errors", "updated_at"])
 
     def finish(self, *, reason: str = "") -> None:
-        """End the import: as failed when there is a reason, else as done."""
+        """End the import: failed when there is a reason, else done."""
         self.state = ImportState.FAILED if reason else ImportState.DONE
         self.reason = reason[:500]
         self.finished_at = timezone.now()

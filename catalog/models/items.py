@@ -1,3 +1,5 @@
+"""Catalogue items and their photos, and which of them may appear in answers."""
+
 from datetime import datetime
 from typing import Any
 
@@ -6,34 +8,38 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 
-def is_findable(at: datetime | None = None, way: str = "") -> models.Q:
-    """That an item may appear in an answer. `way`: from other rows to their items, such as "item__"."""
-    deleted = models.Q((f"{way}deleted_at", None))
+def is_findable(at: datetime | None = None, path: str = "") -> models.Q:
+    """Condition: the item may appear in answers, now or at an earlier moment `at`.
+
+    `path` leads from other rows to their items, such as "item__".
+    """
+    exists = models.Q((f"{path}deleted_at", None))
     if at is not None:
-        deleted |= models.Q((f"{way}deleted_at__gt", at))
-    return deleted & models.Q((f"{way}is_active", True))
+        exists |= models.Q((f"{path}deleted_at__gt", at))
+    return exists & models.Q((f"{path}is_active", True))
 
 
 class CatalogItemQuerySet(models.QuerySet["CatalogItem"]):
     def findable(self, at: datetime | None = None) -> "CatalogItemQuerySet":
-        """The items that may appear in an answer. `at` an earlier moment: those deleted since then as well."""
+        """The items that may appear in answers. `at` an earlier moment: also the items deleted since then."""
         return self.filter(is_findable(at))
 
     def matching(self, filters: dict[str, Any], at: datetime | None = None) -> "CatalogItemQuerySet":
-        """The findable items that fit `filters`: names and meanings in `FILTER_LOOKUPS`."""
+        """The findable items that match `filters`, whose names are those of `FILTER_LOOKUPS`."""
         return self.findable(at).filter(**{FILTER_LOOKUPS[name]: value for name, value in filters.items()})
 
     def with_photos(self) -> "CatalogItemQuerySet":
+        """Prefetch `CatalogItem.shown_photos`."""
         return self.prefetch_related(shown_photos("photos"))
 
 
-def shown_photos(way: str) -> "models.Prefetch[str]":
-    """What `prefetch_related` takes to bring rows with the photos of their items, which `way` leads to."""
-    columns = ItemPhoto.objects.only("item_id", "position", "width", "height")  # what an answer says of them
-    return models.Prefetch(way, columns, to_attr="shown_photos")
+def shown_photos(path: str) -> "models.Prefetch[str]":
+    """Prefetch for `CatalogItem.shown_photos`; `path` leads to the items' photos, such as "item__photos"."""
+    photos = ItemPhoto.objects.only("item_id", "position", "width", "height")  # the columns that answers show
+    return models.Prefetch(path, photos, to_attr="shown_photos")
 
 
-# What a query may ask of the items, and the lookup behind each.
+# The filters of a query, and the field lookup of each.
 FILTER_LOOKUPS = {
     "category": "category__iexact",
     "brand": "brand__iexact",
@@ -47,7 +53,7 @@ FILTER_LOOKUPS = {
 
 
 class CatalogItem(models.Model):
-    """A thing in the catalogue. Deleting one marks it, so that earlier answers keep their meaning."""
+    """A garment in the catalogue. Deleting is a soft delete, because earlier answers point to the row."""
 
     external_id = models.CharField(max_length=200, unique=True, help_text="The id in the source it was imported from.")
     name = models.CharField(max_length=300)
@@ -77,15 +83,16 @@ class CatalogItem(models.Model):
 
     @cached_property
     def shown_photos(self) -> "list[ItemPhoto]":
-        """All its photos in order, as they were when they were first asked for, or prefetched."""
+        """All photos in order of position; read once, or prefetched."""
         return list(self.photos.all())
 
     @property
     def first_photo(self) -> "ItemPhoto | None":
-        """The picture that is shown."""
+        """The photo that represents the item."""
         return next(iter(self.shown_photos), None)
 
     def mark_deleted(self) -> None:
+        """Soft-delete the item."""
         self.deleted_at = timezone.now()
         self.save(update_fields=["deleted_at", "updated_at"])
 
@@ -106,7 +113,7 @@ class ItemPhotoQuerySet(models.QuerySet["ItemPhoto"]):
 
 
 class ItemPhoto(models.Model):
-    """One picture of an item. Its picture never changes: another picture is another row, so a vector stays true."""
+    """One photo of an item. Its file never changes: another file is another row, so its embeddings stay valid."""
 
     item = models.ForeignKey(CatalogItem, on_delete=models.CASCADE, related_name="photos")
     file = models.FileField(upload_to="items/%Y/%m/", max_length=300)

@@ -1,4 +1,4 @@
-"""What belongs to one person: an account, or a browser without one."""
+"""Rows owned by a user account, or by a visitor: a browser session without an account."""
 
 from typing import Any, TypeVar
 
@@ -11,16 +11,16 @@ Rows = TypeVar("Rows", bound=models.QuerySet[Any])
 
 
 class Owned:
-    """For the querysets of rows with the columns `owner` and `visitor`."""
+    """Queryset mixin for models with the columns `owner` and `visitor`."""
 
     def owned_by(self: Rows, *, user: User | None = None, visitor: str = "") -> Rows:  # type: ignore[misc]  # a mixin's self
-        """Those of one person; of nobody in particular, none."""
+        """The rows of one user or visitor; no rows when neither is given."""
         if user is not None:
             return self.filter(owner=user)
         return self.filter(owner=None, visitor=visitor) if visitor else self.none()
 
 
 def one_kind_of_owner(name: str) -> models.CheckConstraint:
-    """The constraint that a row has either an account or a visitor, never both and never neither."""
+    """Constraint `name`: a row has either an owner or a visitor, not both."""
     account = Q(owner__isnull=False, visitor="")
     return models.CheckConstraint(condition=account | (Q(owner__isnull=True) & ~Q(visitor="")), name=name)

@@ -1,3 +1,5 @@
+"""Photos uploaded by users and visitors. They are private and expire."""
+
 import uuid
 from datetime import datetime, timedelta
 
@@ -13,17 +15,18 @@ UPLOAD_FOLDER = "uploads/%Y/%m/"
 
 
 def expiry() -> datetime:
+    """The moment at which a photo uploaded now expires."""
     return timezone.now() + timedelta(days=settings.PHOTO_DAYS)
 
 
 class UploadedPhotoQuerySet(Owned, models.QuerySet["UploadedPhoto"]):
     def unexpired(self) -> "UploadedPhotoQuerySet":
-        """Those whose time is not over. The others are there until the next round of tidying, but for nobody."""
+        """The photos that have not expired. Expired ones are hidden and deleted by the next clean-up."""
         return self.filter(expires_at__gt=timezone.now())
 
 
 class UploadedPhoto(models.Model):
-    """A user's picture, cleaned: upright, without metadata, re-encoded. Private to whoever sent it."""
+    """A user's photo, cleaned: upright, without metadata, re-encoded. Private to its owner."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(User, on_delete=models.CASCADE, null=True, blank=True, related_name="photos")

@@ -1,3 +1,5 @@
+"""Similarity queries, their states, and their recommendations."""
+
 import uuid
 from collections.abc import Iterable
 from datetime import timedelta
@@ -18,14 +20,14 @@ from catalog.models.owned import Owned, one_kind_of_owner
 from catalog.models.photos import UploadedPhoto
 from catalog.models.users import User
 
-NOT_CLOTHES = "not_clothes"  # in a query's guess: its photo is unlike the clothes that the encoder has learned from
-MAX_ATTEMPTS = 3  # a query that was in the hands of so many dying workers is not tried again
+NOT_CLOTHES = "not_clothes"  # key in `SimilarityQuery.guess`: the photo is out of distribution for the encoder
+MAX_ATTEMPTS = 3  # workers that may die with a query before it fails
 
 
 class QueryState(models.TextChoices):
-    """[to_fetch -> fetching ->] queued -> embedding -> embedded -> searching -> done, or from a claimed one to failed.
+    """[to_fetch -> fetching ->] queued -> embedding -> embedded -> searching -> done, or from a claimed state failed.
 
-    A photo that is sent is queued at once; one that is only named by its address has to be fetched before.
+    A query with an uploaded photo starts as queued; a query with a photo URL starts as to_fetch.
     """
 
     TO_FETCH = "to_fetch"  # waits for a net worker
@@ -51,37 +53,41 @@ WAITING_STATE = {claimed: waiting for waiting, claimed in CLAIMED_STATE.items()}
 
 
 class Outcome(models.TextChoices):
-    """What a finished query has found."""
+    """The result of a query that is done."""
 
-    CLOSE_MATCH = "close_match"  # the best item probably is the garment, or its twin
-    NO_CLOSE_MATCH = "no_close_match"  # there are answers, but none is likely to be it
+    CLOSE_MATCH = "close_match"  # the best item probably is the same garment
+    NO_CLOSE_MATCH = "no_close_match"  # there are recommendations, but none probably is the same garment
     NOTHING_FITS = "nothing_fits"  # no item passes the filters and the minimum score
 
 
-# Claims and reads at once. Written out, since Django's UPDATE cannot return rows, and makes its SQL anew each time.
+# Claims and reads a query in one statement. Raw SQL, because Django's UPDATE cannot return rows and is compiled at each
+# use. Relies on Django: the generated table names (`catalog_similarityquery_more_photos` is the join table of a
+# many-to-many field), `Model._meta`, `Field.get_db_prep_save`, and `raw()`, which turns further result columns into
+# attributes.
 _CLAIM = """
 UPDATE catalog_similarityquery SET state = %s, claim_token = %s, claimed_by = %s, claimed_at = %s
 WHERE id = %s AND state = %s
 RETURNING *,
   EXISTS (SELECT 1 FROM catalog_similarityquery_more_photos AS other
           WHERE other.similarityquery_id = catalog_similarityquery.id) AS has_more_photos,
-  EXISTS (SELECT 1 FROM catalog_webhookdelivery AS told
-          WHERE told.query_id = catalog_similarityquery.id) AS has_webhook
+  EXISTS (SELECT 1 FROM catalog_webhookdelivery AS webhook
+          WHERE webhook.query_id = catalog_similarityquery.id) AS has_webhook
 """
 
 
 class SimilarityQuerySet(Owned, ClaimableQuerySet["SimilarityQuery"]):
     def claim(self, pk: uuid.UUID | str, waiting: QueryState, *, worker: str) -> "SimilarityQuery | None":
-        """Take a query that waits in the state `waiting`; None if it is gone, further on, or someone else's."""
+        """Claim a query in the state `waiting`, and move it to the claimed state that follows.
+
+        None if it was deleted, is in another state, or was claimed by another worker. Atomic: one statement.
+        """
         columns = {"state": CLAIMED_STATE[waiting], **new_claim(worker), "id": pk}
-        fields: Any = self.model._meta
-        values = [
-            fields.get_field(name).get_db_prep_save(value, connections[self.db]) for name, value in columns.items()
-        ]
+        meta: Any = self.model._meta
+        values = [meta.get_field(name).get_db_prep_save(value, connections[self.db]) for name, value in columns.items()]
         return next(iter(self.raw(_CLAIM, [*values, waiting.value])), None)
 
     def release(self) -> int:
-        """Give claimed queries back, to be tried again; those tried too often fail. Returns how many there were."""
+        """Requeue claimed queries; those with `MAX_ATTEMPTS` dead workers fail. Returns how many there were."""
         now = timezone.now()
         exhausted = self.filter(state__in=CLAIMED, attempts__gte=MAX_ATTEMPTS - 1)
         released = exhausted.update(
@@ -98,15 +104,15 @@ class SimilarityQuerySet(Owned, ClaimableQuerySet["SimilarityQuery"]):
         return released
 
     def take_undelivered(self, limit: int = 200) -> "list[SimilarityQuery]":
-        """Up to `limit` queries whose message seems lost, oldest first; each is given out once per `NUDGE_AGAIN`."""
+        """Up to `limit` waiting queries whose message seems lost, oldest first; each once per `NUDGE_AGAIN`."""
         return self.filter(state__in=WAITING).overdue(limit)
 
 
 class SimilarityQuery(Claimable):
-    """One request for the items most similar to something, and the way it has come.
+    """A request for the items most similar to a garment, with its state and its result.
 
-    That is one of: `photo`, perhaps with `more_photos` of the same garment; a photo at `source_url`, which becomes
-    `photo` once it is fetched; or `item`, a thing of the catalogue itself.
+    The garment is given by one of: `photo`, optionally with `more_photos` of the same garment; `source_url`, the URL of
+    a photo that becomes `photo` once it is fetched; or `item`, an item of the catalogue.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -156,9 +162,9 @@ class SimilarityQuery(Claimable):
     embedded_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
-    # No columns:
-    is_replay = False  # whether it was made by an earlier request under the same Idempotency-Key
-    has_more_photos = has_webhook = True  # whether it may have; a claim tells, and saves looking for what is not there
+    # Not columns:
+    is_replay = False  # whether an earlier request with the same Idempotency-Key created it
+    has_more_photos = has_webhook = True  # False only when a claim has shown that there are none; saves a statement
 
     objects = SimilarityQuerySet.as_manager()
 
@@ -200,33 +206,33 @@ class SimilarityQuery(Claimable):
 
     @property
     def came_with_photo(self) -> bool:
-        """Whether its photo was new: nothing can have been asked about it before."""
-        return self.photo is not None and self.photo.created_at >= self.created_at  # the photo is saved a moment later
+        """Whether the photo was uploaded with this query, so that no earlier query can have the same photo."""
+        return self.photo is not None and self.photo.created_at >= self.created_at  # the photo's row is saved later
 
     @property
     def other_photos(self) -> list[UploadedPhoto]:
-        """Those of the garment of `photo`."""
+        """The further photos of the garment."""
         return list(self.more_photos.all()) if self.has_more_photos else []
 
     @cached_property
     def ranked(self) -> "list[Recommendation]":
-        """Its answer in order of rank, as it was when it was first asked for, or prefetched."""
+        """The recommendations in order of rank; read once, or prefetched."""
         return list(self.recommendations.all())
 
     @property
     def probably_not_clothes(self) -> bool:
-        """Whether its photo seems to show something else; no without an encoder that can tell."""
+        """Whether the photo is out of distribution; False when the encoder has no OOD threshold."""
         return bool(self.guess.get(NOT_CLOTHES))
 
     @property
     def answering_encoder(self) -> Encoder:
-        """The encoder whose vectors this query is compared with. IllegalTransition before it is embedded."""
+        """The encoder that embedded the query. Raises `IllegalTransition` before that."""
         if self.encoder is None:
             raise IllegalTransition(f"{self} is not embedded yet")
         return self.encoder
 
     def record_fetched(self, photo: UploadedPhoto, timings: dict[str, float]) -> None:
-        """fetching -> queued, with the photo that was at its address."""
+        """fetching -> queued, with the photo from `source_url`. Raises `ClaimLost`."""
         self._move(
             QueryState.FETCHING,
             QueryState.QUEUED,
@@ -235,8 +241,8 @@ class SimilarityQuery(Claimable):
             nudged_at=timezone.now(),
         )
 
-    def record_embedding(self, encoder: Encoder, vector: bytes, timings: dict[str, float], **seen: Any) -> None:
-        """embedding -> embedded. `seen`: what else the picture told, for the columns `colour_lab` and `guess`."""
+    def record_embedding(self, encoder: Encoder, vector: bytes, timings: dict[str, float], **columns: Any) -> None:
+        """embedding -> embedded. `columns`: values for `colour_lab` and `guess`. Raises `ClaimLost`."""
         self._move(
             QueryState.EMBEDDING,
             QueryState.EMBEDDED,
@@ -245,17 +251,17 @@ class SimilarityQuery(Claimable):
             timings={**self.timings, **timings},
             embedded_at=timezone.now(),
             nudged_at=timezone.now(),
-            **seen,
+            **columns,
         )
 
     def record_answer(
-        self, recommendations: "Iterable[Recommendation]", timings: dict[str, float], **told: Any
+        self, recommendations: "Iterable[Recommendation]", timings: dict[str, float], **columns: Any
     ) -> None:
-        """searching -> done, with its recommendations: both or neither. `told` is for further columns."""
+        """searching -> done, with its recommendations, atomically. `columns`: further values. Raises `ClaimLost`."""
         claimed = {name: getattr(self, name) for name in ("state", *no_claim())}
         try:
-            self._write_answer(recommendations, timings, told)
-        except IntegrityError:  # of an item or photo that was removed meanwhile; SQLite looks only at the commit
+            self._write_answer(recommendations, timings, columns)
+        except IntegrityError:  # an item or photo was deleted; SQLite checks foreign keys only at the commit
             for name, value in claimed.items():
                 setattr(self, name, value)
             if type(self).objects.filter(pk=self.pk, claim_token=self.claim_token).exists():
@@ -263,7 +269,7 @@ class SimilarityQuery(Claimable):
             raise ClaimLost(f"{self} was answered by another worker, or deleted") from None
 
     def _write_answer(
-        self, recommendations: "Iterable[Recommendation]", timings: dict[str, float], told: dict[str, Any]
+        self, recommendations: "Iterable[Recommendation]", timings: dict[str, float], columns: dict[str, Any]
     ) -> None:
         started = timezone.now()
         with transaction.atomic():
@@ -271,11 +277,11 @@ class SimilarityQuery(Claimable):
             now = timezone.now()
             before = self.timings.get("receive", 0.0) + self.timings.get("clean", 0.0)
             timings = {"write": _ms(now - started), "total": round(before + _ms(now - self.created_at), 2)} | timings
-            told = {"finished_at": now, "timings": self.timings | timings, **told}
-            self._move(QueryState.SEARCHING, QueryState.DONE, **told)  # a lost claim stops here, and takes all back
+            columns = {"finished_at": now, "timings": self.timings | timings, **columns}
+            self._move(QueryState.SEARCHING, QueryState.DONE, **columns)  # a lost claim rolls the transaction back
 
     def record_failure(self, code: str, detail: str) -> None:
-        """embedding or searching -> failed, with a code for machines and a sentence for people."""
+        """A claimed state -> failed, with an error code and a sentence for the user. Raises `ClaimLost`."""
         if self.state not in CLAIMED:
             raise IllegalTransition(f"{self} is {self.state}: only a claimed query can fail")
         self._move(
@@ -287,7 +293,7 @@ class SimilarityQuery(Claimable):
         )
 
     def requeue(self) -> None:
-        """Undo the claim after a crash, so that the query is tried again a few times."""
+        """Undo the claim after a crash: back to the waiting state, or failed after `MAX_ATTEMPTS` dead workers."""
         type(self).objects.filter(pk=self.pk, claim_token=self.claim_token).release()
 
     def _move(self, source: QueryState, target: QueryState, **columns: Any) -> None:
@@ -301,7 +307,7 @@ def _ms(span: timedelta) -> float:
 
 
 class Recommendation(models.Model):
-    """One ranked answer of a query."""
+    """One ranked item in the answer of a query."""
 
     query = models.ForeignKey(SimilarityQuery, on_delete=models.CASCADE, related_name="recommendations")
     rank = models.PositiveSmallIntegerField(help_text="1 is the most similar.")

@@ -1,3 +1,5 @@
+"""Training runs and their states."""
+
 from typing import Any
 
 from django.db import models
@@ -9,8 +11,8 @@ from catalog.models.claims import NUDGE_AGAIN, Claimable, ClaimableQuerySet, new
 from catalog.models.encoders import Encoder
 from catalog.models.users import User
 
-MAX_ATTEMPTS = 3  # a run that dies so often without another finished epoch would die for ever
-LOG_TAIL = 20_000  # characters of the log that the row keeps
+MAX_ATTEMPTS = 3  # crashes without another finished epoch; more of them would not help
+LOG_TAIL = 20_000  # characters of the log kept in the row
 
 
 class RunKind(models.TextChoices):
@@ -19,7 +21,7 @@ class RunKind(models.TextChoices):
 
 
 class RunSource(models.TextChoices):
-    """Where a run's photos come from."""
+    """Where the photos of a run come from."""
 
     CATALOGUE = "catalogue", "the catalogue"
     MANIFEST = "manifest", "a manifest"
@@ -33,7 +35,7 @@ class RunTracker(models.TextChoices):
 
 
 class RunState(models.TextChoices):
-    """queued -> running -> done, failed or cancelled; those two may be resumed: -> queued."""
+    """queued -> running -> done, failed or cancelled; failed and cancelled -> queued by `TrainingRun.resume`."""
 
     QUEUED = "queued"  # waits for a train worker
     RUNNING = "running"  # claimed by one
@@ -44,7 +46,7 @@ class RunState(models.TextChoices):
 
 class TrainingRunQuerySet(ClaimableQuerySet["TrainingRun"]):
     def claim(self, pk: int | str, *, worker: str) -> "TrainingRun | None":
-        """Take a queued run; None if it is gone, was cancelled, or is someone else's."""
+        """Claim a queued run; None if it was deleted, cancelled, or claimed by another worker."""
         claim = new_claim(worker)
         started = models.functions.Coalesce("started_at", models.Value(timezone.now()))
         waiting = self.filter(pk=pk, state=RunState.QUEUED)
@@ -53,15 +55,16 @@ class TrainingRunQuerySet(ClaimableQuerySet["TrainingRun"]):
         return self.filter(pk=pk, claim_token=claim["claim_token"]).first()
 
     def release(self, why: str = "The worker was stopped.") -> int:
-        """Queue claimed runs again: they go on from their last checkpoint. Those that died too often fail.
+        """Requeue running runs, which continue from their last checkpoint. Returns how many there were.
 
-        `why` is told as the reason of these. Returns how many there were.
+        Runs with a cancel request become cancelled. Runs that crashed `MAX_ATTEMPTS` times without another finished
+        epoch fail with `why` as part of the reason.
         """
-        held = self.filter(state=RunState.RUNNING)
-        ended = held.filter(cancel_requested=True).update(
+        running = self.filter(state=RunState.RUNNING)
+        ended = running.filter(cancel_requested=True).update(
             state=RunState.CANCELLED, finished_at=timezone.now(), **no_claim()
         )
-        exhausted = held.filter(attempts__gte=MAX_ATTEMPTS - 1)
+        exhausted = running.filter(attempts__gte=MAX_ATTEMPTS - 1)
         ended += exhausted.update(
             state=RunState.FAILED,
             reason=f"It stopped {MAX_ATTEMPTS} times without finishing another epoch. The last time: {why}"[:500],
@@ -69,19 +72,19 @@ class TrainingRunQuerySet(ClaimableQuerySet["TrainingRun"]):
             **no_claim(),
         )
         overdue = timezone.now() - NUDGE_AGAIN
-        again = held.update(state=RunState.QUEUED, attempts=F("attempts") + 1, nudged_at=overdue, **no_claim())
-        return ended + again
+        requeued = running.update(state=RunState.QUEUED, attempts=F("attempts") + 1, nudged_at=overdue, **no_claim())
+        return ended + requeued
 
     def take_undelivered(self) -> "list[TrainingRun]":
-        """Queued runs whose message seems lost, oldest first."""
+        """Queued runs whose message seems lost, oldest first; each is returned once per `NUDGE_AGAIN`."""
         return self.filter(state=RunState.QUEUED).overdue()
 
 
 class TrainingRun(Claimable):
-    """One training of an encoder. The worker that has claimed it renews its claim every few seconds.
+    """The training of one encoder. The worker that claimed it extends its claim every few seconds.
 
-    Files of a run (log, pictures, checkpoint) are in a folder of its own; what people must see of them later is on
-    the row as well.
+    The files of a run (log, pictures, checkpoint) are in `catalog.run_folder.run_folder`. What staff must see after
+    the files are gone is in the row as well.
     """
 
     name = models.CharField(max_length=100, unique=True, help_text="Becomes the name of its encoder.")
@@ -122,34 +125,34 @@ class TrainingRun(Claimable):
         return self.state in (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
 
     def record_progress(self, **columns: Any) -> bool:
-        """Renew the claim and write what is new. Returns whether someone wants the run to stop.
-
-        ClaimLost if it was given to another worker meanwhile.
-        """
+        """Extend the claim and write `columns`. Returns whether cancelling was requested. Raises `ClaimLost`."""
         if "metrics" in columns:
-            columns["attempts"] = 0  # another epoch is done: what killed it before does not do so always
+            columns["attempts"] = 0  # another epoch is finished, so the earlier crashes do not prevent progress
         self.write_claimed(RunState.RUNNING, {"claimed_at": timezone.now(), **columns})
         return bool(type(self).objects.filter(pk=self.pk, cancel_requested=True).exists())
 
     def record_done(self, encoder: Encoder) -> None:
-        """running -> done."""
+        """running -> done. Raises `ClaimLost`."""
         self._end(RunState.DONE, encoder=encoder, stage="")
 
     def record_failure(self, reason: str, log_tail: str | None = None) -> None:
-        """running -> failed, with the reason in one line."""
-        more = {} if log_tail is None else {"log_tail": log_tail[-LOG_TAIL:]}
-        self._end(RunState.FAILED, reason=reason[:500], **more)
+        """running -> failed, with the reason in one line. Raises `ClaimLost`."""
+        columns = {} if log_tail is None else {"log_tail": log_tail[-LOG_TAIL:]}
+        self._end(RunState.FAILED, reason=reason[:500], **columns)
 
     def record_cancelled(self) -> None:
-        """running -> cancelled."""
+        """running -> cancelled. Raises `ClaimLost`."""
         self._end(RunState.CANCELLED)
 
     def requeue(self, why: str) -> None:
-        """Undo the claim after a crash: the run goes on from its checkpoint, or fails if it died too often."""
+        """Undo the claim after a crash: running -> queued, or failed after `MAX_ATTEMPTS`; see `release`."""
         type(self).objects.filter(pk=self.pk, claim_token=self.claim_token).release(why)
 
     def request_cancel(self) -> None:
-        """Have it stopped: at once where it still waits, by its worker within seconds where it runs."""
+        """Cancel a queued run at once; ask the worker of a running one to stop, which takes seconds.
+
+        Raises `IllegalTransition` when the run has ended.
+        """
         rows = type(self).objects.filter(pk=self.pk)
         now = timezone.now()
         if rows.filter(state=RunState.QUEUED).update(state=RunState.CANCELLED, finished_at=now):
@@ -158,7 +161,7 @@ class TrainingRun(Claimable):
             raise IllegalTransition(f"{self} has ended already")
 
     def resume(self) -> None:
-        """failed or cancelled -> queued. IllegalTransition from elsewhere."""
+        """failed or cancelled -> queued. Raises `IllegalTransition` from other states."""
         ended = type(self).objects.filter(pk=self.pk, state__in=(RunState.FAILED, RunState.CANCELLED))
         fresh = {"reason": "", "attempts": 0, "cancel_requested": False, "finished_at": None, "stage": ""}
         if not ended.update(state=RunState.QUEUED, nudged_at=timezone.now(), **fresh):

@@ -1,3 +1,5 @@
+"""The user account."""
+
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import Q
@@ -5,7 +7,7 @@ from django.db.models.functions import Lower
 
 
 class User(AbstractUser):
-    """Someone with an account. Our own from the first migration, so that it can grow."""
+    """A user account. A custom model from the first migration on, so that columns can be added."""
 
     may_train = models.BooleanField(default=False, help_text="Whether encoders may learn from this person's photos.")
 

@@ -1,4 +1,4 @@
-"""Telling an address of the owner's that a query has ended."""
+"""Webhook deliveries: notify a URL of the query's owner when a query has ended."""
 
 import secrets
 from base64 import b64encode
@@ -13,14 +13,14 @@ from catalog.models.queries import ENDED, SimilarityQuery
 from catalog.models.users import User
 
 RETRY_DELAYS = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10), timedelta(minutes=45))
-"""How long after each try in vain the next one comes: five tries within an hour."""
+"""Delay after each failed attempt: five attempts within an hour."""
 MAX_TRIES = len(RETRY_DELAYS) + 1
 
 
 class WebhookState(models.TextChoices):
-    """waiting -> sending -> delivered; or from sending back to waiting, and after the last try to given_up."""
+    """waiting -> sending -> delivered; after a failed attempt sending -> waiting, after the last one -> given_up."""
 
-    WAITING = "waiting"  # for its query to end, or for its next try
+    WAITING = "waiting"  # for the end of its query, or for the next attempt
     SENDING = "sending"  # claimed by a net worker
     DELIVERED = "delivered"
     GIVEN_UP = "given_up"
@@ -28,11 +28,11 @@ class WebhookState(models.TextChoices):
 
 class WebhookDeliveryQuerySet(ClaimableQuerySet["WebhookDelivery"]):
     def due(self) -> "WebhookDeliveryQuerySet":
-        """Those whose query has ended and whose next try has come."""
+        """Waiting deliveries whose query has ended and whose `next_at` has passed."""
         return self.filter(state=WebhookState.WAITING, next_at__lte=timezone.now(), query__state__in=ENDED)
 
     def claim(self, pk: int | str, *, worker: str) -> "WebhookDelivery | None":
-        """Take one that is due; None if it is gone, not due, or someone else's. The try counts from here on."""
+        """Claim a delivery that is due, and count the attempt. None if it was deleted, is not due, or is claimed."""
         claim = new_claim(worker)
         if not self.due().filter(pk=pk).update(state=WebhookState.SENDING, attempts=F("attempts") + 1, **claim):
             return None
@@ -40,16 +40,16 @@ class WebhookDeliveryQuerySet(ClaimableQuerySet["WebhookDelivery"]):
         return claimed.filter(pk=pk, claim_token=claim["claim_token"]).first()
 
     def release(self) -> int:
-        """Give claimed ones back after their worker died; those tried often enough are given up. Returns how many."""
+        """Requeue claimed deliveries after a crash; those with `MAX_TRIES` attempts are given up. Returns how many."""
         sending = self.filter(state=WebhookState.SENDING)
-        exhausted = sending.filter(attempts__gte=MAX_TRIES).update(state=WebhookState.GIVEN_UP, **no_claim())
-        return exhausted + sending.update(state=WebhookState.WAITING, **no_claim())
+        given_up = sending.filter(attempts__gte=MAX_TRIES).update(state=WebhookState.GIVEN_UP, **no_claim())
+        return given_up + sending.update(state=WebhookState.WAITING, **no_claim())
 
 
 class WebhookDelivery(Claimable):
-    """What an address is told of a query. It is made with the query and becomes due by the query's end.
+    """The notification of one URL about one query. Created with the query, and due when the query has ended.
 
-    `next_at` is the earliest moment of the next try, which only counts once the query has ended.
+    `next_at` is the earliest moment of the next attempt, once the query has ended.
     """
 
     query = models.OneToOneField(SimilarityQuery, on_delete=models.CASCADE, related_name="webhook")
@@ -76,16 +76,16 @@ class WebhookDelivery(Claimable):
 
     @property
     def secret(self) -> str:
-        """What it is signed with. A webhook is made with an owner, who has one from then on."""
-        assert self.query.owner is not None  # noqa: S101 - nobody else can have one made
+        """The signing secret of the query's owner. `webhook_create` makes sure that it exists."""
+        assert self.query.owner is not None  # noqa: S101 - visitors cannot create webhooks
         return self.query.owner.webhook_secret.secret
 
     def record_delivery(self) -> None:
-        """sending -> delivered."""
+        """sending -> delivered. Raises `ClaimLost`."""
         self._move(WebhookState.DELIVERED, delivered_at=timezone.now(), error="")
 
     def record_failure(self, error: str) -> None:
-        """sending -> waiting for the next try, or given_up after the last one; `error` is a sentence for people."""
+        """sending -> waiting for the next attempt, or given_up after the last. `error` is a sentence for the user."""
         if self.attempts >= MAX_TRIES:
             self._move(WebhookState.GIVEN_UP, error=error[:500])
         else:
@@ -97,12 +97,12 @@ class WebhookDelivery(Claimable):
 
 
 def new_secret() -> str:
-    """A key as Standard Webhooks writes it."""
+    """A random signing secret in the format of Standard Webhooks (standardwebhooks.com)."""
     return f"whsec_{b64encode(secrets.token_bytes(32)).decode()}"
 
 
 class WebhookSecret(models.Model):
-    """What a person's webhooks are signed with. A row of its own, so that no page about people reads it along."""
+    """The secret that signs a user's webhooks. In a table of its own, so that no query about users reads it."""
 
     user = models.OneToOneField(User, on_delete=models.CASCADE, primary_key=True, related_name="webhook_secret")
     secret = models.CharField(max_length=100, default=new_secret, editable=False)

@@ -113,4 +113,4 @@ def test_an_evaluation_is_claimed_once_and_given_up_after_so_many_deaths() -> No
         assert Evaluation.objects.claim(made.pk, worker="train@two") is None
         mine.requeue()
     made.refresh_from_db()
-    assert (made.state, made.reason) == (EvaluationState.FAILED, "The worker died 3 times over it.")
+    assert (made.state, made.reason) == (EvaluationState.FAILED, "The worker died 3 times during this evaluation.")
