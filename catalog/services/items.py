@@ -1,4 +1,4 @@
-"""Curating the catalogue: what may appear in answers."""
+"""Curate the catalogue: show, hide, delete and restore items, add and remove their photos."""
 
 import uuid
 from functools import partial
@@ -17,35 +17,36 @@ from catalog.photos.files import picture_store
 
 
 def items_show(*, items: CatalogItemQuerySet) -> int:
-    """Let items appear in answers again. Returns how many."""
+    """Let hidden items appear in answers again. Returns how many rows were written."""
     return items.update(is_active=True, updated_at=timezone.now())
 
 
 def items_hide(*, items: CatalogItemQuerySet) -> int:
-    """Keep items out of answers for now; earlier answers still show them. Returns how many."""
+    """Keep items out of new answers; earlier answers still show them. Returns how many rows were written."""
     return items.update(is_active=False, updated_at=timezone.now())
 
 
 def item_delete(*, item: CatalogItem) -> None:
-    """Take an item out for good. Its row stays, since earlier answers point to it."""
+    """Soft-delete an item: its row stays, because earlier answers point to it."""
     item.mark_deleted()
 
 
 def items_restore(*, items: CatalogItemQuerySet) -> int:
-    """Undo the deletion of items, and have those of their photos embedded that came in meanwhile. Returns how many."""
+    """Undo the soft delete of items, and embed their missing photos after commit. Returns how many were restored."""
     restored = items.exclude(deleted_at=None).update(deleted_at=None, updated_at=timezone.now())
     _send_embed()
     return restored
 
 
 def item_photo_prepare(*, item: CatalogItem, raw: bytes) -> ItemPhoto:
-    """A new photo of an item, checked and cleaned; neither its row nor its file is stored yet.
+    """Check and clean a new photo of an item. Stores neither the row nor the file; see `item_photo_add`.
 
-    Raises `Refused` for bytes that are no usable picture, and for a picture that the item has already.
+    Raises `Refused`: `photo_known` when the item has a photo with these bytes; the codes of `clean_photo` for bytes
+    that are not a usable photo.
     """
     digest = source_hash(raw)
     if ItemPhoto.objects.filter(item_id=item.pk, source_sha256=digest).exists():
-        raise _known_already()
+        raise _photo_known()
     clean = clean_photo(raw)
     return ItemPhoto(
         item=item,
@@ -60,7 +61,10 @@ def item_photo_prepare(*, item: CatalogItem, raw: bytes) -> ItemPhoto:
 
 
 def item_photo_add(*, photo: ItemPhoto) -> None:
-    """Store a prepared photo after the item's others, and have it embedded. Nothing is left of one that fails."""
+    """Store a prepared photo after the item's other photos, and embed it after commit.
+
+    On any error no row and no file is left. Raises `Refused`: `photo_known` when another request added the same bytes.
+    """
     last = ItemPhoto.objects.filter(item=photo.item).aggregate(Max("position"))["position__max"]
     photo.position = 0 if last is None else last + 1
     name = photo.file.field.generate_filename(photo, f"{uuid.uuid4().hex}.jpg")
@@ -72,14 +76,14 @@ def item_photo_add(*, photo: ItemPhoto) -> None:
     except BaseException as error:
         photo.file.delete(save=False)
         if isinstance(error, IntegrityError):
-            raise _known_already() from None
+            raise _photo_known() from None
         raise
 
 
 def item_photo_remove(*, photo: ItemPhoto) -> None:
-    """Delete a photo, then its file. Earlier answers that showed it show another photo of the item.
+    """Delete a photo in one transaction, and its file after commit. Earlier answers show another photo of the item.
 
-    With the last photo of an item its places in earlier answers go as well: there is nothing left to show.
+    Deleting the last photo of an item deletes the item's recommendations as well, because no photo is left to show.
     """
     name, storage = photo.file.name, photo.file.storage
     with transaction.atomic():
@@ -96,5 +100,5 @@ def _send_embed() -> None:
         tasks.send_embed_catalog(encoder.pk)
 
 
-def _known_already() -> Refused:
+def _photo_known() -> Refused:
     return Refused("photo_known", "The item has this picture already.")

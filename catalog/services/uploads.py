@@ -1,4 +1,8 @@
-"""Uploaded photos: taking them in, and letting them go."""
+"""Store, expire and delete uploaded photos.
+
+The file is stored before the row and deleted after it: a crash leaves a file without a row, which
+`uploads_remove_orphans` finds, but never a row without a file.
+"""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -20,17 +24,17 @@ from catalog.services.feedback.triplets import photos_reset_expiry
 
 
 def upload_prepare(*, raw: bytes, owner: User | None = None, visitor: str = "") -> UploadedPhoto:
-    """The person's photo with these bytes: the earlier row if they sent it before, else a new one, not yet saved.
+    """Return the owner's photo with these bytes: the existing row, or a new unsaved row whose file is stored.
 
-    The file of a new one is stored already, so that a row never points to nothing; whoever saves the row deletes the
-    file if that fails. Raises `Refused` for bytes that are no usable picture.
+    The caller saves a new row, and deletes its file if saving fails. The expiry of an existing photo is extended.
+    Raises `Refused`, with the codes of `clean_photo`, for bytes that are not a usable photo.
     """
     digest = source_hash(raw)
     earlier = UploadedPhoto.objects.owned_by(user=owner, visitor=visitor).filter(source_sha256=digest).first()
     if earlier is not None:
-        earlier.expires_at = max(earlier.expires_at, expiry())  # one that is learned from may be kept longer
+        earlier.expires_at = max(earlier.expires_at, expiry())  # a photo used for training may be kept longer
         if UploadedPhoto.objects.filter(pk=earlier.pk).update(expires_at=earlier.expires_at):
-            return earlier  # else it was deleted at this very moment
+            return earlier  # else another request has just deleted it
     clean = clean_photo(raw)
     photo = UploadedPhoto(
         owner=owner,
@@ -54,10 +58,10 @@ def upload_create(
     visitor: str = "",
     attach: Callable[[UploadedPhoto], None] | None = None,
 ) -> tuple[UploadedPhoto, bool]:
-    """The person's photo with these bytes, stored, and whether it is new: the same bytes twice are one photo.
+    """Store a photo. Returns it, and whether it is new; idempotent: the same bytes of one owner are one photo.
 
-    `attach` writes what belongs to it in the same transaction. If that fails a new photo leaves no row and no file.
-    Raises `Refused` for bytes that are no usable picture, and when the owner is gone.
+    `attach` writes related rows in the same transaction. On any error a new photo leaves no row and no file.
+    Raises `Refused`: the codes of `clean_photo`; `photo_gone` (410) when the owner's account was deleted.
     """
     photo = upload_prepare(raw=raw, owner=owner, visitor=visitor)
     is_new = photo._state.adding
@@ -71,10 +75,10 @@ def upload_create(
         if not isinstance(error, IntegrityError):
             raise
         twin = _twin(photo)
-        if twin is None:  # not the photo but its owner is in the way, who has left at this very moment
+        if twin is None:  # not a duplicate photo: the owner's account was just deleted
             detail = "The photo was deleted meanwhile. Please send it again."
             raise Refused("photo_gone", detail, status=410) from None
-        _save(twin, attach)  # the same bytes came twice at the same moment, and the other request stored them
+        _save(twin, attach)  # a concurrent request stored the same bytes
         return twin, False
     return photo, is_new
 
@@ -88,12 +92,16 @@ def _save(photo: UploadedPhoto, attach: Callable[[UploadedPhoto], None] | None) 
 
 
 def _twin(photo: UploadedPhoto) -> UploadedPhoto | None:
-    mine = UploadedPhoto.objects.owned_by(user=photo.owner, visitor=photo.visitor)
-    return mine.filter(source_sha256=photo.source_sha256).exclude(pk=photo.pk).first()
+    """Another row with the same owner and bytes."""
+    photos = UploadedPhoto.objects.owned_by(user=photo.owner, visitor=photo.visitor)
+    return photos.filter(source_sha256=photo.source_sha256).exclude(pk=photo.pk).first()
 
 
 def upload_attach_fetched(*, query: SimilarityQuery, raw: bytes, timings: dict[str, float]) -> UploadedPhoto:
-    """Make what was fetched for a claimed query its photo, and send the query on its way: all of it or nothing."""
+    """Store the bytes fetched for a claimed query as its photo, and queue the query, in one transaction.
+
+    Raises `Refused` as `upload_create`, and for a crop that is too small; raises `ClaimLost`.
+    """
 
     def attach(photo: UploadedPhoto) -> None:
         if query.crop is not None:
@@ -105,12 +113,12 @@ def upload_attach_fetched(*, query: SimilarityQuery, raw: bytes, timings: dict[s
 
 
 def uploads_expire() -> int:
-    """Delete the photos whose time is over, with their queries and files. Returns how many.
+    """Delete expired photos with their queries and files. Returns how many photos.
 
-    A query whose photo never came, since it could not be fetched, goes after the same time.
+    Queries whose photo could not be fetched are deleted after `PHOTO_DAYS`, too.
     """
-    never_came = SimilarityQuery.objects.filter(photo=None, item=None)
-    never_came.filter(created_at__lte=timezone.now() - timedelta(days=settings.PHOTO_DAYS)).delete()
+    without_photo = SimilarityQuery.objects.filter(photo=None, item=None)
+    without_photo.filter(created_at__lte=timezone.now() - timedelta(days=settings.PHOTO_DAYS)).delete()
     photos_reset_expiry(photos=UploadedPhoto.objects.all())
     expired = UploadedPhoto.objects.filter(expires_at__lte=timezone.now())
     count = 0
@@ -121,16 +129,16 @@ def uploads_expire() -> int:
 
 
 def uploads_remove_orphans() -> int:
-    """Delete the files that no row names: a process was killed between storing one and committing its row.
+    """Delete files without a row, left by a process that was killed before its commit. Returns how many.
 
-    Files younger than an hour are left alone, since their rows may be on the way. Returns how many went.
+    Files younger than an hour stay, because their rows may not be committed yet.
     """
-    too_young = timezone.now() - timedelta(hours=1)
+    an_hour_ago = timezone.now() - timedelta(hours=1)
     orphans = [
         name
         for folder in _recent_folders()
         for name in _files_without_rows(folder)
-        if default_storage.get_modified_time(name) < too_young
+        if default_storage.get_modified_time(name) < an_hour_ago
     ]
     for name in orphans:
         default_storage.delete(name)
@@ -138,7 +146,7 @@ def uploads_remove_orphans() -> int:
 
 
 def _recent_folders() -> list[str]:
-    """Where new uploads go, and where they went until the last turn of a month."""
+    """The upload folders of this month and, for two days, of the previous one."""
     now = timezone.now()
     return sorted({(now - timedelta(days=days)).strftime(UPLOAD_FOLDER) for days in (0, 2)})
 
@@ -146,7 +154,7 @@ def _recent_folders() -> list[str]:
 def _files_without_rows(folder: str) -> list[str]:
     try:
         _, files = default_storage.listdir(folder)
-    except FileNotFoundError:  # nothing was uploaded in that month
+    except FileNotFoundError:  # no upload in that month
         return []
     names = {f"{folder}{file}" for file in files}
     known = UploadedPhoto.objects.filter(file__startswith=folder).values_list("file", flat=True)
@@ -154,11 +162,11 @@ def _files_without_rows(folder: str) -> list[str]:
 
 
 def upload_delete(*, photo: UploadedPhoto) -> None:
-    """Delete a photo with its queries, then its file: a file without a row is found again, the reverse is an error."""
+    """Delete a photo with its queries in one transaction, then its file and the copies in run folders."""
     name, storage = photo.file.name, photo.file.storage
     photo_copies_delete([photo.pk])
     with transaction.atomic():
-        photo.joint_queries.all().delete()  # queries about several photos, of which this was not the first
+        photo.joint_queries.all().delete()  # queries with several photos of which this is not the first
         photo.delete()
     if name:
         storage.delete(name)

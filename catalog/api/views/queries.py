@@ -106,7 +106,7 @@ class QueryList(ListAPIView[SimilarityQuery]):
     def _answer(self, made: SimilarityQuery, seconds: int) -> Response:
         if seconds:  # no transaction is open here, so a waiting request blocks nobody
             events.wait_until_ended(made.pk, seconds)
-        query = query_with_answer(made=made)
+        query = query_with_answer(created=made)
         if query is None:  # another device has deleted it meanwhile
             raise Http404
         met = bool(seconds) and query.has_ended

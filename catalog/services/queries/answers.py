@@ -1,4 +1,4 @@
-"""Reading queries together with their answers."""
+"""Read queries together with their recommendations, in a fixed number of SQL statements."""
 
 from collections import defaultdict
 from typing import Literal
@@ -11,86 +11,88 @@ from catalog.models.items import shown_photos
 from catalog.models.queries import SimilarityQuerySet
 from catalog.services.queries.compiled import CompiledQuery
 
-# What is shown of a query and of the rows that it leads to, which have many more columns: reading these alone takes
-# half the time. A column that is missing here is read when it is looked at, with a statement of its own.
-_SHOWN = (
+# The columns that answers show: reading only these takes half the time. A column that is missing here is read by a
+# statement of its own when it is used.
+_QUERY_COLUMNS = (
     *("owner_id", "visitor", "state", "outcome", "k", "filters", "diversity", "min_score", "created_at", "finished_at"),
     *("timings", "source_url", "item_id", "crop", "guess", "error_code", "error_detail", "encoder__name"),
     *(f"photo__{name}" for name in ("width", "height", "may_train", "expires_at")),
     *(f"webhook__{name}" for name in ("url", "state", "attempts", "delivered_at", "error")),
 )
-_SHOWN_OF_ITEM = (
+_ITEM_COLUMNS = (
     *("external_id", "name", "category", "brand", "gender", "colour", "price", "currency", "url", "collection"),
     "in_stock",
 )
-_SHOWN_OF_ANSWER = (
+_RECOMMENDATION_COLUMNS = (
     *("query_id", "rank", "score", "probability", "why", "photo__width", "photo__height"),
     *(f"feedback__{name}" for name in ("verdict", "clicked_at")),
-    *(f"item__{name}" for name in _SHOWN_OF_ITEM),
+    *(f"item__{name}" for name in _ITEM_COLUMNS),
 )
 
 
 def queries_of(*, owner: User | None = None, visitor: str = "") -> SimilarityQuerySet:
-    """One person's queries with what they are about, in a number of SQL queries that does not grow with theirs."""
-    mine = _shown("item").owned_by(user=owner, visitor=visitor)
-    return mine.prefetch_related("more_photos", shown_photos("item__photos"))
+    """The queries of one owner with their photos and item. The number of SQL statements is constant."""
+    queries = _queries("item").owned_by(user=owner, visitor=visitor)
+    return queries.prefetch_related("more_photos", shown_photos("item__photos"))
 
 
 def queries_with_answers(*, owner: User | None = None, visitor: str = "") -> SimilarityQuerySet:
-    """The same with all that is shown of their answers, in a number of SQL queries that does not grow with k."""
-    answers = Prefetch("recommendations", _ranked()), shown_photos("recommendations__item__photos")
+    """`queries_of` with the recommendations, items and feedback. The number of SQL statements is constant."""
+    answers = Prefetch("recommendations", _recommendations()), shown_photos("recommendations__item__photos")
     return queries_of(owner=owner, visitor=visitor).prefetch_related(*answers)
 
 
-def query_with_answer(*, made: SimilarityQuery) -> SimilarityQuery | None:
-    """A query that was just made, as it is by now, with its answer; None if it was deleted meanwhile."""
-    query = _QUERY.row(made.pk)
+def query_with_answer(*, created: SimilarityQuery) -> SimilarityQuery | None:
+    """Read the current state and answer of a query that this request created; None if it was deleted since."""
+    query = _QUERY.row(created.pk)
     if query is None:
         return None
-    query.has_more_photos = made.has_more_photos
-    query.ranked = _RANKED.rows(made.pk) if query.state == QueryState.DONE else []
+    query.has_more_photos = created.has_more_photos
+    query.ranked = _RANKED.rows(created.pk) if query.state == QueryState.DONE else []
     photos = defaultdict(list)
-    for photo in _PHOTOS.rows(made.pk) if query.ranked else ():
+    for photo in _PHOTOS.rows(created.pk) if query.ranked else ():
         photos[photo.item_id].append(photo)
-    for found in query.ranked:
-        found.item.shown_photos = photos[found.item_id]
+    for recommendation in query.ranked:
+        recommendation.item.shown_photos = photos[recommendation.item_id]
     return query
 
 
-def _shown(*more: Literal["item"]) -> SimilarityQuerySet:
-    columns = [f"{name}__{column}" for name in more for column in _SHOWN_OF_ITEM]
-    return SimilarityQuery.objects.select_related("photo", "encoder", "webhook", *more).only(*_SHOWN, *columns)
+def _queries(*relations: Literal["item"]) -> SimilarityQuerySet:
+    columns = [f"{name}__{column}" for name in relations for column in _ITEM_COLUMNS]
+    return SimilarityQuery.objects.select_related("photo", "encoder", "webhook", *relations).only(
+        *_QUERY_COLUMNS, *columns
+    )
 
 
-def _ranked() -> QuerySet[Recommendation]:
-    with_rest = Recommendation.objects.select_related("item", "photo", "feedback")
-    return with_rest.only(*_SHOWN_OF_ANSWER).order_by("rank")
+def _recommendations() -> QuerySet[Recommendation]:
+    recommendations = Recommendation.objects.select_related("item", "photo", "feedback")
+    return recommendations.only(*_RECOMMENDATION_COLUMNS).order_by("rank")
 
 
 def _photos(query_id: UUID) -> QuerySet[ItemPhoto]:
-    """Those of all items of an answer."""
+    """The photos of all recommended items of a query."""
     items = Recommendation.objects.filter(query=query_id).values("item")
     return ItemPhoto.objects.only("item_id", "position", "width", "height").filter(item__in=items)
 
 
-_QUERY = CompiledQuery(lambda pk: _shown().filter(pk=pk))
-_RANKED = CompiledQuery(lambda pk: _ranked().filter(query=pk))
+_QUERY = CompiledQuery(lambda pk: _queries().filter(pk=pk))
+_RANKED = CompiledQuery(lambda pk: _recommendations().filter(query=pk))
 _PHOTOS = CompiledQuery(_photos)
 
 
 def recommendations_of(*, owner: User | None = None, visitor: str = "") -> QuerySet[Recommendation]:
-    """All answers that one person ever got, each with its item."""
-    mine = SimilarityQuery.objects.owned_by(user=owner, visitor=visitor)
-    return Recommendation.objects.filter(query__in=mine).select_related("item")
+    """All recommendations of one owner's queries, each with its item."""
+    queries = SimilarityQuery.objects.owned_by(user=owner, visitor=visitor)
+    return Recommendation.objects.filter(query__in=queries).select_related("item")
 
 
-def feedback_for(found: Recommendation) -> Feedback:
-    """What was said about an answer; where nothing was, an unsaved row that says so."""
-    said: Feedback | None = getattr(found, "feedback", None)
-    return said or Feedback(recommendation=found)
+def feedback_for(recommendation: Recommendation) -> Feedback:
+    """The feedback on a recommendation, or an unsaved empty one."""
+    feedback: Feedback | None = getattr(recommendation, "feedback", None)
+    return feedback or Feedback(recommendation=recommendation)
 
 
 def queue_position(*, query: SimilarityQuery) -> int:
-    """How many queries that wait as this one does came before it, and itself: 1 is the next."""
+    """The position among the queries in the same waiting state, oldest first: 1 is the next."""
     waiting = SimilarityQuery.objects.filter(state=query.state, created_at__lt=query.created_at)
     return waiting.count() + 1

@@ -1,4 +1,7 @@
-"""SELECTs that are asked so often that making their SQL anew each time would cost more than all else about them."""
+"""Cache of compiled SQL for hot lookups by UUID.
+
+Django compiles a queryset at every use; with a few joins that takes several times as long as the database needs.
+"""
 
 import threading
 from collections.abc import Callable
@@ -12,40 +15,44 @@ Row = TypeVar("Row", bound=Model)
 
 
 class CompiledQuery(threading.local, Generic[Row]):
-    """The rows that a queryset finds for a UUID: `make` says which queryset, once in each thread.
+    """The rows of a queryset that depends on one UUID, with SQL that each thread compiles once.
 
-    Django compiles a queryset whenever it is used, and with a few joins that takes several times as long as the
-    database needs. Here it is compiled once for each thread, as a compiler belongs to a connection; then only the
-    value changes. What `prefetch_related` would bring is a SELECT of its own.
+    `make` builds the queryset for a UUID. It must use the UUID in exactly one place, and no `prefetch_related`.
+    Thread-safe: a compiler belongs to a connection, and a connection to a thread.
+
+    Relies on internals of Django: `Query.get_compiler` and `SQLCompiler.as_sql`, which are replaced on the cached
+    instances so that the queryset runs the stored SQL; `as_sql` returning the parameters in order; and the UUID being
+    passed as `UUID` where `features.has_native_uuid_field` is true, and as hexadecimal text elsewhere.
     """
 
-    def __init__(self, make: Callable[[UUID], QuerySet[Row]]) -> None:  # called in each thread anew
+    def __init__(self, make: Callable[[UUID], QuerySet[Row]]) -> None:  # threading.local calls it once per thread
         self._make = make
         self._queryset: QuerySet[Row] | None = None
-        self._sql, self._params, self._place = "", [Any], 0
+        self._sql, self._params, self._position = "", [Any], 0
 
     def rows(self, value: UUID) -> list[Row]:
-        queryset = self._compiled() if self._queryset is None else self._queryset
-        self._params[self._place] = _as_stored(value, queryset.db)
+        """All rows for a UUID."""
+        queryset = self._compile() if self._queryset is None else self._queryset
+        self._params[self._position] = _database_value(value, queryset.db)
         return list(queryset.all())
 
     def row(self, value: UUID) -> Row | None:
-        """The first of them, if there is one."""
+        """The first row for a UUID; None if there is none."""
         return next(iter(self.rows(value)), None)
 
-    def _compiled(self) -> QuerySet[Row]:
+    def _compile(self) -> QuerySet[Row]:
         example = uuid4()
         queryset = self._make(example)
         compiler = queryset.query.get_compiler(queryset.db)
         self._sql, params = compiler.as_sql()
         self._params = list(params)
-        self._place = self._params.index(_as_stored(example, queryset.db))
-        # From here on whoever wants to run the queryset gets this compiler, which gives its SQL without making it.
+        self._position = self._params.index(_database_value(example, queryset.db))
+        # From here on, running the queryset uses this compiler, which returns the stored SQL.
         compiler.as_sql = lambda *_, **__: (self._sql, tuple(self._params))
         queryset.query.get_compiler = lambda *_, **__: compiler  # type: ignore[method-assign]
         self._queryset = queryset
         return queryset
 
 
-def _as_stored(value: UUID, database: str) -> Any:
+def _database_value(value: UUID, database: str) -> Any:
     return value if connections[database].features.has_native_uuid_field else value.hex

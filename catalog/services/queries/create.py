@@ -1,4 +1,4 @@
-"""From what is asked about to a query in the queue."""
+"""Create similarity queries: store the photos and the query, and queue it. Idempotent by key."""
 
 import hashlib
 import json
@@ -18,9 +18,9 @@ from catalog.services.queries.webhooks import webhook_create
 from catalog.services.uploads import upload_prepare
 
 Picture = bytes | UploadedPhoto
-"""A picture as it was sent, or an earlier one of the same person."""
+"""The bytes of a new photo, or a stored photo of the same owner."""
 
-_ATTEMPTS = 3  # of requests with the same pictures at the same moment each loses to another at most so often
+_ATTEMPTS = 3  # how often a request may lose the race against concurrent requests with the same photos
 
 
 def query_create(
@@ -40,18 +40,21 @@ def query_create(
     idempotency_key: str | None = None,
     receive_ms: float = 0.0,
 ) -> SimilarityQuery:
-    """Store the photos that are new and queue a query about them: the rows in one transaction, the message after it.
+    """Store the new photos and a query about them in one transaction, and queue the query after commit.
 
-    One of `photo`, `photo_url` and `item` says what is asked about; `more_photos` show the garment of `photo` again.
-    `owner` or `visitor` says whose all of it is. `receive_ms` is what it took to arrive. An owner may have a
-    `callback_url` told of the end. An owner who uses an `idempotency_key` again gets the query that it made, with
-    `is_replay` set.
+    Exactly one of `photo`, `photo_url` and `item` gives the garment; `more_photos` show the garment of `photo` again.
+    Exactly one of `owner` and `visitor` owns the rows. `receive_ms` is the time that the request took to arrive; it
+    counts in `timings`. `callback_url` (owners only) receives a webhook when the query has ended.
 
-    Raises `Refused` for bytes that are no usable picture, for a crop of which too little is left, and for a key that
-    came with another request before; nothing is left then.
+    Idempotent with an `idempotency_key` (owners only): a retry with the same key and request returns the query created
+    by the first request, with `is_replay` set.
+
+    Raises `Refused`, and leaves no row and no file: the codes of `clean_photo` for bytes that are not a usable photo;
+    `crop_too_small`; `idempotency_key_reused` (422) when the key was used for another request; `photo_gone` (410) when
+    a stored photo was deleted.
     """
     started = time.perf_counter()
-    pictures = _different(picture for picture in (photo, *more_photos) if picture is not None)
+    pictures = _without_duplicates(picture for picture in (photo, *more_photos) if picture is not None)
     query = SimilarityQuery(
         owner=owner,
         visitor=visitor,
@@ -71,37 +74,37 @@ def query_create(
             return earlier
     for _ in range(_ATTEMPTS):
         uploads = _uploads(pictures, query)
-        query.created_at = query.nudged_at = timezone.now()  # its way begins when its photos are clean
+        query.created_at = query.nudged_at = timezone.now()  # the waiting time starts when the photos are clean
         query.timings = {"receive": round(receive_ms, 2), "clean": round((time.perf_counter() - started) * 1000, 2)}
-        if _stored(uploads, query, callback_url):
+        if _save_all(uploads, query, callback_url):
             return query
-        # Another request came between our look and our write, with the same picture or under the same key.
+        # A concurrent request stored the same photo or used the same key after this one had looked.
         if earlier := _earlier(query):
             return earlier
     raise Refused("photo_gone", "The photo was deleted meanwhile. Please send it again.", status=410)
 
 
 def query_delete(*, query: SimilarityQuery) -> None:
-    """Delete a query with its answer. Its photos stay; a worker that is at it finds nothing to write to."""
+    """Delete a query with its answer; its photos stay. A worker that has claimed it gets `ClaimLost`."""
     query.delete()
 
 
-def _different(given: Iterable[Picture]) -> list[Picture]:
-    """Each picture once, in order: a garment's photo sent twice would count twice."""
+def _without_duplicates(given: Iterable[Picture]) -> list[Picture]:
+    """Each picture once, in order: a photo sent twice would count twice."""
     pictures = list(given)
-    if len(pictures) < 2:  # nothing to compare; a large one takes milliseconds to hash
+    if len(pictures) < 2:  # hashing a large picture takes milliseconds
         return pictures
-    return list({_hash_of(picture): picture for picture in pictures}.values())
+    return list({_picture_hash(picture): picture for picture in pictures}.values())
 
 
-def _hash_of(picture: Picture) -> str:
+def _picture_hash(picture: Picture) -> str:
     return source_hash(picture) if isinstance(picture, bytes) else picture.source_sha256
 
 
 def _request_hash(query: SimilarityQuery, pictures: list[Picture], callback_url: str) -> str:
-    """What makes two requests the same: all that is asked, not how it was sent."""
-    asked = {
-        "pictures": [_hash_of(picture) for picture in pictures],
+    """SHA-256 of everything that the request asks for, whatever the encoding of the request."""
+    request = {
+        "pictures": [_picture_hash(picture) for picture in pictures],
         "url": query.source_url,
         "item": query.item_id,
         "k": query.k,
@@ -109,17 +112,19 @@ def _request_hash(query: SimilarityQuery, pictures: list[Picture], callback_url:
         "diversity": query.diversity,
         "min_score": query.min_score,
         "crop": query.crop,
-        **({"callback_url": callback_url} if callback_url else {}),  # as it was before there were any
+        **(
+            {"callback_url": callback_url} if callback_url else {}
+        ),  # omitted when empty, so that hashes stored by earlier versions stay valid
     }
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
 
 def _earlier(query: SimilarityQuery) -> SimilarityQuery | None:
-    """The query that the same request made before. Refused if its key came with another request."""
+    """The query that the same request created before; None if there is none. Raises `Refused` for another request."""
     if query.idempotency_key is None:
         return None
-    mine = SimilarityQuery.objects.owned_by(user=query.owner)
-    earlier = mine.filter(idempotency_key=query.idempotency_key).defer("vector").first()
+    queries = SimilarityQuery.objects.owned_by(user=query.owner)
+    earlier = queries.filter(idempotency_key=query.idempotency_key).defer("vector").first()
     if earlier is None:
         return None
     if earlier.request_sha256 != query.request_sha256:
@@ -133,7 +138,7 @@ def _earlier(query: SimilarityQuery) -> SimilarityQuery | None:
 
 
 def _uploads(pictures: list[Picture], query: SimilarityQuery) -> list[UploadedPhoto]:
-    """The rows of the pictures, those that are new not yet saved but with their files stored."""
+    """The rows of the pictures; new rows are unsaved, with their files stored. Errors leave no new file."""
     uploads: list[UploadedPhoto] = []
     try:
         for picture in pictures:
@@ -152,8 +157,8 @@ def _upload(picture: Picture, query: SimilarityQuery) -> UploadedPhoto:
     return upload_prepare(raw=picture, owner=query.owner, visitor=query.visitor)
 
 
-def _stored(uploads: list[UploadedPhoto], query: SimilarityQuery, callback_url: str) -> bool:
-    """Whether all rows could be written; if not, no row and no new file is left."""
+def _save_all(uploads: list[UploadedPhoto], query: SimilarityQuery, callback_url: str) -> bool:
+    """Save all rows; return False, and leave no row and no new file, when a concurrent request stored one of them."""
     new = _new_among(uploads)
     try:
         _save(uploads, query, callback_url)
@@ -168,7 +173,7 @@ def _stored(uploads: list[UploadedPhoto], query: SimilarityQuery, callback_url: 
 
 def _save(uploads: list[UploadedPhoto], query: SimilarityQuery, callback_url: str) -> None:
     with transaction.atomic():
-        # In an order of their own: two requests with the same two pictures never wait for each other crosswise.
+        # In a fixed order, so that two requests with the same two photos cannot deadlock.
         for upload in sorted(_new_among(uploads), key=lambda upload: upload.source_sha256):
             upload.save(force_insert=True)
         query.photo = uploads[0] if uploads else None

@@ -1,4 +1,4 @@
-"""Webhooks: the key they are signed with, and what is told."""
+"""Webhooks: signing secrets, creation of deliveries, and sending (standardwebhooks.com)."""
 
 import json
 from typing import Any
@@ -14,26 +14,26 @@ EVENT = "query.ended"
 
 
 def webhook_secret(*, user: User) -> str:
-    """What the webhooks of this person are signed with; made when it is first asked for."""
+    """The signing secret of a user, created at the first call."""
     return WebhookSecret.objects.get_or_create(user=user)[0].secret
 
 
 def webhook_secret_renew(*, user: User) -> str:
-    """Another one. The old one signs nothing from now on."""
+    """Replace the signing secret, at once. Returns the new one."""
     columns = {"secret": new_secret(), "created_at": timezone.now()}
     return WebhookSecret.objects.update_or_create(user=user, defaults=columns)[0].secret
 
 
 def webhook_create(*, query: SimilarityQuery, url: str) -> WebhookDelivery:
-    """Have an address told when this query of an account has ended. It becomes due by that alone."""
+    """Create the delivery for a query of a user. It becomes due when the query ends."""
     WebhookSecret.objects.get_or_create(user=query.owner)
     return WebhookDelivery.objects.create(query=query, url=url)
 
 
 def webhook_send(*, delivery: WebhookDelivery) -> None:
-    """Tell the address of a claimed delivery, once. Raises `Refused`, with why, unless the address has taken it."""
+    """Send a claimed delivery once. Raises `Refused`, with the reason, unless the server accepts it (2xx)."""
     body = json.dumps(_event(delivery.query), separators=(",", ":"))
-    post_json(delivery.url, body.encode(), _signed(str(delivery.query_id), body, delivery.secret))
+    post_json(delivery.url, body.encode(), _signature_headers(str(delivery.query_id), body, delivery.secret))
 
 
 def _event(query: SimilarityQuery) -> dict[str, Any]:
@@ -43,12 +43,12 @@ def _event(query: SimilarityQuery) -> dict[str, Any]:
         "state": query.state,
         "outcome": query.outcome or None,
         "error": {"code": query.error_code, "detail": query.error_detail} if query.error_code else None,
-        "url": f"/api/v1/queries/{query.pk}/",  # a worker does not know under which names the site is reached
+        "url": f"/api/v1/queries/{query.pk}/",  # relative: a worker does not know the host name of the site
     }
 
 
-def _signed(message: str, body: str, secret: str) -> dict[str, str]:
-    """The headers of Standard Webhooks. Each try has a time and a signature of its own, and all have one id."""
+def _signature_headers(message: str, body: str, secret: str) -> dict[str, str]:
+    """The headers of Standard Webhooks: one id for all attempts, a new timestamp and signature for each."""
     now = timezone.now()
     return {
         "webhook-id": message,

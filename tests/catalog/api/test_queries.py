@@ -168,7 +168,7 @@ def test_a_query_is_shown_as_its_fields_say(me: User) -> None:
     answered = answered_query(me, items=2)
     Feedback.objects.create(recommendation=answered.recommendations.get(rank=1), verdict="up")
     for query in (plain, failed, wished, of_item, fetched, answered):
-        for read in (queries_with_answers(owner=me).get(pk=query.pk), query_with_answer(made=query)):
+        for read in (queries_with_answers(owner=me).get(pk=query.pk), query_with_answer(created=query)):
             quick = QuerySerializer(read, context={"request": request})
             by_fields = JSONRenderer().render(ModelSerializer.to_representation(quick, read))
             assert json.loads(json.dumps(quick.data)) == json.loads(by_fields)
