@@ -1,4 +1,4 @@
-"""Where a person is signed in: devices by token, browsers by session."""
+"""Sign-ins of a user: devices by API token, browsers by session."""
 
 import logging
 from datetime import timedelta
@@ -14,15 +14,15 @@ from knox.models import AuthToken
 from catalog.errors import Refused
 from catalog.models import Device, Scope, User
 
-SEEN_AGAIN = timedelta(minutes=5)  # a device is not noted more often, so that reading writes nearly nothing
+TOUCH_INTERVAL = timedelta(minutes=5)  # `last_seen_at` is written at most so often, so that reads stay cheap
 
 logger = logging.getLogger(__name__)
 
 
 def device_sign_in(*, user: User, name: str = "", scope: str = Scope.USER) -> tuple[AuthToken, str]:
-    """A token for a device of this person: the row, and the secret, which is kept nowhere.
+    """Issue a token for a device. Returns the row and the secret, which is not stored. Deletes expired tokens.
 
-    Refused for a scope that the person may not give away. Tokens that have expired go on this occasion.
+    Raises `Refused`: `scope_not_allowed` (403) when the user may not issue a token of this scope.
     """
     if not can_grant_scope(user=user, scope=scope):
         raise Refused("scope_not_allowed", "You may not sign in with this scope.", status=403)
@@ -34,7 +34,7 @@ def device_sign_in(*, user: User, name: str = "", scope: str = Scope.USER) -> tu
 
 
 def can_grant_scope(*, user: User, scope: str) -> bool:
-    """Staff take tokens for staff's work; a program's token is made by whoever may add devices."""
+    """Whether the user may issue a token of this scope: `staff` for staff, `service` for staff who may add devices."""
     allowed = {
         Scope.USER: True,
         Scope.STAFF: user.is_staff,
@@ -44,67 +44,68 @@ def can_grant_scope(*, user: User, scope: str) -> bool:
 
 
 def device_for(*, token: AuthToken) -> Device:
-    """What is known of a token. Of one that was not made by signing in, nothing: an unsaved row with the defaults."""
+    """The device of a token, or an unsaved one with the defaults when the token was not issued by signing in."""
     device: Device | None = getattr(token, "device", None)
     return device or Device(token=token)
 
 
 def token_scope(*, token: AuthToken | None) -> Scope:
-    """What may be done with a token, or with a browser's session, which has none.
+    """The effective scope of a token; `user` for a browser session, which has no token.
 
-    Who is no longer staff keeps the token, but not what it could do.
+    A `staff` token of a user who is no longer staff counts as `user`.
     """
     scope = Scope.USER if token is None else Scope(device_for(token=token).scope)
     return Scope.USER if token is not None and scope == Scope.STAFF and not token.user.is_staff else scope
 
 
 def device_touch(*, token: AuthToken) -> None:
-    """Note that a device was here, unless it was a moment ago. That is worth no failed request."""
+    """Write `last_seen_at`, at most once per `TOUCH_INTERVAL`. A database error is only logged."""
     device, now = device_for(token=token), timezone.now()
-    if device.pk is None or (device.last_seen_at and device.last_seen_at > now - SEEN_AGAIN):
+    if device.pk is None or (device.last_seen_at and device.last_seen_at > now - TOUCH_INTERVAL):
         return
     try:
         Device.objects.filter(pk=device.pk).update(last_seen_at=now)
     except OperationalError as error:
-        logger.warning("It could not be noted that device %s was here (%s).", device.pk, error)
+        logger.warning("The last use of device %s could not be saved (%s).", device.pk, error)
 
 
 def device_id(*, token: AuthToken) -> str:
-    """The name of a token in the API. Neither the secret nor its hash can be told from it."""
+    """The id of a token in the API. It reveals neither the secret nor the stored hash."""
     return salted_hmac("catalog.devices", token.pk, algorithm="sha256").hexdigest()[:32]
 
 
 def devices_active(*, user: User) -> QuerySet[AuthToken]:
-    """The tokens of a person that have not expired, each with its device."""
+    """The unexpired tokens of a user, each with its device."""
     has_not_expired = Q(expiry=None) | Q(expiry__gt=timezone.now())
-    mine: QuerySet[AuthToken] = AuthToken.objects.filter(has_not_expired, user=user).select_related("device")
-    return mine
+    tokens: QuerySet[AuthToken] = AuthToken.objects.filter(has_not_expired, user=user).select_related("device")
+    return tokens
 
 
 def device_get(*, user: User, id: str) -> AuthToken | None:
-    """The person's token of this id, unless it is gone or has expired."""
+    """The unexpired token of a user with this id (see `device_id`); None if there is none."""
     tokens = devices_active(user=user)
     return next((token for token in tokens if constant_time_compare(device_id(token=token), id)), None)
 
 
 def device_rename(*, token: AuthToken, name: str) -> AuthToken:
+    """Rename the device of a token, creating its row if needed."""
     device, _ = Device.objects.update_or_create(token=token, defaults={"name": name})
     token.device = device
     return token
 
 
 def devices_sign_out(*, user: User, except_token: AuthToken | None = None) -> int:
-    """Sign out every device of a person, except the one with `except_token`. Returns how many."""
-    mine = AuthToken.objects.filter(user=user)
-    _, rows = (mine.exclude(pk=except_token.pk) if except_token else mine).delete()
+    """Delete the tokens of a user, except `except_token`. Returns how many."""
+    tokens = AuthToken.objects.filter(user=user)
+    _, rows = (tokens.exclude(pk=except_token.pk) if except_token else tokens).delete()
     return int(rows.get(AuthToken._meta.label, 0))
 
 
 def sessions_sign_out(*, user: User) -> int:
-    """Sign out every browser of a person. Returns how many.
+    """Delete the browser sessions of a user. Returns how many.
 
-    A session does not tell whose it is before it is opened, so all are: that is for rare occasions.
+    Decodes every session of the site, because a session names its user only in its encoded data. For rare use.
     """
     sessions = Session.objects.iterator(chunk_size=500)
-    mine = [row.pk for row in sessions if row.get_decoded().get(SESSION_KEY) == str(user.pk)]
-    return Session.objects.filter(pk__in=mine).delete()[0]
+    pks = [row.pk for row in sessions if row.get_decoded().get(SESSION_KEY) == str(user.pk)]
+    return Session.objects.filter(pk__in=pks).delete()[0]

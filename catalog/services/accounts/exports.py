@@ -1,4 +1,4 @@
-"""Everything that is kept about a person, as one file to take away."""
+"""Export of all personal data of a user as a zip archive."""
 
 import json
 import zipfile
@@ -10,18 +10,18 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Prefetch
 from knox.models import AuthToken
 
-from catalog.models import Recommendation, SimilarityQuery, Triplet, UploadedPhoto, User, WebhookDelivery
+from catalog.models import Feedback, Recommendation, SimilarityQuery, Triplet, UploadedPhoto, User, WebhookDelivery
 from catalog.services.accounts.devices import device_for, device_id
 from catalog.services.queries.answers import feedback_for
 
-_IN_MEMORY = 8 * 2**20  # a larger export waits in a file without a name, which no crash can leave behind
+_IN_MEMORY = 8 * 2**20  # a larger export is spooled to an unnamed file, which a crash cannot leave behind
 
 
 def export_create(*, user: User) -> IO[bytes]:
-    """A zip archive, at its beginning; whoever gets it closes it."""
-    target: IO[bytes] = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - handed on
-    learned = Triplet.objects.select_related("positive__item", "negative__item")
-    photos = list(user.photos.order_by("created_at", "pk").prefetch_related(Prefetch("triplets", learned)))
+    """Write the export. Returns the open archive, positioned at its start; the caller closes it."""
+    target: IO[bytes] = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - returned open
+    triplets = Triplet.objects.select_related("positive__item", "negative__item")
+    photos = list(user.photos.order_by("created_at", "pk").prefetch_related(Prefetch("triplets", triplets)))
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         _write_json(archive, "account.json", _account(user))
         _write_json(archive, "devices.json", map(_device, AuthToken.objects.filter(user=user).select_related("device")))
@@ -42,11 +42,11 @@ def _write_json(archive: zipfile.ZipFile, name: str, content: dict[str, Any] | I
 def _write_picture(archive: zipfile.ZipFile, photo: UploadedPhoto) -> None:
     try:
         content = photo.file.read()
-    except FileNotFoundError:  # deleted at this very moment; its line in photos.json remains
+    except FileNotFoundError:  # deleted just now; its entry in photos.json stays
         return
     finally:
         photo.file.close()
-    archive.writestr(zipfile.ZipInfo(_picture_name(photo)), content)  # stored as it is: a JPEG shrinks no further
+    archive.writestr(zipfile.ZipInfo(_picture_name(photo)), content)  # not compressed: a JPEG does not shrink
 
 
 def _picture_name(photo: UploadedPhoto) -> str:
@@ -87,7 +87,7 @@ def _photo(photo: UploadedPhoto) -> dict[str, Any]:
 
 
 def _triplet(triplet: Triplet) -> dict[str, Any]:
-    """What encoders learn from the photo: that it is more like the one item than like the other."""
+    """A training triplet of the photo: it is more similar to `nearer` than to `farther`."""
     names = ("query_id", "why", "state", "created_at", "reviewed_at")
     items = {"nearer": _item(triplet.positive.item), "farther": _item(triplet.negative.item)}
     return items | {name: getattr(triplet, name) for name in names}
@@ -95,22 +95,22 @@ def _triplet(triplet: Triplet) -> dict[str, Any]:
 
 def _queries(user: User) -> Iterable[SimilarityQuery]:
     ranked = Recommendation.objects.select_related("item", "feedback").order_by("rank")
-    mine = SimilarityQuery.objects.owned_by(user=user).select_related("item", "encoder", "webhook")
-    in_order = mine.order_by("created_at", "pk")
+    queries = SimilarityQuery.objects.owned_by(user=user).select_related("item", "encoder", "webhook")
+    in_order = queries.order_by("created_at", "pk")
     return in_order.prefetch_related("more_photos", Prefetch("recommendations", ranked))
 
 
 def _query(query: SimilarityQuery) -> dict[str, Any]:
-    names = ("id", "state", "outcome", "source_url", "crop", "k", "filters", "diversity", "min_score", "guess")
-    more = ("error_code", "idempotency_key", "colour_lab", "timings", "created_at", "finished_at")
+    inputs = ("id", "state", "outcome", "source_url", "crop", "k", "filters", "diversity", "min_score", "guess")
+    results = ("error_code", "idempotency_key", "colour_lab", "timings", "created_at", "finished_at")
     photos = [query.photo_id] if query.photo_id else []
-    return {name: getattr(query, name) for name in (*names, *more)} | {
+    return {name: getattr(query, name) for name in (*inputs, *results)} | {
         "photos": photos + [photo.pk for photo in query.more_photos.all()],
         "item": _item(query.item) if query.item else None,
         "encoder": query.encoder.name if query.encoder else None,
         "vector": query.vector.hex() if query.vector else None,
         "webhook": _webhook(getattr(query, "webhook", None)),
-        "recommendations": [_recommendation(found) for found in query.recommendations.all()],
+        "recommendations": [_recommendation(one) for one in query.recommendations.all()],
     }
 
 
@@ -119,11 +119,19 @@ def _webhook(delivery: WebhookDelivery | None) -> dict[str, Any] | None:
     return {name: getattr(delivery, name) for name in names} if delivery else None
 
 
-def _recommendation(found: Recommendation) -> dict[str, Any]:
+def _recommendation(recommendation: Recommendation) -> dict[str, Any]:
     names = ("rank", "score", "probability", "why")
-    said = feedback_for(found)
-    feedback = {"verdict": said.verdict or None, "clicked_at": said.clicked_at, "updated_at": said.updated_at}
-    return {name: getattr(found, name) for name in names} | {
-        "item": _item(found.item),
-        "feedback": feedback if said.pk else None,
+    return {name: getattr(recommendation, name) for name in names} | {
+        "item": _item(recommendation.item),
+        "feedback": _feedback(feedback_for(recommendation)),
+    }
+
+
+def _feedback(feedback: Feedback) -> dict[str, Any] | None:
+    if feedback.pk is None:
+        return None
+    return {
+        "verdict": feedback.verdict or None,
+        "clicked_at": feedback.clicked_at,
+        "updated_at": feedback.updated_at,
     }

@@ -1,4 +1,4 @@
-"""A forgotten password: a mail with a link, and what the link leads to."""
+"""Reset a forgotten password by a link sent by mail."""
 
 import logging
 import time
@@ -24,53 +24,57 @@ from catalog.services.accounts.users import password_validate
 
 logger = logging.getLogger(__name__)
 
-# Mails are written and sent after the answer, which so takes as long for an address that nobody has. One that is lost
-# with the process is asked for again.
-_post = ThreadPoolExecutor(max_workers=1, thread_name_prefix="post")
-_PAUSE = 0.1  # seconds until the answer is surely out: the work on a mail would slow it, and so tell of an account
+# Mails are rendered and sent after the response, so that the response time does not reveal whether an account exists.
+# A mail that is lost with the process is requested again.
+_mail_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mail")
+_DELAY = 0.1  # seconds until the response is sent: rendering the mail would slow it, and reveal the account
 
 
 def password_reset_request(*, email: str, link: Callable[[str], str]) -> None:
-    """Send a link to the person with this address. Nobody learns from it whether there is one.
+    """Send a reset link to the active account with this address, if there is one. The caller cannot tell.
 
-    `link` makes an address of this site from the code. The mail is in the language that is spoken at the moment.
+    `link` builds the URL of the reset page from a code. The mail is in the active language. Sent in the background, at
+    most once.
     """
-    addressed = User.objects.alias(lowered=Lower("email")).filter(lowered=Lower(Value(email)), is_active=True)
-    user = addressed.exclude(email="").first()
-    _post.submit(_send, user, link, get_language() or "en")
+    accounts = User.objects.alias(lowered=Lower("email")).filter(lowered=Lower(Value(email)), is_active=True)
+    user = accounts.exclude(email="").first()
+    _mail_thread.submit(_send, user, link, get_language() or "en")
 
 
 def _send(user: User | None, link: Callable[[str], str], language: str) -> None:
-    time.sleep(_PAUSE)
-    if user is None or not user.has_usable_password():  # one that never had a password signs in in another way
+    time.sleep(_DELAY)
+    if user is None or not user.has_usable_password():  # an account without a password signs in another way
         return
     code = password_reset_code(user=user)
     try:
-        letter = [f"mail/password_reset.{language}.txt", "mail/password_reset.txt"]  # the first there is
-        text = render_to_string(letter, {"user": user, "link": link(code), "code": code})
+        templates = [f"mail/password_reset.{language}.txt", "mail/password_reset.txt"]  # the first that exists
+        text = render_to_string(templates, {"user": user, "link": link(code), "code": code})
         with override(language):
             subject = _("A new password for the clothes matcher")
-        # To the address of the account, not to the one that was typed: two may look alike to a database.
+        # To the stored address, not to the typed one: a database may treat two different addresses as equal.
         send_mail(subject, text, None, [user.email])
     except Exception:
         logger.exception("The mail for a new password could not be sent to account %s.", user.pk)
 
 
 def password_reset_code(*, user: User) -> str:
-    """Who the link is for, a hyphen, and the proof. Good for an hour, and until the password or the address changes."""
+    """The code of a reset link, `<uid>-<token>`. Valid for an hour, until the password or the address changes."""
     return f"{urlsafe_base64_encode(force_bytes(user.pk))}-{default_token_generator.make_token(user)}"
 
 
 def password_reset_user(*, uid: str, token: str) -> User:
-    """Whose password may be set with these two parts of the code. Refused if the code is none, used or too old."""
-    user = User.objects.filter(pk=_number(uid) or 0, is_active=True).first()
+    """The user whose password may be set with the two parts of a code.
+
+    Raises `Refused`: `reset_link_invalid` when the code is malformed, used or expired.
+    """
+    user = User.objects.filter(pk=_account_id(uid) or 0, is_active=True).first()
     if user is None or not default_token_generator.check_token(user, token):
         raise Refused("reset_link_invalid", "This link was used before, or is too old. Please ask for a new one.")
     return user
 
 
-def _number(uid: str) -> int | None:
-    """The number of an account; None if it is none."""
+def _account_id(uid: str) -> int | None:
+    """Decode the primary key of an account; None if it is malformed."""
     try:
         text = urlsafe_base64_decode(uid).decode("ascii")
     except ValueError:
@@ -79,13 +83,16 @@ def _number(uid: str) -> int | None:
 
 
 def password_reset(*, uid: str, token: str, password: str) -> None:
-    """Set a new password. All devices and browsers are signed out, and whoever was locked out may try again."""
+    """Set a new password, sign out all devices and browsers, and lift the lockout, in one transaction.
+
+    Raises `Refused`: `reset_link_invalid`; `weak_password`.
+    """
     user = password_reset_user(uid=uid, token=token)
     password_validate(user=user, password=password)
     earlier = user.password
     user.set_password(password)
     with transaction.atomic():
-        # Of two requests with the same link at the same moment one wins. Sessions carry a hash of the old password.
+        # The conditional UPDATE lets one of two concurrent requests win. Sessions end, as they hold a password hash.
         if not User.objects.filter(pk=user.pk, password=earlier).update(password=user.password):
             raise Refused("reset_link_invalid", "This link was used before, or is too old. Please ask for a new one.")
         devices_sign_out(user=user)

@@ -1,4 +1,4 @@
-"""Accounts."""
+"""Create, change and delete user accounts; check and change passwords."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from catalog.run_folder import photo_copies_delete
 from catalog.services.accounts.devices import devices_sign_out, sessions_sign_out
 from catalog.services.feedback.feedback import user_consent_set
 
-# The counts of a deleted account, by what they count.
+# The rows of a deleted account that are counted, by the name in the receipt.
 _RECEIPT = {
     "photos": UploadedPhoto,
     "queries": SimilarityQuery,
@@ -32,9 +32,12 @@ _RECEIPT = {
 
 
 def user_create(*, username: str, email: str, password: str) -> User:
-    """A new account. Refused for a name or an address that someone else has, and for a password that is too weak."""
+    """Create an account.
+
+    Raises `Refused`: `name_taken` or `email_taken` (409); `weak_password`.
+    """
     password_validate(user=User(username=username, email=email), password=password)
-    if User.objects.filter(username__iexact=username).exists():  # "Anna" and "anna" would be taken for one another
+    if User.objects.filter(username__iexact=username).exists():  # "Anna" and "anna" would be confused
         raise _taken(username)
     try:
         with transaction.atomic():
@@ -46,9 +49,10 @@ def user_create(*, username: str, email: str, password: str) -> User:
 def user_update(
     *, user: User, request: HttpRequest, password: str = "", may_train: bool | None = None, **columns: str
 ) -> User:
-    """Change the names and the address of an account, and whether encoders may learn from its photos.
+    """Change the columns of an account, and whether its photos may be used for training, in one transaction.
 
-    Another address takes the password: to whoever reads its mail the account can be handed over.
+    A new email address needs `password`, because a password reset sent there takes over the account.
+    Raises `Refused`: `wrong_password` (403); `email_taken` (409).
     """
     if columns.get("email", user.email) != user.email:
         password_require(user=user, request=request, password=password)
@@ -71,7 +75,7 @@ def _taken(username: str) -> Refused:
 
 
 def password_validate(*, user: User, password: str) -> None:
-    """Refused, with what is wrong, for a password that is too easy to guess."""
+    """Raise `Refused` (`weak_password`) with the reasons when a password is too easy to guess."""
     try:
         validate_password(password, user)
     except ValidationError as error:
@@ -79,7 +83,10 @@ def password_validate(*, user: User, password: str) -> None:
 
 
 def password_require(*, user: User, request: HttpRequest, password: str) -> None:
-    """For what a found phone or a stolen token must not do alone. Guesses count as they do in signing in."""
+    """Require the current password for what a stolen device or token must not do. Failures count for the lockout.
+
+    Raises `Refused`: `wrong_password` (403).
+    """
     if authenticate(request, username=user.get_username(), password=password) is None:
         raise Refused("wrong_password", "This is not your password.", status=403)
 
@@ -87,25 +94,28 @@ def password_require(*, user: User, request: HttpRequest, password: str) -> None
 def password_change(
     *, user: User, request: HttpRequest, old_password: str, password: str, device: AuthToken | None
 ) -> None:
-    """A new password in exchange for the old one. Every other device and browser is signed out."""
+    """Change the password, and sign out every browser and every device except `device`.
+
+    Raises `Refused`: `wrong_password` (403) for `old_password`; `weak_password` for `password`.
+    """
     password_require(user=user, request=request, password=old_password)
     password_validate(user=user, password=password)
     user.set_password(password)
     with transaction.atomic():
-        user.save(update_fields=["password"])  # the browsers' sessions carry a hash of the old one
+        user.save(update_fields=["password"])  # ends browser sessions, which carry a hash of the password
         devices_sign_out(user=user, except_token=device)
 
 
 def user_delete(*, user: User) -> dict[str, int]:
-    """Delete an account with everything that tells of it: rows, files, sessions, and traces in the logs of others.
+    """Delete an account with its rows, files, sessions, and its traces in log entries. Returns the counts by kind.
 
-    Returns how much of each kind went. The files go first: while one cannot be reached, the account is still there
-    and can be deleted again. A photo that comes in meanwhile goes with the rows, and its file after them.
+    Files are deleted first: when the storage fails, the account still exists and deleting can be repeated. The rows are
+    deleted in one transaction; files of photos uploaded in between are deleted after it.
     """
-    known = list(user.photos.all())
-    _delete_files(known)
+    photos = list(user.photos.all())
+    _delete_files(photos)
     with transaction.atomic():
-        late = [photo for photo in user.photos.select_for_update() if photo not in known]
+        late = [photo for photo in user.photos.select_for_update() if photo not in photos]
         counts = {"sessions": sessions_sign_out(user=user), "sign_in_attempts": _delete_traces(user)}
         _, rows = user.delete()
     _delete_files(late)
@@ -120,7 +130,7 @@ def _delete_files(photos: list[UploadedPhoto]) -> None:
 
 
 def _delete_traces(user: User) -> int:
-    """What names a person without pointing to the row. Returns the failed attempts to sign in."""
+    """Delete log entries that name the user without a foreign key. Returns the number of failed sign-ins."""
     types: dict[type[Any], ContentType] = ContentType.objects.get_for_models(User, AuthToken)
     about_tokens = Q(content_type=types[AuthToken], object_repr__endswith=_end_of_log_line(user))
     LogEntry.objects.filter(Q(content_type=types[User], object_id=str(user.pk)) | about_tokens).delete()
@@ -129,6 +139,6 @@ def _delete_traces(user: User) -> int:
 
 
 def _end_of_log_line(user: User) -> str:
-    """How the admin's log ends where it names a token, which knox writes as `hash : name`; cut after 200 characters."""
+    """The end of an admin log line about a token: knox writes `hash : name`, the log keeps 200 characters."""
     longest = 200 - AuthToken._meta.get_field("digest").max_length
     return f" : {user.username}"[:longest]

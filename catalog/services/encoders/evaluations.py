@@ -1,4 +1,4 @@
-"""Having encoders measured, and compared with the live one, on the current evaluation set."""
+"""Request evaluations of encoders, and comparisons with the live encoder, on the current evaluation set."""
 
 from django.db import transaction
 from django.utils import timezone
@@ -18,10 +18,13 @@ def evaluation_request(
     evaluation_set: EvaluationSet | None = None,
     again: bool = False,
 ) -> Evaluation:
-    """An evaluation of an encoder, alone or beside another, on a set (None: the current one). Queued, if it is new.
+    """Return the evaluation of an encoder, optionally compared with `against`, and queue it if it is new.
 
-    The earlier one of the same is returned as it is, whatever came of it, unless it has ended and `again` asks for it
-    anew. Refused where the two cannot be compared (`evaluation_kind`), or where there is no set and none can be drawn.
+    `evaluation_set` None means the current set, drawn now if there is none. Idempotent: an existing evaluation is
+    returned in whatever state it is; `again` requeues one that has ended.
+
+    Raises `Refused`: `evaluation_kind` when the two encoders cannot be compared; `no_evaluation_set` when the catalogue
+    is too small to draw a set.
     """
     if against is not None and (against == encoder or against.kind != encoder.kind):
         raise Refused("evaluation_kind", f"{encoder} can only be compared with another {encoder.kind} encoder.")
@@ -29,38 +32,40 @@ def evaluation_request(
     if chosen is None:
         raise Refused("no_evaluation_set", f"There are too few items with a category to measure {encoder} on.")
     with transaction.atomic():
-        found, is_new = Evaluation.objects.get_or_create(encoder=encoder, against=against, evaluation_set=chosen)
-        if is_new or (again and _queue_again(found)):
-            tasks.send_evaluate(found.pk)
-    found.refresh_from_db()
-    return found
+        evaluation, is_new = Evaluation.objects.get_or_create(encoder=encoder, against=against, evaluation_set=chosen)
+        if is_new or (again and _requeue(evaluation)):
+            tasks.send_evaluate(evaluation.pk)
+    evaluation.refresh_from_db()
+    return evaluation
 
 
 def evaluations_ensure() -> list[Evaluation]:
-    """Request what is missing: each complete candidate beside the live encoder, each candidate classifier alone.
+    """Request the missing evaluations of candidates. Returns the new requests. Idempotent.
 
-    What has failed is left to staff. Returns what was requested now.
+    A metric encoder is compared with the live encoder, once it has embedded every photo; a classifier is measured
+    alone. Failed evaluations are not repeated: staff decide.
     """
     live, chosen = Encoder.objects.live(), EvaluationSet.current()
     if chosen is None and not CatalogItem.objects.exclude(category="").exists():
-        return []  # none can be drawn: this is asked every few seconds, so it must not take long
+        return []  # no set can be drawn; this runs every few seconds, so it must be cheap
     candidates = Encoder.objects.filter(state=EncoderState.CANDIDATE).order_by("pk")
-    wanted = [(encoder, live if encoder.kind == "metric" else None) for encoder in candidates]
-    wanted = [(encoder, other) for encoder, other in wanted if other or encoder.kind != "metric"]
+    pairs = [(encoder, live if encoder.kind == "metric" else None) for encoder in candidates]
+    pairs = [(encoder, against) for encoder, against in pairs if against or encoder.kind != "metric"]
     requested = []
-    for encoder, other in wanted:
-        if Evaluation.objects.filter(encoder=encoder, against=other, evaluation_set=chosen).exists():
+    for encoder, against in pairs:
+        if Evaluation.objects.filter(encoder=encoder, against=against, evaluation_set=chosen).exists():
             continue
         if encoder.kind == "metric" and encoder.missing_photos().exists():
             continue
         try:
-            requested.append(evaluation_request(encoder=encoder, against=other, evaluation_set=chosen))
-        except Refused:  # there is nothing to measure on
+            requested.append(evaluation_request(encoder=encoder, against=against, evaluation_set=chosen))
+        except Refused:  # no evaluation set can be drawn
             return requested
     return requested
 
 
-def _queue_again(evaluation: Evaluation) -> bool:
+def _requeue(evaluation: Evaluation) -> bool:
+    """Reset and queue an evaluation that has ended; False if it has not."""
     fresh = {"reason": "", "attempts": 0, "report": {}, "samples": [], "finished_at": None, "stage": ""}
     ended = Evaluation.objects.filter(pk=evaluation.pk).exclude(state__in=UNDER_WAY)
     return bool(ended.update(state=EvaluationState.QUEUED, nudged_at=timezone.now(), **fresh))

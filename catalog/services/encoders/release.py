@@ -1,7 +1,7 @@
-"""Choosing the encoder that answers, and what may become of the others.
+"""Release encoders: promote, roll back, retire, restore and delete; coverage of the catalogue.
 
-Each change is one transaction with its `Promotion` row. Workers read which encoder is live at every query, so the next
-query after the commit is answered by the new one.
+Each change of the live encoder is one transaction with its `Promotion` row. Workers read the live encoder at every
+query, so the new encoder answers the next query after the commit.
 """
 
 import shutil
@@ -30,18 +30,20 @@ from catalog.models import (
 )
 from catalog.services.encoders.gate import Objection, release_objections, usability_objection
 
-SHORTEST_REASON = 10  # characters
-NOTHING_BEFORE = "There is no encoder to go back to: none was live before, or it was deleted."
-_LOOKED_AT = 512  # of the newest vectors: their times tell the speed
+MIN_REASON = 10  # characters
+NOTHING_BEFORE = "There is no encoder to roll back to: none was live before, or it was deleted."
+_SPEED_SAMPLE = 512  # newest embeddings whose times give the speed
 _RECENT = timedelta(minutes=2)
-_SAME_BATCH = 0.2  # seconds: the rows of one batch are made at one go
+_SAME_BATCH = 0.2  # seconds within which the rows of one batch are written
 
 
 def encoder_promote(*, encoder: Encoder, by: User | None = None, reason: str = "") -> Promotion | None:
-    """Make an encoder the live one. The one before keeps its vectors and can come back.
+    """Make an encoder the live one, atomically. The previous one keeps its embeddings for a roll-back.
 
-    None if it is live already. Refused (`gate`) with all that speaks against it, unless there is a written reason to do
-    it all the same; but nothing overrides objections that are blocking, such as vectors that are missing.
+    Returns None when it is live already. A `reason` of `MIN_REASON` characters overrides objections that are not
+    blocking (see `release_objections`); missing embeddings, for example, are blocking.
+
+    Raises `Refused`: `gate` (409) with all objections; `encoder_gone` (404).
     """
     reason = reason.strip()
     with transaction.atomic():
@@ -54,56 +56,64 @@ def encoder_promote(*, encoder: Encoder, by: User | None = None, reason: str = "
 
 
 def encoder_roll_back(*, by: User | None = None, reason: str = "") -> Promotion:
-    """Make the encoder live again that was so before the latest change.
+    """Make the previously live encoder live again, atomically.
 
-    It needs no comparison, since it has answered before, and no complete vectors: going back must be possible when
-    things are bad. What is missing is embedded at once, and noted. Refused if it is gone or cannot be used.
+    Needs no comparison, because the encoder has answered before, and no complete embeddings, because a roll-back must
+    be possible in an incident: missing photos are embedded after the commit and noted in `Promotion.gate`.
+
+    Raises `Refused`: `nothing_to_roll_back` (409) when there is no previous encoder; `gate` (409) when it is unusable.
     """
     with transaction.atomic():
-        live, back = _way_back()
-        if unusable := usability_objection(back):
-            raise Refused("gate", f"{back} cannot come back. {unusable.text}", status=409)
-        gate = [objection for objection in release_objections(back) if objection.code == "coverage"]
-        return _switch(back, live, by=by, reason=reason.strip(), gate=gate, is_rollback=True)
+        live, previous = _roll_back_target()
+        if unusable := usability_objection(previous):
+            raise Refused("gate", f"{previous} cannot come back. {unusable.text}", status=409)
+        gate = [objection for objection in release_objections(previous) if objection.code == "coverage"]
+        return _switch(previous, live, by=by, reason=reason.strip(), gate=gate, is_rollback=True)
 
 
 def encoder_retire(*, encoder: Encoder) -> None:
-    """Have no more of the catalogue embedded with an encoder; the vectors it has stay. Refused for the live one."""
+    """Stop embedding the catalogue with an encoder; its embeddings stay.
+
+    Raises `Refused`: `encoder_is_live` (409); `encoder_gone` (404).
+    """
     with transaction.atomic():
         encoder, live = _locked(encoder)
         if encoder == live:
-            raise Refused("encoder_is_live", f"{encoder} answers the queries. Promote another one first.", status=409)
+            raise Refused("encoder_is_live", f"{encoder} is live. Promote another encoder first.", status=409)
         Encoder.objects.filter(pk=encoder.pk).update(state=EncoderState.RETIRED)
 
 
 def encoder_restore(*, encoder: Encoder) -> None:
-    """retired -> candidate: the catalogue is embedded with it again, and it is compared. Others stay as they are."""
+    """retired -> candidate: embed the catalogue and compare it again. Does nothing in other states."""
     if Encoder.objects.filter(pk=encoder.pk, state=EncoderState.RETIRED).update(state=EncoderState.CANDIDATE):
         tasks.send_embed_catalog(encoder.pk)
 
 
 def encoder_delete(*, encoder: Encoder) -> None:
-    """Delete an encoder with its vectors, its evaluations and, where it lies in this site's own place, its folder.
+    """Delete an encoder with its embeddings and evaluations, and after commit its folder in `ENCODER_DIRS[0]`.
 
-    Refused while something depends on it: it is live, it is the way back, or queries name it, which could not be
-    done again without it.
+    Raises `Refused` (409) while something depends on it: `encoder_is_live`; `encoder_is_way_back` when a roll-back
+    would make it live; `encoder_has_queries` when queries name it, because they could not be replayed. `encoder_gone`
+    (404) when it was deleted.
     """
     with transaction.atomic():
         encoder, live = _locked(encoder)
         if encoder == live:
-            raise Refused("encoder_is_live", f"{encoder} answers the queries. Promote another one first.", status=409)
+            raise Refused("encoder_is_live", f"{encoder} is live. Promote another encoder first.", status=409)
         last = Promotion.objects.first()
         if last is not None and last.previous_id == encoder.pk:
-            raise Refused("encoder_is_way_back", f"{encoder} is the way back from {last.encoder_name}.", status=409)
+            raise Refused(
+                "encoder_is_way_back", f"{encoder} is what a roll-back from {last.encoder_name} restores.", status=409
+            )
         if queries := encoder_dependents(encoder)["queries"]:
-            sentence = f"{queries:,} queries were answered by {encoder} and could not be done again. Retire it instead."
+            sentence = f"{queries:,} queries were answered by {encoder} and could not be replayed. Retire it instead."
             raise Refused("encoder_has_queries", sentence, status=409)
         transaction.on_commit(partial(_remove_folder, encoder.name))
         encoder.delete()
 
 
 def _locked(encoder: Encoder) -> tuple[Encoder, Encoder | None]:
-    """The encoder as it is now, and the live one, both unchanged by others until the end of the transaction."""
+    """The current row of the encoder, and the live encoder, locked until the end of the transaction."""
     _lock_all()
     current = Encoder.objects.filter(pk=encoder.pk).first()
     if current is None:
@@ -111,7 +121,7 @@ def _locked(encoder: Encoder) -> tuple[Encoder, Encoder | None]:
     return current, Encoder.objects.live()
 
 
-def _way_back() -> tuple[Encoder | None, Encoder]:
+def _roll_back_target() -> tuple[Encoder | None, Encoder]:
     _lock_all()
     last = Promotion.objects.select_related("previous").first()
     if last is None or last.previous is None:
@@ -120,16 +130,16 @@ def _way_back() -> tuple[Encoder | None, Encoder]:
 
 
 def _lock_all() -> None:
-    """Not only the live one's row: whoever waits for that one must see afterwards which has become live."""
+    """Lock all encoder rows: a transaction that waited for the live row alone would not see which one is live now."""
     list(Encoder.objects.select_for_update().order_by("pk").values_list("pk"))
 
 
 def _require_passable(encoder: Encoder, objections: list[Objection], reason: str) -> None:
     blocking = [objection for objection in objections if objection.is_blocking]
-    if blocking or (objections and len(reason) < SHORTEST_REASON):
-        told = " ".join(objection.text for objection in objections)
-        hint = "" if blocking else f" To do it all the same, give a reason of {SHORTEST_REASON} characters or more."
-        raise Refused("gate", f"{encoder} is not promoted. {told}{hint}", status=409)
+    if blocking or (objections and len(reason) < MIN_REASON):
+        texts = " ".join(objection.text for objection in objections)
+        hint = "" if blocking else f" To promote it anyway, give a reason of at least {MIN_REASON} characters."
+        raise Refused("gate", f"{encoder} is not promoted. {texts}{hint}", status=409)
 
 
 def _switch(
@@ -157,7 +167,7 @@ def _switch(
 
 
 def _remove_folder(name: str) -> None:
-    """Out of the way by one rename, so that nobody finds half of it. What ships with the site stays."""
+    """Rename the folder, then delete it, so that it is never seen half deleted. Shipped encoders stay."""
     folder: Path = settings.ENCODER_DIRS[0] / name
     part = folder.with_name(f"{uuid.uuid4().hex}.part")
     try:
@@ -169,7 +179,7 @@ def _remove_folder(name: str) -> None:
 
 @dataclass(frozen=True)
 class Coverage:
-    """`per_minute` is 0 while nothing is embedded, or nobody knows yet; then `seconds_left` is None."""
+    """The embedded share of the searchable photos. `per_minute` is 0, and `seconds_left` None, when unknown."""
 
     embedded: int
     photos: int
@@ -182,12 +192,12 @@ class Coverage:
 
 
 def encoder_coverage(encoder: Encoder) -> Coverage:
-    """The photos that have its vector, of all that should, and how fast there come more."""
+    """Count the searchable photos that the encoder has embedded, and estimate the speed."""
     photos = ItemPhoto.objects.searchable().count()
     missing = encoder.missing_photos().count()
     per_minute = _speed(encoder) if missing else 0.0
     return Coverage(
-        embedded=max(photos - missing, 0),  # both are counted one after the other, while photos come and go
+        embedded=max(photos - missing, 0),  # the two counts are not from the same moment
         photos=photos,
         per_minute=per_minute,
         seconds_left=60 * missing / per_minute if per_minute else None,
@@ -195,7 +205,7 @@ def encoder_coverage(encoder: Encoder) -> Coverage:
 
 
 def encoder_dependents(encoder: Encoder) -> dict[str, int]:
-    """What there is because of an encoder, or names it."""
+    """Count the rows that refer to an encoder."""
     return {
         "vectors": Embedding.objects.filter(encoder=encoder).count(),
         "queries": SimilarityQuery.objects.filter(encoder=encoder).count(),
@@ -207,8 +217,8 @@ def encoder_dependents(encoder: Encoder) -> dict[str, int]:
 
 
 def _speed(encoder: Encoder) -> float:
-    """Vectors a minute, from the first of the latest batches to the last; 0 for a single batch, or none."""
-    newest = encoder.embeddings.order_by("-id").values_list("created_at", flat=True)[:_LOOKED_AT]
+    """Embeddings per minute, from the first to the last of the recent batches; 0 for fewer than two batches."""
+    newest = encoder.embeddings.order_by("-id").values_list("created_at", flat=True)[:_SPEED_SAMPLE]
     since = timezone.now() - _RECENT
     times = sorted(moment.timestamp() for moment in newest if moment > since)
     after_first = [moment for moment in times if moment > times[0] + _SAME_BATCH]

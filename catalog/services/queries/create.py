@@ -112,9 +112,8 @@ def _request_hash(query: SimilarityQuery, pictures: list[Picture], callback_url:
         "diversity": query.diversity,
         "min_score": query.min_score,
         "crop": query.crop,
-        **(
-            {"callback_url": callback_url} if callback_url else {}
-        ),  # omitted when empty, so that hashes stored by earlier versions stay valid
+        # Omitted when empty, so that hashes stored by earlier versions stay valid.
+        **({"callback_url": callback_url} if callback_url else {}),
     }
     return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
