@@ -128,7 +128,7 @@ def _recommendation(recommendation: Recommendation) -> dict[str, Any]:
 
 
 def _feedback(feedback: Feedback) -> dict[str, Any] | None:
-    if feedback.pk is None:
+    if feedback._state.adding:
         return None
     return {
         "verdict": feedback.verdict or None,
