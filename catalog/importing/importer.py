@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 
 from django.conf import settings
 from django.db import DatabaseError
+from more_itertools import chunked
 
 from catalog import tasks
 from catalog.errors import Refused
@@ -116,7 +116,7 @@ class _Import:
         cleaners = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "clean")
         with cleaners, ThreadPoolExecutor(STORING_THREADS, "store") as storing:
             try:
-                while batch := list(islice(rows, BATCH)):
+                for batch in chunked(rows, BATCH):
                     batches.append(self._begin(batch, cleaners))
                     if len(batches) > 1:
                         self._complete(batches.popleft(), storing)

@@ -4,11 +4,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from more_itertools import chunked
 from PIL import Image
 
 from ml.formats.errors import InputError
@@ -113,14 +113,7 @@ def read_batches(jobs: Iterable[Job], read: Callable[[Job], Floats], size: int =
 
 def in_batches(pictures: Iterable[Floats], size: int) -> Iterator[Floats]:
     """Stack pictures (3, h, w) to batches (size, 3, h, w), the last one smaller."""
-    return (np.stack(group) for group in in_groups(pictures, size))
-
-
-def in_groups(things: Iterable[Job], size: int) -> Iterator[list[Job]]:
-    """Yield `things` in lists of `size`, the last one shorter."""
-    rest = iter(things)
-    while group := list(islice(rest, size)):
-        yield group
+    return (np.stack(group) for group in chunked(pictures, size))
 
 
 def or_raise(decoded: Decoded | PictureError) -> Decoded:

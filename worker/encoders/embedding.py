@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from django.db import connection, transaction
 from django.db.models import JSONField, Max, QuerySet
+from more_itertools import chunked
 from PIL import Image, UnidentifiedImageError
 
 from catalog.errors import IllegalTransition, Refused
@@ -19,7 +20,7 @@ from catalog.models import CatalogItem, Embedding, Encoder, ItemPhoto, QueryStat
 from catalog.models.queries import NOT_CLOTHES
 from catalog.photos.colour import garment_colour
 from catalog.photos.crops import Crop, crop_box, require_large_enough
-from ml.images.pictures import in_groups, work_ahead
+from ml.images.pictures import work_ahead
 from ml.inference.embedder import Embedder
 from ml.runtime.load import pixel_batches
 from ml.runtime.types import available_cores
@@ -134,10 +135,10 @@ def embed_missing(encoder: Encoder, seconds: float = STREAK_SECONDS) -> int:
     not at all if the claim was lost (`ClaimLost`).
     """
     embedder, lanes = embedder_of(encoder), available_cores()
-    portions = takewhile(_nobody_waits(seconds), in_groups(_missing_photos(encoder), embedder.portion))
+    portions = takewhile(_nobody_waits(seconds), chunked(_missing_photos(encoder), embedder.portion))
     looks = work_ahead(portions, lambda photos: _look_at_photos(photos, embedder), threads=lanes, ahead=lanes)
     dealt_with = 0
-    for batch in in_groups((look for portion in looks for look in portion), BATCH):
+    for batch in chunked((look for portion in looks for look in portion), BATCH):
         _write_looks(encoder, batch)
         dealt_with += len(batch)
     return dealt_with

@@ -4,15 +4,15 @@ The rows are the truth. An index knows how far it has read them (its position), 
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from itertools import islice
 from threading import Lock
 from typing import Any, Final
 
 import numpy as np
 from django.db.models import FloatField, QuerySet
 from django.db.models.functions import Cast
+from more_itertools import chunked
 
 from catalog.models import Embedding, Encoder
 from catalog.models.change_feed import FROM_NOW, Mark, News, news_since
@@ -135,7 +135,7 @@ class CatalogIndex:
     def _take_in_parts(
         self, news: News, items: list[int], position: dict[str, int], may_go_on: Callable[[], bool]
     ) -> bool:
-        for some in _parts(items, self.part):
+        for some in chunked(items, self.part):
             # Those of later vectors come with these, below.
             known = self._rows.filter(item__in=some, pk__lte=position.get("vector", 0))
             self._put(self._read(known), items=some)
@@ -193,9 +193,3 @@ def _goes_on(position: Position, news: News, encoder: Encoder) -> bool:
     """Whether the news follow what an index with this position knows."""
     same = (position.get("history"), position.get("encoder")) == (news.history, encoder.pk)
     return same and "vector" in position and position.get("change", FROM_NOW) <= news.marker
-
-
-def _parts(items: Iterable[int], size: int) -> Iterator[list[int]]:
-    rest = iter(items)
-    while part := list(islice(rest, size)):
-        yield part

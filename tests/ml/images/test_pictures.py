@@ -11,7 +11,6 @@ from ml.images.pictures import (
     accept_heic,
     find_pictures,
     in_batches,
-    in_groups,
     read_ahead,
     read_batches,
     read_picture,
@@ -147,8 +146,3 @@ def test_jobs_are_taken_by_the_thread_that_asks():
     workers = list(work_ahead(jobs(), lambda _: threading.get_ident(), threads=2, ahead=4))
     assert set(takers) == {threading.get_ident()}
     assert threading.get_ident() not in workers
-
-
-def test_groups_keep_the_order_and_the_last_is_shorter():
-    assert list(in_groups(iter("abcdefg"), 3)) == [["a", "b", "c"], ["d", "e", "f"], ["g"]]
-    assert list(in_groups([], 3)) == []
