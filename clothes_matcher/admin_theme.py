@@ -1,4 +1,4 @@
-"""The admin's look: its name, its colours, and the lines of its sidebar. The parts are named as strings."""
+"""Theme of the admin (Unfold): title, colours, and the navigation in the sidebar. Modules are named as strings."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from django.urls import reverse_lazy
 
 
 def _page(title: str, model: str, icon: str) -> dict[str, Any]:
-    """A line of the sidebar, for those who may open what it leads to."""
+    """A sidebar entry for the list of a model, visible with the permission to view or change it."""
     app, _, name = model.partition("_")
     return {
         "title": title,
         "icon": icon,
         "link": reverse_lazy(f"admin:{model}_changelist"),
-        "permission": lambda request: any(request.user.has_perm(f"{app}.{may}_{name}") for may in ("view", "change")),
+        "permission": lambda request: any(request.user.has_perm(f"{app}.{verb}_{name}") for verb in ("view", "change")),
     }
 
 
@@ -22,7 +22,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_HEADER": "Clothes matcher",
     "SITE_SYMBOL": "checkroom",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("catalog/icon.svg")}],
-    # The brick red of the pages, from light to dark.
+    # The brick red of the web pages, from light to dark.
     "COLORS": {
         "primary": {
             shade: f"oklch({lightness}% {chroma} 32)"
@@ -68,7 +68,7 @@ UNFOLD: dict[str, Any] = {
                         "icon": "thumbs_up_down",
                         "link": reverse_lazy("admin:catalog_triplet_review"),
                         "permission": "catalog.admin.triplets.may_review",
-                        "badge": "catalog.admin.triplets.waiting",
+                        "badge": "catalog.admin.triplets.review_count",
                     },
                 ],
             },
@@ -88,7 +88,7 @@ UNFOLD: dict[str, Any] = {
                     _page("Users", "catalog_user", "person"),
                     _page("Groups", "auth_group", "group"),
                     _page("Signed-in devices", "knox_authtoken", "key"),
-                    _page("Wrong passwords", "axes_accessattempt", "lock"),
+                    _page("Failed sign-ins", "axes_accessattempt", "lock"),
                 ],
             },
         ],

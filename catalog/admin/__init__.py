@@ -1,4 +1,4 @@
-"""The staff's side, one file per noun. What changes a row is a service, so that a command can do it too."""
+"""The Django admin, one module per model. Every change goes through a service, so that commands can do the same."""
 
 from catalog.admin import imports, items, photos, queries, triplets, users
 from catalog.admin.encoders import admin as encoders

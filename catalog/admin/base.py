@@ -1,4 +1,4 @@
-"""What the pages of the admin share."""
+"""Base classes and HTML helpers of the admin: read-only models, deletion by a service, thumbnails, links, tables."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,7 +13,7 @@ from catalog.models import ItemPhoto, User
 
 Row = TypeVar("Row", bound=Model)
 
-if TYPE_CHECKING:  # unfold ships no types, and its classes take no parameters
+if TYPE_CHECKING:  # unfold has no type hints, and its classes are not generic
     from django.contrib.admin import ModelAdmin as ModelAdmin
     from django.contrib.admin import TabularInline
 else:
@@ -28,7 +28,7 @@ else:
 
 
 class ReadOnlyAdmin(ModelAdmin[Row]):
-    """Rows that only the product itself writes."""
+    """Admin of rows that only the application writes."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -41,8 +41,10 @@ class ReadOnlyAdmin(ModelAdmin[Row]):
 
 
 class ReadOnlyInline(TabularInline[Row, Any]):
+    """Related rows that only the application writes."""
+
     extra = 0
-    hide_title = True  # the columns say it
+    hide_title = True  # the columns repeat it
     can_delete = False
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -53,9 +55,10 @@ class ReadOnlyInline(TabularInline[Row, Any]):
 
 
 class DeletedByService(ModelAdmin[Row]):
-    """Deletion goes through `remove`, one row at a time, so that files and marks are taken care of."""
+    """Deletes through `remove`, one row at a time, so that the service also handles files and tombstones."""
 
     def remove(self, row: Row) -> None:
+        """Call the service that deletes the row. Implemented by each subclass."""
         raise NotImplementedError
 
     def delete_model(self, request: HttpRequest, obj: Row) -> None:
@@ -68,17 +71,17 @@ class DeletedByService(ModelAdmin[Row]):
     def get_deleted_objects(
         self, objs: "QuerySet[Row] | Sequence[Row]", request: HttpRequest
     ) -> tuple[list[Any], dict[str, int], set[str], list[str]]:
-        # Without the tree of dependent rows: what becomes of them is the service's business.
+        # Without the tree of dependent rows: the service decides what happens to them.
         return [str(row) for row in objs], {str(self.opts.verbose_name_plural): len(objs)}, set(), []
 
 
-def staff_of(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # noqa: S101 - the admin lets nobody else in
+def staff_user(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)  # noqa: S101 - the admin site admits only signed-in staff
     return request.user
 
 
 def thumbnail(photo: ItemPhoto | None, *, height: int = 64) -> SafeString | str:
-    """A small picture of an item. People's own photos are never shown here."""
+    """An `<img>` of an item photo. Photos uploaded by people are never shown here."""
     if photo is None:
         return "no photo"
     source = reverse("item-photo", args=[photo.pk]) + "?w=160"
@@ -87,19 +90,19 @@ def thumbnail(photo: ItemPhoto | None, *, height: int = 64) -> SafeString | str:
 
 
 def breakable(text: str) -> SafeString:
-    """A long name or number without spaces, which may go on in the next line of a narrow screen."""
+    """Text without spaces that may wrap anywhere on a narrow screen."""
     return format_html('<span style="overflow-wrap: anywhere">{}</span>', text)
 
 
 def link_to(row: Model, page: str) -> SafeString:
-    """The name of a row as a link to its page."""
+    """The name of a row, linked to the admin page with the URL name `page`."""
     return format_html(
         '<a class="font-semibold text-link underline" href="{}">{}</a>', reverse(page, args=[row.pk]), row
     )
 
 
-def table(headings: Iterable[str], rows: Iterable[Iterable[Any]]) -> SafeString:
-    """Rows as a plain table."""
+def html_table(headings: Iterable[str], rows: Iterable[Iterable[Any]]) -> SafeString:
+    """Render rows as an HTML table; values are escaped."""
     cell = "padding: 4px 16px 4px 0; text-align: left; vertical-align: top"
     value_cell = f"{cell}; overflow-wrap: anywhere; min-width: 4.5rem"  # long names break on narrow screens
     head = format_html_join("", '<th scope="col" style="{}">{}</th>', ((cell, heading) for heading in headings))

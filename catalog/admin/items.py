@@ -1,3 +1,5 @@
+"""Admin of catalogue items and their photos."""
+
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -29,11 +31,11 @@ else:
 
 
 class NewPhotoForm(_PhotoForm):
-    """A picture as it was chosen; what is wrong with it is told beside it, before anything is stored."""
+    """Validates and cleans a chosen picture before anything is stored; errors are shown at the field."""
 
     picture = forms.FileField(
         widget=UnfoldAdminFileFieldWidget(attrs={"accept": "image/*,.heic,.heif,.avif"}),
-        help_text="Another picture is another photo: those that are here never change.",
+        help_text="Adds a new photo. Existing photos never change.",
     )
 
     class Meta:
@@ -51,7 +53,7 @@ class NewPhotoForm(_PhotoForm):
 
 
 class ItemPhotoInline(ReadOnlyInline[ItemPhoto]):
-    """The photos of an item. Under one name a picture is shown where there is one, else asked for."""
+    """The photos of an item. The column `picture` shows a stored photo, and is the file field of a new one."""
 
     model = ItemPhoto
     form = NewPhotoForm
@@ -108,24 +110,24 @@ class CatalogItemAdmin(DeletedByService[CatalogItem]):
     def picture(self, item: CatalogItem) -> SafeString | str:
         return thumbnail(item.first_photo)
 
-    @admin.action(description="Hide from answers", permissions=["change"])
+    @admin.action(description="Hide from search results", permissions=["change"])
     def hide(self, request: HttpRequest, queryset: CatalogItemQuerySet) -> None:
-        self.message_user(request, f"Hidden: {items_hide(items=queryset)}.")
+        self.message_user(request, f"Items hidden: {items_hide(items=queryset)}.")
 
-    @admin.action(description="Show in answers", permissions=["change"])
+    @admin.action(description="Show in search results", permissions=["change"])
     def show(self, request: HttpRequest, queryset: CatalogItemQuerySet) -> None:
-        self.message_user(request, f"Shown: {items_show(items=queryset)}.")
+        self.message_user(request, f"Items shown: {items_show(items=queryset)}.")
 
     @admin.action(description="Restore deleted items", permissions=["change"])
     def restore(self, request: HttpRequest, queryset: CatalogItemQuerySet) -> None:
-        self.message_user(request, f"Restored: {items_restore(items=queryset)}.")
+        self.message_user(request, f"Items restored: {items_restore(items=queryset)}.")
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        """The photos: what was chosen is added, what was ticked is removed."""
-        added = formset.save(commit=False)
+        """Add the chosen photos and remove the ticked ones through the services."""
+        new_photos = formset.save(commit=False)
         for photo in formset.deleted_objects:
             item_photo_remove(photo=photo)
-        for photo in added:
+        for photo in new_photos:
             try:
                 item_photo_add(photo=photo)
             except Refused as refused:
@@ -175,6 +177,6 @@ class ItemPhotoAdmin(ReadOnlyAdmin[ItemPhoto]):
     def hash(self, photo: ItemPhoto) -> SafeString:
         return breakable(photo.sha256)
 
-    @admin.display(description="SHA-256 of the file as it was given")
+    @admin.display(description="SHA-256 of the original file")
     def source_hash(self, photo: ItemPhoto) -> SafeString:
         return breakable(photo.source_sha256)

@@ -1,3 +1,5 @@
+"""Admin of uploaded photos: metadata and deletion, never the picture itself."""
+
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
@@ -9,18 +11,18 @@ from catalog.services.uploads import upload_delete
 
 @admin.register(UploadedPhoto)
 class UploadedPhotoAdmin(DeletedByService[UploadedPhoto]):
-    """People's pictures, without the pictures.
+    """Uploaded photos without the pictures.
 
-    A photo shows someone's body or home, and nobody was asked whether staff may look. What support needs (whose, how
-    large, until when, and a way to delete it) works without seeing it, so there is no thumbnail, and not even the
-    file's name, which would be a way to the picture.
+    A photo may show a person's body or home, and its owner has not agreed that staff look at it. Support needs the
+    owner, the size, the expiry date and deletion, so there is no thumbnail, and no file name either, which would lead
+    to the picture.
     """
 
-    list_display = ("id", "owner", "visitor_mark", "width", "height", "size", "created_at", "expires_at")
+    list_display = ("id", "owner", "visitor_prefix", "width", "height", "size", "created_at", "expires_at")
     list_filter = ("created_at", ("owner", admin.EmptyFieldListFilter))
     list_select_related = ("owner",)
     search_fields = ("id", "owner__username", "sha256")
-    fields = ("id", "owner", "visitor_mark", "width", "height", "size", "hash", "created_at", "expires_at")
+    fields = ("id", "owner", "visitor_prefix", "width", "height", "size", "hash", "created_at", "expires_at")
     readonly_fields = fields
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -30,8 +32,8 @@ class UploadedPhotoAdmin(DeletedByService[UploadedPhoto]):
         return False
 
     @admin.display(description="Visitor")
-    def visitor_mark(self, photo: UploadedPhoto) -> str:
-        # The whole key would let its reader pose as that visitor.
+    def visitor_prefix(self, photo: UploadedPhoto) -> str:
+        # The whole key would let staff impersonate the visitor.
         return f"{photo.visitor[:6]}…" if photo.visitor else ""
 
     @admin.display(description="SHA-256")

@@ -1,14 +1,16 @@
+"""Admin of similarity queries, their recommendations and webhook deliveries."""
+
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from catalog.admin.base import ReadOnlyAdmin, ReadOnlyInline, table, thumbnail
+from catalog.admin.base import ReadOnlyAdmin, ReadOnlyInline, html_table, thumbnail
 from catalog.models import QueryState, Recommendation, SimilarityQuery, WebhookDelivery
 
-STEPS = ("receive", "fetch", "clean", "queue", "embed", "search", "write", "total")  # in the order in which they happen
-COLOURS = {QueryState.DONE: "success", QueryState.FAILED: "danger", QueryState.QUEUED: "info"}
+STEPS = ("receive", "fetch", "clean", "queue", "embed", "search", "write", "total")  # in the order they run
+STATE_COLOURS = {QueryState.DONE: "success", QueryState.FAILED: "danger", QueryState.QUEUED: "info"}
 
 
 class WebhookInline(ReadOnlyInline[WebhookDelivery]):
@@ -19,7 +21,7 @@ class WebhookInline(ReadOnlyInline[WebhookDelivery]):
 
 class RecommendationInline(ReadOnlyInline[Recommendation]):
     model = Recommendation
-    fields = ("rank", "picture", "item", "similarity", "likelihood", "why")
+    fields = ("rank", "picture", "item", "similarity", "probability_percent", "why")
     readonly_fields = fields
     ordering = ("rank",)
 
@@ -27,21 +29,21 @@ class RecommendationInline(ReadOnlyInline[Recommendation]):
         return super().get_queryset(request).select_related("item", "photo", "query")
 
     @admin.display(description="Matched picture")
-    def picture(self, found: Recommendation) -> SafeString | str:
-        return thumbnail(found.photo, height=110)
+    def picture(self, recommendation: Recommendation) -> SafeString | str:
+        return thumbnail(recommendation.photo, height=110)
 
     @admin.display(description="Score")
-    def similarity(self, found: Recommendation) -> str:
-        return f"{found.score:.3f}"
+    def similarity(self, recommendation: Recommendation) -> str:
+        return f"{recommendation.score:.3f}"
 
-    @admin.display(description="Likely the same")
-    def likelihood(self, found: Recommendation) -> str:
-        return "" if found.probability is None else f"{found.probability:.0%}"
+    @admin.display(description="Probability of the same item")
+    def probability_percent(self, recommendation: Recommendation) -> str:
+        return "" if recommendation.probability is None else f"{recommendation.probability:.0%}"
 
 
 @admin.register(SimilarityQuery)
 class SimilarityQueryAdmin(ReadOnlyAdmin[SimilarityQuery]):
-    """What was asked and answered. The query's own photo is private and not shown."""
+    """Queries with their settings, timings and results. The query photo is private and not shown."""
 
     list_display = ("id", "shown_state", "outcome", "k", "encoder", "total", "error_code", "attempts", "created_at")
     list_filter = ("state", "outcome", "error_code", "encoder", "created_at")
@@ -66,18 +68,20 @@ class SimilarityQueryAdmin(ReadOnlyAdmin[SimilarityQuery]):
     def get_queryset(self, request: HttpRequest) -> QuerySet[SimilarityQuery]:
         return super().get_queryset(request).defer("vector")
 
-    @display(description="State", ordering="state", label=COLOURS)  # type: ignore[untyped-decorator]
+    @display(description="State", ordering="state", label=STATE_COLOURS)  # type: ignore[untyped-decorator]
     def shown_state(self, query: SimilarityQuery) -> str:
         return query.state
 
-    @admin.display(description="Answered in")
+    @admin.display(description="Response time")
     def total(self, query: SimilarityQuery) -> str:
         return f"{query.timings['total'] / 1000:.2f} s" if "total" in query.timings else ""
 
     @admin.display(description="Timings")
     def timings_table(self, query: SimilarityQuery) -> SafeString:
         steps = sorted(query.timings.items(), key=lambda entry: STEPS.index(entry[0]) if entry[0] in STEPS else -1)
-        return table(("Step", "Milliseconds"), ((step.capitalize(), f"{spent:.1f}") for step, spent in steps))
+        return html_table(
+            ("Step", "Milliseconds"), ((step.capitalize(), f"{milliseconds:.1f}") for step, milliseconds in steps)
+        )
 
 
 @admin.register(Recommendation)
@@ -91,9 +95,9 @@ class RecommendationAdmin(ReadOnlyAdmin[Recommendation]):
     readonly_fields = ("picture",)
 
     @admin.display(description="Matched picture")
-    def picture(self, found: Recommendation) -> SafeString | str:
-        return thumbnail(found.photo)
+    def picture(self, recommendation: Recommendation) -> SafeString | str:
+        return thumbnail(recommendation.photo)
 
     @admin.display(description="Score", ordering="score")
-    def similarity(self, found: Recommendation) -> str:
-        return f"{found.score:.3f}"
+    def similarity(self, recommendation: Recommendation) -> str:
+        return f"{recommendation.score:.3f}"

@@ -1,7 +1,7 @@
-"""What encoders are to learn from feedback: the list, and the page on which staff decide, one after the other.
+"""Admin of training triplets from feedback: the list, and the page on which staff review them one by one.
 
-Here alone staff see a person's own photo: the part that was asked about, of photos that their owners lend for this,
-while a decision is wanted, and only those of staff who may decide.
+The review page is the only place where staff see an uploaded photo: only the part that was searched with, only photos
+whose owners agreed to it, only while the triplet awaits review, and only with the permission to review.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from catalog.admin.base import ReadOnlyAdmin, staff_of, thumbnail
+from catalog.admin.base import ReadOnlyAdmin, staff_user, thumbnail
 from catalog.errors import Refused
 from catalog.models import Triplet, TripletState
 from catalog.photos.serving import private_part
@@ -31,22 +31,22 @@ from catalog.services.feedback.reviews import (
 
 PAGES = "admin/catalog/triplet"
 ANSWERS = {"yes": TripletState.ACCEPTED, "no": TripletState.REJECTED, "skip": TripletState.SKIPPED}
-COLOURS = {TripletState.PROPOSED: "info", TripletState.ACCEPTED: "success", TripletState.REJECTED: "danger"}
-WIDTH = 640  # of the pictures on the page
+STATE_COLOURS = {TripletState.PROPOSED: "info", TripletState.ACCEPTED: "success", TripletState.REJECTED: "danger"}
+WIDTH = 640  # pixels, of the pictures on the review page
 
 
 def may_review(request: HttpRequest) -> bool:
     return bool(request.user.has_perm("catalog.change_triplet"))
 
 
-def waiting(request: HttpRequest) -> int:
-    """How many wait, for the sidebar."""
+def review_count(request: HttpRequest) -> int:
+    """How many triplets await review, as a badge in the sidebar."""
     return triplets_to_review().count()
 
 
 @admin.register(Triplet)
 class TripletAdmin(ReadOnlyAdmin[Triplet]):
-    """Without the person's photo: that is shown where it is decided about, and nowhere else."""
+    """Triplets without the uploaded photo, which only the review page shows."""
 
     list_display = ("id", "nearer", "farther", "why", "shown_state", "reviewed_by", "reviewed_at")
     list_filter = ("state", "why", "reviewed_by")
@@ -55,24 +55,24 @@ class TripletAdmin(ReadOnlyAdmin[Triplet]):
     readonly_fields = fields
     actions = ("look_again",)
 
-    @admin.display(description="Nearer")
+    @admin.display(description="Nearer garment")
     def nearer(self, triplet: Triplet) -> SafeString | str:
         return thumbnail(triplet.positive)
 
-    @admin.display(description="Farther")
+    @admin.display(description="Farther garment")
     def farther(self, triplet: Triplet) -> SafeString | str:
         return thumbnail(triplet.negative)
 
-    @display(description="State", ordering="state", label=COLOURS)  # type: ignore[untyped-decorator]
+    @display(description="State", ordering="state", label=STATE_COLOURS)  # type: ignore[untyped-decorator]
     def shown_state(self, triplet: Triplet) -> str:
         return triplet.state
 
     def has_review_permission(self, request: HttpRequest) -> bool:
         return may_review(request)
 
-    @admin.action(description="Look at those that were skipped again", permissions=["review"])
+    @admin.action(description="Review skipped triplets again", permissions=["review"])
     def look_again(self, request: HttpRequest, queryset: QuerySet[Triplet]) -> None:
-        self.message_user(request, f"To be looked at again: {triplets_unskip(triplets=queryset)}.")
+        self.message_user(request, f"Triplets to review again: {triplets_unskip(triplets=queryset)}.")
 
     def get_urls(self) -> list[URLPattern]:
         review = self.admin_site.admin_view(self.review)
@@ -84,21 +84,21 @@ class TripletAdmin(ReadOnlyAdmin[Triplet]):
         ]
 
     def review(self, request: HttpRequest) -> HttpResponse:
-        """One triplet, and after each answer the next."""
+        """Show one triplet; on POST record the answer and show the next."""
         if not may_review(request):
             raise PermissionDenied
-        told = _decide(request) if request.method == "POST" else ""
+        message = _decide(request) if request.method == "POST" else ""
         if request.htmx:  # type: ignore[attr-defined]  # set by django-htmx's middleware
-            return render(request, f"{PAGES}/_card.html", _card(request, told))
+            return render(request, f"{PAGES}/_card.html", _card_context(request, message))
         if request.method == "POST":
-            if told:
-                self.message_user(request, told)
+            if message:
+                self.message_user(request, message)
             return redirect("admin:catalog_triplet_review")
         frame = {**self.admin_site.each_context(request), "title": "Triplets to review"}
-        return render(request, f"{PAGES}/review.html", frame | _card(request, told))
+        return render(request, f"{PAGES}/review.html", frame | _card_context(request, message))
 
     def anchor(self, request: HttpRequest, pk: int) -> HttpResponseBase:
-        """The part of a person's photo that a triplet is about. The consent is looked at anew each time."""
+        """The searched part of the uploaded photo of a triplet. Consent is checked on every request."""
         if not may_review(request):
             raise PermissionDenied
         triplet = get_object_or_404(triplets_to_review(), pk=pk)
@@ -106,30 +106,37 @@ class TripletAdmin(ReadOnlyAdmin[Triplet]):
 
 
 def _decide(request: HttpRequest) -> str:
-    """Do what was answered. Returns what there is to say about it: nothing, if it simply worked."""
+    """Record the answer of a review form. Returns a message for staff, "" on success."""
     answer = request.POST.get("answer", "")
     try:
         if answer == "undo":
-            return "" if triplet_undo(by=staff_of(request)) else "There is nothing to take back."
+            return "" if triplet_undo(by=staff_user(request)) else "There is nothing to undo."
         if answer not in ANSWERS:
-            raise BadRequest("An answer is yes, no, skip or undo.")
-        triplet = Triplet.objects.filter(pk=_number(request.POST.get("triplet", ""))).first()
+            raise BadRequest("The answer must be yes, no, skip or undo.")
+        triplet = Triplet.objects.filter(pk=_parse_key(request.POST.get("triplet", ""))).first()
         if triplet is None:
-            return "This one is gone: the person has taken the photo or the thumb back."
-        triplet_review(triplet=triplet, state=ANSWERS[answer], by=staff_of(request))
+            return "This triplet is gone: its owner withdrew the photo or the feedback."
+        triplet_review(triplet=triplet, state=ANSWERS[answer], by=staff_user(request))
     except Refused as refused:
         return refused.detail
     return ""
 
 
-def _number(text: str) -> int:
+def _parse_key(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise BadRequest("A triplet is named by its number.")
+        raise BadRequest("The triplet must be given by its number.")
     return int(text)
 
 
-def _card(request: HttpRequest, told: str) -> dict[str, Any]:
-    triplet = triplet_take(by=staff_of(request))
-    after = triplet_upcoming(triplet=triplet, by=staff_of(request)) if triplet else None
+def _card_context(request: HttpRequest, message: str) -> dict[str, Any]:
+    triplet = triplet_take(by=staff_user(request))
+    following = triplet_upcoming(triplet=triplet, by=staff_user(request)) if triplet else None
     decided, total = review_progress()
-    return {"triplet": triplet, "after": after, "told": told, "decided": decided, "number": decided + 1, "total": total}
+    return {
+        "triplet": triplet,
+        "following": following,
+        "message": message,
+        "decided": decided,
+        "number": decided + 1,
+        "total": total,
+    }

@@ -1,3 +1,5 @@
+"""Admin of users, groups, signed-in devices and failed sign-ins."""
+
 from typing import TYPE_CHECKING, Any
 
 from axes.models import AccessAttempt
@@ -15,7 +17,7 @@ from catalog.models import User
 from catalog.services.accounts.devices import device_for
 from catalog.services.accounts.users import user_delete
 
-# Both were registered by their own apps, without this admin's look.
+# Their own apps registered both with Django's plain admin classes.
 admin.site.unregister(Group)
 admin.site.unregister(AuthToken)
 
@@ -45,7 +47,7 @@ class GroupAdmin(DjangoGroupAdmin, ModelAdmin[Group]):
 
 @admin.register(AuthToken)
 class AuthTokenAdmin(ReadOnlyAdmin[Any]):
-    """Devices that are signed in. Only a hash of each token is kept; deleting the row signs the device out."""
+    """Signed-in devices. Only a hash of each token is stored. Deleting a row signs the device out."""
 
     list_display = ("token_key", "user", "device_name", "scope", "created", "expiry", "last_seen")
     list_select_related = ("user", "device")
@@ -74,7 +76,7 @@ class AuthTokenAdmin(ReadOnlyAdmin[Any]):
 
 @admin.register(AccessAttempt)
 class AccessAttemptAdmin(ReadOnlyAdmin[Any]):
-    """Wrong passwords of the last minutes. Deleting the row lets its name in again from its address."""
+    """Failed sign-ins of the last minutes. Deleting a row ends the lockout of its user name and IP address."""
 
     list_display = ("username", "ip_address", "failures_since_start", "attempt_time")
     search_fields = ("username", "ip_address")

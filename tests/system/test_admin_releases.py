@@ -47,7 +47,7 @@ def archive(tmp_path: Path, site: Site) -> Iterator[Path]:
 
 
 def answers(staff: Browser) -> bool:
-    return "It answers every query" in staff.one("#enc-state").text
+    return "This encoder answers every query" in staff.one("#enc-state").text
 
 
 def confirmed(staff: Browser, what: str, reason: str) -> float:

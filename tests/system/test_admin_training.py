@@ -49,8 +49,8 @@ def test_a_run_is_checked_started_and_seen_to_move_until_it_is_done(staff: Brows
     fill(staff)
     staff.run("window.mark = 'the same page'")
     staff.one("#run-check").click()
-    staff.wait(lambda: "It can start" in staff.one("#run-found").text, "the pre-flight's answer")
-    assert staff.has_focus(staff.one("#run-found"))
+    staff.wait(lambda: "The run can start" in staff.one("#run-preflight").text, "the pre-flight's answer")
+    assert staff.has_focus(staff.one("#run-preflight"))
     assert staff.run("return window.mark") == "the same page"
     staff.one("[name=_start]").click()
     staff.wait(lambda: re.fullmatch(r"/admin/catalog/trainingrun/\d+/change/", staff.path), "the page of the run")

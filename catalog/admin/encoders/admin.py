@@ -1,9 +1,10 @@
-"""The registry of encoders: what each is and can do, and everything that is done with one."""
+"""Admin of encoders: list, page, comparison, upload, download, and the buttons promote, roll back, retire, delete."""
 
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -20,22 +21,15 @@ from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from unfold.decorators import display
 
-from catalog.admin.base import ReadOnlyAdmin, link_to, staff_of
-from catalog.admin.encoders.actions import other_named, other_suggested, page_to_return_to, reason_in
-from catalog.admin.encoders.figures import figures_on_card, key_figures
-from catalog.admin.encoders.page import (
-    LABELS,
-    comparison_page,
-    coverage_words,
-    dependents_words,
-    page_of,
-    percent_covered,
-)
-from catalog.admin.encoders.upload import NamelessFile, upload_form
+from catalog.admin.base import ReadOnlyAdmin, link_to, staff_user
+from catalog.admin.encoders.metrics import card_metrics, key_metrics
+from catalog.admin.encoders.page import STATE_COLOURS, comparison_context, dependent_counts, encoder_context
+from catalog.admin.encoders.upload import UnnamedTemporaryFileHandler, make_upload_form
 from catalog.errors import Refused
 from catalog.models import Embedding, Encoder, Evaluation, EvaluationState, ItemPhoto, Promotion
 from catalog.services.encoders.archives import encoder_download
-from catalog.services.encoders.evaluations import evaluation_request
+from catalog.services.encoders.checks import coverage_percent, coverage_text
+from catalog.services.encoders.evaluations import comparison_candidate, evaluation_request
 from catalog.services.encoders.release import (
     encoder_delete,
     encoder_promote,
@@ -45,18 +39,23 @@ from catalog.services.encoders.release import (
 )
 
 PAGES = "admin/catalog/encoder"
+MAX_KEY_DIGITS = 18  # a longer number is no primary key of any database
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(required=False, max_length=1000)
 
 
 @admin.register(Encoder)
 class EncoderAdmin(ReadOnlyAdmin[Encoder]):
-    """Encoders come from training runs, folders and archives; nothing in one is ever edited."""
+    """Encoders come from training runs, folders and archives; their fields are never edited."""
 
     list_display = (
         "shown_name",
         "kind",
         "shown_state",
         "coverage",
-        "figures",
+        "metrics",
         "run_link",
         "promoted",
     )
@@ -81,9 +80,9 @@ class EncoderAdmin(ReadOnlyAdmin[Encoder]):
             .get_queryset(request)
             .annotate(
                 embedded=_count(vectors),
-                lately=_count(vectors.filter(created_at__gt=timezone.now() - timedelta(minutes=1))),
+                last_minute=_count(vectors.filter(created_at__gt=timezone.now() - timedelta(minutes=1))),
                 photos=_count(ItemPhoto.objects.searchable()),
-                measured=Subquery(newest.annotate(told=KeyTransform("figures", "report")).values("told")[:1]),
+                measured=Subquery(newest.annotate(found=KeyTransform("figures", "report")).values("found")[:1]),
                 promoter=Subquery(promotions.values("by__username")[:1]),
             )
         )
@@ -92,27 +91,27 @@ class EncoderAdmin(ReadOnlyAdmin[Encoder]):
     def shown_name(self, encoder: Encoder) -> SafeString:
         return format_html('<span class="enc-name">{}</span>', encoder.name)
 
-    @display(description="State", ordering="state", label=dict(LABELS))  # type: ignore[untyped-decorator]
+    @display(description="State", ordering="state", label=dict(STATE_COLOURS))  # type: ignore[untyped-decorator]
     def shown_state(self, encoder: Encoder) -> str:
         return encoder.state
 
     @admin.display(description="Coverage")
     def coverage(self, encoder: Any) -> SafeString | str:
         if encoder.kind != "metric":
-            return "embeds nothing"
-        percent = percent_covered(encoder.embedded, encoder.photos)
-        words = coverage_words(encoder.embedded, encoder.photos, encoder.lately)
+            return "no embeddings"
+        percent = coverage_percent(encoder.embedded, encoder.photos)
+        text = coverage_text(encoder.embedded, encoder.photos, encoder.last_minute)
         markup = '<progress class="runs-bar" max="100" value="{}" aria-label="Coverage of {}">{} %</progress><br>{}'
-        return format_html(markup, percent, encoder.name, percent, words)
+        return format_html(markup, percent, encoder.name, percent, text)
 
-    @admin.display(description="Key figures (95 % interval)")
-    def figures(self, encoder: Any) -> SafeString:
-        rows = key_figures(encoder.kind, encoder.measured or figures_on_card(encoder.card))
+    @admin.display(description="Key metrics (95 % interval)")
+    def metrics(self, encoder: Any) -> SafeString:
+        rows = key_metrics(encoder.kind, encoder.measured or card_metrics(encoder.card))
         line = '{} <strong>{}</strong> <span class="enc-interval">{}</span>'
-        lines = ((format_html(line, row.short, row.ours.text, row.ours.interval),) for row in rows if row.ours)
+        lines = ((format_html(line, row.short_name, row.value.text, row.value.interval),) for row in rows if row.value)
         return format_html('<ul class="enc-key">{}</ul>', format_html_join("", "<li>{}</li>", lines))
 
-    @admin.display(description="Run")
+    @admin.display(description="Training run")
     def run_link(self, encoder: Encoder) -> SafeString | str:
         run = getattr(encoder, "run", None)
         return "" if run is None else link_to(run, "admin:catalog_trainingrun_change")
@@ -142,7 +141,7 @@ class EncoderAdmin(ReadOnlyAdmin[Encoder]):
             )
             for name, view in pages.items()
         ]
-        # Exempt only until its handler is set: to look for the token is to read the body.
+        # CSRF-exempt until the upload handler is set: looking for the token reads the body. `upload` checks it then.
         upload = self.admin_site.admin_view(csrf_exempt(self.upload))
         return [path("upload/", upload, name="catalog_encoder_upload"), *named, *super().get_urls()]
 
@@ -154,86 +153,88 @@ class EncoderAdmin(ReadOnlyAdmin[Encoder]):
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]  # Django's own
         if request.method != "GET" or not self.has_view_permission(request, encoder):
             raise PermissionDenied
-        return self._page(request, "page", encoder.name, page_of(encoder))
+        return self._page(request, "page", encoder.name, encoder_context(encoder))
 
     def compare(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Side by side with the live encoder, or with the one that `against` names."""
+        """Compare with the encoder whose key is in `against`, by default with the live one."""
         encoder = self._encoder(request, pk)
-        other = other_named(request.GET.get("against", ""), encoder) or other_suggested(encoder)
-        context = comparison_page(encoder, other)
-        return self._page(request, "compare", f"{encoder} side by side", context)
+        other = _find_other(request.GET.get("against", ""), encoder) or comparison_candidate(encoder)
+        context = comparison_context(encoder, other)
+        return self._page(request, "compare", f"Compare {encoder}", context)
 
     def download(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         encoder = self._encoder(request, pk)
         try:
-            pieces = encoder_download(encoder=encoder)
+            chunks = encoder_download(encoder=encoder)
         except Refused as refused:
             messages.error(request, refused.detail)
             return redirect("admin:catalog_encoder_change", pk)
         headers = {"Content-Disposition": str(content_disposition_header(True, f"{encoder.name}.zip"))}
-        return StreamingHttpResponse(pieces, content_type="application/zip", headers=headers)
+        return StreamingHttpResponse(chunks, content_type="application/zip", headers=headers)
 
     def upload(self, request: HttpRequest) -> HttpResponse:
         if not request.user.has_perm("catalog.add_encoder"):
             raise PermissionDenied
-        request.upload_handlers = [NamelessFile(request)]
-        answer: HttpResponse = csrf_protect(self._upload)(request)
-        return answer
+        request.upload_handlers = [UnnamedTemporaryFileHandler(request)]
+        response: HttpResponse = csrf_protect(self._upload)(request)
+        return response
 
     def _upload(self, request: HttpRequest) -> HttpResponse:
-        form = upload_form(request)
+        form = make_upload_form(request)
         if form.is_bound and form.is_valid() and form.encoder:
             messages.success(request, f"{form.encoder} is registered.")
             return redirect("admin:catalog_encoder_change", form.encoder.pk)
         return self._page(request, "upload", "Upload an encoder", {"form": form, "max_mb": settings.ENCODER_MAX_MB})
 
-    # --- what is done with an encoder
+    # --- the buttons
 
     def promote(self, request: HttpRequest, pk: int) -> HttpResponse:
         def service(encoder: Encoder) -> object:
-            return encoder_promote(encoder=encoder, by=staff_of(request), reason=reason_in(request))
+            return encoder_promote(encoder=encoder, by=staff_user(request), reason=_read_reason(request))
 
-        return self._act(request, pk, service, "{encoder} answers from now on.")
+        return self._act(request, pk, service, "{encoder} answers all queries now.")
 
     def roll_back(self, request: HttpRequest, pk: int) -> HttpResponse:
         def service(encoder: Encoder) -> object:
-            return encoder_roll_back(by=staff_of(request), reason=reason_in(request))
+            return encoder_roll_back(by=staff_user(request), reason=_read_reason(request))
 
-        return self._act(request, pk, service, "The encoder before {encoder} answers again.")
+        return self._act(request, pk, service, "Rolled back from {encoder}.")
 
     def retire(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self._act(request, pk, lambda one: encoder_retire(encoder=one), "{encoder} is retired.")
+        return self._act(request, pk, lambda encoder: encoder_retire(encoder=encoder), "{encoder} is retired.")
 
     def reconsider(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self._act(request, pk, lambda one: encoder_restore(encoder=one), "{encoder} is a candidate again.")
+        return self._act(
+            request, pk, lambda encoder: encoder_restore(encoder=encoder), "{encoder} is a candidate again."
+        )
 
     def evaluate(self, request: HttpRequest, pk: int) -> HttpResponse:
         def service(encoder: Encoder) -> object:
-            other = other_named(request.POST.get("against", ""), encoder)
+            other = _find_other(request.POST.get("against", ""), encoder)
             return evaluation_request(encoder=encoder, against=other, again=True)
 
-        return self._act(request, pk, service, "{encoder} is measured as soon as a worker is free.")
+        return self._act(request, pk, service, "{encoder} is queued for evaluation.")
 
     def remove(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask first, with everything that depends on the encoder; then delete it and its folder."""
+        """Show what depends on the encoder and ask for confirmation; on POST delete it and its folder."""
         encoder = self._encoder(request, pk)
         if not request.user.has_perm("catalog.delete_encoder"):
             raise PermissionDenied
         if request.method != "POST":
-            context = {"encoder": encoder, "dependents": dependents_words(encoder)}
+            context = {"encoder": encoder, "dependents": dependent_counts(encoder)}
             return self._page(request, "remove", f"Delete {encoder}?", context)
         try:
             encoder_delete(encoder=encoder)
         except Refused as refused:
             messages.error(request, refused.detail)
             return redirect("admin:catalog_encoder_change", pk)
-        messages.success(request, f"{encoder.name} is deleted.")
+        messages.success(request, f"{encoder.name} was deleted.")
         return redirect("admin:catalog_encoder_changelist")
 
-    # --- what they share
+    # --- helpers
 
-    def _act(self, request: HttpRequest, pk: int, service: Callable[[Encoder], object], done: str) -> HttpResponse:
-        """Have a service do something with the encoder, and say on its page what came of it."""
+    def _act(self, request: HttpRequest, pk: int, service: Callable[[Encoder], object], message: str) -> HttpResponse:
+        """Call a service with the encoder and show `message`, or why it refused, on the encoder's page."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         encoder = self._encoder(request, pk)
@@ -241,25 +242,46 @@ class EncoderAdmin(ReadOnlyAdmin[Encoder]):
             raise PermissionDenied
         try:
             service(encoder)
-            messages.success(request, done.format(encoder=encoder))
+            messages.success(request, message.format(encoder=encoder))
         except Refused as refused:
             messages.error(request, refused.detail)
-        return redirect(page_to_return_to(request), pk)
+        return redirect(_return_page(request), pk)
 
     def _encoder(self, request: HttpRequest, pk: int) -> Encoder:
-        """The encoder, for whoever may see encoders at all."""
+        """Load an encoder; 404 if there is none, 403 without the permission to view it."""
         encoder = get_object_or_404(Encoder.objects.select_related("run"), pk=pk)
         if not self.has_view_permission(request, encoder):
             raise PermissionDenied
         return encoder
 
     def _page(self, request: HttpRequest, name: str, title: str, context: dict[str, Any]) -> HttpResponse:
-        may = {f"may_{what}": request.user.has_perm(f"catalog.{what}_encoder") for what in ("add", "change", "delete")}
+        may = {f"may_{verb}": request.user.has_perm(f"catalog.{verb}_encoder") for verb in ("add", "change", "delete")}
         frame = {**self.admin_site.each_context(request), "opts": self.opts, "title": title, "media": self.media}
         return render(request, f"{PAGES}/{name}.html", frame | may | context | {"original": context.get("encoder")})
 
 
+def _read_reason(request: HttpRequest) -> str:
+    """The reason that was typed, "" if empty. Raises `Refused` if it cannot be stored."""
+    form = ReasonForm(request.POST)
+    if not form.is_valid():
+        raise Refused("reason", "The reason must be plain text of 1,000 characters at most.")
+    return str(form.cleaned_data["reason"])
+
+
+def _find_other(key: str, encoder: Encoder) -> Encoder | None:
+    """Another encoder of the same kind by a primary key from the request; None if it is invalid or unknown."""
+    if not key.isascii() or not key.isdecimal() or len(key) > MAX_KEY_DIGITS:
+        return None
+    return Encoder.objects.filter(pk=int(key), kind=encoder.kind).exclude(pk=encoder.pk).first()
+
+
+def _return_page(request: HttpRequest) -> str:
+    """The URL name of the page that the form was on."""
+    page = "compare" if request.POST.get("back") == "compare" else "change"
+    return f"admin:catalog_encoder_{page}"
+
+
 def _count(rows: QuerySet[Any]) -> Coalesce:
-    """How many rows there are, as a column of another table's rows."""
-    counted = rows.order_by().values(one=Value(1)).annotate(n=Count("pk"))
-    return Coalesce(Subquery(counted.values("n")), 0)
+    """A subquery that counts related rows, 0 if there are none."""
+    counts = rows.order_by().values(one=Value(1)).annotate(n=Count("pk"))
+    return Coalesce(Subquery(counts.values("n")), 0)

@@ -1,3 +1,5 @@
+"""Admin of embeddings: the vectors of item photos, read-only."""
+
 import struct
 
 from django.contrib import admin
@@ -8,7 +10,7 @@ from django.utils.safestring import SafeString
 from catalog.admin.base import ReadOnlyAdmin, breakable
 from catalog.models import Embedding
 
-SHOWN = 6  # numbers of a vector; nobody reads more
+SHOWN = 6  # numbers of a vector that are displayed
 
 
 @admin.register(Embedding)
@@ -16,7 +18,7 @@ class EmbeddingAdmin(ReadOnlyAdmin[Embedding]):
     list_display = ("id", "item", "photo", "encoder", "numbers", "created_at")
     list_filter = ("encoder",)
     list_select_related = ("item", "photo", "encoder")
-    show_full_result_count = False  # there are as many as photos times encoders
+    show_full_result_count = False  # one row per photo and encoder: counting all is slow
     search_fields = ("item__name", "item__external_id")
     fields = ("item", "photo", "encoder", "numbers", "hash", "created_at")
     readonly_fields = fields

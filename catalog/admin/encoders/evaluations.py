@@ -1,4 +1,4 @@
-"""What encoders are compared on, and the comparisons."""
+"""Admin of evaluation sets and of the evaluations that were measured on them."""
 
 from typing import Any
 
@@ -14,44 +14,39 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
-from catalog.admin.base import ReadOnlyAdmin, link_to, staff_of, table
-from catalog.admin.encoders.figures import compared, key_figures
+from catalog.admin.base import ReadOnlyAdmin, html_table, link_to, staff_user
+from catalog.admin.encoders.metrics import compare_metrics, key_metrics
+from catalog.admin.encoders.page import EVALUATION_COLOURS
 from catalog.errors import Refused
-from catalog.models import Evaluation, EvaluationSet, EvaluationState
+from catalog.models import Evaluation, EvaluationSet
 from catalog.services.datasets.evaluation_sets import SHARE, evaluation_set_draw
 
-LABELS = {
-    EvaluationState.QUEUED: "info",
-    EvaluationState.RUNNING: "primary",
-    EvaluationState.DONE: "success",
-    EvaluationState.FAILED: "danger",
-}
 PURPOSE = (
-    "Encoders are compared on its items. They never enter a training, nor do photos that equal one of theirs, also when"
-    " another set is the current one; and once drawn a set never changes, so that its figures stay comparable."
+    "Encoders are compared on the items of this set. These items and identical photos are never used for training, even"
+    " when another set is the current one. A set never changes once it is drawn, so its metrics stay comparable."
 )
 
 
 class DrawForm(forms.Form):
-    """What a new set is to be. Whatever is wrong is told at the field, and nothing is drawn."""
+    """Name and size of a new evaluation set. Errors are shown at the field."""
 
     name = forms.CharField(
-        required=False, max_length=100, widget=UnfoldAdminTextInputWidget, help_text="Empty: one is made up."
+        required=False, max_length=100, widget=UnfoldAdminTextInputWidget, help_text="Leave empty for a generated name."
     )
     share = forms.IntegerField(
-        label="Share of the items, in per cent",
+        label="Share of the items (percent)",
         min_value=1,
         max_value=50,
         initial=round(100 * SHARE),
         widget=UnfoldAdminIntegerFieldWidget,
-        help_text="Not asked where items were imported with a split: then those with “val” are taken, else “test”.",
+        help_text="Ignored if items were imported with a split: then the set is made of the split “val”, else “test”.",
     )
 
     def draw(self, request: HttpRequest) -> EvaluationSet | None:
-        """None where the service refused; the form says why."""
+        """Draw the set; None if the service refused, with the reason at the form's field."""
         try:
             name, share = self.cleaned_data["name"], self.cleaned_data["share"] / 100
-            return evaluation_set_draw(name=name, share=share, by=staff_of(request))
+            return evaluation_set_draw(name=name, share=share, by=staff_user(request))
         except Refused as refused:
             field = {"evaluation_set_exists": "name", "bad_share": "share"}.get(refused.code)
             self.add_error(field, refused.detail)
@@ -76,7 +71,7 @@ class EvaluationSetAdmin(ReadOnlyAdmin[EvaluationSet]):
         }
         return super().get_queryset(request).annotate(**counts)
 
-    @display(description="Used now", boolean=True)  # type: ignore[untyped-decorator]
+    @display(description="Current", boolean=True)  # type: ignore[untyped-decorator]
     def current(self, drawn: EvaluationSet) -> bool:
         return drawn.is_current
 
@@ -85,23 +80,23 @@ class EvaluationSetAdmin(ReadOnlyAdmin[EvaluationSet]):
         count: int = drawn.items_in_it
         return count
 
-    @admin.display(description="Evaluations on it")
+    @admin.display(description="Evaluations")
     def comparisons(self, drawn: Any) -> SafeString:
         page = reverse("admin:catalog_evaluation_changelist")
         markup = '<a class="text-link underline" href="{}?evaluation_set__id__exact={}">{}</a>'
         return format_html(markup, page, drawn.pk, drawn.evaluations_on_it)
 
-    @admin.display(description="What it is for")
+    @admin.display(description="Purpose")
     def purpose(self, drawn: EvaluationSet) -> str:
         return PURPOSE
 
     @admin.display(description="Items by category")
     def labels(self, drawn: EvaluationSet) -> SafeString:
-        counted = drawn.items.values_list("category").annotate(
+        counts = drawn.items.values_list("category").annotate(
             items=Count("pk", distinct=True), pictures=Count("photos")
         )
-        rows = counted.order_by("-items", "category")
-        return table(("Category", "Items", "Photos"), ((name or "none", *counts) for name, *counts in rows))
+        rows = counts.order_by("-items", "category")
+        return html_table(("Category", "Items", "Photos"), ((name or "none", *numbers) for name, *numbers in rows))
 
     def get_urls(self) -> list[URLPattern]:
         draw = path("draw/", self.admin_site.admin_view(self.draw), name="catalog_evaluationset_draw")
@@ -112,7 +107,7 @@ class EvaluationSetAdmin(ReadOnlyAdmin[EvaluationSet]):
             raise PermissionDenied
         form = DrawForm(request.POST) if request.method == "POST" else DrawForm()
         if form.is_bound and form.is_valid() and (drawn := form.draw(request)):
-            messages.success(request, f"{drawn} is drawn; encoders are compared on it from now on.")
+            messages.success(request, f"{drawn} was drawn. Encoders are compared on it from now on.")
             return redirect("admin:catalog_evaluationset_change", drawn.pk)
         frame = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
         context = {"title": "Draw an evaluation set", "form": form, "purpose": PURPOSE}
@@ -121,10 +116,10 @@ class EvaluationSetAdmin(ReadOnlyAdmin[EvaluationSet]):
 
 @admin.register(Evaluation)
 class EvaluationAdmin(ReadOnlyAdmin[Evaluation]):
-    """Encoders that were measured, alone or beside another. The encoder's own page asks for one."""
+    """Evaluations of one encoder, or of one against another. They are requested on the encoder's page."""
 
-    list_display = ("shown", "shown_state", "key", "what", "evaluation_set", "created_at", "finished_at")
-    list_display_links = ("shown",)
+    list_display = ("title", "shown_state", "key_metrics", "progress", "evaluation_set", "created_at", "finished_at")
+    list_display_links = ("title",)
     list_filter = ("state", "evaluation_set")
     list_select_related = ("encoder", "against", "evaluation_set")
     search_fields = ("encoder__name", "against__name", "reason")
@@ -132,11 +127,11 @@ class EvaluationAdmin(ReadOnlyAdmin[Evaluation]):
         ("encoder_link", "against_link", "evaluation_set"),
         ("shown_state", "stage", "reason"),
         "side_by_side",
-        "figures",
+        "metrics",
         ("created_at", "finished_at"),
         ("attempts", "claimed_by", "claimed_at"),
     )
-    readonly_fields = ("encoder_link", "against_link", "shown_state", "side_by_side", "figures")
+    readonly_fields = ("encoder_link", "against_link", "shown_state", "side_by_side", "metrics")
 
     class Media:
         css = {"all": ("catalog/runs.css", "catalog/encoders.css")}  # noqa: RUF012 - as Django spells it
@@ -145,20 +140,20 @@ class EvaluationAdmin(ReadOnlyAdmin[Evaluation]):
         return super().get_queryset(request).select_related("encoder", "against", "evaluation_set").defer("samples")
 
     @admin.display(description="Evaluation", ordering="encoder__name")
-    def shown(self, evaluation: Evaluation) -> str:
+    def title(self, evaluation: Evaluation) -> str:
         return f"{evaluation.encoder} against {evaluation.against}" if evaluation.against else str(evaluation.encoder)
 
-    @display(description="State", ordering="state", label=LABELS)  # type: ignore[untyped-decorator]
+    @display(description="State", ordering="state", label=EVALUATION_COLOURS)  # type: ignore[untyped-decorator]
     def shown_state(self, evaluation: Evaluation) -> str:
         return evaluation.state
 
-    @admin.display(description="Key figures")
-    def key(self, evaluation: Evaluation) -> str:
-        rows = key_figures(evaluation.encoder.kind, evaluation.report.get("figures") or {})
-        return ", ".join(f"{row.short} {row.ours.text}" for row in rows if row.ours)
+    @admin.display(description="Key metrics")
+    def key_metrics(self, evaluation: Evaluation) -> str:
+        rows = key_metrics(evaluation.encoder.kind, evaluation.report.get("figures") or {})
+        return ", ".join(f"{row.short_name} {row.value.text}" for row in rows if row.value)
 
-    @admin.display(description="Stage, or why it failed")
-    def what(self, evaluation: Evaluation) -> str:
+    @admin.display(description="Stage or reason of failure")
+    def progress(self, evaluation: Evaluation) -> str:
         return evaluation.reason or evaluation.stage
 
     @admin.display(description="Encoder")
@@ -169,15 +164,17 @@ class EvaluationAdmin(ReadOnlyAdmin[Evaluation]):
     def against_link(self, evaluation: Evaluation) -> SafeString | str:
         return link_to(evaluation.against, "admin:catalog_encoder_change") if evaluation.against else "none"
 
-    @admin.display(description="Both side by side")
+    @admin.display(description="Comparison")
     def side_by_side(self, evaluation: Evaluation) -> SafeString | str:
         if evaluation.against is None:
-            return "It was measured alone."
+            return "Measured without a second encoder."
         page = reverse("admin:catalog_encoder_compare", args=[evaluation.encoder_id])
-        markup = '<a class="text-link underline" href="{}?against={}">Figures, labels and photos</a>'
+        markup = '<a class="text-link underline" href="{}?against={}">Metrics, labels and photos</a>'
         return format_html(markup, page, evaluation.against_id)
 
-    @admin.display(description="Figures (95 % interval)")
-    def figures(self, evaluation: Evaluation) -> SafeString | str:
-        rows = [(row.words, row.ours.text, row.ours.interval) for row in compared(evaluation.report) if row.ours]
-        return table(("Figure", "Value", "Interval"), rows) if rows else "None yet."
+    @admin.display(description="Metrics (95 % interval)")
+    def metrics(self, evaluation: Evaluation) -> SafeString | str:
+        rows = [
+            (row.name, row.value.text, row.value.interval) for row in compare_metrics(evaluation.report) if row.value
+        ]
+        return html_table(("Metric", "Value", "Interval"), rows) if rows else "None yet."

@@ -1,4 +1,4 @@
-"""The page that takes an encoder as a zip file, and how so large a body is received."""
+"""Upload form of an encoder as a zip file, and the upload handler that streams the large body to disk."""
 
 import tempfile
 from typing import IO, Any
@@ -15,38 +15,38 @@ from catalog.models import Encoder
 from catalog.services.encoders.archives import encoder_upload
 
 
-class NamelessFile(FileUploadHandler):
-    """Keeps a file on the disk without a name there, so that no crash leaves it behind."""
+class UnnamedTemporaryFileHandler(FileUploadHandler):
+    """Writes an upload to an unnamed temporary file, so a crash leaves nothing on the disk."""
 
     def __init__(self, request: HttpRequest) -> None:
         super().__init__(request)
         self.failure = ""
-        self._kept: IO[bytes] | None = None
+        self._file: IO[bytes] | None = None
 
-    def new_file(self, *arguments: Any, **named: Any) -> None:
-        super().new_file(*arguments, **named)
-        self._kept = tempfile.TemporaryFile(dir=settings.VAR_DIR)  # noqa: SIM115 - closed with the upload
+    def new_file(self, *arguments: Any, **options: Any) -> None:
+        super().new_file(*arguments, **options)
+        self._file = tempfile.TemporaryFile(dir=settings.VAR_DIR)  # noqa: SIM115 - closed with the upload
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
         try:
-            assert self._kept is not None  # noqa: S101 - new_file came before
-            self._kept.write(raw_data)
+            assert self._file is not None  # noqa: S101 - Django calls new_file first
+            self._file.write(raw_data)
         except OSError as error:  # a full disk
-            self.failure = f"The file cannot be kept here: {error.strerror}."
+            self.failure = f"The file cannot be stored: {error.strerror}."
             raise StopUpload from None
 
     def file_complete(self, file_size: int) -> "UploadedFile[bytes]":
-        assert self._kept is not None  # noqa: S101
-        self._kept.seek(0)
-        return UploadedFile(self._kept, self.file_name, self.content_type, file_size, self.charset)
+        assert self._file is not None  # noqa: S101
+        self._file.seek(0)
+        return UploadedFile(self._file, self.file_name, self.content_type, file_size, self.charset)
 
     def upload_interrupted(self) -> None:
-        if self._kept is not None:
-            self._kept.close()
+        if self._file is not None:
+            self._file.close()
 
 
 class UploadForm(forms.Form):
-    """An archive, and what to call its encoder. Whatever is wrong is told at the field, and nothing is kept."""
+    """Validates and registers an encoder archive. Errors are shown at the field, and nothing is stored then."""
 
     archive = forms.FileField(
         label="Zip file",
@@ -57,7 +57,7 @@ class UploadForm(forms.Form):
         required=False,
         max_length=100,
         widget=UnfoldAdminTextInputWidget,
-        help_text="Empty: the name in its card.",
+        help_text="Leave empty to use the name in the card.",
     )
     encoder: Encoder | None = None
 
@@ -71,12 +71,13 @@ class UploadForm(forms.Form):
             self.add_error("name" if refused.code.startswith("encoder_name") else "archive", refused.detail)
 
 
-def upload_form(request: HttpRequest) -> UploadForm:
-    """The form: empty, or as it was sent, with what came of it in `encoder`."""
+def make_upload_form(request: HttpRequest) -> UploadForm:
+    """The form, empty or bound to the request. After validation `encoder` is the registered encoder, or None."""
     if request.method != "POST":
         return UploadForm()
-    receiver = next((one for one in request.upload_handlers if isinstance(one, NamelessFile)), None)
+    handlers = request.upload_handlers
+    handler = next((handler for handler in handlers if isinstance(handler, UnnamedTemporaryFileHandler)), None)
     form = UploadForm(request.POST, request.FILES)
-    if receiver and receiver.failure:
-        form.add_error("archive", receiver.failure)
+    if handler and handler.failure:
+        form.add_error("archive", handler.failure)
     return form

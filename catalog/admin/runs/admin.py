@@ -1,4 +1,4 @@
-"""Training runs: their list, the form that starts one, and the page on which one is watched."""
+"""Admin of training runs: list, start form, live page, and the buttons cancel, resume, clone, delete."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,23 +13,34 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from catalog.admin.base import DeletedByService, breakable, staff_of
-from catalog.admin.runs.figures import best_words
-from catalog.admin.runs.form import as_typed, check_run, form_for, start_run
-from catalog.admin.runs.page import LABELS, drawn_parts
-from catalog.admin.runs.wording import epoch_of, moment, percent_of, took
+from catalog.admin.base import DeletedByService, breakable, staff_user
+from catalog.admin.runs.form import check_run, form_values, make_run_form, start_run
+from catalog.admin.runs.metrics import best_summary
+from catalog.admin.runs.page import STATE_COLOURS, render_parts
+from catalog.admin.runs.wording import duration_text, epoch_text, format_time, progress_percent
 from catalog.errors import Refused
 from catalog.models import TrainingRun
 from catalog.run_folder import run_picture
 from catalog.services.training.runs import run_cancel, run_delete, run_resume
 
 PAGES = "admin/catalog/trainingrun"
-MONTH = 30 * 24 * 3600
+MONTH = 30 * 24 * 3600  # seconds
+MAX_KEY_DIGITS = 18  # a longer number is no primary key of any database
 
 
 @admin.register(TrainingRun)
 class TrainingRunAdmin(DeletedByService[TrainingRun]):
-    list_display = ("shown_name", "kind", "shown_state", "progress_bar", "epoch", "best", "started_by", "begun", "took")
+    list_display = (
+        "shown_name",
+        "kind",
+        "shown_state",
+        "progress_bar",
+        "epoch",
+        "best",
+        "started_by",
+        "started",
+        "duration",
+    )
     list_display_links = ("shown_name",)
     list_filter = ("state", "kind", "source")
     list_select_related = ("started_by",)
@@ -46,31 +57,31 @@ class TrainingRunAdmin(DeletedByService[TrainingRun]):
     def shown_name(self, run: TrainingRun) -> SafeString:
         return breakable(run.name)
 
-    @display(description="State", ordering="state", label=dict(LABELS))  # type: ignore[untyped-decorator]
+    @display(description="State", ordering="state", label=dict(STATE_COLOURS))  # type: ignore[untyped-decorator]
     def shown_state(self, run: TrainingRun) -> str:
         return run.state
 
     @admin.display(description="Progress")
     def progress_bar(self, run: TrainingRun) -> SafeString:
-        percent = percent_of(run)
+        percent = progress_percent(run)
         markup = '<progress class="runs-bar" max="100" value="{}" aria-label="Progress of {}">{} %</progress>'
         return format_html(markup, percent, run.name, percent)
 
     @admin.display(description="Epoch")
     def epoch(self, run: TrainingRun) -> SafeString:
-        return unbroken(epoch_of(run))
+        return no_wrap(epoch_text(run))
 
-    @admin.display(description="Best figures")
+    @admin.display(description="Best metrics")
     def best(self, run: TrainingRun) -> str:
-        return best_words(run)
+        return best_summary(run)
 
-    @admin.display(description="Begun", ordering="started_at")
-    def begun(self, run: TrainingRun) -> SafeString:
-        return unbroken(moment(run.started_at))
+    @admin.display(description="Started", ordering="started_at")
+    def started(self, run: TrainingRun) -> SafeString:
+        return no_wrap(format_time(run.started_at))
 
-    @admin.display(description="Took")
-    def took(self, run: TrainingRun) -> SafeString:
-        return unbroken(took(run))
+    @admin.display(description="Duration")
+    def duration(self, run: TrainingRun) -> SafeString:
+        return no_wrap(duration_text(run))
 
     def has_delete_permission(self, request: HttpRequest, obj: TrainingRun | None = None) -> bool:
         return super().has_delete_permission(request, obj) and (obj is None or obj.has_ended)
@@ -78,22 +89,22 @@ class TrainingRunAdmin(DeletedByService[TrainingRun]):
     def get_deleted_objects(
         self, objs: "QuerySet[TrainingRun] | Sequence[TrainingRun]", request: HttpRequest
     ) -> tuple[list[Any], dict[str, int], set[str], list[str]]:
-        """Runs that have not ended stand in the way of deleting those that were chosen with them."""
-        names, counts, missing, _ = super().get_deleted_objects(objs, request)
-        return names, counts, missing, [f"{run}, which has not ended" for run in objs if not run.has_ended]
+        """Runs that have not ended protect the whole selection from deletion."""
+        names, counts, permissions, _ = super().get_deleted_objects(objs, request)
+        return names, counts, permissions, [f"{run}, which has not ended" for run in objs if not run.has_ended]
 
     def remove(self, row: TrainingRun) -> None:
         run_delete(run=row)
 
     def get_urls(self) -> list[URLPattern]:
         pages = {"live": self.live, "cancel": self.cancel, "resume": self.resume}
-        named = [
+        paths = [
             path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), name=f"catalog_trainingrun_{name}")
             for name, view in pages.items()
         ]
         picture = self.admin_site.admin_view(self.picture, cacheable=True)
         return [
-            *named,
+            *paths,
             path("<int:pk>/pictures/<str:name>", picture, name="catalog_trainingrun_picture"),
             *super().get_urls(),
         ]
@@ -106,33 +117,33 @@ class TrainingRunAdmin(DeletedByService[TrainingRun]):
         run = self.get_object(request, object_id)
         if run is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]  # Django's own
-        self._look(request, run)
-        context = {"parts": drawn_parts(request, run), "run": run, "original": run}
+        self._require_view(request, run)
+        context = {"parts": render_parts(request, run), "run": run, "original": run}
         return render(request, f"{PAGES}/run.html", self._frame(request, run.name) | context)
 
     def live(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """What has changed since the browser was last told; 204 if nothing has."""
+        """The parts whose etags are not among the query parameters `seen`; 204 if there are none."""
         run = self._run(request, pk)
-        seen = request.GET.getlist("seen")
-        parts = {name: part for name, part in drawn_parts(request, run).items() if part["mark"] not in seen}
+        known = request.GET.getlist("seen")
+        parts = {name: part for name, part in render_parts(request, run).items() if part["etag"] not in known}
         return render(request, f"{PAGES}/_live.html", {"parts": parts}) if parts else HttpResponse(status=204)
 
     def picture(self, request: HttpRequest, pk: int, name: str) -> HttpResponseBase:
-        """A picture of the run. Its address has the epoch in it, so a browser may keep it."""
+        """Serve a picture of the run. Its URL carries a version, so browsers may cache it."""
         run = self._run(request, pk)
         try:
             file = run_picture(run, name).open("rb")
         except FileNotFoundError:
             raise Http404 from None
-        answer = FileResponse(file, content_type="image/png")
-        answer["Cache-Control"] = f"private, max-age={MONTH}"
-        return answer
+        response = FileResponse(file, content_type="image/png")
+        response["Cache-Control"] = f"private, max-age={MONTH}"
+        return response
 
     def cancel(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self._act(request, pk, run_cancel, "It is being stopped.")
+        return self._act(request, pk, run_cancel, "The run is being stopped.")
 
     def resume(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self._act(request, pk, run_resume, "It is queued again.")
+        return self._act(request, pk, run_resume, "The run is queued again.")
 
     # --- the form
 
@@ -141,40 +152,40 @@ class TrainingRunAdmin(DeletedByService[TrainingRun]):
     ) -> HttpResponse:
         if not self.has_add_permission(request):
             raise PermissionDenied
-        clone = self._cloned(request)
+        clone = self._run_to_clone(request)
         context: dict[str, Any] = {"clone": clone}
         if request.method != "POST":
-            typed = as_typed(clone) if clone else {}
-            context["form"] = form_for(typed, initial=typed)
+            values = form_values(clone) if clone else {}
+            context["form"] = make_run_form(values, initial=values)
         elif "_refill" in request.POST:
-            context["form"] = form_for(request.POST, initial=request.POST.dict())
+            context["form"] = make_run_form(request.POST, initial=request.POST.dict())
         else:
-            context["form"] = form = form_for(request.POST, data=request.POST)
+            context["form"] = form = make_run_form(request.POST, data=request.POST)
             if form.is_valid() and "_check" in request.POST:
                 context |= check_run(form)
-            elif form.is_valid() and (run := start_run(form, by=staff_of(request), clone=clone)):
+            elif form.is_valid() and (run := start_run(form, by=staff_user(request), clone=clone)):
                 messages.success(request, f"{run} is queued.")
                 return redirect("admin:catalog_trainingrun_change", run.pk)
         page = "_form" if request.htmx else "add"  # type: ignore[attr-defined]  # django-htmx
         return render(request, f"{PAGES}/{page}.html", self._frame(request, "Start a training run") | context)
 
-    # --- what they share
+    # --- helpers
 
     def _frame(self, request: HttpRequest, title: str) -> dict[str, Any]:
         return {**self.admin_site.each_context(request), "opts": self.opts, "title": title, "media": self.media}
 
-    def _look(self, request: HttpRequest, run: TrainingRun) -> None:
+    def _require_view(self, request: HttpRequest, run: TrainingRun) -> None:
         if not self.has_view_permission(request, run):
             raise PermissionDenied
 
     def _run(self, request: HttpRequest, pk: int) -> TrainingRun:
-        """The run, for whoever may see runs at all."""
+        """Load a run; 404 if there is none, 403 without the permission to view it."""
         run = get_object_or_404(TrainingRun.objects.select_related("started_by", "cloned_from", "encoder"), pk=pk)
-        self._look(request, run)
+        self._require_view(request, run)
         return run
 
-    def _act(self, request: HttpRequest, pk: int, service: Callable[..., object], done: str) -> HttpResponse:
-        """Have a service do something with the run, and say so on its page."""
+    def _act(self, request: HttpRequest, pk: int, service: Callable[..., object], message: str) -> HttpResponse:
+        """Call a service with the run and show `message`, or why it refused, on the run's page."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         run = self._run(request, pk)
@@ -182,16 +193,17 @@ class TrainingRunAdmin(DeletedByService[TrainingRun]):
             raise PermissionDenied
         try:
             service(run=run)
-            messages.success(request, done)
+            messages.success(request, message)
         except Refused as refused:
             messages.error(request, refused.detail)
         return redirect("admin:catalog_trainingrun_change", pk)
 
-    def _cloned(self, request: HttpRequest) -> TrainingRun | None:
-        asked = request.GET.get("clone", "")
-        return self._run(request, int(asked)) if asked.isdecimal() and len(asked) < 19 else None
+    def _run_to_clone(self, request: HttpRequest) -> TrainingRun | None:
+        key = request.GET.get("clone", "")
+        is_key = key.isdecimal() and len(key) <= MAX_KEY_DIGITS
+        return self._run(request, int(key)) if is_key else None
 
 
-def unbroken(text: str) -> SafeString:
-    """A value that stays in one line of the list."""
+def no_wrap(text: str) -> SafeString:
+    """A value that is not wrapped in the list."""
     return format_html('<span class="runs-line">{}</span>', text)

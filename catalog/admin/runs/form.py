@@ -1,4 +1,4 @@
-"""The form that starts a training run. A hyperparameter that is left empty is what the preset says."""
+"""The form that starts a training run. Hyperparameters that are left empty take the value of the preset."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,8 +8,8 @@ from django import forms
 from django.conf import settings
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from catalog.admin.runs.options import as_chosen, option_field
-from catalog.admin.runs.wording import counts_of
+from catalog.admin.runs.options import display_value, option_field
+from catalog.admin.runs.wording import count_rows
 from catalog.errors import Refused
 from catalog.models import Encoder, RunKind, RunSource, RunTracker, TrainingRun, User
 from catalog.services.datasets.manifests import manifest_names
@@ -17,22 +17,22 @@ from catalog.services.training.options import PRESETS, Option, checked_options, 
 from catalog.services.training.preflight import preflight
 from catalog.services.training.runs import run_create
 
-PREFIX = "option_"
+PREFIX = "option_"  # of the form fields of hyperparameters
 COMMON = ("epochs", "batch_size", "lr", "freeze_stages", "views", "backbone", "side", "start_from")
-COMMON_OF = {
+COMMON_BY_KIND = {
     RunKind.METRIC: ("label_loss", "miner", "margin", "identity_loss", "embedding_size"),
     RunKind.CLASSIFIER: ("head", "mixup", "smoothing", "drop"),
 }
-FIELD_OF = {"name_taken": "name", "bad_name": "name", "unknown_preset": "preset"}
+FIELD_BY_CODE = {"name_taken": "name", "bad_name": "name", "unknown_preset": "preset"}
 
 
 class RunForm(forms.Form):
-    """`kind` and `preset` decide which hyperparameters there are, and what each is where its field stays empty."""
+    """Form with a field per hyperparameter of `kind`; `preset` supplies the values of empty fields."""
 
     kind = forms.ChoiceField(choices=RunKind.choices, widget=UnfoldAdminSelectWidget)
     preset = forms.ChoiceField(
         widget=UnfoldAdminSelectWidget,
-        help_text="Quick: something useful, on a CPU. Full: for a GPU, or a night.",
+        help_text="Quick: a useful encoder on a CPU. Full: for a GPU, or a night on a CPU.",
     )
     source = forms.ChoiceField(
         label="Photos from", choices=RunSource.choices, initial=RunSource.CATALOGUE, widget=UnfoldAdminSelectWidget
@@ -42,13 +42,13 @@ class RunForm(forms.Form):
         required=False,
         max_length=100,
         widget=UnfoldAdminTextInputWidget,
-        help_text="Its encoder will be called so. Empty: made from the kind and the date.",
+        help_text="Also the name of the encoder. Leave empty for a name from the kind and the date.",
     )
     tracker = forms.ChoiceField(
         choices=RunTracker.choices,
         initial=RunTracker.NONE,
         widget=UnfoldAdminSelectWidget,
-        help_text="Receives the figures and pictures as well, where it is installed.",
+        help_text="Also receives the metrics and pictures, if it is installed.",
     )
     listed_of = forms.CharField(required=False, widget=forms.HiddenInput)
 
@@ -57,25 +57,25 @@ class RunForm(forms.Form):
         presets = PRESETS[kind]
         self.kind_shown = kind
         self.preset_shown = preset if preset in presets else next(iter(presets))
-        self.options = [_with_names(option) for option in option_list(kind)]
-        _offer(self.fields["preset"], [(name, name.capitalize()) for name in presets])
+        self.options = [_with_encoder_choices(option) for option in option_list(kind)]
+        _set_choices(self.fields["preset"], [(name, name.capitalize()) for name in presets])
         manifests = manifest_names()
-        _offer(self.fields["manifest"], [("", "none"), *((name, name) for name in manifests)])
-        self.fields["manifest"].help_text = f"A CSV below {settings.TRAINING_DATA_DIR}." + (
+        _set_choices(self.fields["manifest"], [("", "none"), *((name, name) for name in manifests)])
+        self.fields["manifest"].help_text = f"A CSV file below {settings.TRAINING_DATA_DIR}." + (
             "" if manifests else " There is none yet."
         )
         self.initial = {**self.initial, "kind": kind, "preset": self.preset_shown, "listed_of": kind}
         for option in self.options:
-            meant = presets[self.preset_shown].get(option.name, option.default)
-            self.fields[PREFIX + option.name] = option_field(option, meant)
+            preset_value = presets[self.preset_shown].get(option.name, option.default)
+            self.fields[PREFIX + option.name] = option_field(option, preset_value)
 
     @property
-    def about(self) -> list[forms.BoundField]:
+    def general(self) -> list[forms.BoundField]:
         return [self[name] for name in ("kind", "preset", "source", "manifest", "name", "tracker")]
 
     @property
     def common(self) -> list[forms.BoundField]:
-        names = (*COMMON, *COMMON_OF[RunKind(self.kind_shown)])
+        names = (*COMMON, *COMMON_BY_KIND[RunKind(self.kind_shown)])
         return [self[PREFIX + name] for name in names if PREFIX + name in self.fields]
 
     @property
@@ -85,87 +85,87 @@ class RunForm(forms.Form):
 
     @property
     def others_open(self) -> bool:
-        """Whether something in the collapsed part is set, or wrong."""
+        """Whether a field of the collapsed section has a value or an error."""
         return any(field.errors or field.value() not in ("", None) for field in self.others)
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
         if data.get("listed_of") and data.get("kind") != data["listed_of"]:
-            self.add_error("kind", "The hyperparameters below were those of the other kind. Please look at them again.")
+            self.add_error("kind", "The hyperparameters below belonged to the other kind. Please check them again.")
         elif data.get("source") != RunSource.CATALOGUE and "manifest" in data and not data["manifest"]:
             self.add_error("manifest", "Choose the manifest that the photos come from.")
         elif not self.errors:
             try:
                 checked_options(data["kind"], self.all_options())
             except Refused as refused:
-                self.refuse(refused)
+                self.add_refusal(refused)
         return data
 
     def changed_options(self) -> dict[str, Any]:
-        """What was typed: the preset has the rest."""
-        typed = {
+        """The hyperparameters that were entered, without those left to the preset."""
+        entered = {
             name.removeprefix(PREFIX): value for name, value in self.cleaned_data.items() if name.startswith(PREFIX)
         }
-        return {name: value for name, value in typed.items() if value not in ("", None)}
+        return {name: value for name, value in entered.items() if value not in ("", None)}
 
     def all_options(self) -> dict[str, Any]:
-        """The preset's values, and what was typed instead."""
+        """The values of the preset, overridden by those that were entered."""
         return {**PRESETS[self.kind_shown][self.preset_shown], **self.changed_options()}
 
-    def refuse(self, refused: Refused) -> None:
-        """Tell a refusal at the field that it speaks of, or above all of them."""
+    def add_refusal(self, refused: Refused) -> None:
+        """Show a refusal at the field that it names, else above the form."""
         named = PREFIX + refused.detail.partition(" ")[0]
-        field = "manifest" if refused.code.startswith("manifest_") else FIELD_OF.get(refused.code)
+        field = "manifest" if refused.code.startswith("manifest_") else FIELD_BY_CODE.get(refused.code)
         field = named if named in self.fields else field
         self.add_error(field, refused.detail)
 
 
-def form_for(values: Mapping[str, Any], **kwargs: Any) -> RunForm:
-    """The form with the hyperparameters of the kind that `values` name; the first kind where they name none."""
+def make_run_form(values: Mapping[str, Any], **kwargs: Any) -> RunForm:
+    """Build the form with the hyperparameters of `values["kind"]`; of the first kind if that is missing or unknown."""
     kind = values.get("kind")
-    known = kind if kind in RunKind.values else RunKind.METRIC
-    return RunForm(kind=str(known), preset=str(values.get("preset") or ""), **kwargs)
+    known_kind = kind if kind in RunKind.values else RunKind.METRIC
+    return RunForm(kind=str(known_kind), preset=str(values.get("preset") or ""), **kwargs)
 
 
 def check_run(form: RunForm) -> dict[str, Any]:
-    """What the pre-flight says of a valid form, for its page; what it refuses stands at the form's fields."""
+    """Run the preflight checks of a valid form. Returns template context; {} after a refusal, shown in the form."""
     data = form.cleaned_data
-    asked = {name: data[name] for name in ("kind", "source", "manifest")}
+    fields = {name: data[name] for name in ("kind", "source", "manifest")}
     try:
-        found = preflight(**asked, options=form.all_options())
+        report = preflight(**fields, options=form.all_options())
     except Refused as refused:
-        form.refuse(refused)
+        form.add_refusal(refused)
         return {}
-    return {"found": found, "found_counts": counts_of(found.counts)}
+    return {"preflight": report, "preflight_counts": count_rows(report.counts)}
 
 
 def start_run(form: RunForm, *, by: User, clone: TrainingRun | None) -> TrainingRun | None:
-    """Start what a valid form says; None if it was refused, which then stands at the form's fields."""
+    """Create the run of a valid form; None after a refusal, shown in the form."""
     data = form.cleaned_data
-    asked = {name: data[name] for name in ("kind", "source", "manifest", "preset", "name", "tracker")}
+    fields = {name: data[name] for name in ("kind", "source", "manifest", "preset", "name", "tracker")}
     try:
-        return run_create(**asked, options=form.changed_options(), started_by=by, cloned_from=clone)
+        return run_create(**fields, options=form.changed_options(), started_by=by, cloned_from=clone)
     except Refused as refused:
-        form.refuse(refused)
+        form.add_refusal(refused)
     return None
 
 
-def as_typed(run: TrainingRun) -> dict[str, Any]:
-    """What the form would have to hold to make the same run again, under another name."""
+def form_values(run: TrainingRun) -> dict[str, Any]:
+    """The form values that would start the same run again, without its name."""
     preset = PRESETS[run.kind].get(run.preset, {})
     changed = {name: value for name, value in run.options.items() if preset.get(name) != value}
-    typed = {PREFIX + name: as_chosen(value) for name, value in changed.items()}
+    options = {PREFIX + name: display_value(value) for name, value in changed.items()}
     columns = {name: getattr(run, name) for name in ("kind", "preset", "source", "manifest", "tracker")}
-    return columns | typed
+    return columns | options
 
 
-def _with_names(option: Option) -> Option:
-    """The encoder to start from is chosen among those that there are."""
+def _with_encoder_choices(option: Option) -> Option:
+    """Let `start_from` be chosen from the registered encoders; return every other option unchanged."""
     if option.name != "start_from":
         return option
     names = Encoder.objects.order_by("name").values_list("name", flat=True)
     return replace(option, choices=tuple(names), help="an encoder whose trunk to start from")
 
 
-def _offer(field: forms.Field, choices: Sequence[tuple[str, str]]) -> None:
+def _set_choices(field: forms.Field, choices: Sequence[tuple[str, str]]) -> None:
     field.choices = choices  # type: ignore[attr-defined]  # of a ChoiceField

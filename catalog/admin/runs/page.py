@@ -1,4 +1,4 @@
-"""What the page of a training run shows. Its parts are drawn apart, so that only those that changed are sent again."""
+"""The page of a training run, rendered in parts so that live updates send only the parts that changed."""
 
 from hashlib import blake2s
 from typing import Any
@@ -7,23 +7,23 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 
 from catalog.admin.charts import draw
-from catalog.admin.runs.figures import epochs_table, run_charts, trace_table
-from catalog.admin.runs.pictures import pictures_shown
+from catalog.admin.runs.metrics import epochs_table, run_charts, trace_table
+from catalog.admin.runs.pictures import list_pictures
 from catalog.admin.runs.wording import (
     changed_options,
-    command_of,
-    epoch_of,
-    facts_of,
-    figures_of,
-    percent_of,
+    command_line,
+    epoch_text,
+    progress_details,
+    progress_percent,
+    run_details,
     tracker_hint,
 )
 from catalog.models import RunState, TrainingRun
 from catalog.services.training.waiting import run_is_silent, run_waiting_reason
 
-MAY = ("add", "change", "delete")
+PERMISSIONS = ("add", "change", "delete")
 PARTS = ("state", "actions", "curves", "pictures", "log", "facts", "poll", "news")
-LABELS = {
+STATE_COLOURS = {
     RunState.QUEUED: "default",
     RunState.RUNNING: "info",
     RunState.DONE: "success",
@@ -32,38 +32,37 @@ LABELS = {
 }
 
 
-def drawn_parts(request: HttpRequest, run: TrainingRun) -> dict[str, dict[str, str]]:
-    """The parts by name: the markup of each, and a mark that tells whether a browser has it already."""
-    context = shown(run) | {name: request.user.has_perm(f"catalog.{name}_trainingrun") for name in MAY}
+def render_parts(request: HttpRequest, run: TrainingRun) -> dict[str, dict[str, str]]:
+    """Render the parts by name: the `markup` of each and its `etag`, which changes with the markup."""
+    context = run_context(run) | {name: request.user.has_perm(f"catalog.{name}_trainingrun") for name in PERMISSIONS}
     texts = {part: render_to_string(f"admin/catalog/trainingrun/_{part}.html", context) for part in PARTS}
-    return {part: {"markup": text, "mark": f"{part}:{_mark(text)}"} for part, text in texts.items()}
+    return {part: {"markup": text, "etag": f"{part}:{_etag(text)}"} for part, text in texts.items()}
 
 
-def shown(run: TrainingRun) -> dict[str, Any]:
-    """What the templates of the parts need."""
-    ended = run.has_ended
+def run_context(run: TrainingRun) -> dict[str, Any]:
+    """The context of the part templates."""
     return {
         "run": run,
-        "label": LABELS[RunState(run.state)],
-        "ended": ended,
-        "failed": run.state == RunState.FAILED,
+        "colour": STATE_COLOURS[RunState(run.state)],
+        "has_ended": run.has_ended,
+        "has_failed": run.state == RunState.FAILED,
         "waits_for": run_waiting_reason(run=run),
-        "silent": run_is_silent(run=run),
-        "stopping": run.cancel_requested and not ended,
-        "resumable": run.state in (RunState.FAILED, RunState.CANCELLED),
-        "percent": percent_of(run),
-        "epoch": epoch_of(run),
-        "figures": figures_of(run),
+        "is_silent": run_is_silent(run=run),
+        "is_stopping": run.cancel_requested and not run.has_ended,
+        "can_resume": run.state in (RunState.FAILED, RunState.CANCELLED),
+        "percent": progress_percent(run),
+        "epoch": epoch_text(run),
+        "progress_details": progress_details(run),
         "charts": [chart for chart in map(draw, run_charts(run)) if chart],
         "epochs_table": epochs_table(run),
         "trace_table": trace_table(run),
-        "pictures": pictures_shown(run),
-        "facts": facts_of(run),
+        "pictures": list_pictures(run),
+        "details": run_details(run),
         "options": changed_options(run),
-        "command": command_of(run),
+        "command": command_line(run),
         "tracker_hint": tracker_hint(run),
     }
 
 
-def _mark(text: str) -> str:
+def _etag(text: str) -> str:
     return blake2s(text.encode(), digest_size=6).hexdigest()

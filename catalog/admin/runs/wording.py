@@ -1,4 +1,4 @@
-"""A training run in words and numbers: how far it is, what it was asked to do, and with what."""
+"""A training run as text: progress, durations, settings, command line."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -7,93 +7,96 @@ from typing import Any
 
 from django.utils import timezone
 
-from catalog.admin.runs.figures import best_figures
-from catalog.admin.runs.options import as_chosen
+from catalog.admin.runs.metrics import best_metrics
+from catalog.admin.runs.options import display_value
 from catalog.models import RunState, RunTracker, TrainingRun
 from catalog.run_folder import run_folder
 from catalog.services.training.options import option_arguments, option_list
 
-COUNTED = {
-    "train": "Photos to learn from",
-    "val": "Photos held back",
-    "test": "Photos held back for a test",
+COUNT_NAMES = {
+    "train": "Training photos",
+    "val": "Validation photos",
+    "test": "Test photos",
     "labels": "Photos by label",
     "pairs": "Photos from feedback",
 }
 
 
-def percent_of(run: TrainingRun) -> int:
+def progress_percent(run: TrainingRun) -> int:
+    """0 to 100; 0 while nothing is known."""
     share = run.progress.get("share")
     if run.state == RunState.DONE:
         return 100
     return round(100 * min(max(float(share), 0.0), 1.0)) if isinstance(share, int | float) else 0
 
 
-def epoch_of(run: TrainingRun) -> str:
-    """Such as "3 of 16"; empty before the first."""
+def epoch_text(run: TrainingRun) -> str:
+    """The epoch such as "3 of 16"; "" before the first."""
     epoch, epochs = run.progress.get("epoch"), run.progress.get("epochs")
     return f"{epoch} of {epochs}" if epoch and epochs else ""
 
 
-def figures_of(run: TrainingRun) -> list[tuple[str, str]]:
-    """The numbers beside the progress bar: name and value."""
-    progress, running = run.progress, run.state == RunState.RUNNING
-    figures = [("Epoch", epoch_of(run))]
-    if running:
-        figures += [
+def progress_details(run: TrainingRun) -> list[tuple[str, str]]:
+    """The numbers under the progress bar as (name, value)."""
+    progress, is_running = run.progress, run.state == RunState.RUNNING
+    details = [("Epoch", epoch_text(run))]
+    if is_running:
+        details += [
             ("Step", f"{progress['step']} of {progress['steps']}" if progress.get("steps") else ""),
             ("Done", f"{progress['done']:,} of {progress['of']:,}" if progress.get("of") else ""),
-            ("Time left", _left(progress.get("seconds_left"))),
-            ("Photos a second", f"{progress['photos_per_second']:.0f}" if progress.get("photos_per_second") else ""),
+            ("Time left", _time_left(progress.get("seconds_left"))),
+            ("Photos per second", f"{progress['photos_per_second']:.0f}" if progress.get("photos_per_second") else ""),
             ("Loss", f"{progress['loss']:.3f}" if isinstance(progress.get("loss"), int | float) else ""),
         ]
-    figures.append(("For" if running else "Took", took(run)))
-    return [(name, value) for name, value in (*figures, *best_figures(run)) if value]
+    details.append(("Running for" if is_running else "Duration", duration_text(run)))
+    return [(name, value) for name, value in (*details, *best_metrics(run)) if value]
 
 
-def facts_of(run: TrainingRun) -> list[tuple[str, Any]]:
-    """What the run was asked to do, and with what."""
-    facts = [
+def run_details(run: TrainingRun) -> list[tuple[str, Any]]:
+    """The settings, times and photo counts of the run as (name, value)."""
+    details = [
         ("Kind", run.get_kind_display()),
         ("Photos from", run.get_source_display()),
         ("Manifest", run.manifest),
         ("Preset", run.preset),
         ("Started by", run.started_by),
-        ("Asked for", moment(run.created_at)),
-        ("Begun", moment(run.started_at)),
-        ("Ended", moment(run.finished_at)),
-        *counts_of(run.data),
+        ("Requested", format_time(run.created_at)),
+        ("Started", format_time(run.started_at)),
+        ("Finished", format_time(run.finished_at)),
+        *count_rows(run.data),
     ]
-    return [(name, value) for name, value in facts if value not in ("", None)]
+    return [(name, value) for name, value in details if value not in ("", None)]
 
 
-def counts_of(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What was counted, in words."""
-    return [(COUNTED.get(name, name.replace("_", " ").capitalize()), _counted(value)) for name, value in data.items()]
+def count_rows(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The counts of the photos of a run as (name, text)."""
+    return [
+        (COUNT_NAMES.get(name, name.replace("_", " ").capitalize()), _count_text(value)) for name, value in data.items()
+    ]
 
 
 def changed_options(run: TrainingRun) -> list[tuple[str, Any]]:
-    """Those hyperparameters that are not the command line's own, by name."""
+    """The hyperparameters that differ from the defaults of the command line, as (name, value)."""
     values = ((option, run.options.get(option.name, option.default)) for option in option_list(run.kind))
-    return [(option.name, as_chosen(value)) for option, value in values if value != option.default]
+    return [(option.name, display_value(value)) for option, value in values if value != option.default]
 
 
-def command_of(run: TrainingRun) -> str:
-    """The same training by hand, while its photos are still listed there."""
+def command_line(run: TrainingRun) -> str:
+    """The shell command that repeats this training, as long as the run's `data.csv` exists."""
     words = ["python", "-m", "ml", f"train-{run.kind}", "--data", str(run_folder(run) / "data.csv"), "--out", run.name]
     return shlex.join([*words, *option_arguments(run.kind, run.options)])
 
 
-def took(run: TrainingRun) -> str:
-    """How long it trained, or has trained so far."""
+def duration_text(run: TrainingRun) -> str:
+    """The duration of the training, so far if it is still running; "" before the start."""
     if run.started_at is None:
         return ""
-    return in_words((run.finished_at or timezone.now()) - run.started_at)
+    return format_duration((run.finished_at or timezone.now()) - run.started_at)
 
 
-def in_words(span: timedelta) -> str:
-    """A span in its two largest units."""
-    seconds = max(int(span.total_seconds()), 0)
+def format_duration(duration: timedelta) -> str:
+    """A duration in its two largest units, such as "2 h 5 min"."""
+    seconds = max(int(duration.total_seconds()), 0)
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -101,32 +104,33 @@ def in_words(span: timedelta) -> str:
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
-def moment(moment: datetime | None) -> str:
-    """In the site's time zone, without seconds."""
-    return "" if moment is None else f"{timezone.localtime(moment):%Y-%m-%d %H:%M}"
+def format_time(time: datetime | None) -> str:
+    """Format a time in the site's time zone, without seconds; "" for None."""
+    return "" if time is None else f"{timezone.localtime(time):%Y-%m-%d %H:%M}"
 
 
-def _left(seconds: Any) -> str:
-    """Rounded, since it is a guess."""
+def _time_left(seconds: Any) -> str:
+    """The estimated time left, rounded to minutes; "" if unknown."""
     if not isinstance(seconds, int | float) or seconds < 0:
         return ""
     if seconds < 60:
         return "less than a minute"
-    return f"about {in_words(timedelta(minutes=round(seconds / 60))).removesuffix(' 0 s')}"
+    return f"about {format_duration(timedelta(minutes=round(seconds / 60))).removesuffix(' 0 s')}"
 
 
-def _counted(value: Any) -> str:
+def _count_text(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}: {_counted(inner)}" for name, inner in value.items())
+        return ", ".join(f"{name}: {_count_text(inner)}" for name, inner in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(map(_counted, value))
+        return ", ".join(map(_count_text, value))
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def tracker_hint(run: TrainingRun) -> str:
+    """How to open the run in its experiment tracker; "" without one."""
     files = run_folder(run) / "run"
     if run.tracker == RunTracker.TENSORBOARD:
         return f"TensorBoard: tensorboard --logdir {files / 'tensorboard'}"
     if run.tracker == RunTracker.WANDB:
-        return f"Weights & Biases: the run is called {run.name} there; an offline one is sent by wandb sync {files}"
+        return f"Weights & Biases: the run is named {run.name}; upload an offline run with: wandb sync {files}"
     return ""

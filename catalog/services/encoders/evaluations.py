@@ -69,3 +69,26 @@ def _requeue(evaluation: Evaluation) -> bool:
     fresh = {"reason": "", "attempts": 0, "report": {}, "samples": [], "finished_at": None, "stage": ""}
     ended = Evaluation.objects.filter(pk=evaluation.pk).exclude(state__in=UNDER_WAY)
     return bool(ended.update(state=EvaluationState.QUEUED, nudged_at=timezone.now(), **fresh))
+
+
+def latest_evaluation(encoder: Encoder) -> Evaluation | None:
+    """The newest finished evaluation of an encoder, preferring the current evaluation set; None if there is none."""
+    done = encoder.evaluations.filter(state=EvaluationState.DONE).select_related("evaluation_set", "against")
+    return done.defer("samples").order_by("-evaluation_set__is_current", "-finished_at").first()
+
+
+def evaluation_against(encoder: Encoder, other: Encoder | None) -> Evaluation | None:
+    """The newest evaluation of `encoder` against `other`, preferring the current set; None if there is none."""
+    if other is None:
+        return None
+    both = encoder.evaluations.filter(against=other).select_related("evaluation_set")
+    return both.order_by("-evaluation_set__is_current", "-created_at").first()
+
+
+def comparison_candidate(encoder: Encoder) -> Encoder | None:
+    """The encoder to compare with by default: the live one; for the live one, the last it was compared with."""
+    live = Encoder.objects.live()
+    if live is not None and live != encoder and live.kind == encoder.kind:
+        return live
+    last = encoder.evaluations.exclude(against=None).order_by("-created_at").first()
+    return last.against if last else None

@@ -1,4 +1,4 @@
-// While an encoder embeds the catalogue or is measured, its page is asked for again and what changed is put in.
+// Polls the page of an encoder while photos are embedded or an evaluation runs, and replaces the parts that changed.
 "use strict";
 
 const SECONDS = 4;
@@ -11,7 +11,7 @@ async function refresh() {
   if (!answer.ok || answer.redirected) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const ended = !part("enc-state", page)?.hasAttribute("data-changes");
-  if (ended && part("enc-against")) return location.reload(); // a comparison is there now, with all its tables
+  if (ended && part("enc-against")) return location.reload(); // the comparison has finished: show its tables
   for (const id of PARTS) {
     const [old, fresh] = [part(id), part(id, page)];
     if (!old || !fresh || old.innerHTML === fresh.innerHTML || isUsed(old)) continue;
@@ -19,17 +19,17 @@ async function refresh() {
   }
 }
 
-// Nobody loses what they are typing, nor a form that they have opened.
+// A section with the focus or an open form is not replaced, so that no input is lost.
 const isUsed = (section) => section.contains(document.activeElement) || section.querySelector("details[open]");
 
-async function goOn() {
+async function poll() {
   if (!part("enc-state")?.hasAttribute("data-changes")) return;
-  await refresh().catch(() => {}); // the site is away; it is asked again
-  setTimeout(goOn, SECONDS * 1000);
+  await refresh().catch(() => {}); // the site is unreachable: try again
+  setTimeout(poll, SECONDS * 1000);
 }
 
 document.addEventListener("DOMContentLoaded", () => {
-  setTimeout(goOn, SECONDS * 1000);
+  setTimeout(poll, SECONDS * 1000);
   part("enc-upload")?.addEventListener("submit", ({ target }) => {
     part("enc-busy").hidden = false;
     target.querySelector("button").disabled = true;

@@ -1,4 +1,4 @@
-"""The admin: every registered model opens for staff, for nobody else, and cheaply."""
+"""All admin pages: open for staff only, constant number of SQL queries, nothing private shown."""
 
 import re
 from typing import Any
@@ -50,8 +50,8 @@ READ_ONLY = {Encoder, Embedding, ItemPhoto, SimilarityQuery, Recommendation, Imp
 READ_ONLY |= {Evaluation, EvaluationSet, Promotion, Triplet}
 
 
-def rows(number: int) -> None:
-    """One row more of everything."""
+def make_rows(number: int) -> None:
+    """Create one more row of every model."""
     user = make_user(f"person {number}")
     AuthToken.objects.create(user=user)
     device_sign_in(user=user, name="A phone")
@@ -73,17 +73,16 @@ def rows(number: int) -> None:
 
 
 @pytest.fixture
-def staff(client: Client) -> Client:
-    client.force_login(make_user("boss", is_staff=True, is_superuser=True))
-    rows(0)
-    return client
+def staff(staff: Client) -> Client:
+    make_rows(0)
+    return staff
 
 
 def url(model: type[Model], page: str, *arguments: object) -> str:
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=arguments)
 
 
-def test_every_model_of_the_catalogue_is_registered() -> None:
+def test_every_catalogue_model_is_registered() -> None:
     ours = {CatalogItem, Embedding, Encoder, ImportJob, ItemPhoto, Recommendation, SimilarityQuery, UploadedPhoto, User}
     assert ours | {TrainingRun} <= set(MODELS)
 
@@ -101,7 +100,7 @@ def test_its_pages_open_for_staff(staff: Client, model: type[Model]) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
-def test_its_pages_are_refused_to_everybody_else(staff: Client, model: type[Model]) -> None:
+def test_its_pages_are_refused_to_everyone_else(staff: Client, model: type[Model]) -> None:
     row = model._default_manager.first()
     assert row is not None
     person = Client()
@@ -113,23 +112,21 @@ def test_its_pages_are_refused_to_everybody_else(staff: Client, model: type[Mode
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
-def test_a_list_takes_as_many_queries_whatever_its_length(staff: Client, model: type[Model]) -> None:
+def test_a_list_takes_the_same_queries_whatever_its_length(staff: Client, model: type[Model]) -> None:
     def cost() -> int:
-        with CaptureQueriesContext(
-            connection,
-        ) as captured:
+        with CaptureQueriesContext(connection) as captured:
             staff.get(url(model, "changelist"))
         return len(captured)
 
-    cost()  # the first request fills caches
-    few = cost()
+    cost()  # the first request fills the caches
+    expected = cost()
     for number in range(1, 5):
-        rows(number)
-    assert cost() == few
+        make_rows(number)
+    assert cost() == expected
 
 
 @pytest.mark.parametrize("model", sorted(READ_ONLY, key=lambda model: model.__name__), ids=lambda model: model.__name__)
-def test_what_only_the_product_writes_cannot_be_written_here(staff: Client, model: type[Any]) -> None:
+def test_read_only_models_cannot_be_changed_or_deleted(staff: Client, model: type[Any]) -> None:
     row = model._default_manager.first()
     assert staff.post(url(model, "change", row.pk), {}).status_code == 403
     assert staff.post(url(model, "delete", row.pk), {"post": "yes"}).status_code == 403
@@ -141,13 +138,13 @@ def test_the_front_page_groups_the_models(staff: Client) -> None:
         assert title in page
 
 
-def test_signing_in_without_a_page_in_mind_leads_to_the_front_page(client: Client) -> None:
+def test_signing_in_leads_to_the_front_page(client: Client) -> None:
     make_user("boss", is_staff=True)
     answer = client.post("/admin/login/", {"username": "boss", "password": "long enough 1"})
     assert (answer.status_code, answer["Location"]) == (302, "/admin/")
 
 
-def test_the_front_page_leads_only_where_one_may_go(client: Client) -> None:
+def test_the_front_page_links_only_to_permitted_pages(client: Client) -> None:
     clerk = make_user("clerk", is_staff=True)
     clerk.user_permissions.add(Permission.objects.get(codename="view_catalogitem"))
     client.force_login(clerk)
@@ -155,7 +152,7 @@ def test_the_front_page_leads_only_where_one_may_go(client: Client) -> None:
     assert links == {url(CatalogItem, "changelist")}
 
 
-def test_an_encoder_shows_how_much_of_the_catalogue_it_covers(staff: Client) -> None:
+def test_the_list_of_encoders_shows_their_coverage(staff: Client) -> None:
     photos = ItemPhoto.objects.count()
     page = staff.get(url(Encoder, "changelist")).content.decode()
     assert f"1 of {photos} photos" in page
@@ -169,7 +166,7 @@ def test_a_query_shows_its_timings_and_matches(staff: Client) -> None:
     assert all(reverse("item-photo", args=[match.photo_id]) in page for match in found)
 
 
-def test_peoples_own_photos_are_nowhere_shown(staff: Client) -> None:
+def test_uploaded_photos_are_never_shown(staff: Client) -> None:
     photo = UploadedPhoto.objects.filter(owner=None).get()
     query = SimilarityQuery.objects.get(state="done")
     for page in (
@@ -183,13 +180,13 @@ def test_peoples_own_photos_are_nowhere_shown(staff: Client) -> None:
         assert photo.visitor not in text
 
 
-def test_a_device_shows_its_name_and_what_it_may_do(staff: Client) -> None:
+def test_a_device_shows_its_name_and_scope(staff: Client) -> None:
     page = staff.get(url(AuthToken, "changelist")).content.decode()
     assert "A phone" in page
     assert "field-scope" in page
 
 
-def test_deleting_the_record_of_wrong_passwords_lets_the_person_in_again(staff: Client) -> None:
+def test_deleting_failed_sign_ins_ends_the_lockout(staff: Client) -> None:
     make_user("guessed")
     person = Client()
     for password in [*["wrong"] * 10, "long enough 1"]:
@@ -201,6 +198,6 @@ def test_deleting_the_record_of_wrong_passwords_lets_the_person_in_again(staff: 
     assert entered.status_code == 200
 
 
-def test_a_refused_row_is_shown_as_text(staff: Client) -> None:
+def test_refused_rows_are_escaped(staff: Client) -> None:
     page = staff.get(url(ImportJob, "change", ImportJob.objects.get().pk)).content.decode()
     assert "not a &lt;b&gt;picture&lt;/b&gt;" in page

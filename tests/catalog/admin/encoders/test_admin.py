@@ -1,4 +1,4 @@
-"""The registry of encoders: its pages show what was measured, and its buttons do what the services do."""
+"""Admin of encoders: list, page, comparison, buttons, upload and download."""
 
 import io
 import json
@@ -44,7 +44,7 @@ CARD = {
 }
 
 
-def figure(value: float, low: float | None = None, high: float | None = None) -> dict[str, Any]:
+def metric(value: float, low: float | None = None, high: float | None = None) -> dict[str, Any]:
     return {"value": value, "low": low, "high": high, "queries": 50, "above_zero": 0.5}
 
 
@@ -56,21 +56,21 @@ REPORT = {
     "owners": 30,
     "resamples": 1000,
     "figures": {
-        "garment_at_1": figure(0.9, 0.85, 0.95),
-        "near10": figure(0.8, 0.7, 0.9),
-        "phone_near10": figure(0.7, 0.6, 0.8),
-        "gap_near10": figure(0.1, 0.05, 0.15),
+        "garment_at_1": metric(0.9, 0.85, 0.95),
+        "near10": metric(0.8, 0.7, 0.9),
+        "phone_near10": metric(0.7, 0.6, 0.8),
+        "gap_near10": metric(0.1, 0.05, 0.15),
     },
     "asked": {"Hat": 20, "Shoes": 30},
-    "labels": {"Hat": {"near10": figure(0.9)}, "Shoes": {"near10": figure(0.6), "phone_near10": figure(0.4)}},
+    "labels": {"Hat": {"near10": metric(0.9)}, "Shoes": {"near10": metric(0.6), "phone_near10": metric(0.4)}},
     "against": {
-        "figures": {"garment_at_1": figure(0.8), "near10": figure(0.85), "phone_near10": figure(0.7)},
+        "figures": {"garment_at_1": metric(0.8), "near10": metric(0.85), "phone_near10": metric(0.7)},
         "differences": {
-            "garment_at_1": figure(0.1, 0.02, 0.2),
-            "near10": figure(-0.05, -0.09, -0.01),
-            "phone_near10": figure(0.0, -0.1, 0.1),
+            "garment_at_1": metric(0.1, 0.02, 0.2),
+            "near10": metric(-0.05, -0.09, -0.01),
+            "phone_near10": metric(0.0, -0.1, 0.1),
         },
-        "labels": {"Hat": {"near10": figure(0.05, 0.01, 0.1)}, "Shoes": {"near10": figure(-0.2, -0.3, -0.1)}},
+        "labels": {"Hat": {"near10": metric(0.05, 0.01, 0.1)}, "Shoes": {"near10": metric(-0.2, -0.3, -0.1)}},
     },
 }
 
@@ -81,23 +81,12 @@ def place(tmp_path: Path, settings: Settings) -> Path:
     return tmp_path / "encoders"
 
 
-@pytest.fixture
-def boss() -> User:
-    return make_user("boss", is_staff=True, is_superuser=True)
-
-
-@pytest.fixture
-def staff(client: Client, boss: User) -> Client:
-    client.force_login(boss)
-    return client
-
-
-def clerk(*may: str) -> Client:
-    """Staff who may do these things with encoders, and nothing else."""
-    person = make_user(is_staff=True)
-    person.user_permissions.set(Permission.objects.filter(codename__in=[f"{what}_encoder" for what in may]))
+def staff_with(*verbs: str) -> Client:
+    """Sign in a staff user who has only these permissions on encoders."""
+    user = make_user(is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=[f"{verb}_encoder" for verb in verbs]))
     client = Client()
-    client.force_login(person)
+    client.force_login(user)
     return client
 
 
@@ -105,44 +94,44 @@ def url(page: str, *arguments: object) -> str:
     return reverse(f"admin:catalog_encoder_{page}", args=arguments)
 
 
-def text(client: Client, page: str, *arguments: object, **asked: object) -> str:
-    answer = client.get(url(page, *arguments), asked)
-    assert answer.status_code == 200
-    return " ".join(answer.content.decode().split())
+def text(client: Client, page: str, *arguments: object, **parameters: object) -> str:
+    response = client.get(url(page, *arguments), parameters)
+    assert response.status_code == 200
+    return " ".join(response.content.decode().split())
 
 
-def folder_of(encoder: Encoder) -> Path:
-    """Give an encoder a folder that fits its card."""
-    made: Path = site.ENCODER_DIRS[0] / encoder.name
-    made.mkdir(parents=True)
+def make_folder(encoder: Encoder) -> Path:
+    """Create the folder of an encoder with files that match its card."""
+    folder: Path = site.ENCODER_DIRS[0] / encoder.name
+    folder.mkdir(parents=True)
     files = {"weights.safetensors": b"weights", "model.onnx": b"network"}
     for name, content in files.items():
-        (made / name).write_bytes(content)
+        (folder / name).write_bytes(content)
     hashes = {name: sha256(content).hexdigest() for name, content in files.items()}
     encoder.card = CARD | {"format": 3, "files": hashes, "preprocessing": {"height": 32, "width": 32}}
     encoder.save()
-    (made / "card.json").write_text(json.dumps(encoder.card))
-    return made
+    (folder / "card.json").write_text(json.dumps(encoder.card))
+    return folder
 
 
 def live_and_candidate() -> tuple[Encoder, Encoder, ItemPhoto]:
-    """Both have the vectors of the only photo."""
+    """A live encoder and a candidate, both with the vector of the only photo."""
     live, candidate, photo = make_encoder(state=EncoderState.LIVE), make_encoder(card=CARD), make_item_photo()
     for encoder in (live, candidate):
         make_embedding(encoder, unit(1), photo)
     return live, candidate, photo
 
 
-def evaluated(encoder: Encoder, against: Encoder | None, **columns: Any) -> Evaluation:
+def make_evaluation(encoder: Encoder, against: Encoder | None, **columns: Any) -> Evaluation:
     drawn, _ = EvaluationSet.objects.get_or_create(name="The set", is_current=True)
     columns = {"state": EvaluationState.DONE, "report": REPORT} | columns
     return Evaluation.objects.create(encoder=encoder, against=against, evaluation_set=drawn, **columns)
 
 
-# --- what the pages show
+# --- pages
 
 
-def test_the_list_tells_coverage_figures_run_and_who_promoted_it(staff: Client, boss: User) -> None:
+def test_the_list_shows_coverage_metrics_training_run_and_promoter(staff: Client, boss: User) -> None:
     encoder = make_encoder("one", card=CARD)
     make_embedding(encoder, unit(1))
     make_item_photo()
@@ -154,11 +143,11 @@ def test_the_list_tells_coverage_figures_run_and_who_promoted_it(staff: Client, 
     assert '<strong>78.5 %</strong> <span class="enc-interval">75.3 to 81.6</span>' in page
     assert "the run</a>" in page
     assert "2026-11-03 09:30, by boss" in page
-    evaluated(encoder, None)
+    make_evaluation(encoder, None)
     assert '<strong>80.0 %</strong> <span class="enc-interval">70.0 to 90.0</span>' in text(staff, "changelist")
 
 
-def test_the_page_shows_the_card_as_text_and_the_gap_in_a_sentence(staff: Client) -> None:
+def test_the_page_shows_the_escaped_card_and_a_summary_of_the_domain_gap(staff: Client) -> None:
     page = text(staff, "change", make_encoder(card=CARD).pk)
     for words in (
         "efficientnet-lite0",
@@ -171,29 +160,29 @@ def test_the_page_shows_the_card_as_text_and_the_gap_in_a_sentence(staff: Client
     assert "8.5 points less for the right label among the ten nearest." in page
 
 
-def test_the_gap_of_an_evaluation_has_its_interval_and_each_label(staff: Client) -> None:
+def test_the_page_shows_the_domain_gap_with_interval_and_by_label(staff: Client) -> None:
     encoder = make_encoder(card=CARD)
-    evaluated(encoder, None)
+    make_evaluation(encoder, None)
     page = text(staff, "change", encoder.pk)
     assert '+10.0 points <span class="enc-interval">+5.0 to +15.0</span>' in page
     assert '<th scope="row">Shoes</th><td>30</td><td>60.0 %</td><td>40.0 %</td><td>+20.0 points' in page
 
 
-def test_the_gate_is_open_or_says_what_speaks_against_it(staff: Client) -> None:
+def test_the_page_shows_the_objections_of_the_release_checks(staff: Client) -> None:
     _, candidate, _ = live_and_candidate()
-    folder_of(candidate)
+    make_folder(candidate)
     candidate.embeddings.all().delete()
-    closed = text(staff, "change", candidate.pk)
-    assert "What speaks against promoting it" in closed
-    assert "1 photo" in closed
-    assert url("promote", candidate.pk) not in closed  # no reason helps against missing vectors
+    page = text(staff, "change", candidate.pk)
+    assert "Objections to promoting it" in page
+    assert "1 photo" in page
+    assert url("promote", candidate.pk) not in page  # missing vectors are a blocking objection
 
 
-def test_both_stand_side_by_side_with_the_label_that_fell_first(staff: Client) -> None:
+def test_a_comparison_lists_the_label_with_the_largest_loss_first(staff: Client) -> None:
     live, candidate, photo = live_and_candidate()
     answer = {"photo": photo.pk, "item": photo.item_id, "score": 0.91}
     sample = {"photo": photo.pk, "item": photo.item_id, "label": "Hat", "ours": [answer | {"right": True}]}
-    evaluated(candidate, live, samples=[sample | {"theirs": [answer | {"right": False}]}])
+    make_evaluation(candidate, live, samples=[sample | {"theirs": [answer | {"right": False}]}])
     page = text(staff, "compare", candidate.pk)
     assert page.index('<th scope="row">Shoes</th>') < page.index('<th scope="row">Hat</th>')
     assert '-5.0 points <span class="enc-interval">-9.0 to -1.0</span>' in page
@@ -204,30 +193,28 @@ def test_both_stand_side_by_side_with_the_label_that_fell_first(staff: Client) -
     assert 'alt="Right, score 0.91"' in page
 
 
-def test_any_other_encoder_of_the_kind_can_stand_beside_it_and_nonsense_is_the_live_one(staff: Client) -> None:
+def test_the_comparison_accepts_any_encoder_of_the_kind_and_defaults_to_the_live_one(staff: Client) -> None:
     _, candidate, _ = live_and_candidate()
     third = make_encoder("third")
-    evaluated(candidate, third, state=EvaluationState.FAILED, report={}, reason="The folder is gone.")
+    make_evaluation(candidate, third, state=EvaluationState.FAILED, report={}, reason="The folder is gone.")
     assert "The folder is gone." in text(staff, "compare", candidate.pk, against=third.pk)
-    for asked in ("", "x", "9" * 40, "²", candidate.pk, make_encoder(kind="classifier").pk):
-        assert "The two were never compared." in text(staff, "compare", candidate.pk, against=asked)
+    for key in ("", "x", "9" * 40, "²", candidate.pk, make_encoder(kind="classifier").pk):
+        assert "These two have not been compared yet." in text(staff, "compare", candidate.pk, against=key)
 
 
-def test_a_classifier_and_an_empty_card_have_pages_too(staff: Client) -> None:
+def test_the_pages_work_for_a_classifier_and_an_empty_card(staff: Client) -> None:
     for encoder in (make_encoder(kind="classifier"), make_encoder(), make_encoder(state=EncoderState.LIVE)):
         assert staff.get(url("change", encoder.pk)).status_code == 200
         assert staff.get(url("compare", encoder.pk)).status_code == 200
 
 
-# --- what the buttons do
+# --- buttons
 
 
-def test_a_candidate_is_promoted_with_a_reason_where_the_gate_objects_and_the_way_back_leads_back(
-    staff: Client, boss: User
-) -> None:
+def test_objections_require_a_reason_and_a_promotion_can_be_rolled_back(staff: Client, boss: User) -> None:
     live, candidate, _ = live_and_candidate()
     for encoder in (live, candidate):
-        folder_of(encoder)
+        make_folder(encoder)
     assert text(staff, "change", candidate.pk).count('required minlength="10"') == 1
     staff.post(url("promote", candidate.pk), {"reason": "short"})
     assert Encoder.objects.live() == live
@@ -244,18 +231,18 @@ def test_a_candidate_is_promoted_with_a_reason_where_the_gate_objects_and_the_wa
         assert words in log
 
 
-def test_a_candidate_against_which_nothing_speaks_needs_no_reason(staff: Client) -> None:
+def test_a_candidate_without_objections_needs_no_reason(staff: Client) -> None:
     live, candidate, _ = live_and_candidate()
-    folder_of(candidate)
-    evaluated(candidate, live, report=REPORT | {"against": {"differences": {}, "labels": {}}})
+    make_folder(candidate)
+    make_evaluation(candidate, live, report=REPORT | {"against": {"differences": {}, "labels": {}}})
     assert "It may be promoted" in text(staff, "change", candidate.pk)
     staff.post(url("promote", candidate.pk))
     assert Encoder.objects.live() == candidate
 
 
-def test_an_encoder_is_retired_taken_back_and_measured_again(staff: Client) -> None:
+def test_an_encoder_is_retired_restored_and_evaluated_again(staff: Client) -> None:
     live, candidate, _ = live_and_candidate()
-    evaluation = evaluated(candidate, live)
+    evaluation = make_evaluation(candidate, live)
     states = []
     for page in ("retire", "reconsider"):
         assert staff.post(url(page, candidate.pk)).headers["Location"] == url("change", candidate.pk)
@@ -269,7 +256,7 @@ def test_an_encoder_is_retired_taken_back_and_measured_again(staff: Client) -> N
     assert "data-changes" in text(staff, "compare", candidate.pk)
 
 
-def test_only_what_the_service_refuses_is_told_and_nothing_crashes(staff: Client) -> None:
+def test_refusals_of_the_services_redirect_with_a_message(staff: Client) -> None:
     encoder = make_encoder(state=EncoderState.LIVE)
     for page, body in (
         ("promote", {"reason": "x" * 2000}),
@@ -284,7 +271,7 @@ def test_only_what_the_service_refuses_is_told_and_nothing_crashes(staff: Client
     assert Encoder.objects.live() == encoder
 
 
-def test_deleting_asks_first_with_what_depends_on_it(staff: Client) -> None:
+def test_deleting_shows_the_dependents_and_asks_for_confirmation(staff: Client) -> None:
     encoder = make_encoder("gone soon")
     make_embedding(encoder, unit(1))
     assert "What depends on it" in text(staff, "remove", encoder.pk)
@@ -295,23 +282,23 @@ def test_deleting_asks_first_with_what_depends_on_it(staff: Client) -> None:
 
 def test_each_page_and_button_needs_its_own_permission() -> None:
     encoder = make_encoder()
-    folder_of(encoder)
-    viewer, nobody = clerk("view"), clerk()
+    make_folder(encoder)
+    viewer, stranger = staff_with("view"), staff_with()
     for page in ("change", "compare", "download"):
-        assert (viewer.get(url(page, encoder.pk)).status_code, nobody.get(url(page, encoder.pk)).status_code) == (
+        assert (viewer.get(url(page, encoder.pk)).status_code, stranger.get(url(page, encoder.pk)).status_code) == (
             200,
             403,
         )
     for page in ("promote", "roll_back", "retire", "reconsider", "evaluate", "remove"):
         assert viewer.post(url(page, encoder.pk)).status_code == 403
-    assert clerk("view", "change").post(url("remove", encoder.pk)).status_code == 403
-    assert clerk("view", "change", "delete").get(url("upload")).status_code == 403
+    assert staff_with("view", "change").post(url("remove", encoder.pk)).status_code == 403
+    assert staff_with("view", "change", "delete").get(url("upload")).status_code == 403
     assert Encoder.objects.get() == encoder
     shown = text(viewer, "change", encoder.pk)
     assert "<form" not in shown.split("enc-actions")[1].split("<section")[0]
 
 
-def test_what_changes_something_is_no_link_and_needs_the_forms_secret(boss: User) -> None:
+def test_buttons_need_post_and_a_csrf_token(boss: User) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(boss)
     encoder = make_encoder()
@@ -323,29 +310,29 @@ def test_what_changes_something_is_no_link_and_needs_the_forms_secret(boss: User
 
 
 @pytest.mark.parametrize("page", ["change", "promote", "compare", "download", "remove"])
-def test_an_encoder_that_is_not_there_is_no_crash(staff: Client, page: str) -> None:
+def test_a_missing_encoder_is_not_a_server_error(staff: Client, page: str) -> None:
     assert staff.get(url(page, 10**17)).status_code in (302, 404, 405)
 
 
 # --- archives
 
 
-def test_an_encoder_is_downloaded_as_a_zip_of_its_name(staff: Client) -> None:
+def test_an_encoder_is_downloaded_as_a_zip_file_with_its_name(staff: Client) -> None:
     encoder = make_encoder("enc-1")
-    folder_of(encoder)
+    make_folder(encoder)
     answer = staff.get(url("download", encoder.pk))
     assert answer.headers["Content-Disposition"] == 'attachment; filename="enc-1.zip"'
     archive = zipfile.ZipFile(io.BytesIO(b"".join(answer.streaming_content)))  # type: ignore[attr-defined, arg-type]
     assert archive.read("enc-1/model.onnx") == b"network"
 
 
-def test_an_encoder_without_its_folder_says_so_instead_of_a_download(staff: Client) -> None:
+def test_downloading_an_encoder_without_a_folder_shows_a_message(staff: Client) -> None:
     encoder = make_encoder()
     assert staff.get(url("download", encoder.pk)).headers["Location"] == url("change", encoder.pk)
     assert "No folder of encoders" in text(staff, "change", encoder.pk)
 
 
-def test_what_is_wrong_with_an_archive_is_told_at_the_field_and_nothing_is_kept(staff: Client, place: Path) -> None:
+def test_errors_of_an_archive_are_shown_at_the_field_and_nothing_is_stored(staff: Client, place: Path) -> None:
     for content, name, sentence in (
         (b"no zip", "", "This is not a zip file"),
         (b"", "", "This file is empty."),
@@ -361,7 +348,7 @@ def test_what_is_wrong_with_an_archive_is_told_at_the_field_and_nothing_is_kept(
     assert list(place.rglob("*")) == []
 
 
-def test_an_archive_that_is_too_large_is_refused_before_it_is_read(staff: Client, settings: Settings) -> None:
+def test_a_too_large_archive_is_refused_before_it_is_read(staff: Client, settings: Settings) -> None:
     settings.ENCODER_MAX_MB = 1
     assert url("upload") == reverse("admin:index") + ENCODER_UPLOAD
     refused = staff.post(url("upload"), {"archive": SimpleUploadedFile("a.zip", bytes(2 << 20))})
@@ -371,7 +358,7 @@ def test_an_archive_that_is_too_large_is_refused_before_it_is_read(staff: Client
     assert staff.post(url("promote", make_encoder().pk), {"reason": "x" * 100}).status_code == 413
 
 
-def test_an_archive_becomes_an_encoder_and_its_page_opens(staff: Client, place: Path) -> None:
+def test_an_uploaded_archive_becomes_an_encoder(staff: Client, place: Path) -> None:
     shipped = site.BASE_DIR / "ml" / "encoders" / "efficientnet-lite0-metric100"
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -385,8 +372,8 @@ def test_an_archive_becomes_an_encoder_and_its_page_opens(staff: Client, place: 
     assert "ours is registered." in text(staff, "change", encoder.pk)
 
 
-def test_a_full_disk_is_told_at_the_field(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real one: what is written to /dev/full never fits."""
+def test_a_full_disk_is_shown_at_the_field(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every write to /dev/full fails with ENOSPC."""
     monkeypatch.setattr("tempfile.TemporaryFile", lambda dir: open("/dev/full", "wb", buffering=0))  # noqa: PTH123, SIM115
     answer = staff.post(url("upload"), {"archive": SimpleUploadedFile("a.zip", bytes(1000))})
     assert answer.status_code == 200

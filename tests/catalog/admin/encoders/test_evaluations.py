@@ -1,4 +1,4 @@
-"""What encoders are compared on, in the admin."""
+"""Admin of evaluation sets, evaluations and promotions."""
 
 import pytest
 from django.test import Client
@@ -12,18 +12,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 DRAW = "admin:catalog_evaluationset_draw"
 
 
-@pytest.fixture
-def boss() -> User:
-    return make_user("boss", is_staff=True, is_superuser=True)
-
-
-@pytest.fixture
-def staff(client: Client, boss: User) -> Client:
-    client.force_login(boss)
-    return client
-
-
-def garments(category: str, split: str, count: int) -> None:
+def make_items(category: str, split: str, count: int) -> None:
     for _ in range(count):
         make_item_photo(make_item(category=category, attributes={"split": split}))
 
@@ -32,19 +21,19 @@ def page(staff: Client, name: str, *arguments: object) -> str:
     return " ".join(staff.get(reverse(name, args=arguments)).content.decode().split())
 
 
-def test_a_set_is_drawn_becomes_the_current_one_and_is_counted_by_category(staff: Client, boss: User) -> None:
-    garments("Hat", "val", 3)
-    garments("Shoes", "val", 1)
-    garments("Shoes", "train", 4)
-    assert "never enter a training" in page(staff, DRAW)
-    answer = staff.post(reverse(DRAW), {"name": "Autumn", "share": "15"})
+def test_a_drawn_set_becomes_current_and_is_counted_by_category(staff: Client, boss: User) -> None:
+    make_items("Hat", "val", 3)
+    make_items("Shoes", "val", 1)
+    make_items("Shoes", "train", 4)
+    assert "never used for training" in page(staff, DRAW)
+    response = staff.post(reverse(DRAW), {"name": "Autumn", "share": "15"})
     drawn = EvaluationSet.objects.get()
-    assert answer.headers["Location"] == reverse("admin:catalog_evaluationset_change", args=[drawn.pk])
+    assert response.headers["Location"] == reverse("admin:catalog_evaluationset_change", args=[drawn.pk])
     assert (drawn.name, drawn.is_current, drawn.created_by) == ("Autumn", True, boss)
-    shown = page(staff, "admin:catalog_evaluationset_change", drawn.pk)
-    assert ">Hat</td>" in shown
-    assert shown.index(">Hat</td>") < shown.index(">Shoes</td>")
-    assert "never enter a training" in shown
+    html = page(staff, "admin:catalog_evaluationset_change", drawn.pk)
+    assert ">Hat</td>" in html
+    assert html.index(">Hat</td>") < html.index(">Shoes</td>")
+    assert "never used for training" in html
 
 
 @pytest.mark.parametrize(
@@ -57,29 +46,29 @@ def test_a_set_is_drawn_becomes_the_current_one_and_is_counted_by_category(staff
         ({"share": "15", "name": "a\x00"}, "Null characters"),
     ],
 )
-def test_what_cannot_be_drawn_is_told_and_nothing_is_made(staff: Client, body: dict[str, str], sentence: str) -> None:
-    answer = staff.post(reverse(DRAW), body)
-    assert answer.status_code == 200
-    assert sentence in answer.content.decode()
+def test_an_invalid_set_is_refused_with_a_message(staff: Client, body: dict[str, str], sentence: str) -> None:
+    response = staff.post(reverse(DRAW), body)
+    assert response.status_code == 200
+    assert sentence in response.content.decode()
     assert not EvaluationSet.objects.exists()
 
 
-def test_a_taken_name_is_told_at_its_field(staff: Client) -> None:
-    garments("Hat", "val", 2)
+def test_a_taken_name_is_shown_at_its_field(staff: Client) -> None:
+    make_items("Hat", "val", 2)
     for _ in range(2):
-        answer = staff.post(reverse(DRAW), {"name": "Autumn", "share": "15"})
-    assert "of this name already" in answer.content.decode()
+        response = staff.post(reverse(DRAW), {"name": "Autumn", "share": "15"})
+    assert "of this name already" in response.content.decode()
     assert EvaluationSet.objects.count() == 1
 
 
-def test_drawing_needs_the_permission_to_add_sets() -> None:
+def test_drawing_a_set_needs_the_permission_to_add_sets() -> None:
     client = Client()
     client.force_login(make_user(is_staff=True))
     assert client.get(reverse(DRAW)).status_code == 403
     assert client.post(reverse(DRAW), {"share": "15"}).status_code == 403
 
 
-def test_an_evaluation_tells_why_it_failed_and_leads_to_both_side_by_side(staff: Client) -> None:
+def test_a_failed_evaluation_shows_its_reason_and_links_to_the_comparison(staff: Client) -> None:
     encoder, other = make_encoder("one"), make_encoder("other")
     drawn = EvaluationSet.objects.create(name="The set", is_current=True)
     failed = Evaluation.objects.create(
@@ -90,10 +79,10 @@ def test_an_evaluation_tells_why_it_failed_and_leads_to_both_side_by_side(staff:
     assert f"{compare}?against={other.pk}" in page(staff, "admin:catalog_evaluation_change", failed.pk)
 
 
-def test_the_log_of_promotions_outlives_the_encoders(staff: Client) -> None:
+def test_the_promotion_log_outlives_deleted_encoders(staff: Client) -> None:
     encoder = make_encoder("long gone")
     Promotion.objects.create(encoder=encoder, encoder_name=encoder.name, gate=[{"code": "x", "text": "Hats fell."}])
     Encoder.objects.all().delete()
-    shown = page(staff, "admin:catalog_promotion_changelist")
-    assert "long gone (deleted since)" in shown
-    assert "Hats fell." in shown
+    html = page(staff, "admin:catalog_promotion_changelist")
+    assert "long gone (deleted since)" in html
+    assert "Hats fell." in html
