@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import fcntl
 import io
 import multiprocessing
 import os
@@ -13,7 +12,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 from urllib.parse import unquote, urlsplit
 
 import redis
@@ -21,6 +20,8 @@ from honcho.environ import parse_procfile
 from honcho.manager import Manager
 from honcho.printer import Printer
 from honcho.process import Popen, Process
+
+from ml.formats.file_lock import lock_file
 
 _RESTART_SECONDS = 1.0  # a process that cannot start is not tried more often than that
 _PR_SET_PDEATHSIG = 1  # Linux: "send me this signal when my parent dies"
@@ -65,14 +66,11 @@ def process_environment(**more: str) -> dict[str, str]:
     return os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"} | more
 
 
-def lock_folder(folder: Path) -> TextIO:
-    """Keep other demos out of `folder` until the file is closed or this process ends, however it ends."""
-    lock = (folder / "demo.lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise StackError(f"A demo runs in {folder} already. Stop it, or use another folder: VAR_DIR=…") from None
+def lock_folder(folder: Path) -> IO[bytes]:
+    """Lock `folder` against other demos until the returned handle is closed or this process ends."""
+    lock = lock_file(folder / "demo.lock")
+    if lock is None:
+        raise StackError(f"A demo runs in {folder} already. Stop it, or use another folder: VAR_DIR=…")
     return lock
 
 

@@ -4,18 +4,17 @@ The pictures of one import lie in a folder of its own. Each is stored before its
 to nothing; the folder of an import that did not end well may therefore hold files without a row, and only it.
 """
 
-import fcntl
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from catalog.models import ImportJob, ImportState, ItemPhoto
+from ml.formats.file_lock import lock_file
 
 SWEPT = "orphans_removed"  # among a job's counts: that its folder was looked through, and what was removed
 
@@ -33,9 +32,10 @@ def sign_of_life(job: ImportJob) -> Iterator[None]:
     path = _lock_path(job)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".new")
-    with draft.open("w") as file:
-        _lock(file)
-        draft.rename(path)  # only now it can be seen: nobody finds it unlocked while we live
+    lock = lock_file(draft)
+    assert lock is not None  # noqa: S101 - one process works on a job
+    with lock:
+        draft.rename(path)  # after locking, so that no other process finds the file unlocked while this one lives
         try:
             yield
         finally:
@@ -61,10 +61,12 @@ def is_alive(job: ImportJob) -> bool:
 def is_dead(job: ImportJob) -> bool:
     """Whether the job's process was on this machine and is no more."""
     try:
-        with _lock_path(job).open() as file:
-            _lock(file)
-    except OSError:  # there is no such file, or it is held
+        lock = lock_file(_lock_path(job), create=False)
+    except OSError:  # the job never ran on this machine, or has ended
         return False
+    if lock is None:
+        return False
+    lock.close()
     return True
 
 
@@ -101,7 +103,3 @@ def _orphans(folder: str) -> list[str]:
 
 def _lock_path(job: ImportJob) -> Path:
     return Path(settings.VAR_DIR) / "imports" / f"{job.pk}.lock"
-
-
-def _lock(file: IO[str]) -> None:
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,6 +1,5 @@
 """Indexes in memory, kept in files for the next start and shared by the processes of a machine: caches of the rows."""
 
-import fcntl
 import logging
 import re
 import shutil
@@ -13,6 +12,7 @@ from typing import Final
 from django.conf import settings
 
 from catalog.models import Encoder
+from ml.formats.file_lock import lock_file
 from ml.search import EncoderMismatch, ExactIndex, IndexUnreadable
 from ml.search.memory.snapshot import generation, load, save
 from worker.index.sync import CatalogIndex
@@ -53,8 +53,8 @@ def keep(index: CatalogIndex) -> None:
     if not index.is_worth_saving or monotonic() < _not_before.get(folder, 0.0):
         return
     try:
-        with _alone(folder) as alone:
-            if alone and not _adopt_newer(index, folder):
+        with _exclusive(folder) as is_locked:
+            if is_locked and not _adopt_newer(index, folder):
                 index.index.compact()
                 save(index.memory, folder)
     except OSError as error:
@@ -97,13 +97,12 @@ def _generation(folder: Path) -> str | None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[bool]:
-    """Whether this process is the only one in here. The kernel lets go of the lock when it dies."""
+def _exclusive(folder: Path) -> Iterator[bool]:
+    """Lock the folder of an index for the block; False if another process holds the lock."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    lock = lock_file(folder / "lock")
+    try:
+        yield lock is not None
+    finally:
+        if lock is not None:
+            lock.close()
