@@ -1,4 +1,7 @@
-"""Asking `ml` something by its command line, since the catalogue never imports it: in a process without our secrets."""
+"""Run `python -m ml` in a child process, and the environment variables that child processes may see.
+
+The catalogue never imports the networks of `ml`; what it needs from them it asks the command line.
+"""
 
 import contextlib
 import os
@@ -10,42 +13,76 @@ from typing import Final
 
 from django.conf import settings
 
-BAD_INPUT: Final = 2  # what `ml` exits with after one sentence
-SAYS: Final = "python -m ml: "  # how that sentence begins
-PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH")
+BAD_INPUT: Final = 2
+"""The exit code of `ml` for bad input, which it reports in one line on standard error."""
+ERROR_PREFIX: Final = "python -m ml: "
+"""How that line begins."""
+
+# An allow-list, so that a secret which a later version or a deployment adds to the environment stays out as well.
+BASE_VARIABLES: Final = frozenset(("PATH", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH"))
+# What torch, torchrun and the experiment trackers read besides. A proxy's address may hold its password: without it
+# a tracker cannot reach its server.
+TRAINING_VARIABLES: Final = BASE_VARIABLES | {
+    *("HOME", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK"),
+    *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "XDG_CACHE_HOME", "MPLCONFIGDIR", "TZ"),
+}
+TRAINING_PREFIXES: Final = (
+    *("OMP_", "MKL_", "KMP_", "OPENBLAS_", "MALLOC_", "CUDA_", "CUBLAS_", "NCCL_", "GLOO_", "NVIDIA_"),
+    *("MASTER_", "TORCH_", "TORCHELASTIC_", "TORCHINDUCTOR_", "PYTORCH_", "WANDB_"),
+)
 
 
 class MlTimeout(Exception):
-    """It was ended before it had answered."""
+    """The command did not end in time and was killed."""
+
+    code = "took_too_long"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """How it ended, negative for a signal, and what it said on either stream."""
+    """Exit code (negative: the signal that killed the process) and the complete output of a command."""
 
     code: int
     output: str
     errors: str
 
     @property
-    def complaint(self) -> str:
-        """The sentence with which it refuses bad input: the last line of its errors."""
-        return self.errors.strip().rpartition("\n")[2].removeprefix(SAYS)
+    def error_line(self) -> str:
+        """The line with which `ml` refuses bad input: the last line of standard error."""
+        return self.errors.strip().rpartition("\n")[2].removeprefix(ERROR_PREFIX)
+
+
+def base_environment() -> dict[str, str]:
+    """The part of this process's environment that any child process may see: none of the site's secrets."""
+    return {name: value for name, value in os.environ.items() if name in BASE_VARIABLES}
+
+
+def training_environment() -> dict[str, str]:
+    """The part of this process's environment for training and evaluation: none of the site's secrets.
+
+    The credentials of the experiment tracker (`WANDB_*`) and the proxies are passed on.
+    """
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in TRAINING_VARIABLES or name.startswith(TRAINING_PREFIXES)
+    }
 
 
 def run_ml(*words: str, seconds: float, memory: int | None = None) -> Answer:
-    """Run `python -m ml WORDS` to its end. `memory`: bytes of addresses it may have. Raises `MlTimeout`."""
+    """Run `python -m ml WORDS` to its end. `memory`: its limit of address space in bytes. Raises `MlTimeout`."""
     with subprocess.Popen(  # noqa: S603 - our own program, and no shell reads the words
         [sys.executable, "-m", "ml", *words],
         cwd=settings.BASE_DIR,
-        env={name: os.environ[name] for name in PASSED_ON if name in os.environ} | {"PYTHONUTF8": "1"},
+        env=base_environment() | {"PYTHONUTF8": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
     ) as process:
         if memory is not None:
-            with contextlib.suppress(OSError, ValueError, AttributeError):  # less is allowed already, or no limit known
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # a lower limit holds, or none can be set
                 resource.prlimit(process.pid, resource.RLIMIT_AS, (memory, memory))
         try:
             output, errors = process.communicate(timeout=seconds)

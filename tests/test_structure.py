@@ -1,8 +1,9 @@
-"""What holds the parts apart, proven in interpreters of their own."""
+"""Package boundaries: which modules each process loads, proven in fresh interpreters."""
 
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,12 @@ HEAVY = (
 
 
 def run(code: str) -> str:
-    """What a piece of Python prints in a fresh interpreter."""
+    """Run Python code in a fresh interpreter and return what it prints."""
     command = [sys.executable, "-c", code]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_the_web_application_loads_no_network_even_when_every_page_is_known() -> None:
+def test_the_web_application_loads_no_network_library_even_with_every_url_resolved() -> None:
     loaded = run(
         "import sys; import clothes_matcher.wsgi; from django.urls import get_resolver;"
         "get_resolver().url_patterns; from catalog.api import urls; from catalog.web import urls;"
@@ -31,24 +32,37 @@ def test_the_web_application_loads_no_network_even_when_every_page_is_known() ->
     assert loaded == "[]"
 
 
-def test_the_test_above_would_notice_a_network() -> None:
-    loaded = run(f"import sys, ml.search; print([name for name in {HEAVY!r} if name in sys.modules])")
-    assert loaded == "['ml.search']"
+@pytest.mark.parametrize("name", ["torch", "onnxruntime", "ml.search", "ml.encoder", "ml.runtime", "ml.training"])
+def test_the_test_above_would_notice_a_network_library(name: str) -> None:
+    loaded = run(f"import sys, {name}; print([name for name in {HEAVY!r} if name in sys.modules])")
+    assert f"'{name}'" in loaded
+
+
+def test_the_catalogue_is_forbidden_every_module_of_ml_but_the_formats() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    forbidden = {name for contract in contracts for name in contract.get("forbidden_modules", ())}
+    modules = {
+        f"ml.{path.stem}"
+        for path in (ROOT / "ml").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }
+    assert modules - forbidden <= {"ml.__init__", "ml.__main__", "ml.formats", "ml.backbone_names"}
 
 
 def test_a_worker_on_a_machine_without_a_gpu_loads_no_torch() -> None:
     loaded = run(
         "import django, sys, os; os.environ['DJANGO_SETTINGS_MODULE'] = 'clothes_matcher.settings'; django.setup();"
-        "import worker.tasks.search, worker.startup, worker.training.run, worker.training.evaluate;"
+        "import worker.tasks.search, worker.tasks.sweep, worker.tasks.train, worker.startup;"
         "print('torch' in sys.modules, 'worker.tasks.search' in sys.modules)"
     )
     assert loaded == "False True"
 
 
-def test_the_worker_that_fetches_loads_no_network() -> None:
+def test_the_net_worker_loads_neither_a_network_library_nor_numpy() -> None:
     loaded = run(
         "import django, sys, os; os.environ['DJANGO_SETTINGS_MODULE'] = 'clothes_matcher.settings'; django.setup();"
-        "from clothes_matcher import app; app.conf.include = ['worker.tasks.net']; app.loader.import_default_modules();"
+        f"from clothes_matcher import app; app.conf.include = {workers()['net']!r};"
+        "app.loader.import_default_modules();"
         f"print('worker.fetch_photo' in app.tasks, [name for name in {(*HEAVY, 'numpy')!r} if name in sys.modules])"
     )
     assert loaded == "True []"
@@ -67,12 +81,15 @@ def workers() -> dict[str, list[str]]:
     [
         ("gpu", "embed_query"),
         ("cpu", "search_query"),
+        ("cpu", "sweep"),
+        ("cpu", "expire_photos"),
         ("net", "fetch_photo"),
+        ("net", "send_webhook"),
         ("train", "train"),
         ("train", "evaluate"),
     ],
 )
-def test_the_worker_of_each_queue_loads_the_tasks_that_are_sent_there(listens_to: str, task: str) -> None:
+def test_the_worker_of_each_queue_loads_the_tasks_sent_to_it(listens_to: str, task: str) -> None:
     loaded = run(
         "import django, os; os.environ['DJANGO_SETTINGS_MODULE'] = 'clothes_matcher.settings'; django.setup();"
         f"from clothes_matcher import app; app.conf.include = {workers()[listens_to]!r};"
@@ -91,16 +108,14 @@ def test_the_containers_run_the_workers_of_the_procfile() -> None:
 def test_every_task_that_is_sent_by_name_is_registered(name: str) -> None:
     import worker.tasks.net
     import worker.tasks.search
-    import worker.training.evaluate
-    import worker.training.run
-    import worker.webhooks  # noqa: F401
+    import worker.tasks.train  # noqa: F401
     from clothes_matcher import app
 
     assert name in app.tasks
 
 
 def test_every_scheduled_task_is_registered() -> None:
-    import worker.tasks.search  # noqa: F401
+    import worker.tasks.sweep  # noqa: F401
     from clothes_matcher import app
 
     assert {entry["task"] for entry in app.conf.beat_schedule.values()} <= set(app.tasks)

@@ -21,7 +21,8 @@ from ml.formats.errors import InputError
 from worker.encoders.loaded import embedder_of
 from worker.index.refresh import keep_warm
 from worker.index.registry import index_of
-from worker.tasks.search import embed_query, search_query, sweep
+from worker.tasks.search import embed_query, search_query
+from worker.tasks.sweep import sweep
 
 logger = logging.getLogger(__name__)
 

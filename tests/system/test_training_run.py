@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.garments import write_garments
 from tests.helpers.site import Site, until
-from worker.processes.child import kill_marked, marked
+from worker.processes.child import find_marked, kill_marked
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
@@ -44,7 +44,7 @@ def never_two(mark: str) -> Iterator[list[int]]:
 
     def watch() -> None:
         while not over.wait(0.05):
-            found = set(marked(mark))
+            found = set(find_marked(mark))
             seen.append(sum(parent_of(pid) not in found for pid in found))
 
     watcher = threading.Thread(target=watch)
@@ -79,10 +79,10 @@ def test_whatever_is_killed_a_run_goes_on_and_the_next_one_waits(site: Site) -> 
 
         site.kill("train")
         died = time.monotonic()
-        until(lambda: not marked(mark), "the end of the training without its worker", patience=2)
+        until(lambda: not find_marked(mark), "the end of the training without its worker", patience=2)
         assert time.monotonic() - died < 2
         site.start("train")
-        until(lambda: epochs_in(folder) >= 3 and marked(mark), "another epoch after the death of the worker", LONG)
+        until(lambda: epochs_in(folder) >= 3 and find_marked(mark), "another epoch after the death of the worker", LONG)
 
         site.kill("redis")
         site.start("redis")

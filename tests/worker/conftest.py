@@ -11,5 +11,5 @@ from worker.index import registry
 def no_index_from_elsewhere(tmp_path: Path, settings: Settings) -> None:
     """Each test's rows are rolled back, so that the next one's encoder has the same id."""
     registry._indexes.clear()
-    embedding._look_again_at.clear()
+    embedding._next_full_check.clear()
     settings.INDEX_DIR = tmp_path / "index"

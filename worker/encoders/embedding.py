@@ -1,4 +1,4 @@
-"""Pictures into vectors: those of a query, and all of the catalogue."""
+"""Compute embeddings: of queries, and of the catalogue's photos in the background."""
 
 import logging
 import time
@@ -27,90 +27,91 @@ from ml.runtime.types import available_cores
 from ml.vectors import unit_rows
 from worker.encoders.loaded import embedder_of
 
-BATCH: Final = 32  # photos of the catalogue whose vectors are written at once
-STREAK_SECONDS: Final = 5.0  # of embedding the catalogue per message; much less than a claim is good for
+BATCH: Final = 32  # catalogue photos whose vectors are written in one transaction
+STREAK_SECONDS: Final = 5.0  # of embedding the catalogue per message; much less than CLAIM_SECONDS
 
-_PORTIONS_AHEAD = 2  # for each core: enough to have something to do while vectors are written
-_FIRST_ASK_SECONDS = 0.1  # without any work in between, nothing would be done while many people ask
-_ASK_SECONDS = 0.02  # how often it is asked then whether a person's photo waits
-_PAGE = 256  # rows of photos that are read at once
-_DECODED = 512  # px a side at least, if the picture has as many: enough for the colour, and for those who look at it
-_DECODED_SHARE = 1.5  # of the sides that an encoder reads; its resize then still averages, and no vector moves (tested)
+_FIRST_CHECK_SECONDS = 0.1  # work done before the first check, so that a steady stream of queries does not starve it
+_CHECK_SECONDS = 0.02  # between later checks for a query that waits
+_PAGE = 256  # rows of photos read at once
+_DECODED = 512  # px, the least side to decode at if the picture has as many: enough for the colour and for explanations
+_DECODED_SHARE = 1.5  # of the encoder's input sides: its resize still averages, and no vector changes (tested)
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What an encoder makes of what a query asks about; `colour_lab` is None where nobody knows the colour."""
+class QueryEmbedding:
+    """The vector of a query (little-endian float32), its garment's colour (None if unknown), and a first guess."""
 
     vector: bytes
     colour_lab: list[float] | None = None
     guess: dict[str, Any] = field(default_factory=dict)
 
 
-def look_at(query: SimilarityQuery, encoder: Encoder, *, anew: bool = False) -> Seen:
-    """The embedding of what is asked about, as it is stored: an item of the catalogue, or a garment on photos.
+def embed_query(query: SimilarityQuery, encoder: Encoder, *, reuse: bool = True) -> QueryEmbedding:
+    """Embed what a query is about: an item of the catalogue, or a garment on one or several photos.
 
-    `anew`: even where an earlier query was about the same.
+    `reuse`: take the vector of an earlier query about the same part of the same single photo, if there is one.
     """
     if query.item is not None:
-        return _seen_item(query.item, encoder)
+        return _embed_item(query.item, encoder)
     if query.photo is None:
         raise IllegalTransition(f"{query} has no photo yet")
     photos = [query.photo, *query.other_photos]
-    if not anew and len(photos) == 1 and (earlier := _seen_before(query, encoder)):
+    if reuse and len(photos) == 1 and (earlier := _earlier_embedding(query, encoder)):
         return earlier
     embedder = embedder_of(encoder)
-    return _seen_garment([_picture_of(photo, query.crop, decoded_side(embedder)) for photo in photos], embedder)
+    return _embed_pictures([_open_upload(photo, query.crop, decoded_side(embedder)) for photo in photos], embedder)
 
 
 def decoded_side(embedder: Embedder) -> int:
-    """Pixels a side at least that an encoder wants of a picture, if it has as many."""
+    """The least side in pixels at which to decode a picture for an encoder."""
     return ceil(_DECODED_SHARE * max(embedder.card.preprocessing.height, embedder.card.preprocessing.width))
 
 
-def _seen_garment(pictures: list[Image.Image], embedder: Embedder) -> Seen:
-    vectors, ood_score = embedder.embed_with_ood(pixel_batches(pictures, embedder.card.preprocessing))
-    limit = embedder.card.ood_threshold
-    strange = limit is not None and ood_score is not None and bool(limit.not_clothes(ood_score).all())
-    return Seen(_as_stored(_middle(vectors)), garment_colour(pictures[0]), {NOT_CLOTHES: True} if strange else {})
+def _embed_pictures(pictures: list[Image.Image], embedder: Embedder) -> QueryEmbedding:
+    """Embed photos of one garment as one vector. The guess is "no clothes" if all are out of distribution."""
+    vectors, ood_scores = embedder.embed_with_ood(pixel_batches(pictures, embedder.card.preprocessing))
+    threshold = embedder.card.ood_threshold
+    is_ood = threshold is not None and ood_scores is not None and bool(threshold.not_clothes(ood_scores).all())
+    guess = {NOT_CLOTHES: True} if is_ood else {}
+    return QueryEmbedding(_to_bytes(_mean_vector(vectors)), garment_colour(pictures[0]), guess)
 
 
-def _seen_item(item: CatalogItem, encoder: Encoder) -> Seen:
-    """The item by the vectors that it has already. Refused if none of its photos is embedded."""
+def _embed_item(item: CatalogItem, encoder: Encoder) -> QueryEmbedding:
+    """The mean of an item's stored vectors. Refused if none of its photos is embedded."""
     rows = Embedding.objects.filter(item=item, encoder=encoder).order_by("photo__position", "photo_id")
-    known = list(rows.values_list("vector", "photo__colour_lab"))
-    if not known:
+    stored = list(rows.values_list("vector", "photo__colour_lab"))
+    if not stored:
         raise Refused("item_not_embedded", "This item is not ready for searches yet. Please try again in a moment.")
-    vectors = np.frombuffer(b"".join(bytes(vector) for vector, _ in known), dtype="<f4").reshape(len(known), -1)
-    return Seen(_as_stored(_middle(vectors)), next((colour for _, colour in known if colour), None))
+    vectors = np.frombuffer(b"".join(bytes(vector) for vector, _ in stored), dtype="<f4").reshape(len(stored), -1)
+    return QueryEmbedding(_to_bytes(_mean_vector(vectors)), next((colour for _, colour in stored if colour), None))
 
 
-def _middle(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The unit vector of several photos of one garment: their mean, made one long again.
+def _mean_vector(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The normalised mean of the vectors (n, dim) of several photos of one garment.
 
     Of all unit vectors it has the highest mean cosine with theirs, so an item is near it when it is near to all views.
     What only one view shows (its light, its background, its fold) points anywhere and mostly cancels out in the mean.
     """
-    middle: npt.NDArray[np.float32] = unit_rows(vectors.mean(axis=0, keepdims=True))[0]
-    return middle
+    mean: npt.NDArray[np.float32] = unit_rows(vectors.mean(axis=0, keepdims=True))[0]
+    return mean
 
 
-def _seen_before(query: SimilarityQuery, encoder: Encoder) -> Seen | None:
-    """What an earlier query about the same part of the same single photo was told by the same encoder."""
-    alone = SimilarityQuery.objects.filter(photo=query.photo, encoder=encoder, more_photos=None).exclude(vector=None)
-    same = alone.filter(crop__isnull=True) if query.crop is None else alone.filter(crop=query.crop)
+def _earlier_embedding(query: SimilarityQuery, encoder: Encoder) -> QueryEmbedding | None:
+    """The embedding of an earlier query about the same part of the same single photo by the same encoder, or None."""
+    single = SimilarityQuery.objects.filter(photo=query.photo, encoder=encoder, more_photos=None).exclude(vector=None)
+    same = single.filter(crop__isnull=True) if query.crop is None else single.filter(crop=query.crop)
     earlier = same.only("vector", "colour_lab", "guess").first()
     if earlier is None or earlier.vector is None:
         return None
-    kept = {NOT_CLOTHES: True} if earlier.probably_not_clothes else {}  # the rest is from that answer
-    return Seen(bytes(earlier.vector), earlier.colour_lab, kept)
+    guess = {NOT_CLOTHES: True} if earlier.probably_not_clothes else {}  # the rest of its guess came from its search
+    return QueryEmbedding(bytes(earlier.vector), earlier.colour_lab, guess)
 
 
-def _picture_of(photo: UploadedPhoto, crop: Crop | None, side: int) -> Image.Image:
+def _open_upload(photo: UploadedPhoto, crop: Crop | None, side: int) -> Image.Image:
     if crop is not None:
-        require_large_enough(crop, photo.width, photo.height)  # a photo that was fetched is known only now
+        require_large_enough(crop, photo.width, photo.height)  # the size of a fetched photo is known only now
     try:
         return open_photo(photo, crop, side)
     except (FileNotFoundError, UnidentifiedImageError) as error:
@@ -118,78 +119,78 @@ def _picture_of(photo: UploadedPhoto, crop: Crop | None, side: int) -> Image.Ima
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What came of one photo of the catalogue: its vector, and its colour if that was unknown; or why there is none."""
+class PhotoEmbedding:
+    """The result of one catalogue photo: its vector, and its colour if that was unknown; or the error."""
 
     photo: ItemPhoto
     vector: npt.NDArray[np.float32] | None = None
     colour_lab: list[float] | None = None
-    problem: Exception | None = None
+    error: Exception | None = None
 
 
 def embed_missing(encoder: Encoder, seconds: float = STREAK_SECONDS) -> int:
-    """Embed photos of the catalogue that a claimed encoder has not seen. Returns how many were dealt with.
+    """Embed catalogue photos that lack a vector of a claimed encoder. Return how many were processed.
 
-    It goes on for so many seconds, but stops as soon as a person's photo waits. Each core decodes and embeds a few
-    photos at a time, while this thread writes those before. The vectors of a batch are written in one transaction, or
-    not at all if the claim was lost (`ClaimLost`).
+    Goes on for `seconds`, but stops as soon as a query waits to be embedded. Each core decodes and embeds a few photos
+    at a time, while this thread writes the ones before. The vectors of a batch are written in one transaction, or not
+    at all if the claim was lost (`ClaimLost`).
     """
     embedder, lanes = embedder_of(encoder), available_cores()
-    portions = takewhile(_nobody_waits(seconds), chunked(_missing_photos(encoder), embedder.portion))
-    looks = work_ahead(portions, lambda photos: _look_at_photos(photos, embedder), threads=lanes, ahead=lanes)
-    dealt_with = 0
-    for batch in chunked((look for portion in looks for look in portion), BATCH):
-        _write_looks(encoder, batch)
-        dealt_with += len(batch)
-    return dealt_with
+    portions = takewhile(_while_idle(seconds), chunked(_missing_photos(encoder), embedder.portion))
+    results = work_ahead(portions, lambda photos: _embed_photos(photos, embedder), threads=lanes, ahead=lanes)
+    processed = 0
+    for batch in chunked((result for portion in results for result in portion), BATCH):
+        _write_embeddings(encoder, batch)
+        processed += len(batch)
+    return processed
 
 
-def _nobody_waits(seconds: float) -> Callable[[object], bool]:
-    """Return what says whether to go on: for so many seconds, and while no person's photo waits to be begun with."""
+def _while_idle(seconds: float) -> Callable[[object], bool]:
+    """Return a predicate for `takewhile`: true for `seconds`, and while no query waits to be embedded."""
     now = time.monotonic()
-    end, ask_at = now + seconds, now + _FIRST_ASK_SECONDS
+    end, check_at = now + seconds, now + _FIRST_CHECK_SECONDS
 
     def go_on(_: object) -> bool:
-        nonlocal ask_at
+        nonlocal check_at
         now = time.monotonic()
-        if now < ask_at:
+        if now < check_at:
             return now < end
-        ask_at = now + _ASK_SECONDS
+        check_at = now + _CHECK_SECONDS
         return now < end and not SimilarityQuery.objects.filter(state=QueryState.QUEUED).exists()
 
     return go_on
 
 
-_look_again_at: dict[int, float] = {}  # by encoder
+_next_full_check: dict[int, float] = {}  # by encoder: reading of time.monotonic
 
 
 def is_anything_missing(encoder: Encoder) -> bool:
-    """Whether a photo waits for its vector or its colour: of new ones for sure, of all others as of a while ago.
+    """Whether a photo lacks its vector or its colour. Exact for new photos, possibly out of date for older ones.
 
-    To find that nothing is missing among many photos takes long, so that is not done again before a hundred times as
-    long is over.
+    Finding that nothing is missing among many photos takes long, so the full check is repeated only after a hundred
+    times as long.
     """
-    if encoder.missing_photos().filter(pk__gt=_newest_seen(encoder)).exists():
+    if encoder.missing_photos().filter(pk__gt=_newest_embedded(encoder)).exists():
         return True
     started = time.monotonic()
-    if started < _look_again_at.get(encoder.pk, started):
+    if started < _next_full_check.get(encoder.pk, started):
         return False
-    found = encoder.missing_photos().exists() or uncoloured_photos().exists()
+    is_missing = encoder.missing_photos().exists() or uncoloured_photos().exists()
     now = time.monotonic()
-    _look_again_at[encoder.pk] = now if found else now + 100 * (now - started)
-    return found
+    _next_full_check[encoder.pk] = now if is_missing else now + 100 * (now - started)
+    return is_missing
 
 
-def _newest_seen(encoder: Encoder) -> int:
+def _newest_embedded(encoder: Encoder) -> int:
     return Embedding.objects.filter(encoder=encoder).aggregate(newest=Max("photo_id"))["newest"] or 0
 
 
 def _missing_photos(encoder: Encoder) -> Iterator[ItemPhoto]:
-    """The photos that an encoder has not seen, page by page: first the new ones, then what was left out before.
+    """The photos that lack a vector of an encoder, page by page: first the new ones, then those left out before.
 
-    Nearly always there are only new ones, and to find them the database need not go through all the others.
+    Nearly always there are only new ones, and the database finds them without scanning all the others.
     """
-    newest, missing = _newest_seen(encoder), encoder.missing_photos()
+    newest, missing = _newest_embedded(encoder), encoder.missing_photos()
     for rows in (missing.filter(pk__gt=newest), missing.filter(pk__lt=newest)):
         page = list(rows[:_PAGE])
         while page:
@@ -197,90 +198,93 @@ def _missing_photos(encoder: Encoder) -> Iterator[ItemPhoto]:
             page = list(rows.filter(pk__gt=page[-1].pk)[:_PAGE])
 
 
-def _look_at_photos(photos: Sequence[ItemPhoto], embedder: Embedder) -> list[_Look]:
-    """Decode, embed and colour a few photos. For many threads: it does not touch the database."""
-    seen = {photo: _picture_or_error(photo, decoded_side(embedder)) for photo in photos}
-    pictures = {photo: picture for photo, picture in seen.items() if isinstance(picture, Image.Image)}
+def _embed_photos(photos: Sequence[ItemPhoto], embedder: Embedder) -> list[PhotoEmbedding]:
+    """Decode and embed a few photos, and measure missing colours. Thread-safe: does not touch the database."""
+    opened = {photo: _picture_or_error(photo, decoded_side(embedder)) for photo in photos}
+    pictures = {photo: picture for photo, picture in opened.items() if isinstance(picture, Image.Image)}
     vectors = embedder.embed(list(pictures.values()))
-    looks = [
-        _Look(photo, vector, garment_colour(picture) if photo.colour_lab is None else None)
+    results = [
+        PhotoEmbedding(photo, vector, garment_colour(picture) if photo.colour_lab is None else None)
         for (photo, picture), vector in zip(pictures.items(), vectors, strict=True)
     ]
-    return looks + [_Look(photo, problem=error) for photo, error in seen.items() if isinstance(error, Exception)]
+    return results + [
+        PhotoEmbedding(photo, error=error) for photo, error in opened.items() if isinstance(error, Exception)
+    ]
 
 
-def _write_looks(encoder: Encoder, looks: Sequence[_Look]) -> None:
+def _write_embeddings(encoder: Encoder, results: Sequence[PhotoEmbedding]) -> None:
     rows = [
         Embedding(
-            photo=look.photo,
-            item_id=look.photo.item_id,
+            photo=result.photo,
+            item_id=result.photo.item_id,
             encoder=encoder,
-            vector=_as_stored(look.vector),
-            source_sha256=look.photo.sha256,
+            vector=_to_bytes(result.vector),
+            source_sha256=result.photo.sha256,
         )
-        for look in looks
-        if look.vector is not None
+        for result in results
+        if result.vector is not None
     ]
     with transaction.atomic():
         encoder.renew_claim()
         Embedding.objects.bulk_create(rows, ignore_conflicts=True)
-        _write_colours(looks)
-    _note_problems(looks)
+        _write_colours(results)
+    _write_problems(results)
 
 
-def _write_colours(looks: Sequence[_Look]) -> None:
-    """One statement, run for each: Django's `bulk_update` takes ten times as long to write its own."""
+def _write_colours(results: Sequence[PhotoEmbedding]) -> None:
+    """Write the colours with `executemany`: Django's `bulk_update` takes ten times as long to build its SQL."""
     column = ItemPhoto._meta.get_field("colour_lab")
     assert isinstance(column, JSONField)  # noqa: S101 - for the types
-    coloured = [look for look in looks if look.colour_lab is not None]
-    values = [(column.get_db_prep_save(look.colour_lab, connection), look.photo.pk) for look in coloured]
+    coloured = [result for result in results if result.colour_lab is not None]
+    values = [(column.get_db_prep_save(result.colour_lab, connection), result.photo.pk) for result in coloured]
     with connection.cursor() as cursor:
         cursor.executemany("UPDATE catalog_itemphoto SET colour_lab = %s WHERE id = %s", values)
 
 
-def _note_problems(looks: Sequence[_Look]) -> None:
-    """Note on its row why a photo has no vector, so that one lost file is not asked for again and again."""
-    for look in looks:
-        if look.problem is not None:
-            photo, problem = look.photo, f"{type(look.problem).__name__}: {look.problem}"
+def _write_problems(results: Sequence[PhotoEmbedding]) -> None:
+    """Write the error of a photo to its row, so that a lost file is not tried again each time."""
+    for result in results:
+        if result.error is not None:
+            photo, problem = result.photo, f"{type(result.error).__name__}: {result.error}"
             logger.warning("Photo %s of item %s cannot be embedded: %s", photo.pk, photo.item_id, problem)
             ItemPhoto.objects.filter(pk=photo.pk).update(problem=problem[:200])
 
 
 def uncoloured_photos() -> QuerySet[ItemPhoto]:
-    """The photos of the catalogue whose colour nobody knows, oldest first: new ones, and those of before there was any.
+    """The catalogue photos without a colour, oldest first.
 
-    A new one gets its colour with its first vector, so what has all its vectors and is still here is of then.
+    A new photo gets its colour with its first vector; one that has all its vectors and no colour was embedded before
+    colours were stored.
     """
     return ItemPhoto.objects.searchable().filter(colour_lab__isnull=True).order_by("id")
 
 
 def colour_batch() -> int:
-    """Look up the colours of the next photos without one. Returns how many were dealt with."""
+    """Measure the colours of the next photos without one. Return how many were processed."""
     photos = list(uncoloured_photos()[:BATCH])
-    seen = {photo: _picture_or_error(photo) for photo in photos}
-    looks = [
-        _Look(photo, problem=picture)
+    opened = {photo: _picture_or_error(photo) for photo in photos}
+    results = [
+        PhotoEmbedding(photo, error=picture)
         if isinstance(picture, Exception)
-        else _Look(photo, colour_lab=garment_colour(picture))
-        for photo, picture in seen.items()
+        else PhotoEmbedding(photo, colour_lab=garment_colour(picture))
+        for photo, picture in opened.items()
     ]
-    _write_colours(looks)
-    _note_problems(looks)
+    _write_colours(results)
+    _write_problems(results)
     return len(photos)
 
 
-def _as_stored(vector: npt.NDArray[np.float32]) -> bytes:
+def _to_bytes(vector: npt.NDArray[np.float32]) -> bytes:
     return vector.astype("<f4").tobytes()
 
 
 def open_photo(photo: ItemPhoto | UploadedPhoto, crop: Crop | None = None, side: int = _DECODED) -> Image.Image:
-    """The stored picture, or a part of it, decoded, with at least `side` pixels a side if it has as many.
+    """Decode a stored picture, or a crop of it, with at least `side` pixels a side if it has as many.
 
-    FileNotFoundError or UnidentifiedImageError if lost or broken.
+    Raises FileNotFoundError or UnidentifiedImageError if the file is lost or damaged.
     """
     with photo.file.open("rb") as file, Image.open(file, formats=["JPEG"]) as picture:
-        # The decoder leaves out what no encoder looks at; of a part that is wanted it has to leave enough.
+        # `draft` decodes at a reduced scale, which is faster; the crop must still have enough pixels.
         share = (crop["width"], crop["height"]) if crop else (1.0, 1.0)
         picture.draft("RGB", (ceil(side / share[0]), ceil(side / share[1])))
         picture.load()

@@ -37,7 +37,7 @@ def _shared(folder: Path) -> Embedder:
     """The network in a folder, for the threads of a worker.
 
     A GPU takes what they ask for at the same time in one batch. On a CPU a batch saves nothing, but no more threads
-    than there are cores should be in the network: those that come later do better to wait.
+    than there are available_cores should be in the network: those that come later do better to wait.
     """
     runtime = cast(RuntimeChoice, settings.EMBEDDER_RUNTIME)  # the settings let nothing else through
     embedder = load_embedder(folder, runtime, precision=cast(Precision, settings.EMBEDDER_PRECISION))

@@ -1,8 +1,9 @@
-"""Becomes another program, after having arranged what only a process itself can: its priority, and when it dies.
+"""exec wrapper: sets niceness and PR_SET_PDEATHSIG, then execs the command.
 
-Run as a file of its own with `python -I -S`: `launching.py PARENT PRIORITY COMMAND…`, where PARENT is a process id or
-just `parent`, and PRIORITY is `lowest` or `normal`. It imports nothing of ours, so it takes a hundredth of a second.
-The alternative, code between fork and exec, may hang in a worker that has threads.
+Run as a file with `python -I -S`: `launcher.py PARENT PRIORITY COMMAND…`, where PARENT is a process id or `parent` (the
+process that started this one), and PRIORITY is `lowest` or `normal`. It imports only the standard library, so it takes
+a hundredth of a second. The alternative, code between fork and exec (`preexec_fn`), may deadlock in a process with
+threads.
 """
 
 import contextlib
@@ -13,25 +14,25 @@ import sys
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # Linux: "send me this signal when my parent dies"
-_FIRST_OUT_OF_MEMORY = "800"  # of 1000: when memory is short the kernel ends this program, not one that answers people
+_OOM_SCORE = "800"  # of 1000: when memory runs out, the kernel kills this process before those that answer queries
 
 
 def launch(parent: str, priority: str, command: list[str]) -> None:
-    """Become `command` until its parent dies. Never returns."""
+    """Exec `command`, to be killed when its parent dies. Never returns."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if parent != "parent" and os.getppid() != int(parent):  # it died before this could be asked for
+        if parent != "parent" and os.getppid() != int(parent):  # the parent died before prctl took effect
             sys.exit(f"process {parent} is gone")
         with contextlib.suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text(_FIRST_OUT_OF_MEMORY)
+            Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
     if priority == "lowest":
-        _step_back()
+        _lower_priority()
     os.execvp(command[0], command)  # noqa: S606 - the command comes from our own worker
 
 
-def _step_back() -> None:
-    """Run, and use the disk, only when nobody else wants to."""
+def _lower_priority() -> None:
+    """Use the processor and the disk only when no other process does."""
     os.nice(19)
     if hasattr(os, "SCHED_IDLE"):
         with contextlib.suppress(OSError):

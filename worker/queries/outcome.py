@@ -1,6 +1,5 @@
-"""What every task on a query does alike: write down how it failed, and how long it took. Loads no network."""
+"""Claim life cycle and timings shared by the tasks that process a query. Imports no numpy: the `net` worker uses it."""
 
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,31 +10,29 @@ from django.core.exceptions import ObjectDoesNotExist
 from catalog import events, tasks
 from catalog.errors import ClaimLost, Refused
 from catalog.models import SimilarityQuery
-
-logger = logging.getLogger(__name__)
+from worker.claims import claimed
 
 
 @contextmanager
-def recording_failures(query: SimilarityQuery) -> Iterator[None]:
-    """Write down what stopped the work on a claimed query: bad input ends it, a crash of ours is tried again."""
-    try:
+def claimed_query(query: SimilarityQuery) -> Iterator[None]:
+    """Process a claimed query: bad input (`Refused`) fails it, any other error gives it back to be tried again."""
+
+    def fail(error: Exception) -> None:
+        assert isinstance(error, Refused)  # noqa: S101 - the only permanent error
+        query.record_failure(error.code, error.detail)
+        announce_outcome(query)
+
+    with claimed(fail=fail, requeue=lambda _: query.requeue()):
         try:
             yield
-        except Refused as refused:
-            query.record_failure(refused.code, refused.detail)
-            tell_ended(query)
-    except ClaimLost as lost:  # also of a query that was deleted meanwhile, which is why its photo was not there
-        logger.warning("%s", lost)
-    except Exception as error:
-        if isinstance(error, ObjectDoesNotExist) and not SimilarityQuery.objects.filter(pk=query.pk).exists():
-            logger.warning("%s was deleted, and what it is about", query)
-            return
-        query.requeue()
-        raise
+        except ObjectDoesNotExist:  # of the query's photo or item, deleted together with the query
+            if SimilarityQuery.objects.filter(pk=query.pk).exists():
+                raise
+            raise ClaimLost(f"{query} was deleted while it was processed") from None
 
 
-def tell_ended(query: SimilarityQuery) -> None:
-    """Wake whoever waits for this query, and have its webhook sent if it has one."""
+def announce_outcome(query: SimilarityQuery) -> None:
+    """Wake the requests that wait for this query, and send its webhook if it has one."""
     events.announce_ended(query.pk)
     if query.has_webhook and (webhook := getattr(query, "webhook", None)) is not None:
         tasks.send_webhook(webhook.pk)
@@ -47,5 +44,5 @@ def ms_since(started: float) -> float:
 
 
 def ms_between(earlier: datetime | None, later: datetime | None) -> float:
-    """Milliseconds from one moment to another; 0 if one of them has not come."""
+    """Milliseconds from one moment to another; 0 if either is None."""
     return round((later - earlier).total_seconds() * 1000, 2) if earlier and later else 0.0

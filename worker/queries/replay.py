@@ -17,7 +17,7 @@ from catalog.errors import Refused
 from catalog.models import CatalogItem, Embedding, QueryState, Recommendation, SimilarityQuery
 from ml.formats.errors import InputError
 from ml.search import Hit
-from worker.encoders.embedding import look_at
+from worker.encoders.embedding import embed_query
 from worker.index.registry import CatalogIndex
 from worker.queries.search import similar_items
 
@@ -95,7 +95,7 @@ def _embedded_anew(
     if query.item_id is not None:
         return ["It asked for an item of the catalogue; the recorded vector, the middle of its photos', was used."], []
     try:
-        anew = look_at(query, query.answering_encoder, anew=True).vector
+        anew = embed_query(query, query.answering_encoder, reuse=False).vector
     except (Refused, InputError, FileNotFoundError) as error:
         why = error.detail if isinstance(error, Refused) else str(error)
         return [f"It cannot be embedded anew, so only the recorded vector was used: {why}"], []

@@ -1,6 +1,6 @@
-"""The task of the `net` worker: waiting for other people's servers, eight at a time.
+"""Celery tasks of the `net` worker, which waits for other people's servers: fetch_photo and send_webhook.
 
-It imports nothing of `ml` and nothing that does, so that the process stays small; a test proves it.
+Imports neither numpy nor `ml`, so that its process stays small (checked in tests/test_structure.py).
 """
 
 import time
@@ -11,31 +11,45 @@ from celery import Task, shared_task
 from celery.signals import worker_ready
 
 from catalog import events, tasks
-from catalog.models import QueryState, SimilarityQuery
+from catalog.models import QueryState, SimilarityQuery, WebhookDelivery
 from catalog.outbound.fetch import fetch_picture
+from catalog.services.queries.webhooks import webhook_send
 from catalog.services.uploads import upload_attach_fetched
-from worker.queries.outcome import ms_since, recording_failures
+from worker.claims import claimed
+from worker.queries.outcome import claimed_query, ms_since
 
-_cleaning = BoundedSemaphore(2)  # a picture may take 200 MB while it is decoded; fetching eight takes little
+_decoding = BoundedSemaphore(2)  # decoding a picture may take 200 MB; fetching eight at once takes little
 
 
 @shared_task(name=tasks.FETCH_PHOTO, bind=True)
 def fetch_photo(self: "Task[Any, Any]", query_id: str) -> None:
-    """to_fetch -> queued: what is at the query's address becomes its photo."""
+    """to_fetch -> queued: download the photo at the query's `source_url`."""
     query = SimilarityQuery.objects.claim(query_id, QueryState.TO_FETCH, worker=self.request.hostname or "")
     if query is None:
         return
-    with recording_failures(query):
+    with claimed_query(query):
         events.announce_change(query.pk)
         started = time.perf_counter()
         raw = fetch_picture(query.source_url)
         timings = {"fetch": ms_since(started)}
-        with _cleaning:
+        with _decoding:
             upload_attach_fetched(query=query, raw=raw, timings=timings)
         events.announce_change(query.pk)
 
 
+@shared_task(name=tasks.SEND_WEBHOOK, bind=True)
+def send_webhook(self: "Task[Any, Any]", delivery_id: str) -> None:
+    """waiting -> delivered, or waiting for the next attempt. After a crash the sweep releases the claim."""
+    delivery = WebhookDelivery.objects.claim(delivery_id, worker=self.request.hostname or "")
+    if delivery is None:
+        return
+    with claimed(fail=lambda error: delivery.record_failure(str(error)), requeue=lambda _: None):
+        webhook_send(delivery=delivery)
+        delivery.record_delivery()
+
+
 @worker_ready.connect
 def release_own_claims(sender: Any, **_: Any) -> None:
-    """Give back what a worker of this name held when it was killed; the sweep sends it again."""
+    """Release what a worker of this name held when it was killed; the sweep sends it again."""
     SimilarityQuery.objects.held_by(sender.hostname).release()
+    WebhookDelivery.objects.held_by(sender.hostname).release()

@@ -1,4 +1,4 @@
-"""The command line of a training run."""
+"""Build the command line of a training run."""
 
 import os
 import sys
@@ -11,35 +11,38 @@ from worker.processes import launcher
 
 
 def training_command(run: TrainingRun, processes: int) -> list[str]:
-    """What trains a run, going on from its checkpoint if there is one. Refused for an encoder that is gone."""
+    """The command that trains a run, resuming from its checkpoint if there is one. `processes`: one per GPU.
+
+    Refused if the encoder to start from is gone.
+    """
     folder = run_folder(run)
     words = [
         f"train-{run.kind}",
         *("--data", str(folder / "data.csv"), "--out", str(run_encoder_folder(run))),
         *("--run", str(folder / "run"), "--cache", str(folder / "cache")),
         *("--resume", "--progress", "json", "--tracker", run.tracker),
-        *("--about-data", about_data(run)),
+        *("--about-data", data_description(run)),
         *run_arguments(run=run),
     ]
     if processes > 1:
-        # torchrun puts each of its processes into a session of its own; so launched they do not outlive it.
-        together = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        each = [sys.executable, "-I", "-S", launcher.__file__, "parent", "normal"]  # of the one that starts them
-        return [*together, "--no-python", "--", *each, sys.executable, "-m", "ml", *words]
+        # torchrun starts each process in a session of its own; through the launcher they are killed with torchrun.
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        wrapper = [sys.executable, "-I", "-S", launcher.__file__, "parent", "normal"]
+        return [*torchrun, "--no-python", "--", *wrapper, sys.executable, "-m", "ml", *words]
     return [sys.executable, "-m", "ml", *words]
 
 
-def about_data(run: TrainingRun) -> str:
-    """What the photos are, for the encoder's card."""
+def data_description(run: TrainingRun) -> str:
+    """Where the photos come from, for the encoder's card."""
     source = run.get_source_display()
     return f"{source}, run {run.name}"
 
 
-def gpus() -> int:
-    """How many GPUs a program started now would see. Asked without loading torch, which takes seconds."""
-    there = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is None or not there:
-        return there
-    names = [name.strip() for name in chosen.split(",")]
+def count_gpus() -> int:
+    """The number of GPUs that a child process would see, without loading torch, which takes seconds."""
+    devices = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None or not devices:
+        return devices
+    names = [name.strip() for name in visible.split(",")]
     return next((at for at, name in enumerate(names) if name in ("", "-1", "NoDevFiles")), len(names))

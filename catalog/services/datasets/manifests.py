@@ -56,7 +56,7 @@ def manifest_check(path: Path) -> None:
         raise Refused("manifest_unfit", "Checking this manifest took too long; it is larger than we take.") from None
     wrong = list(_errors(answer.output))
     if not wrong and "errors" not in answer.errors and answer.code:  # there is no table at all
-        wrong = [answer.complaint]
+        wrong = [answer.error_line]
     if wrong:
         told = " ".join(wrong[:3]).replace(str(path), path.name)
         raise Refused("manifest_unfit", told)

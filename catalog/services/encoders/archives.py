@@ -167,7 +167,7 @@ def _checked_card(folder: Path) -> dict[str, Any]:
         return card
     if answer.code == BAD_INPUT:
         place = f" {str(folder)!r}"  # the temporary path is of no use to the sender
-        raise Refused("encoder_unusable", answer.complaint.replace(f" in{place}", "").replace(place, ""))
+        raise Refused("encoder_unusable", answer.error_line.replace(f" in{place}", "").replace(place, ""))
     raise Refused("encoder_unusable", "The check of this encoder broke off: its network asks for too much, or crashes.")
 
 

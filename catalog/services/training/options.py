@@ -177,6 +177,6 @@ def _require_fit(kind: str, words: tuple[str, ...]) -> None:
         return
     answer = run_ml("options", kind, "--set", *words, seconds=SECONDS)
     if answer.code == BAD_INPUT:
-        raise Refused("bad_option", answer.complaint)
+        raise Refused("bad_option", answer.error_line)
     if answer.code:
         raise RuntimeError(f"python -m ml options ended with {answer.code}: {answer.errors[-500:]}")

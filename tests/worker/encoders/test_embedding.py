@@ -29,9 +29,9 @@ from tests.helpers.factories import (
 )
 from tests.helpers.pictures import jpeg_of
 from worker.encoders import embedding
-from worker.encoders.embedding import BATCH, embed_missing, look_at, open_photo
+from worker.encoders.embedding import BATCH, embed_missing, embed_query, open_photo
 from worker.encoders.loaded import embedder_of
-from worker.tasks import search
+from worker.tasks import search, sweep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -50,7 +50,7 @@ def drawing(number: int, view: int = 0) -> Image.Image:
 
 
 def vector_of(query: SimilarityQuery, encoder: Encoder) -> np.ndarray:
-    return np.frombuffer(look_at(query, encoder).vector, "<f4")
+    return np.frombuffer(embed_query(query, encoder).vector, "<f4")
 
 
 def side_by_side(left: Image.Image, right: Image.Image) -> Image.Image:
@@ -90,7 +90,7 @@ def test_a_crop_is_decoded_in_as_much_detail_as_the_photo_has() -> None:
 def test_the_colour_is_that_of_the_part_that_counts(encoder: Encoder) -> None:
     both = side_by_side(Image.new("RGB", (200, 200), "red"), Image.new("RGB", (200, 200), "blue"))
     for crop, rgb in ((LEFT, (255, 0, 0)), ({**LEFT, "x": 0.5}, (0, 0, 255))):
-        colour = look_at(about(both, crop=crop), encoder).colour_lab
+        colour = embed_query(about(both, crop=crop), encoder).colour_lab
         assert colour is not None
         assert colour_distance(colour, list(lab_of(rgb))) < 3
 
@@ -98,7 +98,7 @@ def test_the_colour_is_that_of_the_part_that_counts(encoder: Encoder) -> None:
 def test_a_crop_of_a_fetched_photo_that_leaves_too_little_is_refused(encoder: Encoder) -> None:
     query = about(Image.new("RGB", (100, 100)), crop={"x": 0.0, "y": 0.0, "width": 0.1, "height": 0.1})
     with pytest.raises(Refused) as caught:
-        look_at(query, encoder)
+        embed_query(query, encoder)
     assert caught.value.code == "crop_too_small"
 
 
@@ -118,7 +118,7 @@ def test_an_item_is_the_middle_between_its_photos() -> None:
     for vector, colour in ((unit(1, 0), None), (unit(0, 1), [50.0, 1.0, 2.0])):
         make_embedding(encoder, vector, make_item_photo(item, colour_lab=colour))
     make_embedding(make_encoder(), unit(0, 0, 1), item.photos.all()[0])
-    seen = look_at(make_query(item=item, owner=make_user()), encoder)
+    seen = embed_query(make_query(item=item, owner=make_user()), encoder)
     assert np.frombuffer(seen.vector, "<f4") == pytest.approx(unit(1, 1), abs=1e-6)
     assert seen.colour_lab == [50.0, 1.0, 2.0]
 
@@ -163,7 +163,7 @@ def test_photos_embedded_before_there_were_colours_get_theirs_in_small_batches(
     for photo in photos:
         make_embedding(encoder, unit(1), photo)
     photos[1].file.delete(save=False)
-    search.sweep()
+    sweep.sweep()
     assert sent == [encoder.pk]  # nothing is to be embedded, but there are colours to look up
     search.embed_catalog(encoder.pk)
     assert ItemPhoto.objects.exclude(colour_lab=None).count() == BATCH - 1  # the file of one is lost
@@ -173,13 +173,13 @@ def test_photos_embedded_before_there_were_colours_get_theirs_in_small_batches(
     assert list(ItemPhoto.objects.filter(colour_lab__isnull=True)) == [photos[1]]
     assert Embedding.objects.filter(vector=unit(1).tobytes()).count() == len(photos)
     sent.clear()
-    search.sweep()
+    sweep.sweep()
     search.embed_catalog(encoder.pk)
     assert sent == []
 
 
 def answered(query: SimilarityQuery, encoder: Encoder) -> SimilarityQuery:
-    seen = look_at(query, encoder)
+    seen = embed_query(query, encoder)
     columns = {"vector": seen.vector, "colour_lab": seen.colour_lab, "guess": seen.guess, "encoder": encoder}
     SimilarityQuery.objects.filter(pk=query.pk).update(**columns)
     return query
@@ -193,16 +193,16 @@ def again(query: SimilarityQuery, **columns: Any) -> SimilarityQuery:
 def test_what_was_seen_before_is_not_looked_at_again(encoder: Encoder) -> None:
     whole = answered(about(drawing(2)), encoder)
     cropped = answered(again(whole, crop=LEFT), encoder)
-    seen = {query: look_at(query, encoder) for query in (whole, cropped)}
+    seen = {query: embed_query(query, encoder) for query in (whole, cropped)}
     Path(whole.photo.file.path).unlink()
-    assert look_at(again(whole), encoder) == seen[whole]
-    assert look_at(again(whole, crop=LEFT), encoder) == seen[cropped]
+    assert embed_query(again(whole), encoder) == seen[whole]
+    assert embed_query(again(whole, crop=LEFT), encoder) == seen[cropped]
     assert seen[whole].vector != seen[cropped].vector
     together = again(whole)
     together.more_photos.add(make_upload(together.owner))
     for other in (again(whole, crop={**LEFT, "x": 0.5}), together):
         with pytest.raises(Refused, match="no longer there"):
-            look_at(other, encoder)
+            embed_query(other, encoder)
 
 
 def test_the_answer_about_several_photos_is_not_taken_for_that_about_the_first(encoder: Encoder) -> None:
@@ -221,21 +221,21 @@ def test_a_picture_unlike_all_clothes_is_marked_and_stays_marked(
     for factor, guess in ((0.5, {}), (2.0, {"not_clothes": True})):
         judged = np.array([limit.threshold * factor], np.float32)
         monkeypatch.setattr(Embedder, "embed_with_ood", lambda *_, judged=judged: (unit(1)[None], judged))
-        assert look_at(query, encoder).guess == guess
+        assert embed_query(query, encoder).guess == guess
     told = {"not_clothes": True, "category": {"value": "Hat", "share": 1.0}}
     SimilarityQuery.objects.filter(pk=query.pk).update(encoder=encoder, vector=unit(1).tobytes(), guess=told)
-    assert look_at(again(query), encoder).guess == {"not_clothes": True}
+    assert embed_query(again(query), encoder).guess == {"not_clothes": True}
 
 
 def test_noise_is_probably_not_clothes(encoder: Encoder) -> None:
     noise = np.random.default_rng(3).integers(0, 256, (300, 300, 3), dtype=np.uint8)
     query = about(Image.fromarray(noise))
-    assert look_at(query, encoder).guess == {"not_clothes": True}
+    assert embed_query(query, encoder).guess == {"not_clothes": True}
 
 
 def test_a_query_whose_photo_is_not_fetched_cannot_be_looked_at(encoder: Encoder) -> None:
     with pytest.raises(IllegalTransition):
-        look_at(make_query(source_url="https://shop.example/1.jpg", owner=make_user()), encoder)
+        embed_query(make_query(source_url="https://shop.example/1.jpg", owner=make_user()), encoder)
 
 
 # --- the whole catalogue
@@ -272,9 +272,9 @@ def test_what_is_new_is_missed_at_once_and_what_is_old_only_now_and_then(encoder
     vectors = [make_embedding(encoder, unit(1), photo) for photo in photos]
     assert not embedding.is_anything_missing(encoder)
     vectors[0].delete()
-    embedding._look_again_at[encoder.pk] = time.monotonic() + 60
+    embedding._next_full_check[encoder.pk] = time.monotonic() + 60
     assert not embedding.is_anything_missing(encoder)
-    embedding._look_again_at[encoder.pk] = time.monotonic()
+    embedding._next_full_check[encoder.pk] = time.monotonic()
     assert embedding.is_anything_missing(encoder)
     assert embedding.is_anything_missing(encoder)  # it is not forgotten before it is done
     make_embedding(encoder, unit(1), photos[0])
@@ -284,7 +284,7 @@ def test_what_is_new_is_missed_at_once_and_what_is_old_only_now_and_then(encoder
 
 
 def test_the_catalogue_steps_aside_when_somebody_waits(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedding, "_FIRST_ASK_SECONDS", 0.0)
+    monkeypatch.setattr(embedding, "_FIRST_CHECK_SECONDS", 0.0)
     for _ in range(40):
         make_item_photo()
     waiting = make_query()

@@ -14,7 +14,7 @@ from catalog.models import Encoder, EncoderState, QueryState, SimilarityQuery, U
 from catalog.services.accounts.users import user_delete
 from catalog.services.queries.webhooks import webhook_create
 from tests.helpers.factories import jpeg, make_encoder, make_query, make_upload, make_user, unit
-from worker.encoders.embedding import Seen
+from worker.encoders.embedding import QueryEmbedding
 from worker.tasks import net, search
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -60,8 +60,8 @@ def test_while_its_photo_is_embedded(
     person: User, encoder: Encoder, media: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     query = query_of(person, QueryState.QUEUED)
-    seen = Seen(unit(1).tobytes(), None, {})
-    monkeypatch.setattr(search, "look_at", leaving(person, seen))
+    seen = QueryEmbedding(unit(1).tobytes(), None, {})
+    monkeypatch.setattr(search.embedding, "embed_query", leaving(person, seen))
     search.embed_query(str(query.pk))
     assert_nothing_is_left(media, caplog)
 
@@ -71,13 +71,13 @@ def test_before_its_photo_is_opened(
 ) -> None:
     shipped = settings.BASE_DIR / "ml" / "encoders" / settings.DEFAULT_ENCODER  # it is loaded before the photo
     call_command("register_encoder", shipped, live=True, verbosity=0)
-    query, look_at = query_of(person, QueryState.QUEUED), search.look_at
+    query, embed_query = query_of(person, QueryState.QUEUED), search.embedding.embed_query
 
-    def look_too_late(*asked: Any, **how: Any) -> Any:
+    def embed_too_late(*arguments: Any, **options: Any) -> Any:
         leaving(person, None)()
-        return look_at(*asked, **how)
+        return embed_query(*arguments, **options)
 
-    monkeypatch.setattr(search, "look_at", look_too_late)
+    monkeypatch.setattr(search.embedding, "embed_query", embed_too_late)
     search.embed_query(str(query.pk))
     assert_nothing_is_left(media, caplog)
 
@@ -88,9 +88,9 @@ def test_while_it_is_searched(
     query = query_of(person, QueryState.EMBEDDED, encoder=encoder, vector=unit(1).tobytes())
     explained = search.explained
 
-    def explain_too_late(*asked: Any) -> Any:
+    def explain_too_late(*arguments: Any) -> Any:
         leaving(person, None)()
-        return explained(*asked)
+        return explained(*arguments)
 
     monkeypatch.setattr(search, "explained", explain_too_late)
     search.search_query(str(query.pk))

@@ -16,7 +16,7 @@ from catalog.models import QueryState, SimilarityQuery, UploadedPhoto
 from catalog.models.queries import NUDGE_AGAIN
 from tests.helpers.factories import jpeg, make_query, make_user
 from tests.helpers.servers import Server, answer
-from worker.tasks import net, search
+from worker.tasks import net, sweep
 from worker.tasks.net import fetch_photo, release_own_claims
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -152,7 +152,7 @@ def test_the_sweep_sends_each_waiting_query_to_the_worker_it_waits_for(sent: lis
     make_query(source_url="http://a.example/", state=QueryState.TO_FETCH, nudged_at=long_ago)
     make_query(state=QueryState.QUEUED, nudged_at=long_ago)
     make_query(state=QueryState.EMBEDDED, nudged_at=long_ago)
-    search.sweep()
+    sweep.sweep()
     assert sorted(sent) == [(tasks.EMBED_QUERY, "gpu"), (tasks.FETCH_PHOTO, "net"), (tasks.SEARCH_QUERY, "cpu")]
 
 
@@ -161,7 +161,7 @@ def test_a_fetch_that_takes_too_long_is_given_to_another_worker(sent: list[tuple
     SimilarityQuery.objects.claim(query.pk, QueryState.TO_FETCH, worker="net@dead")
     long_ago = timezone.now() - timedelta(seconds=django_settings.CLAIM_SECONDS + 1)
     SimilarityQuery.objects.update(claimed_at=long_ago)
-    search.sweep()
+    sweep.sweep()
     query.refresh_from_db()
     assert query.state == QueryState.TO_FETCH
     assert sent == [(tasks.FETCH_PHOTO, "net")]

@@ -27,7 +27,7 @@ from tests.helpers.factories import make_encoder, make_item_photo, make_query, m
 from tests.helpers.pictures import jpeg_of
 from worker.encoders.embedding import BATCH
 from worker.startup import release_own_claims, warm_up
-from worker.tasks import search
+from worker.tasks import search, sweep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -127,7 +127,7 @@ def test_a_crash_of_ours_gives_the_query_back_to_be_tried_again(
 
     query = make_query()
     with monkeypatch.context() as patched:
-        patched.setattr(search, "look_at", crash)
+        patched.setattr(search.embedding, "embed_query", crash)
         with pytest.raises(RuntimeError):
             search.embed_query(str(query.pk))
     query.refresh_from_db()
@@ -173,7 +173,7 @@ def test_an_old_claim_is_given_back_by_the_sweep(encoder: Encoder) -> None:
     SimilarityQuery.objects.filter(pk=stuck.pk).update(claimed_at=long_ago)
     encoder.claim("gpu@dead")
     Encoder.objects.update(claimed_at=long_ago)
-    search.sweep()
+    sweep.sweep()
     stuck.refresh_from_db()
     at_work.refresh_from_db()
     encoder.refresh_from_db()
@@ -184,7 +184,7 @@ def test_an_old_claim_is_given_back_by_the_sweep(encoder: Encoder) -> None:
 def test_the_sweep_tells_the_truth_about_killed_imports() -> None:
     job = ImportJob.objects.create(source="somewhere")
     ImportJob.objects.update(updated_at=timezone.now() - timedelta(minutes=3))
-    search.sweep()
+    sweep.sweep()
     job.refresh_from_db()
     assert job.state == ImportState.INTERRUPTED
 

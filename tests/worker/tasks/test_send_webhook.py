@@ -24,8 +24,8 @@ from catalog.services.queries import webhooks
 from catalog.services.queries.webhooks import webhook_create, webhook_secret, webhook_secret_renew
 from tests.helpers.factories import make_query
 from tests.helpers.servers import Server, answer, certificate, redirect
-from worker.tasks import search
-from worker.webhooks import release_own_webhooks, send_webhook
+from worker.tasks import search, sweep
+from worker.tasks.net import release_own_claims, send_webhook
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -282,7 +282,7 @@ def test_the_sweep_sends_again_what_is_due_and_nothing_else(sent: list[tuple[str
     WebhookDelivery.objects.filter(pk=told.pk).update(state=WebhookState.DELIVERED)
     SimilarityQuery.objects.filter(pk=unfinished.query_id).update(state=QueryState.SEARCHING)
     for _ in range(2):  # once per NUDGE_AGAIN
-        search.sweep()
+        sweep.sweep()
     assert sent == [(tasks.SEND_WEBHOOK, due.pk, "net")]
 
 
@@ -290,10 +290,10 @@ def test_what_a_killed_worker_held_is_tried_again_but_not_for_ever() -> None:
     delivery = webhook_to("http://a.example/")
     for tries in range(1, MAX_TRIES + 1):
         assert WebhookDelivery.objects.claim(delivery.pk, worker="net@here") is not None
-        release_own_webhooks(SimpleNamespace(hostname="net@there"))
+        release_own_claims(SimpleNamespace(hostname="net@there"))
         delivery.refresh_from_db()
         assert (delivery.state, delivery.attempts) == (WebhookState.SENDING, tries)
-        release_own_webhooks(SimpleNamespace(hostname="net@here"))
+        release_own_claims(SimpleNamespace(hostname="net@here"))
     delivery.refresh_from_db()
     assert (delivery.state, delivery.claim_token) == (WebhookState.GIVEN_UP, None)
 
@@ -304,7 +304,7 @@ def test_a_worker_that_hangs_loses_its_claim_to_the_sweep(sent: list[tuple[str, 
     assert mine is not None
     long_ago = timezone.now() - timedelta(hours=1)
     WebhookDelivery.objects.update(claimed_at=long_ago, nudged_at=long_ago)
-    search.sweep()
+    sweep.sweep()
     assert sent == [(tasks.SEND_WEBHOOK, delivery.pk, "net")]
     assert WebhookDelivery.objects.claim(delivery.pk, worker="net@other") is not None
     with pytest.raises(ClaimLost):

@@ -19,6 +19,7 @@ from tests.helpers.encoder_rows import evaluation_set_of
 from tests.helpers.factories import make_item, make_item_photo
 from tests.helpers.pictures import jpeg_of
 from worker.tasks import search
+from worker.tasks.train import evaluate as evaluate_task
 from worker.training import evaluate
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -49,7 +50,7 @@ def queued(folders: Path) -> Evaluation:
 
 
 def evaluated(evaluation: Evaluation) -> Evaluation:
-    evaluate.evaluate(str(evaluation.pk))
+    evaluate_task(str(evaluation.pk))
     evaluation.refresh_from_db()
     return evaluation
 
@@ -87,7 +88,7 @@ def test_a_message_that_comes_twice_or_for_nothing_does_nothing(queued: Evaluati
     Evaluation.objects.update(state=EvaluationState.DONE, report={"as": "it was"})
     assert evaluated(queued).report == {"as": "it was"}
     Evaluation.objects.all().delete()
-    evaluate.evaluate(str(queued.pk))
+    evaluate_task(str(queued.pk))
     assert not Embedding.objects.exists()
 
 
@@ -116,7 +117,7 @@ def kill_program(folder: Path) -> None:
                 command = (process / "cmdline").read_bytes()
             except OSError:
                 continue
-            if wanted in command and b"\0ml\0evaluate\0" in command and b"launching" not in command:
+            if wanted in command and b"\0ml\0evaluate\0" in command and b"launcher" not in command:
                 os.kill(int(process.name), signal.SIGKILL)
                 return
         time.sleep(0.02)
@@ -128,8 +129,8 @@ def test_an_evaluation_that_was_given_to_another_worker_stops_at_once(
     claim = Evaluation.objects.claim(queued.pk, worker="train@one")
     assert claim is not None
     Evaluation.objects.held_by("train@one").release()
-    with evaluate.recording_end(claim):
-        evaluate.go_on(claim, "photos, 10 %")
+    with evaluate.claimed_evaluation(claim):
+        evaluate.check_in(claim, "photos, 10 %")
         pytest.fail("it went on")
     queued.refresh_from_db()
     assert queued.state == EvaluationState.QUEUED
@@ -137,5 +138,5 @@ def test_an_evaluation_that_was_given_to_another_worker_stops_at_once(
 
 def test_the_stage_is_the_latest_that_the_program_tells() -> None:
     said = "photos:   0%|  | 0/8\nphotos: 100%|##| 8/8\nphone photos:  40%|#  | 3/8 [00:01<00:02]"
-    assert evaluate.stage_told_by(said) == "phone photos, 40 %"
-    assert evaluate.stage_told_by("") == "loading"
+    assert evaluate.parse_stage(said) == "phone photos, 40 %"
+    assert evaluate.parse_stage("") == "loading"

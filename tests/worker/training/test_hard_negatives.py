@@ -5,7 +5,7 @@ import pytest
 from catalog.models import Evaluation, ItemPhoto
 from tests.helpers.encoder_rows import evaluation_set_of
 from tests.helpers.factories import make_embedding, make_encoder, make_item, make_item_photo, unit
-from worker.training.hard_negatives import SAMPLES, drawn_photos, samples_of
+from worker.training.hard_negatives import SAMPLES, build_samples, draw_photos
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -25,7 +25,7 @@ def test_each_photo_is_answered_by_both_from_their_own_vectors_and_never_by_its_
     make_embedding(ours, unit(1), hidden)
     hidden.item.mark_deleted()
     chosen = evaluation_set_of(asked)
-    found = samples_of(Evaluation(encoder=ours, against=theirs, evaluation_set=chosen))
+    found = build_samples(Evaluation(encoder=ours, against=theirs, evaluation_set=chosen))
     assert {(sample["photo"], sample["item"], sample["label"]) for sample in found} == {
         (photo.pk, asked.item_id, "Dress") for photo in (asked, asked_again)
     }
@@ -43,10 +43,10 @@ def test_every_label_comes_before_any_comes_again_and_the_same_photos_come_each_
         make_embedding(encoder, unit(1), photo)
         make_embedding(other, unit(1), photo)
     chosen = evaluation_set_of(*photos)
-    drawn = drawn_photos(chosen, [encoder, other])
+    drawn = draw_photos(chosen, [encoder, other])
     assert [label for _, _, label in drawn[:6]] == ["Dress", "Hat", "Skirt", "Dress", "Hat", "Dress"]
     assert len(drawn) == SAMPLES
-    assert drawn_photos(chosen, [other]) == drawn
+    assert draw_photos(chosen, [other]) == drawn
 
 
 def test_a_photo_that_one_of_them_has_not_embedded_is_no_sample() -> None:
@@ -55,10 +55,10 @@ def test_a_photo_that_one_of_them_has_not_embedded_is_no_sample() -> None:
     for photo in (both, one):
         make_embedding(encoder, unit(1), photo)
     make_embedding(other, unit(1), both)
-    assert [photo for photo, _, _ in drawn_photos(evaluation_set_of(both, one), [encoder, other])] == [both.pk]
+    assert [photo for photo, _, _ in draw_photos(evaluation_set_of(both, one), [encoder, other])] == [both.pk]
 
 
 def test_a_classifier_has_no_samples() -> None:
     photo = photos_of("Hat", 1)[0]
     evaluation = Evaluation(encoder=make_encoder(kind="classifier"), evaluation_set=evaluation_set_of(photo))
-    assert samples_of(evaluation) == []
+    assert build_samples(evaluation) == []

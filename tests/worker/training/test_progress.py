@@ -1,6 +1,6 @@
 """How far a run is, from lines such as the training writes."""
 
-from worker.training.progress import TRACE_POINTS, Progress, thinned
+from worker.training.progress import TRACE_POINTS, RunProgress, thin_out
 
 
 def step(epoch: int, number: int, **more: float) -> dict:
@@ -12,7 +12,7 @@ def stage(what: str, done: int | None = None, of: int | None = None) -> dict:
 
 
 def test_the_stages_have_words_and_their_shares_add_up() -> None:
-    progress, told = Progress({}, 0), []
+    progress, told = RunProgress({}, 0), []
     for event in (
         stage("decoding", 0, 8),
         stage("views", 1, 2),
@@ -23,7 +23,7 @@ def test_the_stages_have_words_and_their_shares_add_up() -> None:
         stage("sharpening", 3, 6),
     ):
         progress.take(event)
-        told.append((progress.stage, progress.shown["share"]))
+        told.append((progress.stage, progress.values["share"]))
     assert told == [
         ("reading photos", 0.0),
         ("making views", 0.07),
@@ -36,39 +36,39 @@ def test_the_stages_have_words_and_their_shares_add_up() -> None:
 
 
 def test_what_is_counted_is_that_of_the_present_stage() -> None:
-    progress = Progress({}, 0)
+    progress = RunProgress({}, 0)
     progress.take(stage("views", 3, 6))
-    assert (progress.shown["done"], progress.shown["of"]) == (3, 6)
+    assert (progress.values["done"], progress.values["of"]) == (3, 6)
     progress.take(stage("training"))
-    assert not {"done", "of"} & progress.shown.keys()
+    assert not {"done", "of"} & progress.values.keys()
 
 
 def test_the_share_never_goes_back() -> None:
-    progress = Progress({}, 0)
+    progress = RunProgress({}, 0)
     progress.take(stage("views", 2, 2))
     progress.take(stage("views", 0, 5))
-    assert progress.shown["share"] == 0.12
+    assert progress.values["share"] == 0.12
 
 
 def test_a_step_is_shown_and_leaves_a_point_of_the_curve() -> None:
-    progress = Progress({}, 0)
+    progress = RunProgress({}, 0)
     progress.take(stage("training"))
     progress.take(step(2, 5, mined_triplets=7.0, active_triplets=3.0, photos_per_second=20.0, seconds_left=60.0))
-    assert progress.shown["epoch"] == 2
-    assert progress.shown["photos_per_second"] == 20.0
-    assert progress.shown["seconds_left"] == 60.0
-    assert progress.shown["trace"] == [{"at": 1.5, "loss": 0.5, "mined_triplets": 7.0, "active_triplets": 3.0}]
+    assert progress.values["epoch"] == 2
+    assert progress.values["photos_per_second"] == 20.0
+    assert progress.values["seconds_left"] == 60.0
+    assert progress.values["trace"] == [{"at": 1.5, "loss": 0.5, "mined_triplets": 7.0, "active_triplets": 3.0}]
 
 
 def test_a_resumed_run_keeps_the_points_of_its_finished_epochs() -> None:
     before = {"trace": [{"at": 0.5, "loss": 2.0}, {"at": 1.0, "loss": 1.5}, {"at": 1.4, "loss": 1.4}]}
-    progress = Progress(before, 1)
+    progress = RunProgress(before, 1)
     progress.take(step(2, 1))
-    assert [point["at"] for point in progress.shown["trace"]] == [0.5, 1.0, 1.1]
+    assert [point["at"] for point in progress.values["trace"]] == [0.5, 1.0, 1.1]
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_end() -> None:
     points = list(range(TRACE_POINTS + 1))
-    assert thinned(points[:-1]) == points[:-1]
-    assert thinned(points) == points[::2]
-    assert thinned([*points, TRACE_POINTS + 1])[-1] == TRACE_POINTS + 1
+    assert thin_out(points[:-1]) == points[:-1]
+    assert thin_out(points) == points[::2]
+    assert thin_out([*points, TRACE_POINTS + 1])[-1] == TRACE_POINTS + 1

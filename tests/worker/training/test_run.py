@@ -20,10 +20,11 @@ from ml.encoder.folder import read_card
 from tests.helpers.factories import make_item, make_item_photo
 from tests.helpers.garments import LABELS, Garment, drawn
 from tests.helpers.pictures import jpeg_of
-from worker.processes.child import kill_marked
-from worker.run_report import Cancelled, Report
+from worker.processes.child import kill_marked, worker_stopping
+from worker.tasks import train as train_tasks
 from worker.training import run as training
-from worker.training.command import gpus, training_command
+from worker.training.command import count_gpus, training_command
+from worker.training.progress import Cancelled, RunReporter
 
 pytestmark = pytest.mark.django_db
 
@@ -53,7 +54,7 @@ def queued(name: str = "tiny", **columns: Any) -> TrainingRun:
 
 
 def trained(run: TrainingRun) -> TrainingRun:
-    training.train(str(run.pk))
+    train_tasks.train(str(run.pk))
     run.refresh_from_db()
     return run
 
@@ -167,7 +168,7 @@ def test_a_crash_of_ours_gives_the_run_back_and_at_the_third_time_fails_it(
     run, states = queued(), []
     for _ in range(3):
         with pytest.raises(RuntimeError):
-            training.train(str(run.pk))
+            train_tasks.train(str(run.pk))
         run.refresh_from_db()
         states.append(run.state)
     assert states == [RunState.QUEUED, RunState.QUEUED, RunState.FAILED]
@@ -184,7 +185,7 @@ def test_a_run_that_is_cancelled_stops_and_can_go_on(garments: None) -> None:
     assert (run.state, run.cancel_requested) == (RunState.QUEUED, False)
 
 
-class Impatient(Report):
+class Impatient(RunReporter):
     """Wants the run to stop as soon as its training says something."""
 
     def take(self, event: Any) -> None:
@@ -196,17 +197,17 @@ def test_cancelling_stops_the_training_that_goes_on(garments: None) -> None:
     assert run is not None
     run_folder(run).mkdir(parents=True)
     with pytest.raises(Cancelled):
-        training.train_beside(run, Impatient(run))
+        training.train_in_child(run, Impatient(run))
     assert not kill_marked(str((run_folder(run) / "lock").resolve()))
 
 
 def test_a_worker_that_is_stopped_gives_its_run_back(garments: None) -> None:
     run = queued(options=TINY)
-    training.stop_training()
+    train_tasks.stop_children()
     try:
         trained(run)
     finally:
-        training._stopping.clear()
+        worker_stopping.clear()
     assert (run.state, run.attempts) == (RunState.QUEUED, 1)
     assert "The worker was stopped." in (run_folder(run) / "log.txt").read_text()
 
@@ -229,7 +230,7 @@ def test_a_worker_that_starts_gives_back_what_it_held_before_it_was_killed() -> 
     run, other = queued(), queued("other")
     TrainingRun.objects.claim(run.pk, worker="train@here")
     TrainingRun.objects.claim(other.pk, worker="train@there")
-    training.release_own_claims(Named())
+    train_tasks.release_own_claims(Named())
     run.refresh_from_db()
     other.refresh_from_db()
     assert (run.state, other.state) == (RunState.QUEUED, RunState.RUNNING)
@@ -251,4 +252,4 @@ def test_a_machine_without_gpus_has_none_whatever_the_environment_says(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert gpus() == (wanted if not list(Path("/dev").glob("nvidia[0-9]*")) else gpus())
+    assert count_gpus() == (wanted if not list(Path("/dev").glob("nvidia[0-9]*")) else count_gpus())

@@ -10,8 +10,8 @@ from pytest_django import Settings
 from catalog.errors import ClaimLost
 from catalog.models import RunKind, TrainingRun
 from catalog.run_folder import run_folder
-from worker import run_report
-from worker.run_report import Cancelled, Report, persistently
+from worker.training import progress
+from worker.training.progress import Cancelled, RunReporter, retry_until_written
 
 pytestmark = pytest.mark.django_db
 
@@ -33,21 +33,21 @@ def on_the_row(run: TrainingRun) -> TrainingRun:
 
 
 def test_what_is_new_is_written_once_a_second_at_most(run: TrainingRun) -> None:
-    report = Report(run)
-    report.stage("collecting photos", 1, 5)
-    report.send()
-    report.take(STEP)
-    report.send()
+    reporter = RunReporter(run)
+    reporter.stage("collecting photos", 1, 5)
+    reporter.send()
+    reporter.take(STEP)
+    reporter.send()
     assert on_the_row(run).stage == "collecting photos"
     assert on_the_row(run).progress == {"share": 0.0, "trace": [], "done": 1, "of": 5}
-    report.send(at_once=True)
+    reporter.send(at_once=True)
     assert on_the_row(run).progress["trace"] == [{"at": 0.25, "loss": 1.5}]
 
 
 def test_the_claim_is_renewed_although_nothing_is_new(run: TrainingRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_report, "RENEW_SECONDS", 0.0)
-    report, before = Report(run), on_the_row(run).claimed_at
-    report.send()
+    monkeypatch.setattr(progress, "RENEW_SECONDS", 0.0)
+    reporter, before = RunReporter(run), on_the_row(run).claimed_at
+    reporter.send()
     after = on_the_row(run).claimed_at
     assert before is not None and after is not None and after > before
 
@@ -55,9 +55,9 @@ def test_the_claim_is_renewed_although_nothing_is_new(run: TrainingRun, monkeypa
 def test_a_finished_epoch_is_read_from_its_file_without_a_line_that_is_being_written(run: TrainingRun) -> None:
     metrics = run_folder(run) / "run" / "metrics.jsonl"
     metrics.write_text('{"epoch": 1, "val_loss": null}\n{"epoch": 2, "val_l')
-    report = Report(run)
-    report.take({"event": "epoch", "epoch": 1, "val_loss": None, "train_loss": 0.25})
-    report.send()
+    reporter = RunReporter(run)
+    reporter.take({"event": "epoch", "epoch": 1, "val_loss": None, "train_loss": 0.25})
+    reporter.send()
     assert on_the_row(run).metrics == [{"epoch": 1, "val_loss": None}]
     assert on_the_row(run).log_tail.endswith(" epoch 1, train_loss 0.25\n")
 
@@ -66,25 +66,25 @@ def test_while_the_database_is_away_the_news_wait(run: TrainingRun, monkeypatch:
     def away(**_: Any) -> bool:
         raise OperationalError("the database system is shutting down")
 
-    report = Report(run)
-    report.take({"event": "stage", "what": "training"})
+    reporter = RunReporter(run)
+    reporter.take({"event": "stage", "what": "training"})
     with monkeypatch.context() as patched:
         patched.setattr(run, "record_progress", away)
-        report.send()
+        reporter.send()
     assert on_the_row(run).stage == ""
-    report.send(at_once=True)
+    reporter.send(at_once=True)
     assert on_the_row(run).stage == "training"
 
 
 def test_an_end_is_written_as_soon_as_the_database_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_report, "RENEW_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "RENEW_SECONDS", 0.0)
     answers = iter([OperationalError("gone"), OperationalError("still gone"), None])
 
     def write() -> None:
         if error := next(answers):
             raise error
 
-    persistently(write, lambda: False)
+    retry_until_written(write, lambda: False)
     assert list(answers) == []
 
 
@@ -93,27 +93,27 @@ def test_a_worker_that_has_to_end_does_not_wait_for_the_database() -> None:
         raise OperationalError("gone")
 
     with pytest.raises(OperationalError):
-        persistently(write, lambda: True)
+        retry_until_written(write, lambda: True)
 
 
 def test_a_run_that_others_have_taken_over_is_told(run: TrainingRun) -> None:
-    report = Report(run)
+    reporter = RunReporter(run)
     TrainingRun.objects.release()
     with pytest.raises(ClaimLost):
-        report.send()
+        reporter.send()
 
 
 def test_a_wish_to_stop_is_told(run: TrainingRun) -> None:
     TrainingRun.objects.update(cancel_requested=True)
     with pytest.raises(Cancelled):
-        Report(run).send()
+        RunReporter(run).send()
 
 
 def test_a_run_that_starts_over_forgets_its_epochs(run: TrainingRun) -> None:
     run.record_progress(metrics=[{"epoch": 1}], progress={"share": 0.5, "trace": [{"at": 0.5, "loss": 1.0}]})
-    report = Report(run)
-    report.start_over()
-    report.stage("starting the training")
-    report.send()
+    reporter = RunReporter(run)
+    reporter.start_over()
+    reporter.stage("starting the training")
+    reporter.send()
     assert on_the_row(run).metrics == []
     assert on_the_row(run).progress["trace"] == []
