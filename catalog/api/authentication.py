@@ -1,4 +1,4 @@
-"""Who sends a request: a device with a token of its own."""
+"""Token authentication: one knox token per device."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,28 +18,30 @@ if TYPE_CHECKING:
 
 
 class TokenAuthentication(KnoxAuthentication):  # type: ignore[misc]  # knox ships no types
+    """Authenticate by one SQL query, and record when the device was last seen."""
+
     def authenticate_credentials(self, token: bytes) -> tuple[User, Any]:
-        # Anything else cannot be one of ours, and would not survive the way to the database (bad UTF-8, a zero byte).
+        # Tokens are alphanumeric. Other bytes (invalid UTF-8, a null byte) would fail in the database.
         if not token.isalnum():
             raise AuthenticationFailed("Invalid token.")
-        # One SQL query by the primary key, where knox would read all tokens of the person to tidy them up.
+        # One SQL query by the primary key; knox reads all tokens of the user to delete expired ones.
         rows = AuthToken.objects.select_related("user", "device").filter(pk=hash_token(token.decode()))
         row = next(iter(rows), None)
         if row is None or (row.expiry is not None and row.expiry <= timezone.now()):
             raise AuthenticationFailed("Invalid token.")
-        found: tuple[User, Any] = self.validate_user(row)
+        credentials: tuple[User, Any] = self.validate_user(row)
         device_touch(token=row)
-        return found
+        return credentials
 
 
-def signed_in(request: Request) -> User:
-    """The account behind a request that the permission classes let through."""
+def current_user(request: Request) -> User:
+    """Return the user of an authenticated request."""
     assert isinstance(request.user, User)  # noqa: S101 - IsAuthenticated is the default everywhere
     return request.user
 
 
 class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """How the OpenAPI schema describes it."""
+    """OpenAPI description of the token header."""
 
     target_class = "catalog.api.authentication.TokenAuthentication"
     name = "token"

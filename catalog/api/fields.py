@@ -1,4 +1,4 @@
-"""Fields that take what clients really send."""
+"""Serializer fields for photos, and stricter variants of REST framework's fields."""
 
 import base64
 import binascii
@@ -20,9 +20,9 @@ DATA_URL = re.compile(r"data:[^,]{0,200},")
 
 @extend_schema_field({"type": "string", "contentEncoding": "base64"})
 class PhotoField(serializers.Field[bytes, Any, Any, Any]):
-    """The bytes of a picture: a file of a multipart form, base64 in JSON, or a body that is nothing but the picture.
+    """The bytes of a picture: a file of a multipart form, base64 in JSON, or the raw body.
 
-    What they show is checked elsewhere.
+    Whether they are a picture is checked by the services.
     """
 
     default_error_messages = {  # noqa: RUF012 - REST framework's own way
@@ -31,9 +31,9 @@ class PhotoField(serializers.Field[bytes, Any, Any, Any]):
     }
 
     def get_value(self, dictionary: Any) -> Any:
-        """Several files under one name come as a list, which is refused: which of them was meant?"""
-        if isinstance(dictionary, MultiValueDict) and len(several := dictionary.getlist(self.field_name)) > 1:
-            return several
+        """Several files of one name are returned as a list, which `to_internal_value` refuses as ambiguous."""
+        if isinstance(dictionary, MultiValueDict) and len(files := dictionary.getlist(self.field_name)) > 1:
+            return files
         return dictionary.get(self.field_name, empty)
 
     def to_internal_value(self, data: Any) -> bytes:
@@ -43,8 +43,8 @@ class PhotoField(serializers.Field[bytes, Any, Any, Any]):
             return data
         if not isinstance(data, str):
             self.fail("invalid")
-        # Line breaks as Android writes them, the prefix as browsers do.
-        text = "".join(data[(found.end() if (found := DATA_URL.match(data)) else 0) :].split())
+        # Android inserts line breaks, browsers a data: prefix.
+        text = "".join(data[(prefix.end() if (prefix := DATA_URL.match(data)) else 0) :].split())
         try:
             return base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
@@ -52,7 +52,7 @@ class PhotoField(serializers.Field[bytes, Any, Any, Any]):
 
 
 class TextField(serializers.CharField):
-    """REST framework takes 0 for "0"; a client that sends it is confused about what it asks."""
+    """Accepts strings only; REST framework would also accept the number 0 as "0"."""
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -61,7 +61,7 @@ class TextField(serializers.CharField):
 
 
 class FiniteFloatField(serializers.FloatField):
-    """REST framework lets NaN pass, which is neither below nor above any limit."""
+    """Refuses NaN, which passes minimum and maximum, infinity and booleans."""
 
     def to_internal_value(self, data: Any) -> float:
         value = super().to_internal_value(data)
@@ -71,7 +71,7 @@ class FiniteFloatField(serializers.FloatField):
 
 
 class WholeNumberField(serializers.IntegerField):
-    """REST framework takes 1.0 for 1; a client that sends it is confused about what it asks."""
+    """Refuses floats; REST framework would accept 1.0 as 1."""
 
     def to_internal_value(self, data: Any) -> int:
         if isinstance(data, float):
@@ -80,7 +80,7 @@ class WholeNumberField(serializers.IntegerField):
 
 
 class SwitchField(serializers.BooleanField):
-    """True or false as JSON has them, not the words and numbers that forms send for them."""
+    """Accepts JSON's true and false only, not the words and numbers that REST framework also accepts."""
 
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):
@@ -89,7 +89,7 @@ class SwitchField(serializers.BooleanField):
 
 
 class JSONInFormSerializer(serializers.Serializer[Any]):
-    """A nested object that a multipart form brings as JSON text, since forms are flat."""
+    """A nested object that a multipart form sends as JSON text, since forms are flat."""
 
     def get_value(self, dictionary: Any) -> Any:
         return dictionary.get(self.field_name, empty)
@@ -100,19 +100,19 @@ class JSONInFormSerializer(serializers.Serializer[Any]):
                 data = json.loads(data)
             except (ValueError, RecursionError):
                 raise serializers.ValidationError("This is not valid JSON.", code="not_json") from None
-            if data is None:  # a form cannot leave a null out of its texts
+            if data is None:  # in a form, null can only be the text
                 return None
         return super().run_validation(data)
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """Refuses names it does not know: ignoring a misspelt wish would answer another question than the one asked."""
+    """Refuses unknown fields: a misspelt filter would otherwise be ignored silently."""
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, dict):
             unknown = sorted(str(name)[:50] for name in data if name not in self.fields)
             if unknown:
-                message = _("Unknown. Known are: {names}.").format(names=", ".join(self.fields))
+                message = _("Unknown field. Known fields: {names}.").format(names=", ".join(self.fields))
                 raise serializers.ValidationError(
                     {name: serializers.ErrorDetail(message, code="unknown_field") for name in unknown[:10]}
                 )

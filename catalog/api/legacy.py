@@ -1,8 +1,8 @@
-"""The existing Android app: it posts a photo as JSON to `/`, and shows the pictures that come back.
+"""Route of the existing Android app: a photo as JSON posted to `/`, the pictures of the best matches in the response.
 
-The app is out there and cannot be changed. It sends no credentials, waits ten seconds for one answer, and reads two
-members of it: `hello`, a sentence, and `images`, best match first. Errors carry both as well, so that an app which
-reads the body without a look at the status finds a sentence and no pictures instead of stumbling over null.
+The app is deployed and cannot be changed. It sends no credentials, times out after ten seconds, and reads two members
+of the response: `hello`, a sentence, and `images`, best match first. Errors have both members too: the app reads the
+body without checking the status and would fail on null.
 """
 
 import base64
@@ -36,27 +36,27 @@ from catalog.photos.clean import source_hash
 from catalog.photos.thumbnails import thumbnail
 from catalog.services.queries.create import query_create
 
-MAX_RESULTS = 10  # what the app lets its user choose
-PATIENCE = 8.5  # seconds from the last byte of the photo; the app hangs up after 10, and the pictures need their time
+MAX_RESULTS = 10  # the most that the app offers
+TIMEOUT = 8.5  # seconds from the last byte of the photo; the app hangs up after 10, and sending the pictures takes time
 WIDTH = 320  # px of the pictures; ten of them are about 200 kB
-ASKED_AGAIN = timedelta(minutes=10)  # for so long an answer that came too late waits for its photo to be sent again
+RETRY_WINDOW = timedelta(minutes=10)  # within it, the same photo sent again gets the answer that came too late
 TOO_SLOW = Problem(
     503,
     "answer_not_ready",
-    "Your photo has arrived, but finding what looks like it takes longer than usual. Please send it again in a moment.",
+    "Your photo has arrived, but the search takes longer than usual. Please send it again in a moment.",
     headers={"Retry-After": "5"},
 )
 
 
 class LegacyRequestSerializer(serializers.Serializer[Any]):
-    """What the app sends. Members that are not known are ignored; 5, 5.0 and "5" are all five to Java's libraries."""
+    """The app's request. Unknown members are ignored; the Java JSON libraries write the number as 5, 5.0 or "5"."""
 
     numResults = serializers.IntegerField(min_value=1, max_value=MAX_RESULTS)  # noqa: N815 - the app's own name
     photo = PhotoField()
 
 
 class LegacyRoute(APIView):
-    """A photo in, pictures out. Needs no account, so it has a switch, a rate and a size of its own."""
+    """Answer a photo with pictures. Needs no account, so it has its own feature flag, rate limit and size limit."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
@@ -72,19 +72,19 @@ class LegacyRoute(APIView):
             raise RequestDataTooBig
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
-        """Whatever it says that it accepts, this is the only answer it understands."""
+        """Ignore `Accept`: the app understands JSON only."""
         return super().perform_content_negotiation(request, force=True)
 
     def get_exception_handler(self) -> Any:
         return _problem_handler
 
     def post(self, request: Request) -> HttpResponse:
-        wish = LegacyRequestSerializer(data=request.data)
-        received_ms, deadline = ms_since_start(request._request), time.monotonic() + PATIENCE
-        wish.is_valid(raise_exception=True)
-        photo, k = wish.validated_data["photo"], wish.validated_data["numResults"]
-        visitor = _visitor_of(photo)
-        query = _unread_query(visitor, k) or query_create(photo=photo, visitor=visitor, k=k, receive_ms=received_ms)
+        serializer = LegacyRequestSerializer(data=request.data)
+        receive_ms, deadline = ms_since_start(request._request), time.monotonic() + TIMEOUT
+        serializer.is_valid(raise_exception=True)
+        photo, k = serializer.validated_data["photo"], serializer.validated_data["numResults"]
+        visitor = _visitor(photo)
+        query = _undelivered_query(visitor, k) or query_create(photo=photo, visitor=visitor, k=k, receive_ms=receive_ms)
         if not query.has_ended:
             events.wait_until_ended(query.pk, deadline - time.monotonic())
         return _answer(SimilarityQuery.objects.defer("vector").filter(pk=query.pk).first())
@@ -93,27 +93,27 @@ class LegacyRoute(APIView):
 legacy_route = LegacyRoute.as_view()
 
 
-def _visitor_of(photo: bytes) -> str:
-    """Whose the photo is, as far as that is known: whoever holds these very bytes.
+def _visitor(photo: bytes) -> str:
+    """Return a visitor key derived from the photo's bytes (HMAC with the site's secret).
 
-    Nothing of the sender is in it, so the rows do not tell which photos came from one phone. The same photo sent again,
-    as people do after a 503, is the same row: its answer is there, or at least its vector. It is made with the site's
-    secret and no session holds it, so nobody can ask for the photo of somebody else.
+    It contains nothing about the sender, so the rows do not link photos of one phone. The same photo sent again, as
+    people do after a 503, is the same row with its answer, or at least its vector. No session has such a key, so the
+    photo cannot be requested by others.
     """
     return f"legacy-{salted_hmac('catalog.api.legacy', source_hash(photo), algorithm='sha256').hexdigest()[:56]}"
 
 
-def _unread_query(visitor: str, k: int) -> SimilarityQuery | None:
-    """The same wish for the same photo if its answer has not been given: still on the way, or done after the 503."""
-    came_late = Q(state=QueryState.DONE, finished_at__gt=F("created_at") + timedelta(seconds=PATIENCE))
-    recent = SimilarityQuery.objects.owned_by(visitor=visitor).filter(k=k, created_at__gt=timezone.now() - ASKED_AGAIN)
-    return recent.filter(Q(finished_at=None) | came_late).defer("vector").first()
+def _undelivered_query(visitor: str, k: int) -> SimilarityQuery | None:
+    """Return a recent query with the same photo and `k` whose answer was not delivered: running, or done too late."""
+    is_late = Q(state=QueryState.DONE, finished_at__gt=F("created_at") + timedelta(seconds=TIMEOUT))
+    recent = SimilarityQuery.objects.owned_by(visitor=visitor).filter(k=k, created_at__gt=timezone.now() - RETRY_WINDOW)
+    return recent.filter(Q(finished_at=None) | is_late).defer("vector").first()
 
 
 def _answer(query: SimilarityQuery | None) -> HttpResponse:
-    """None: staff deleted the photo while it was waited for."""
+    """Respond with the pictures, or why there are none. `query` is None if staff deleted the photo during the wait."""
     if query is None:
-        raise Refused("photo_gone", "The photo was deleted meanwhile. Please send it again.", status=410)
+        raise Refused("photo_gone", "The photo has been deleted. Please send it again.", status=410)
     if query.state == QueryState.DONE:
         images = [{"image": picture} for photo in _best_photos(query) if (picture := _picture(photo))]
         return JsonResponse({"hello": _greeting(query, bool(images)), "images": images})
@@ -125,27 +125,27 @@ def _answer(query: SimilarityQuery | None) -> HttpResponse:
 
 
 def _best_photos(query: SimilarityQuery) -> list[ItemPhoto]:
-    """In order of rank. An answer that waited is checked again for items that were hidden meanwhile."""
+    """Return the matching photos by rank, without items that were hidden since the search."""
     shown = query.recommendations.filter(item__in=CatalogItem.objects.findable())
-    return [found.photo for found in shown.select_related("photo").order_by("rank")]
+    return [match.photo for match in shown.select_related("photo").order_by("rank")]
 
 
 def _picture(photo: ItemPhoto) -> str | None:
-    """In base64, which the app takes with and without line breaks; None if its file is lost."""
+    """Return the picture as base64 without line breaks; None if its file is missing."""
     try:
         return base64.b64encode(thumbnail(photo.file, WIDTH)).decode("ascii")
     except FileNotFoundError:
         return None
 
 
-def _greeting(query: SimilarityQuery, found: bool) -> str:
+def _greeting(query: SimilarityQuery, has_matches: bool) -> str:
     if query.probably_not_clothes:
         return _("This does not look like a garment. Please photograph one from close by.")
-    if not found:
-        return _("There is nothing like it in the catalogue.")
+    if not has_matches:
+        return _("There is nothing similar in the catalogue.")
     if query.outcome == Outcome.NO_CLOSE_MATCH:
-        return _("Perhaps this very garment is not in the catalogue. These come nearest.")
-    return _("These look most like your photo, the best match first.")
+        return _("We may not have this exact garment, but these come close.")
+    return _("These are most similar to your photo, best match first.")
 
 
 def _problem_handler(exception: Exception, context: dict[str, Any]) -> JsonResponse | None:

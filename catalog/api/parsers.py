@@ -1,4 +1,4 @@
-"""Reading bodies that anybody may have sent."""
+"""Parsers of request bodies: robust JSON, raw pictures."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from rest_framework.parsers import BaseParser, JSONParser, MultiPartParser
 
 
 class DeepSafeJSONParser(JSONParser):
-    """JSON in UTF-8, as RFC 8259 has it. Lists within lists a thousand deep are the sender's fault, not a crash."""
+    """Parse JSON in UTF-8 (RFC 8259). Too deep nesting is a parse error, not a crash."""
 
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
@@ -18,17 +18,17 @@ class DeepSafeJSONParser(JSONParser):
         try:
             return json.loads(stream.read().decode("utf-8-sig"), parse_constant=_refuse)
         except RecursionError:
-            raise ParseError("The body is JSON that is nested too deeply.") from None
+            raise ParseError("The JSON in the body is nested too deeply.") from None
         except ValueError as error:
             raise ParseError(_("The body is not valid JSON: {reason}").format(reason=error)) from None
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not valid in JSON")
 
 
 class RawPhotoParser(BaseParser):
-    """A body that is the picture itself. Whatever else is asked for stands in the query string of the address."""
+    """Parse a body that is the picture itself; the other fields come from the query string."""
 
     media_type = "image/*"
 
@@ -40,10 +40,10 @@ class RawPhotoParser(BaseParser):
 
 
 class RawBytesParser(RawPhotoParser):
-    """The same from a client that does not know, or does not say, what kind of picture it sends."""
+    """Like RawPhotoParser, for clients that do not name the picture format."""
 
     media_type = "application/octet-stream"
 
 
 PHOTO_PARSERS = (DeepSafeJSONParser, MultiPartParser, RawPhotoParser, RawBytesParser)
-"""For views that take a photo: `parser_classes`."""
+"""`parser_classes` of views that accept a photo."""

@@ -1,4 +1,7 @@
-"""What a token is good for. Every view names the scopes it answers to; a view that names none is for people."""
+"""Permissions: token scopes, staff permissions, and open sign-up.
+
+A view lists the scopes that may use it in `scopes`; the default is `PEOPLE`.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -12,28 +15,28 @@ from catalog.services.accounts.devices import token_scope
 if TYPE_CHECKING:
     from rest_framework.views import APIView
 
-PEOPLE = (Scope.USER, Scope.STAFF)  # everything of an account: a program has no business there
-EVERYBODY = (Scope.USER, Scope.STAFF, Scope.SERVICE)  # asking, and reading the catalogue
+PEOPLE = (Scope.USER, Scope.STAFF)  # account data: not for the tokens of programs
+EVERYBODY = (Scope.USER, Scope.STAFF, Scope.SERVICE)  # queries, and reading the catalogue
 STAFF_ONLY = (Scope.STAFF,)
 
 
 class HasScope(IsAuthenticated):
-    """The default everywhere: someone is signed in, with a token or session that is good for the view's `scopes`.
+    """The default: the request is authenticated by a token or session whose scope is in the view's `scopes`.
 
-    A browser's session counts as a person's; staff act through a token of their own scope.
+    A browser's session has the scope `user`; staff endpoints need a token of the scope `staff`.
     """
 
     code = "scope_missing"
-    message = "This token is not meant for that."
+    message = "The scope of this token does not allow this."
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
         if not super().has_permission(request, view):
-            return False  # nobody is signed in, which REST framework answers with 401
+            return False  # REST framework responds with 401
         return token_scope(token=request.auth) in getattr(view, "scopes", PEOPLE)
 
 
-class MayHandle(BasePermission):
-    """For what staff look after: the view's `needs` names the permission that each method takes."""
+class HasModelPermission(BasePermission):
+    """For staff endpoints: the view's `needs` maps each HTTP method to a Django permission."""
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
         needed = getattr(view, "needs", {}).get(request.method)
@@ -41,8 +44,10 @@ class MayHandle(BasePermission):
 
 
 class SignUpIsOpen(BasePermission):
+    """Refuse to create accounts unless the setting SIGN_UP is on."""
+
     code = "sign_up_closed"
-    message = "Accounts are made by the staff here."
+    message = "Sign-up is closed. Please ask the staff for an account."
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
-        return bool(settings.SIGN_UP) or request.method != "POST"  # another method is none of it, open or not
+        return bool(settings.SIGN_UP) or request.method != "POST"  # other methods get 405 either way

@@ -1,20 +1,20 @@
-"""Answers that a view writes itself, such as an archive or a stream."""
+"""Media types of responses that a view writes itself: an archive, an event stream."""
 
 from typing import Any
 
 from rest_framework.renderers import BaseRenderer
 
 
-class WrittenElsewhere(BaseRenderer):
-    """Says in the negotiation that an answer of this kind may be asked for. REST framework never has one to write."""
+class MediaType(BaseRenderer):
+    """Registers a media type for content negotiation; `render` is never called."""
 
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
         raise NotImplementedError
 
 
-class EventStream(WrittenElsewhere):
+class EventStream(MediaType):
     media_type, format = "text/event-stream", "events"
 
 
-class Zip(WrittenElsewhere):
+class Zip(MediaType):
     media_type, format = "application/zip", "zip"

@@ -1,4 +1,4 @@
-"""What the OpenAPI schema says about errors, the same way for every endpoint."""
+"""OpenAPI schema: error responses, response headers, DELETE bodies, patterns of strings."""
 
 from typing import Any
 
@@ -8,48 +8,48 @@ from rest_framework import serializers
 
 from catalog.http.error_handler import CONTENT_TYPE
 
-MEANINGS = {
-    400: "The input is at fault: `code` and `errors` say where.",
+DESCRIPTIONS = {
+    400: "Invalid input; `code` and `errors` name the cause.",
     401: "No valid token or session.",
-    403: "Not allowed.",
-    404: "There is no such thing, or it is not yours.",
-    405: "The address does not take this method.",
-    406: "Nothing acceptable to answer with.",
-    410: "The photo was deleted meanwhile.",
-    409: "Someone or something else is in the way.",
-    411: "The body's length was not announced.",
-    413: "The photo is too large.",
-    415: "The content type is not one that is taken here.",
-    422: "The `Idempotency-Key` came with another request before.",
-    429: "Too many requests; `Retry-After` says when to come back.",
-    503: "The database or the storage cannot be reached; try again later.",
-    507: "No room for pictures is left.",
+    403: "Permission denied.",
+    404: "Not found, or not yours.",
+    405: "Method not allowed for this URL.",
+    406: "No response format matches `Accept`.",
+    410: "The photo has been deleted.",
+    409: "Conflict with the current state of the resource.",
+    411: "`Content-Length` is missing.",
+    413: "The body is too large.",
+    415: "Unsupported content type.",
+    422: "The `Idempotency-Key` was used for a different request.",
+    429: "Too many requests; retry after the seconds in `Retry-After`.",
+    503: "The database or the storage is unavailable; try again later.",
+    507: "No storage space left for pictures.",
 }
 
 
 class FieldProblemSerializer(serializers.Serializer[Any]):
-    field = serializers.CharField(help_text="A path, such as `filters.min_price`; empty for the whole body.")
+    field = serializers.CharField(help_text="Path of the field, such as `filters.min_price`; empty for the whole body.")
     code = serializers.CharField()
     detail = serializers.CharField()
 
 
 class ProblemSerializer(serializers.Serializer[Any]):
-    """RFC 9457, with a stable code and what is wrong with which field."""
+    """Problem details (RFC 9457) with a stable code and the invalid fields."""
 
     type = serializers.CharField()
-    title = serializers.CharField(help_text="The name of the status.")
+    title = serializers.CharField(help_text="Standard phrase of the HTTP status.")
     status = serializers.IntegerField()
-    detail = serializers.CharField(help_text="A sentence for people.")
-    code = serializers.CharField(help_text="For machines; never changes.")
-    request_id = serializers.CharField(help_text="The answer's `X-Request-ID`; name it when you ask us for help.")
-    errors = FieldProblemSerializer(many=True)  # type: ignore[assignment]  # hides an attribute nobody uses here
+    detail = serializers.CharField(help_text="Explanation for people, in the language of `Accept-Language`.")
+    code = serializers.CharField(help_text="Stable error code for programs.")
+    request_id = serializers.CharField(help_text="Same as the header `X-Request-ID`; quote it in support requests.")
+    errors = FieldProblemSerializer(many=True)  # type: ignore[assignment]  # overrides an unused attribute of Serializer
 
 
 class Schema(AutoSchema):
-    """drf-spectacular's, which also tells of the body of a DELETE where one is declared."""
+    """AutoSchema that also describes the body of a DELETE where one is declared."""
 
     def get_request_serializer(self) -> Any:
-        return None if self.method == "DELETE" else super().get_request_serializer()  # a declared one comes before
+        return None if self.method == "DELETE" else super().get_request_serializer()
 
     def _get_request_body(self, direction: Any = "request") -> Any:
         if self.method != "DELETE":
@@ -64,9 +64,9 @@ class Schema(AutoSchema):
 
 
 def problems(*statuses: int) -> dict[Any, OpenApiResponse]:
-    """The error answers of an endpoint, for `extend_schema(responses=...)`."""
+    """Return the error responses of an endpoint, for `extend_schema(responses=...)`. Adds 429 and 503."""
     return {
-        (status, CONTENT_TYPE): OpenApiResponse(ProblemSerializer, description=MEANINGS[status])
+        (status, CONTENT_TYPE): OpenApiResponse(ProblemSerializer, description=DESCRIPTIONS[status])
         for status in sorted({*statuses, 429, 503})
     }
 
@@ -77,19 +77,21 @@ def response_header(name: str, description: str, *statuses: int) -> OpenApiParam
     )
 
 
-NO_NULL_CHARACTERS = "^[^\\u0000]*$"  # PostgreSQL's texts cannot hold one
+NO_NULL_CHARACTERS = "^[^\\u0000]*$"  # PostgreSQL cannot store U+0000 in text
 
 
 def forbid_null_characters(result: Any, **_: Any) -> Any:
-    """A postprocessing hook of drf-spectacular: every text that is sent is without null characters."""
-    sent = [component for name, component in result["components"]["schemas"].items() if name.endswith("Request")]
+    """Postprocessing hook of drf-spectacular: add a pattern without null characters to all strings of requests."""
+    schemas = [component for name, component in result["components"]["schemas"].items() if name.endswith("Request")]
     for operations in result["paths"].values():
         for operation in operations.values():
-            asked = [parameter["schema"] for parameter in operation.get("parameters", ()) if parameter["in"] == "query"]
-            for schema in asked:
-                schema.pop("minLength", None)  # a wish without a word in it is none, and is left out
-            sent += asked
-    for schema in sent:
+            parameters = [
+                parameter["schema"] for parameter in operation.get("parameters", ()) if parameter["in"] == "query"
+            ]
+            for schema in parameters:
+                schema.pop("minLength", None)  # an empty parameter is ignored, not refused
+            schemas += parameters
+    for schema in schemas:
         _add_null_pattern(schema)
     return result
 

@@ -1,4 +1,4 @@
-"""The API, version 1."""
+"""URLs of the API, version 1."""
 
 from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView

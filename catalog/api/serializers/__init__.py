@@ -1,1 +1,1 @@
-"""What goes in and out, as JSON."""
+"""Serializers: the JSON of requests and responses. Class names and docstrings appear in the OpenAPI schema."""

@@ -1,4 +1,4 @@
-"""Many queries in one request, with an answer for each."""
+"""Serializers of query batches."""
 
 from typing import Any
 
@@ -14,20 +14,24 @@ MAX_BATCH = 50
 
 @extend_schema_field(QueryRequestSerializer(many=True))
 class EntriesField(serializers.ListField):
-    """Bodies of queries. Whether each is in order is told with its answer, so that a bad one does not hurt the rest."""
+    """Query bodies, validated one by one by the view: an invalid entry does not fail the batch."""
 
 
 class BatchRequestSerializer(StrictSerializer):
     queries = EntriesField(
-        min_length=1, max_length=MAX_BATCH, help_text=f"1 to {MAX_BATCH} bodies, each as `POST /queries/` takes it."
+        min_length=1, max_length=MAX_BATCH, help_text=f"1 to {MAX_BATCH} query bodies, as for `POST /queries/`."
     )
 
 
 class BatchResultSerializer(serializers.Serializer[Any]):
-    """What came of one entry: a query or a problem."""
+    """Result of one entry: a query or a problem."""
 
-    status = serializers.IntegerField(help_text="200 if it has ended, 202 if it has not, else the problem's.")
-    replayed = serializers.BooleanField(required=False, help_text="Whether the same entry was sent before.")
+    status = serializers.IntegerField(
+        help_text="200 for an ended query, 202 for a running one, else the problem's status."
+    )
+    replayed = serializers.BooleanField(
+        required=False, help_text="Whether the same entry was sent before with the same `Idempotency-Key`."
+    )
     query = QuerySerializer(required=False)
     problem = ProblemSerializer(required=False)
 

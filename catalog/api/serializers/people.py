@@ -1,4 +1,4 @@
-"""Accounts, tokens, and what a person keeps."""
+"""Serializers of accounts, passwords, tokens, devices and favourites."""
 
 import unicodedata
 from typing import Any
@@ -13,11 +13,11 @@ from catalog.api.serializers.items import ItemSerializer
 from catalog.models import Device, Favourite, Scope, User
 from catalog.services.accounts.devices import device_for, device_id
 
-DEVICE_NAME = "What the device is called, such as `Anna's phone`; shown in the list of devices."
+DEVICE_NAME = "Name of the device, such as `Anna's phone`, for the list of devices."
 
 
 class UsernameField(serializers.CharField):
-    """A name in one spelling, before its length is looked at: some characters become several."""
+    """Normalise a username to NFKC before its length is validated: one character may become several."""
 
     def to_internal_value(self, data: Any) -> str:
         return unicodedata.normalize("NFKC", super().to_internal_value(data))
@@ -33,25 +33,25 @@ class SignInSerializer(serializers.Serializer[Any]):
     username = serializers.CharField(max_length=150)
     password = PasswordField()
     device = TextField(max_length=100, required=False, allow_blank=True, help_text=DEVICE_NAME)
-    scope = serializers.ChoiceField(Scope.choices, required=False, help_text="What the token is for; `user` if absent.")
+    scope = serializers.ChoiceField(Scope.choices, required=False, help_text="Scope of the token; `user` by default.")
 
 
 class SignUpSerializer(StrictSerializer):
     username = UsernameField(max_length=150, validators=[UnicodeUsernameValidator()])
     email = serializers.EmailField(max_length=254)
-    password = PasswordField(help_text="Eight characters at least, and none of those that everybody tries first.")
+    password = PasswordField(help_text="At least eight characters, not a common password.")
     device = TextField(max_length=100, required=False, allow_blank=True, help_text=DEVICE_NAME)
 
 
 class TokenSerializer(serializers.Serializer[Any]):
-    token = serializers.CharField(help_text="Shown once; send it as `Authorization: Token <token>`.")
+    token = serializers.CharField(help_text="Returned only once; send it as `Authorization: Token <token>`.")
     expires_at = serializers.DateTimeField()
     scope = serializers.ChoiceField(Scope.choices)
 
 
 class PasswordChangeSerializer(StrictSerializer):
     old_password = PasswordField()
-    password = PasswordField(help_text="The new one.")
+    password = PasswordField(help_text="The new password.")
 
 
 class PasswordResetSerializer(StrictSerializer):
@@ -59,9 +59,9 @@ class PasswordResetSerializer(StrictSerializer):
 
 
 class PasswordResetConfirmSerializer(StrictSerializer):
-    uid = serializers.CharField(max_length=50, help_text="The code of the mail up to its first hyphen.")
-    token = serializers.CharField(max_length=200, help_text="The rest of it.")
-    password = PasswordField(help_text="The new one.")
+    uid = serializers.CharField(max_length=50, help_text="The code of the mail, up to its first hyphen.")
+    token = serializers.CharField(max_length=200, help_text="The code of the mail, after its first hyphen.")
+    password = PasswordField(help_text="The new password.")
 
 
 class MeSerializer(serializers.ModelSerializer[User]):
@@ -74,46 +74,48 @@ class MeSerializer(serializers.ModelSerializer[User]):
 
 
 class MeChangeSerializer(StrictSerializer):
-    """What may be changed; what is not named stays."""
+    """Changes to the account; omitted fields keep their value."""
 
     email = serializers.EmailField(max_length=254, required=False, allow_blank=True)
     first_name = TextField(max_length=150, required=False, allow_blank=True)
     last_name = TextField(max_length=150, required=False, allow_blank=True)
     may_train = serializers.BooleanField(
         required=False,
-        help_text="Whether encoders may learn from the photos that I send from now on; false takes all of them back.",
+        help_text="Training consent for photos sent from now on; false withdraws the consent for all photos.",
     )
-    password = PasswordField(required=False, help_text="Yours, which another email address takes.")
+    password = PasswordField(required=False, help_text="Current password; required to change the email address.")
 
 
 class MeDeleteSerializer(StrictSerializer):
-    password = PasswordField(help_text="Yours, since this cannot be undone.")
+    password = PasswordField(help_text="Current password.")
 
 
 class ReceiptSerializer(serializers.Serializer[Any]):
-    """How much was deleted."""
+    """Number of deleted rows."""
 
     photos = serializers.IntegerField()
     queries = serializers.IntegerField()
     recommendations = serializers.IntegerField()
-    feedback = serializers.IntegerField(help_text="Thumbs, and items that were opened.")
-    triplets = serializers.IntegerField(help_text="What encoders would have learned from.")
+    feedback = serializers.IntegerField(help_text="Verdicts and opened items.")
+    triplets = serializers.IntegerField(help_text="Training triplets made from the photos.")
     favourites = serializers.IntegerField()
     devices = serializers.IntegerField()
-    sessions = serializers.IntegerField(help_text="Browsers that were signed in.")
-    sign_in_attempts = serializers.IntegerField(help_text="Records of wrong passwords.")
+    sessions = serializers.IntegerField(help_text="Browser sessions.")
+    sign_in_attempts = serializers.IntegerField(help_text="Records of failed sign-ins.")
 
 
 class DeviceSerializer(serializers.Serializer[AuthToken]):
-    """A token that is good, and where it is."""
+    """A signed-in device."""
 
-    id = serializers.SerializerMethodField(help_text="Says nothing about the token itself.")
+    id = serializers.SerializerMethodField(help_text="Derived from the token; does not reveal it.")
     name = serializers.SerializerMethodField(help_text="May be empty.")
     scope = serializers.SerializerMethodField()
     created_at = serializers.DateTimeField(source="created")
     expires_at = serializers.DateTimeField(source="expiry", allow_null=True)
-    last_seen_at = serializers.SerializerMethodField(help_text="To a few minutes; null if never since signing in.")
-    current = serializers.SerializerMethodField(help_text="Whether it is the one that asks.")
+    last_seen_at = serializers.SerializerMethodField(
+        help_text="Accurate to a few minutes; null if not used since sign-in."
+    )
+    current = serializers.SerializerMethodField(help_text="Whether this request comes from the device.")
 
     def get_id(self, token: AuthToken) -> str:
         return device_id(token=token)
@@ -128,8 +130,8 @@ class DeviceSerializer(serializers.Serializer[AuthToken]):
     @extend_schema_field(serializers.DateTimeField(allow_null=True))
     def get_last_seen_at(self, token: AuthToken) -> Any:
         return (
-            serializers.DateTimeField().to_representation(seen)
-            if (seen := device_for(token=token).last_seen_at)
+            serializers.DateTimeField().to_representation(last_seen_at)
+            if (last_seen_at := device_for(token=token).last_seen_at)
             else None
         )
 

@@ -1,4 +1,4 @@
-"""Pictures: where to get them, and how large they are."""
+"""Serializers of pictures: URLs, thumbnails and sizes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from catalog.models import ItemPhoto, UploadedPhoto
 from catalog.photos.links import item_photo_paths, signed_path
 from catalog.photos.thumbnails import WIDTHS
 
-MOMENT = serializers.DateTimeField()
+TIMESTAMP = serializers.DateTimeField()
 THUMBNAILS = {
     "type": "object",
     "properties": {width: {"type": "string", "format": "uri"} for width in WIDTHS},
@@ -22,10 +22,10 @@ THUMBNAILS = {
 
 
 class PictureSerializer(serializers.ModelSerializer[Any]):
-    """What both kinds of picture have in common; the address is the kind's own."""
+    """Base class of item photos and uploaded photos; subclasses define `path_of`."""
 
     url = serializers.SerializerMethodField()
-    thumbnails = serializers.SerializerMethodField(help_text="The same picture, at most so many pixels wide.")
+    thumbnails = serializers.SerializerMethodField(help_text="URLs of smaller versions, by maximum width in pixels.")
 
     @cached_property
     def site(self) -> str:
@@ -41,11 +41,12 @@ class PictureSerializer(serializers.ModelSerializer[Any]):
         return _thumbnails(self.get_url(photo))
 
     def path_of(self, photo: Any) -> str:
+        """Return the path of the picture's URL."""
         raise NotImplementedError
 
 
 class ItemPhotoSerializer(PictureSerializer):
-    url = serializers.SerializerMethodField(help_text="Public, and never another picture.")
+    url = serializers.SerializerMethodField(help_text="Public; a changed picture gets another URL.")
 
     class Meta:
         model = ItemPhoto
@@ -60,7 +61,7 @@ class ItemPhotoSerializer(PictureSerializer):
         return self.paths(photo.pk)
 
     def to_representation(self, photo: ItemPhoto) -> dict[str, Any]:
-        """The same that the fields would say, twenty times as fast: an answer has dozens of these."""
+        """Write the declared fields directly, twenty times as fast as REST framework: an answer has dozens."""
         url = self.get_url(photo)
         return {
             "id": photo.pk,
@@ -73,7 +74,7 @@ class ItemPhotoSerializer(PictureSerializer):
 
 class UploadedPhotoSerializer(PictureSerializer):
     url = serializers.SerializerMethodField(
-        help_text="Signed: opens without a token for one to two hours. Ask again for a fresh one."
+        help_text="Signed URL: works without a token for one to two hours. Request the photo again for a fresh one."
     )
 
     class Meta:
@@ -85,7 +86,7 @@ class UploadedPhotoSerializer(PictureSerializer):
         return signed_path(photo.pk)
 
     def to_representation(self, photo: UploadedPhoto) -> dict[str, Any]:
-        """The same that the fields would say, many times as fast, and with one signature."""
+        """Write the declared fields directly, many times as fast as REST framework, and sign once for all URLs."""
         url = self.get_url(photo)
         return {
             "id": str(photo.pk),
@@ -98,29 +99,31 @@ class UploadedPhotoSerializer(PictureSerializer):
 
 
 class PhotoSerializer(UploadedPhotoSerializer):
-    """An uploaded photo as a thing of its own."""
+    """An uploaded photo."""
 
     class Meta(UploadedPhotoSerializer.Meta):
         fields = (*UploadedPhotoSerializer.Meta.fields, "size", "created_at", "expires_at")
         read_only_fields = fields
 
     def to_representation(self, photo: UploadedPhoto) -> dict[str, Any]:
-        moments = {name: MOMENT.to_representation(getattr(photo, name)) for name in ("created_at", "expires_at")}
-        return super().to_representation(photo) | {"size": photo.size} | moments
+        timestamps = {name: TIMESTAMP.to_representation(getattr(photo, name)) for name in ("created_at", "expires_at")}
+        return super().to_representation(photo) | {"size": photo.size} | timestamps
 
 
 def _thumbnails(url: str) -> dict[str, str]:
-    mark = "&" if "?" in url else "?"
-    return {width: f"{url}{mark}w={width}" for width in WIDTHS}
+    separator = "&" if "?" in url else "?"
+    return {width: f"{url}{separator}w={width}" for width in WIDTHS}
 
 
 class PhotoUploadSerializer(StrictSerializer):
-    """A photo to keep, for queries to come."""
+    """A photo to upload for later queries."""
 
-    photo = PhotoField(help_text="A picture, in base64; line breaks and a data: prefix do not matter.")
+    photo = PhotoField(help_text="A picture in base64; line breaks and a data: prefix are ignored.")
 
 
 class PhotoFormSerializer(serializers.Serializer[Any]):
-    """The same as a multipart form. Only for the schema: one serializer reads both."""
+    """A photo to upload, as a multipart form."""
+
+    # For the OpenAPI schema only: PhotoUploadSerializer reads both.
 
     photo = serializers.FileField(help_text="JPEG, PNG, WebP, AVIF, HEIC or GIF.")

@@ -1,4 +1,4 @@
-"""A query: the request for one, and what became of it."""
+"""Serializers of queries: request, progress, answer."""
 
 from typing import Any
 
@@ -9,75 +9,77 @@ from rest_framework import serializers
 from rest_framework.reverse import reverse
 
 from catalog.api.fields import FiniteFloatField, JSONInFormSerializer, WholeNumberField
-from catalog.api.serializers.feedback import SaidSerializer
+from catalog.api.serializers.feedback import FeedbackSummarySerializer
 from catalog.api.serializers.items import FiltersSerializer, ItemSerializer
-from catalog.api.serializers.pictures import MOMENT, ItemPhotoSerializer, UploadedPhotoSerializer
-from catalog.api.serializers.sources import MAX_PHOTOS, CropSerializer, SourceSerializer, address_of_the_web
+from catalog.api.serializers.pictures import TIMESTAMP, ItemPhotoSerializer, UploadedPhotoSerializer
+from catalog.api.serializers.sources import MAX_PHOTOS, CropSerializer, SourceSerializer, validate_web_url
 from catalog.api.serializers.webhooks import WebhookSerializer
 from catalog.http.problems import failure_sentence
 from catalog.models import Outcome, QueryState, Recommendation, SimilarityQuery
 from catalog.outbound.client import MAX_LENGTH
 from catalog.services.queries.answers import feedback_for
 
-GUESSED = ("category", "gender", "colour")
+GUESSED_ATTRIBUTES = ("category", "gender", "colour")
 
 
 class FiltersInFormSerializer(JSONInFormSerializer, FiltersSerializer):
-    """The filters of a query, which a multipart form brings as JSON text."""
+    """Filters on the items of the answer; JSON text in a multipart form."""
 
 
 class QueryRequestSerializer(SourceSerializer):
-    """What is asked about, exactly one of `photo`, `photo_id`, `photo_url`, `photos` and `item_id`, and how."""
+    """A query: exactly one of `photo`, `photo_id`, `photo_url`, `photos` and `item_id`, and search options."""
 
-    k = WholeNumberField(default=10, min_value=1, max_value=settings.MAX_K, help_text="How many items.")
+    k = WholeNumberField(default=10, min_value=1, max_value=settings.MAX_K, help_text="Number of items to return.")
     filters = FiltersInFormSerializer(required=False)
     diversity = FiniteFloatField(
-        default=0.0, min_value=0.0, max_value=1.0, help_text="0: the nearest, 1: the most varied."
+        default=0.0, min_value=0.0, max_value=1.0, help_text="0: most similar items, 1: most varied items."
     )
     min_score = FiniteFloatField(
-        required=False, min_value=-1.0, max_value=1.0, help_text="Items with a lower score are left out."
+        required=False, min_value=-1.0, max_value=1.0, help_text="Exclude items with a lower score."
     )
 
     callback_url = serializers.CharField(
-        required=False, max_length=MAX_LENGTH, help_text="An address that is told by a signed POST when it has ended."
+        required=False, max_length=MAX_LENGTH, help_text="URL for a signed webhook (POST) when the query has ended."
     )
 
     def validate_callback_url(self, value: str) -> str:
-        return address_of_the_web(value)
+        return validate_web_url(value)
 
 
 class QueryFormSerializer(QueryRequestSerializer):
-    """The same as a multipart form. Only for the schema: one serializer reads both."""
+    """A query as a multipart form."""
+
+    # For the OpenAPI schema only: QueryRequestSerializer reads both.
 
     photo = serializers.FileField(required=False, help_text="JPEG, PNG, WebP, HEIC …")  # type: ignore[assignment]
     photos = serializers.ListField(  # type: ignore[assignment]
-        child=serializers.FileField(), required=False, max_length=MAX_PHOTOS, help_text="Several of one garment."
+        child=serializers.FileField(), required=False, max_length=MAX_PHOTOS, help_text="Several photos of one garment."
     )
     filters = serializers.JSONField(required=False, help_text="The filters, as JSON text.")  # type: ignore[assignment]
     crop = serializers.JSONField(required=False, help_text="The crop, as JSON text.")  # type: ignore[assignment]
 
 
-class QueryWishSerializer(serializers.Serializer[Any]):
-    """The query parameters of the list of queries."""
+class QueryParametersSerializer(serializers.Serializer[Any]):
+    """Query parameters of the query list."""
 
-    state = serializers.ChoiceField(choices=QueryState.choices, required=False, help_text="Only those in this state.")
+    state = serializers.ChoiceField(choices=QueryState.choices, required=False, help_text="Only queries in this state.")
 
 
 class WhySerializer(serializers.Serializer[Any]):
-    """What an item has in common with what was asked about: an item, or what the query guesses of a photo."""
+    """What a matching item has in common with the queried item, or with the guess for the queried photo."""
 
-    same_category = serializers.BooleanField(allow_null=True, help_text="Null where a category is not known.")
+    same_category = serializers.BooleanField(allow_null=True, help_text="Null if a category is unknown.")
     colour_distance = serializers.FloatField(
-        allow_null=True, help_text="CIEDE2000 between the garments' colours: below 2 alike, above 50 unlike."
+        allow_null=True, help_text="CIEDE2000 difference of the garments' colours: below 2 alike, above 50 unlike."
     )
-    agrees = serializers.ListField(child=serializers.CharField(), help_text="Names of attributes that are the same.")
+    agrees = serializers.ListField(child=serializers.CharField(), help_text="Names of equal attributes.")
 
 
 class RecommendationSerializer(serializers.ModelSerializer[Recommendation]):
     item = ItemSerializer(read_only=True)
-    photo = ItemPhotoSerializer(read_only=True, help_text="The picture of the item that matched.")
-    why = serializers.SerializerMethodField(help_text="Null in answers from before there were reasons.")
-    feedback = serializers.SerializerMethodField(help_text="What I have said about it.")
+    photo = ItemPhotoSerializer(read_only=True, help_text="The photo of the item that matched.")
+    why = serializers.SerializerMethodField(help_text="Null in answers from before this field existed.")
+    feedback = serializers.SerializerMethodField(help_text="My feedback.")
 
     class Meta:
         model = Recommendation
@@ -85,30 +87,30 @@ class RecommendationSerializer(serializers.ModelSerializer[Recommendation]):
         read_only_fields = fields
 
     @extend_schema_field(WhySerializer(allow_null=True))
-    def get_why(self, found: Recommendation) -> Any:
-        return found.why or None
+    def get_why(self, recommendation: Recommendation) -> Any:
+        return recommendation.why or None
 
-    @extend_schema_field(SaidSerializer)
-    def get_feedback(self, found: Recommendation) -> Any:
-        said = feedback_for(found)
-        return {"verdict": said.verdict or None, "clicked": said.clicked_at is not None}
+    @extend_schema_field(FeedbackSummarySerializer)
+    def get_feedback(self, recommendation: Recommendation) -> Any:
+        feedback = feedback_for(recommendation)
+        return {"verdict": feedback.verdict or None, "clicked": feedback.clicked_at is not None}
 
     @cached_property
     def parts(self) -> tuple[ItemSerializer, ItemPhotoSerializer]:
         return ItemSerializer(context=self.context), ItemPhotoSerializer(context=self.context)
 
-    def to_representation(self, found: Recommendation) -> dict[str, Any]:
-        """The same that the fields would say, many times as fast: an answer has dozens of these."""
+    def to_representation(self, recommendation: Recommendation) -> dict[str, Any]:
+        """Write the declared fields directly, many times as fast as REST framework: an answer has dozens of matches."""
         item, photo = self.parts
         return {
-            "id": found.pk,
-            "rank": found.rank,
-            "score": found.score,
-            "probability": found.probability,
-            "why": self.get_why(found),
-            "item": item.to_representation(found.item),
-            "photo": photo.to_representation(found.photo),
-            "feedback": self.get_feedback(found),
+            "id": recommendation.pk,
+            "rank": recommendation.rank,
+            "score": recommendation.score,
+            "probability": recommendation.probability,
+            "why": self.get_why(recommendation),
+            "item": item.to_representation(recommendation.item),
+            "photo": photo.to_representation(recommendation.photo),
+            "feedback": self.get_feedback(recommendation),
         }
 
 
@@ -116,7 +118,9 @@ class QueryErrorSerializer(serializers.Serializer[Any]):
     """Why a query failed."""
 
     code = serializers.CharField(source="error_code")
-    detail = serializers.SerializerMethodField(help_text="A sentence for people.")
+    detail = serializers.SerializerMethodField(
+        help_text="Explanation for people, in the language of `Accept-Language`."
+    )
 
     def get_detail(self, query: SimilarityQuery) -> str:
         return failure_sentence(query.error_code, query.error_detail)
@@ -124,11 +128,11 @@ class QueryErrorSerializer(serializers.Serializer[Any]):
 
 class GuessedSerializer(serializers.Serializer[Any]):
     value = serializers.CharField()
-    share = serializers.FloatField(help_text="Of the nearest items' votes, 0.5 to 1.")
+    share = serializers.FloatField(help_text="Share of the nearest items' votes, 0.5 to 1.")
 
 
 class GuessSerializer(serializers.Serializer[Any]):
-    """What most of the items nearest to a photo have in common; nothing where they do not agree."""
+    """Attributes guessed for a photo: the majority among the nearest items, omitted without a majority."""
 
     category = GuessedSerializer(required=False)
     gender = GuessedSerializer(required=False)
@@ -136,30 +140,36 @@ class GuessSerializer(serializers.Serializer[Any]):
 
 
 class QuerySummarySerializer(serializers.ModelSerializer[SimilarityQuery]):
-    """A query without its answer, for lists."""
+    """A query without its recommendations, for lists."""
 
     url = serializers.HyperlinkedIdentityField(view_name="api:query")
-    outcome = serializers.SerializerMethodField(help_text="What was found; null before the end, or if nobody can tell.")
+    outcome = serializers.SerializerMethodField(help_text="What was found; null while the query runs, or if unknown.")
     filters = FiltersSerializer(read_only=True)
     photo = UploadedPhotoSerializer(
-        read_only=True, allow_null=True, help_text="The photo asked about; null while it is fetched, or for an item."
+        read_only=True,
+        allow_null=True,
+        help_text="The queried photo; null while it is fetched, or for a query by item.",
     )
-    more_photos = UploadedPhotoSerializer(many=True, read_only=True, help_text="More photos of the same garment.")
-    photo_url = serializers.SerializerMethodField(help_text="Where the photo was fetched from.")
-    item = ItemSerializer(read_only=True, allow_null=True, help_text="The item asked about.")
+    more_photos = UploadedPhotoSerializer(many=True, read_only=True, help_text="Further photos of the same garment.")
+    photo_url = serializers.SerializerMethodField(help_text="URL the photo was fetched from.")
+    item = ItemSerializer(read_only=True, allow_null=True, help_text="The queried item.")
     crop = CropSerializer(read_only=True, allow_null=True)
     encoder = serializers.SlugRelatedField[Any](
-        slug_field="name", read_only=True, allow_null=True, help_text="Which encoder answered; null before it did."
+        slug_field="name",
+        read_only=True,
+        allow_null=True,
+        help_text="Encoder that embedded the query; null before that.",
     )
     timings = serializers.DictField(
-        child=serializers.FloatField(), read_only=True, help_text="Milliseconds of each step that is over."
+        child=serializers.FloatField(), read_only=True, help_text="Duration of each completed step in milliseconds."
     )
-    guess = serializers.SerializerMethodField(help_text="What the garment seems to be.")
+    guess = serializers.SerializerMethodField(help_text="Guessed attributes of the garment.")
     probably_not_clothes = serializers.BooleanField(
-        read_only=True, help_text="Whether the photo is unlike all clothes that the encoder has learned from."
+        read_only=True,
+        help_text="Whether the photo is out of distribution: unlike the clothes the encoder was trained on.",
     )
-    error = serializers.SerializerMethodField(help_text="Why it failed, if it did.")
-    webhook = WebhookSerializer(read_only=True, allow_null=True, help_text="What became of its `callback_url`.")
+    error = serializers.SerializerMethodField(help_text="Why the query failed; null otherwise.")
+    webhook = WebhookSerializer(read_only=True, allow_null=True, help_text="Delivery to the `callback_url`.")
 
     class Meta:
         model = SimilarityQuery
@@ -198,22 +208,22 @@ class QuerySummarySerializer(serializers.ModelSerializer[SimilarityQuery]):
 
     @extend_schema_field(GuessSerializer)
     def get_guess(self, query: SimilarityQuery) -> Any:
-        return {name: query.guess[name] for name in GUESSED if name in query.guess}
+        return {name: query.guess[name] for name in GUESSED_ATTRIBUTES if name in query.guess}
 
     @extend_schema_field(QueryErrorSerializer(allow_null=True))
     def get_error(self, query: SimilarityQuery) -> Any:
         return QueryErrorSerializer(query).data if query.error_code else None
 
     @cached_property
-    def shown_photo(self) -> UploadedPhotoSerializer:
+    def photo_serializer(self) -> UploadedPhotoSerializer:
         return UploadedPhotoSerializer(context=self.context)
 
     def to_representation(self, query: SimilarityQuery) -> dict[str, Any]:
-        """The same that the fields would say, many times as fast: REST framework copies each field for each answer.
+        """Write the declared fields directly, many times as fast: REST framework copies each field for each object.
 
-        What few queries have is left to the serializers.
+        Parts that few queries have are left to their serializers.
         """
-        photo = self.shown_photo.to_representation
+        photo = self.photo_serializer.to_representation
         webhook = getattr(query, "webhook", None)
         return {
             "id": str(query.pk),
@@ -224,8 +234,8 @@ class QuerySummarySerializer(serializers.ModelSerializer[SimilarityQuery]):
             "filters": FiltersSerializer(query.filters).data if query.filters else {},
             "diversity": query.diversity,
             "min_score": query.min_score,
-            "created_at": MOMENT.to_representation(query.created_at),
-            "finished_at": MOMENT.to_representation(query.finished_at) if query.finished_at else None,
+            "created_at": TIMESTAMP.to_representation(query.created_at),
+            "finished_at": TIMESTAMP.to_representation(query.finished_at) if query.finished_at else None,
             "timings": query.timings,
             "encoder": query.encoder.name if query.encoder else None,
             "photo": photo(query.photo) if query.photo else None,
@@ -250,6 +260,6 @@ class QuerySerializer(QuerySummarySerializer):
         read_only_fields = fields
 
     def to_representation(self, query: SimilarityQuery) -> dict[str, Any]:
-        shown = RecommendationSerializer(context=self.context)
-        ranked = [shown.to_representation(found) for found in query.ranked]
+        serializer = RecommendationSerializer(context=self.context)
+        ranked = [serializer.to_representation(recommendation) for recommendation in query.ranked]
         return super().to_representation(query) | {"recommendations": ranked}

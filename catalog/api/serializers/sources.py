@@ -1,4 +1,4 @@
-"""What a query is about: a photo sent now or before, or to be fetched, several of one garment, or an item."""
+"""Serializers of a query's source: a photo (new, earlier or by URL), several photos of one garment, or an item."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
 
-from catalog.api.authentication import signed_in
+from catalog.api.authentication import current_user
 from catalog.api.fields import FiniteFloatField, JSONInFormSerializer, PhotoField, StrictSerializer, WholeNumberField
 from catalog.errors import Refused
 from catalog.models import CatalogItem, SimilarityQuery, UploadedPhoto
@@ -29,9 +29,9 @@ SOURCES = ("photo", "photo_id", "photo_url", "photos", "item_id")
 
 class OnePhotoField(PhotoField):
     def get_value(self, dictionary: Any) -> Any:
-        """Several files under the name are several photos of one garment, which is `PhotosField`'s business."""
-        found = super().get_value(dictionary)
-        return empty if isinstance(dictionary, MultiValueDict) and isinstance(found, list) else found
+        """Leave several files of this name, which are photos of one garment, to `PhotosField`."""
+        value = super().get_value(dictionary)
+        return empty if isinstance(dictionary, MultiValueDict) and isinstance(value, list) else value
 
 
 @extend_schema_field(
@@ -45,7 +45,7 @@ class OnePhotoField(PhotoField):
     }
 )
 class PhotosField(serializers.Field[list[Picture], Any, Any, Any]):
-    """Pictures, each like `photo`, or the id of one that was sent before."""
+    """A list of pictures, each like `photo`, or ids of earlier photos."""
 
     default_error_messages = {  # noqa: RUF012 - REST framework's own way
         "invalid": gettext_lazy("Send a list of photos, each the id of an earlier one or a base64 string."),
@@ -53,25 +53,25 @@ class PhotosField(serializers.Field[list[Picture], Any, Any, Any]):
     }
 
     def get_value(self, dictionary: Any) -> Any:
-        """In a form: every file of this name, or those that came under the name of a single one."""
+        """In a form: the files named `photos`, and those named `photo` if there are several."""
         if not isinstance(dictionary, MultiValueDict):
             return dictionary.get(self.field_name, empty)
-        several = dictionary.getlist("photo")
-        return [*dictionary.getlist(self.field_name), *(several if len(several) > 1 else ())] or empty
+        files = dictionary.getlist("photo")
+        return [*dictionary.getlist(self.field_name), *(files if len(files) > 1 else ())] or empty
 
     def to_internal_value(self, data: Any) -> list[Picture]:
         if not isinstance(data, list):
             self.fail("invalid")
         if not 1 <= len(data) <= MAX_PHOTOS:
             self.fail("number", most=MAX_PHOTOS)
-        ids = [_as_id(entry) for entry in data]
-        mine = photos_of(self.context).filter(pk__in=[pk for pk in ids if pk is not None]) if any(ids) else ()
-        earlier = {photo.pk: photo for photo in mine}
+        ids = [_parse_id(entry) for entry in data]
+        rows = queryable_photos(self.context).filter(pk__in=[pk for pk in ids if pk is not None]) if any(ids) else ()
+        earlier = {photo.pk: photo for photo in rows}
         pictures: list[Picture] = []
         errors: dict[str, Any] = {}
         for place, (pk, entry) in enumerate(zip(ids, data, strict=True)):
             try:
-                pictures.append(_known(pk, earlier) if pk else PhotoField().to_internal_value(entry))
+                pictures.append(_earlier_photo(pk, earlier) if pk else PhotoField().to_internal_value(entry))
             except serializers.ValidationError as error:
                 errors[str(place)] = error.detail
         if errors:
@@ -80,7 +80,7 @@ class PhotosField(serializers.Field[list[Picture], Any, Any, Any]):
 
 
 class CropSerializer(JSONInFormSerializer, StrictSerializer):
-    """The part of the photo that counts, as shares of its sides: `x` and `y` are its upper left corner."""
+    """The part of the photo to search with, as fractions of its sides; `x` and `y` are the upper left corner."""
 
     x = FiniteFloatField(min_value=0.0, max_value=1.0)
     y = FiniteFloatField(min_value=0.0, max_value=1.0)
@@ -89,37 +89,40 @@ class CropSerializer(JSONInFormSerializer, StrictSerializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if not lies_inside(attrs):
-            raise serializers.ValidationError("The crop does not lie inside of the photo.", code="crop_outside")
+            raise serializers.ValidationError("The crop is not inside the photo.", code="crop_outside")
         return {side: attrs[side] for side in SIDES}
 
 
 class SourceSerializer(StrictSerializer):
-    """Exactly one of its fields but the crop. Valid, they are arguments of `query_create`."""
+    """The source of a query: exactly one field, and an optional crop."""
 
-    photo = OnePhotoField(
-        required=False, help_text="A picture, in base64; line breaks and a data: prefix do not matter."
-    )
-    photo_id = serializers.UUIDField(required=False, help_text="The id of a photo you sent before.")
+    # The validated data are keyword arguments of `query_create`.
+
+    photo = OnePhotoField(required=False, help_text="A picture in base64; line breaks and a data: prefix are ignored.")
+    photo_id = serializers.UUIDField(required=False, help_text="Id of an earlier photo.")
     photo_url = serializers.CharField(
-        required=False, max_length=MAX_LENGTH, help_text="The address of a picture on the web, which we fetch."
+        required=False, max_length=MAX_LENGTH, help_text="URL of a picture, which the site fetches."
     )
     photos = PhotosField(
-        required=False, help_text=f"Up to {MAX_PHOTOS} photos of one garment: ids of earlier ones, or base64."
+        required=False, help_text=f"Up to {MAX_PHOTOS} photos of one garment: ids of earlier photos, or base64."
     )
     item_id = WholeNumberField(
-        required=False, min_value=1, max_value=2**63 - 1, help_text="An item of the catalogue: more like this."
+        required=False, min_value=1, max_value=2**63 - 1, help_text="Id of a catalogue item: find similar items."
     )
-    crop = CropSerializer(required=False, help_text="The part of the photo that counts. Not for several photos.")
+    crop = CropSerializer(required=False, help_text="The part of the photo to search with. Not for several photos.")
 
     def validate_photo_id(self, value: UUID) -> UploadedPhoto:
-        return _known(value, {photo.pk: photo for photo in photos_of(self.context).filter(pk=value)})
+        return _earlier_photo(value, {photo.pk: photo for photo in queryable_photos(self.context).filter(pk=value)})
 
     def validate_photo_url(self, value: str) -> str:
-        return address_of_the_web(value)
+        return validate_web_url(value)
 
     def validate_item_id(self, value: int) -> CatalogItem:
-        shown, hidden = CatalogItem.objects.findable(), CatalogItem.objects.filter(queries__in=_earlier(self.context))
-        item = shown.filter(pk=value).first() or hidden.filter(pk=value).first()
+        findable, hidden = (
+            CatalogItem.objects.findable(),
+            CatalogItem.objects.filter(queries__in=_replayed_query(self.context)),
+        )
+        item = findable.filter(pk=value).first() or hidden.filter(pk=value).first()
         if item is None:
             raise serializers.ValidationError("There is no item with this id.", code="unknown_item")
         return item
@@ -127,17 +130,17 @@ class SourceSerializer(StrictSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         given = [name for name in SOURCES if name in attrs]
         if not given:
-            raise _error("photo", "Send a photo, or say which photo or item you mean.", "required")
+            raise _error("photo", "Send a photo, or the id of a photo or item.", "required")
         if len(given) > 1:
-            message = _("Send one of {sources}, not both.").format(sources=", ".join(given))
+            message = _("Send only one of {sources}.").format(sources=", ".join(given))
             raise _error("photo", message, "one_source_only")
-        source = AS_ARGUMENTS[given[0]](attrs.pop(given[0]))
+        source = TO_ARGUMENTS[given[0]](attrs.pop(given[0]))
         if "crop" in attrs and ("item" in source or source.get("more_photos")):
-            raise _error("crop", "A crop is of one photo.", "crop_of_one_photo")
+            raise _error("crop", "A crop applies to a single photo.", "crop_of_one_photo")
         return attrs | source
 
 
-AS_ARGUMENTS: dict[str, Callable[[Any], dict[str, Any]]] = {
+TO_ARGUMENTS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "photo": lambda photo: {"photo": photo},
     "photo_id": lambda photo: {"photo": photo},
     "photo_url": lambda url: {"photo_url": url},
@@ -146,36 +149,36 @@ AS_ARGUMENTS: dict[str, Callable[[Any], dict[str, Any]]] = {
 }
 
 
-def address_of_the_web(text: str) -> str:
-    """The address that a text is, if one of the kind may be asked."""
+def validate_web_url(text: str) -> str:
+    """Return the normalised URL; raises ValidationError for one that may not be requested."""
     try:
         return parse_url(text).url
     except Refused as refused:
         raise serializers.ValidationError(refused.detail, code=refused.code) from None
 
 
-def photos_of(context: Mapping[str, Any]) -> UploadedPhotoQuerySet:
-    """The photos that whoever asks may ask about."""
-    earlier = _earlier(context)
-    may_be_asked = Q(expires_at__gt=timezone.now()) | Q(queries__in=earlier) | Q(joint_queries__in=earlier)
-    return UploadedPhoto.objects.owned_by(user=signed_in(context["request"])).filter(may_be_asked).distinct()
+def queryable_photos(context: Mapping[str, Any]) -> UploadedPhotoQuerySet:
+    """Return the photos that the request's user may query: unexpired ones, and those of a replayed query."""
+    replayed = _replayed_query(context)
+    is_queryable = Q(expires_at__gt=timezone.now()) | Q(queries__in=replayed) | Q(joint_queries__in=replayed)
+    return UploadedPhoto.objects.owned_by(user=current_user(context["request"])).filter(is_queryable).distinct()
 
 
-def _earlier(context: Mapping[str, Any]) -> SimilarityQuerySet:
-    """The query that was made under the same key, if any: sent again, its request is as good as it was then."""
+def _replayed_query(context: Mapping[str, Any]) -> SimilarityQuerySet:
+    """Return the query created with the same Idempotency-Key: a retry is valid even if its source has expired since."""
     key = context.get("idempotency_key")
-    mine = SimilarityQuery.objects.owned_by(user=signed_in(context["request"]))
-    return mine.none() if key is None else mine.filter(idempotency_key=key)
+    queries = SimilarityQuery.objects.owned_by(user=current_user(context["request"]))
+    return queries.none() if key is None else queries.filter(idempotency_key=key)
 
 
-def _known(pk: UUID, earlier: dict[UUID, UploadedPhoto]) -> UploadedPhoto:
+def _earlier_photo(pk: UUID, earlier: dict[UUID, UploadedPhoto]) -> UploadedPhoto:
     if pk not in earlier:
         raise serializers.ValidationError("You have no photo with this id.", code="unknown_photo")
     return earlier[pk]
 
 
-def _as_id(entry: Any) -> UUID | None:
-    """The id that a text is in its usual form with dashes, which no base64 has."""
+def _parse_id(entry: Any) -> UUID | None:
+    """Return the UUID in its form with dashes, which base64 cannot contain; None for anything else."""
     if not isinstance(entry, str) or len(entry) != 36:
         return None
     try:

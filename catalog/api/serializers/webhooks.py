@@ -1,4 +1,4 @@
-"""Webhooks: what became of one, and what they are signed with."""
+"""Serializers of webhook deliveries and of the signing secret."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from catalog.outbound.post import FAILED
 
 class WebhookSerializer(serializers.ModelSerializer[WebhookDelivery]):
     attempts = serializers.IntegerField(read_only=True)
-    error = serializers.SerializerMethodField(help_text="Why the last try was in vain; empty if none was.")
+    error = serializers.SerializerMethodField(help_text="Why the last attempt failed; empty if none failed.")
 
     class Meta:
         model = WebhookDelivery
@@ -23,4 +23,4 @@ class WebhookSerializer(serializers.ModelSerializer[WebhookDelivery]):
 
 
 class WebhookSecretSerializer(serializers.Serializer[Any]):
-    secret = serializers.CharField(help_text="Begins with `whsec_`. Whoever has it can sign in our name to you.")
+    secret = serializers.CharField(help_text="Begins with `whsec_`. Keep it secret: it signs the webhooks sent to you.")

@@ -1,1 +1,1 @@
-"""The endpoints, one file per resource."""
+"""API endpoints, one file per resource. Class docstrings appear as descriptions in the OpenAPI schema."""

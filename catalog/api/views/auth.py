@@ -1,4 +1,4 @@
-"""Making an account, signing a device in and out, and passwords."""
+"""Endpoints for sign-up, sign-in, sign-out and passwords."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from catalog.api.authentication import TokenAuthentication, signed_in
+from catalog.api.authentication import TokenAuthentication, current_user
 from catalog.api.permissions import EVERYBODY, PEOPLE, HasScope, SignUpIsOpen
 from catalog.api.schema import problems
 from catalog.api.serializers.people import (
@@ -31,20 +31,21 @@ from catalog.services.accounts.passwords import password_reset, password_reset_r
 from catalog.services.accounts.users import password_change, user_create
 
 
-def forms(serializer: type[Any]) -> dict[str, type[Any]]:
-    """A body that may come as JSON or as a form."""
+def json_or_form(serializer: type[Any]) -> dict[str, type[Any]]:
+    """Return the OpenAPI request of a body that is JSON or a multipart form."""
     return {"application/json": serializer, "multipart/form-data": serializer}
 
 
-def token_answer(request: Request, user: User, *, device: str = "", scope: str = Scope.USER) -> dict[str, Any]:
+def create_token(request: Request, user: User, *, device: str = "", scope: str = Scope.USER) -> dict[str, Any]:
+    """Sign a device in; return the body of the response with its new token."""
     row, secret = device_sign_in(user=user, name=device, scope=scope)
     user_logged_in.send(sender=type(user), request=request._request, user=user)
-    answer: dict[str, Any] = TokenSerializer({"token": secret, "expires_at": row.expiry, "scope": scope}).data
-    return answer
+    body: dict[str, Any] = TokenSerializer({"token": secret, "expires_at": row.expiry, "scope": scope}).data
+    return body
 
 
 class SignUp(APIView):
-    """A new account, and a token for the device that made it. Only where the site lets anybody in."""
+    """Create an account and a token for this device. Only where the site allows sign-up."""
 
     authentication_classes = ()
     permission_classes = (SignUpIsOpen,)
@@ -54,7 +55,7 @@ class SignUp(APIView):
         operation_id="sign_up",
         tags=["auth"],
         auth=[],
-        request=forms(SignUpSerializer),
+        request=json_or_form(SignUpSerializer),
         responses={201: TokenSerializer, **problems(400, 403, 409, 411, 413, 415, 429)},
     )
     def post(self, request: Request) -> Response:
@@ -62,11 +63,11 @@ class SignUp(APIView):
         serializer.is_valid(raise_exception=True)
         device = serializer.validated_data.pop("device", "")
         user = user_create(**serializer.validated_data)
-        return Response(token_answer(request, user, device=device), status=status.HTTP_201_CREATED)
+        return Response(create_token(request, user, device=device), status=status.HTTP_201_CREATED)
 
 
 class SignIn(APIView):
-    """A new token for a device, in exchange for a name and a password."""
+    """Create a token for this device from a username and password."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
@@ -76,26 +77,26 @@ class SignIn(APIView):
         operation_id="sign_in",
         tags=["auth"],
         auth=[],
-        request=forms(SignInSerializer),
+        request=json_or_form(SignInSerializer),
         responses={200: TokenSerializer, **problems(400, 401, 403, 411, 413, 415, 429)},
     )
     def post(self, request: Request) -> Response:
         serializer = SignInSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        given = serializer.validated_data
-        # Ten wrong passwords are answered by the middleware: 429, whatever is answered here.
-        user = authenticate(request._request, username=given.pop("username"), password=given.pop("password"))
+        data = serializer.validated_data
+        # After ten wrong passwords django-axes' middleware replaces this response with 429.
+        user = authenticate(request._request, username=data.pop("username"), password=data.pop("password"))
         if not isinstance(user, User):
-            raise AuthenticationFailed("This name and password do not fit together.", code="wrong_credentials")
-        return Response(token_answer(request, user, **given))
+            raise AuthenticationFailed("Wrong username or password.", code="wrong_credentials")
+        return Response(create_token(request, user, **data))
 
     def get_authenticate_header(self, request: Request) -> str:
-        # Nobody is authenticated before signing in, and yet a wrong password is 401, which must say how.
+        # 401 needs a WWW-Authenticate header, but this view has no authentication class to provide it.
         return TokenAuthentication().authenticate_header(request)  # type: ignore[no-any-return]
 
 
 class SignOut(LogoutView):  # type: ignore[misc]  # knox ships no types
-    """Ends the token that the request carries; the person's other devices stay signed in."""
+    """Delete the token of this request; my other devices stay signed in."""
 
     authentication_classes = (TokenAuthentication,)
     permission_classes = (HasScope,)
@@ -103,12 +104,12 @@ class SignOut(LogoutView):  # type: ignore[misc]  # knox ships no types
 
     @extend_schema(operation_id="sign_out", tags=["auth"], request=None, responses={204: None, **problems(401, 429)})
     def post(self, request: Request, format: str | None = None) -> Response:
-        ended: Response = super().post(request)
-        return ended
+        response: Response = super().post(request)
+        return response
 
 
 class SignOutEverywhere(APIView):
-    """Ends all tokens of the person and all sessions in browsers, the one that asks included."""
+    """Delete all my tokens and browser sessions, including this one."""
 
     scopes = PEOPLE
 
@@ -119,14 +120,14 @@ class SignOutEverywhere(APIView):
         responses={204: None, **problems(401, 403, 429)},
     )
     def post(self, request: Request) -> Response:
-        user = signed_in(request)
+        user = current_user(request)
         devices_sign_out(user=user)
         sessions_sign_out(user=user)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 class Password(APIView):
-    """A new password, in exchange for the old one. All other devices and browsers are signed out."""
+    """Change my password. All my other devices and browsers are signed out."""
 
     scopes = PEOPLE
     throttle_scope = "sign-in"
@@ -134,22 +135,22 @@ class Password(APIView):
     @extend_schema(
         operation_id="password_change",
         tags=["auth"],
-        request=forms(PasswordChangeSerializer),
+        request=json_or_form(PasswordChangeSerializer),
         responses={204: None, **problems(400, 401, 403, 411, 413, 415, 429)},
     )
     def post(self, request: Request) -> Response:
         serializer = PasswordChangeSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        user = signed_in(request)
+        user = current_user(request)
         password_change(user=user, request=request._request, device=request.auth, **serializer.validated_data)
         update_session_auth_hash(request._request, user)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 class PasswordReset(APIView):
-    """A mail with a link and a code for a new password, if there is an account with this address.
+    """Send a mail with a link and a code for a new password, if there is an account with this email address.
 
-    The answer is the same if there is none.
+    The response is the same if there is none.
     """
 
     authentication_classes = ()
@@ -160,7 +161,7 @@ class PasswordReset(APIView):
         operation_id="password_reset",
         tags=["auth"],
         auth=[],
-        request=forms(PasswordResetSerializer),
+        request=json_or_form(PasswordResetSerializer),
         responses={202: None, **problems(400, 411, 413, 415, 429)},
     )
     def post(self, request: Request) -> Response:
@@ -171,7 +172,7 @@ class PasswordReset(APIView):
 
 
 class PasswordResetConfirm(APIView):
-    """A new password, in exchange for the code of the mail. All devices and browsers are signed out."""
+    """Set a new password with the code of the mail. All devices and browsers are signed out."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
@@ -181,7 +182,7 @@ class PasswordResetConfirm(APIView):
         operation_id="password_reset_confirm",
         tags=["auth"],
         auth=[],
-        request=forms(PasswordResetConfirmSerializer),
+        request=json_or_form(PasswordResetConfirmSerializer),
         responses={204: None, **problems(400, 411, 413, 415, 429)},
     )
     def post(self, request: Request) -> Response:

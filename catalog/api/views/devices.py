@@ -1,4 +1,4 @@
-"""Where I am signed in."""
+"""Endpoints of my signed-in devices."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from rest_framework.generics import GenericAPIView, ListAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from catalog.api.authentication import signed_in
+from catalog.api.authentication import current_user
 from catalog.api.pagination import Pages
 from catalog.api.permissions import PEOPLE
 from catalog.api.schema import problems
@@ -23,14 +23,14 @@ class LatestFirst(Pages):
 
 
 class DeviceList(ListAPIView[AuthToken]):
-    """My devices that are signed in, latest first."""
+    """My signed-in devices, latest first."""
 
     scopes = PEOPLE
     serializer_class = DeviceSerializer
     pagination_class = LatestFirst
 
     def get_queryset(self) -> Any:
-        return devices_active(user=signed_in(self.request))
+        return devices_active(user=current_user(self.request))
 
     @extend_schema(
         operation_id="device_list",
@@ -42,13 +42,13 @@ class DeviceList(ListAPIView[AuthToken]):
 
 
 class DeviceDetail(GenericAPIView[AuthToken]):
-    """One device of mine."""
+    """One of my signed-in devices."""
 
     scopes = PEOPLE
     serializer_class = DeviceSerializer
 
     def get_object(self) -> AuthToken:
-        token = device_get(user=signed_in(self.request), id=self.kwargs["id"])
+        token = device_get(user=current_user(self.request), id=self.kwargs["id"])
         if token is None:
             raise Http404
         return token
@@ -76,7 +76,7 @@ class DeviceDetail(GenericAPIView[AuthToken]):
     @extend_schema(
         operation_id="device_sign_out",
         tags=["account"],
-        description="Sign it out: its token is good for nothing from now on.",
+        description="Sign the device out: its token becomes invalid.",
         responses={204: None, **problems(401, 403, 404, 429)},
     )
     def delete(self, request: Request, id: str) -> Response:

@@ -1,4 +1,4 @@
-"""The items I keep."""
+"""Endpoints of my favourite items."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from catalog.api.authentication import signed_in
+from catalog.api.authentication import current_user
 from catalog.api.pagination import NewestFirst
 from catalog.api.permissions import PEOPLE
 from catalog.api.schema import problems
@@ -20,14 +20,14 @@ from catalog.services.accounts.favourites import favourite_drop, favourite_keep,
 
 
 class FavouriteList(ListAPIView[Favourite]):
-    """The items I keep, latest first. One that is taken out of the catalogue is not among them."""
+    """My favourite items, latest first, without items removed from the catalogue."""
 
     scopes = PEOPLE
     serializer_class = FavouriteSerializer
     pagination_class = NewestFirst
 
     def get_queryset(self) -> Any:
-        return favourites_of(user=signed_in(self.request))
+        return favourites_of(user=current_user(self.request))
 
     @extend_schema(
         operation_id="favourite_list",
@@ -39,7 +39,7 @@ class FavouriteList(ListAPIView[Favourite]):
 
 
 class FavouriteDetail(APIView):
-    """Whether I keep an item. Saying it twice changes nothing."""
+    """Add or remove a favourite item. Both are idempotent."""
 
     scopes = PEOPLE
 
@@ -51,10 +51,10 @@ class FavouriteDetail(APIView):
     )
     def put(self, request: Request, item_id: int) -> Response:
         item = get_object_or_404(CatalogItem.objects.findable(), pk=item_id)
-        is_new = favourite_keep(user=signed_in(request), item=item)
-        favourite = favourites_of(user=signed_in(request)).get(item=item)
-        answer = FavouriteSerializer(favourite, context={"request": request}).data
-        return Response(answer, status=status.HTTP_201_CREATED if is_new else status.HTTP_200_OK)
+        is_new = favourite_keep(user=current_user(request), item=item)
+        favourite = favourites_of(user=current_user(request)).get(item=item)
+        body = FavouriteSerializer(favourite, context={"request": request}).data
+        return Response(body, status=status.HTTP_201_CREATED if is_new else status.HTTP_200_OK)
 
     @extend_schema(
         operation_id="favourite_drop",
@@ -62,5 +62,5 @@ class FavouriteDetail(APIView):
         responses={204: None, **problems(401, 403, 404, 429)},
     )
     def delete(self, request: Request, item_id: int) -> Response:
-        favourite_drop(user=signed_in(request), item_id=item_id)
+        favourite_drop(user=current_user(request), item_id=item_id)
         return Response(status=status.HTTP_204_NO_CONTENT)

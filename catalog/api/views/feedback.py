@@ -1,4 +1,4 @@
-"""What I make of the answers I get."""
+"""Endpoint for feedback on a recommendation."""
 
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
@@ -7,7 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from catalog.api.authentication import signed_in
+from catalog.api.authentication import current_user
 from catalog.api.parsers import DeepSafeJSONParser
 from catalog.api.permissions import PEOPLE
 from catalog.api.schema import problems
@@ -17,22 +17,21 @@ from catalog.services.queries.answers import recommendations_of
 
 
 class RecommendationFeedback(APIView):
-    """A thumb for an answer, or that its item was opened."""
+    """Give feedback on a recommendation: a verdict, an opened item, training consent."""
 
     scopes = PEOPLE
-    parser_classes: tuple[type[BaseParser], ...] = (DeepSafeJSONParser,)  # a form cannot say null
+    parser_classes: tuple[type[BaseParser], ...] = (DeepSafeJSONParser,)  # a form cannot express null
 
     @extend_schema(
         operation_id="feedback_give",
         tags=["queries"],
-        description="Say what an answer of one of my queries is worth, by the `id` of the recommendation. Saying it "
-        "twice changes nothing.",
+        description="Give feedback on a recommendation of one of my queries, by the recommendation's `id`. Idempotent.",
         request=FeedbackRequestSerializer,
         responses={200: FeedbackSerializer, **problems(400, 401, 403, 404, 411, 413, 415, 429)},
     )
     def post(self, request: Request, pk: int) -> Response:
-        found = get_object_or_404(recommendations_of(owner=signed_in(request)), pk=pk)
+        recommendation = get_object_or_404(recommendations_of(owner=current_user(request)), pk=pk)
         serializer = FeedbackRequestSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        said = feedback_give(recommendation=found, **serializer.validated_data)
-        return Response(FeedbackSerializer(said).data)
+        feedback = feedback_give(recommendation=recommendation, **serializer.validated_data)
+        return Response(FeedbackSerializer(feedback).data)

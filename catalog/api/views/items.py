@@ -1,4 +1,4 @@
-"""The catalogue, to read."""
+"""Endpoints of catalogue items."""
 
 from functools import reduce
 from operator import and_
@@ -13,16 +13,16 @@ from rest_framework.response import Response
 from catalog.api.pagination import ById
 from catalog.api.permissions import EVERYBODY
 from catalog.api.schema import problems
-from catalog.api.serializers.items import ItemDetailSerializer, ItemSerializer, ItemWishSerializer
+from catalog.api.serializers.items import ItemDetailSerializer, ItemParametersSerializer, ItemSerializer
 from catalog.models import CatalogItem
 from catalog.models.items import FILTER_LOOKUPS
 
-WISHES = (*FILTER_LOOKUPS, "search")
-SEARCHED = ("name", "brand", "category", "external_id")
+PARAMETERS = (*FILTER_LOOKUPS, "search")
+SEARCH_COLUMNS = ("name", "brand", "category", "external_id")
 
 
 class ItemList(ListAPIView[CatalogItem]):
-    """The items that can be found, filtered as in a query; every word of `search` must occur."""
+    """Items of the catalogue, with the filters of a query; every word of `search` must occur."""
 
     scopes = EVERYBODY
     serializer_class = ItemSerializer
@@ -31,18 +31,18 @@ class ItemList(ListAPIView[CatalogItem]):
     @extend_schema(
         operation_id="item_list",
         tags=["items"],
-        parameters=[ItemWishSerializer],
+        parameters=[ItemParametersSerializer],
         responses={200: ItemSerializer(many=True), **problems(400, 401, 404)},
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().get(request, *args, **kwargs)
 
     def get_queryset(self) -> Any:
-        given = {name: text for name, text in self.request.query_params.items() if text and name in WISHES}
-        filters = _checked(given) if given else {}
+        parameters = {name: text for name, text in self.request.query_params.items() if text and name in PARAMETERS}
+        filters = _validated(parameters) if parameters else {}
         words = filters.pop("search", "").split()
-        found = CatalogItem.objects.matching(filters)
-        return (found.filter(_contain(words)) if words else found).with_photos()
+        items = CatalogItem.objects.matching(filters)
+        return (items.filter(_contain(words)) if words else items).with_photos()
 
 
 class ItemDetail(RetrieveAPIView[CatalogItem]):
@@ -57,13 +57,14 @@ class ItemDetail(RetrieveAPIView[CatalogItem]):
         return super().get(request, *args, **kwargs)
 
 
-def _checked(given: dict[str, Any]) -> dict[str, Any]:
-    wish = ItemWishSerializer(data=given)
-    wish.is_valid(raise_exception=True)
-    filters: dict[str, Any] = wish.validated_data
+def _validated(parameters: dict[str, Any]) -> dict[str, Any]:
+    serializer = ItemParametersSerializer(data=parameters)
+    serializer.is_valid(raise_exception=True)
+    filters: dict[str, Any] = serializer.validated_data
     return filters
 
 
 def _contain(words: list[str]) -> Q:
-    each = (reduce(Q.__or__, (Q((f"{name}__icontains", word)) for name in SEARCHED)) for word in words)
+    """Return a filter for rows with every word in at least one of the columns."""
+    each = (reduce(Q.__or__, (Q((f"{name}__icontains", word)) for name in SEARCH_COLUMNS)) for word in words)
     return reduce(and_, each, Q())

@@ -1,4 +1,4 @@
-"""A person's photos, apart from the queries about them."""
+"""Endpoints of my uploaded photos."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from catalog.api.authentication import signed_in
+from catalog.api.authentication import current_user
 from catalog.api.pagination import NewestFirst
 from catalog.api.parsers import PHOTO_PARSERS
 from catalog.api.permissions import EVERYBODY
@@ -22,7 +22,7 @@ RAW_PHOTO = {"type": "string", "format": "binary"}
 
 
 class PhotoList(ListAPIView[UploadedPhoto]):
-    """My photos, newest first; and the way to send one without asking anything yet."""
+    """My uploaded photos, newest first; upload a photo without a query."""
 
     serializer_class = PhotoSerializer
     pagination_class = NewestFirst
@@ -31,7 +31,7 @@ class PhotoList(ListAPIView[UploadedPhoto]):
     throttle_scope = "upload"
 
     def get_queryset(self) -> Any:
-        return UploadedPhoto.objects.owned_by(user=signed_in(self.request)).unexpired()
+        return UploadedPhoto.objects.owned_by(user=current_user(self.request)).unexpired()
 
     @extend_schema(
         operation_id="photo_list",
@@ -44,9 +44,9 @@ class PhotoList(ListAPIView[UploadedPhoto]):
     @extend_schema(
         operation_id="photo_create",
         tags=["photos"],
-        description="A form, base64 in JSON, or the picture itself as the body. 201 for a new photo; 200 with the "
-        "earlier one, which is then kept as long as a new one, if you have sent the same bytes before.",
-        parameters=[response_header("Location", "The photo's address.", 200, 201)],
+        description="Send a form, base64 in JSON, or the picture itself as the body. 201 for a new photo; 200 with the "
+        "earlier photo, whose expiry is extended, for bytes sent before.",
+        parameters=[response_header("Location", "URL of the photo.", 200, 201)],
         request={
             "multipart/form-data": PhotoFormSerializer,
             "application/json": PhotoUploadSerializer,
@@ -62,7 +62,7 @@ class PhotoList(ListAPIView[UploadedPhoto]):
     def post(self, request: Request) -> Response:
         serializer = PhotoUploadSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        photo, is_new = upload_create(raw=serializer.validated_data["photo"], owner=signed_in(request))
+        photo, is_new = upload_create(raw=serializer.validated_data["photo"], owner=current_user(request))
         return Response(
             self.get_serializer(photo).data,
             status=status.HTTP_201_CREATED if is_new else status.HTTP_200_OK,
@@ -71,13 +71,13 @@ class PhotoList(ListAPIView[UploadedPhoto]):
 
 
 class PhotoDetail(RetrieveDestroyAPIView[UploadedPhoto]):
-    """One photo of mine."""
+    """One of my uploaded photos."""
 
     serializer_class = PhotoSerializer
     scopes = EVERYBODY
 
     def get_queryset(self) -> Any:
-        return UploadedPhoto.objects.owned_by(user=signed_in(self.request)).unexpired()
+        return UploadedPhoto.objects.owned_by(user=current_user(self.request)).unexpired()
 
     @extend_schema(
         operation_id="photo", tags=["photos"], responses={200: PhotoSerializer, **problems(401, 403, 404, 429)}
@@ -88,7 +88,7 @@ class PhotoDetail(RetrieveDestroyAPIView[UploadedPhoto]):
     @extend_schema(
         operation_id="photo_delete",
         tags=["photos"],
-        description="Deletes its queries with their answers as well. Its addresses answer 404 from then on.",
+        description="Delete the photo and its queries with their answers. Its URLs return 404 afterwards.",
         responses={204: None, **problems(401, 403, 404, 429)},
     )
     def delete(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -1,4 +1,4 @@
-"""Training runs: staff start them, follow them and stop them."""
+"""Endpoints of training runs, for staff: start, list, read, cancel, resume."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from catalog.api.authentication import signed_in
+from catalog.api.authentication import current_user
 from catalog.api.pagination import NewestFirst
 from catalog.api.parsers import DeepSafeJSONParser
-from catalog.api.permissions import STAFF_ONLY, HasScope, MayHandle
+from catalog.api.permissions import STAFF_ONLY, HasModelPermission, HasScope
 from catalog.api.schema import problems, response_header
 from catalog.api.serializers.training import (
     TrainingRunRequestSerializer,
@@ -28,10 +28,10 @@ SEE, START, CHANGE = "catalog.view_trainingrun", "catalog.add_trainingrun", "cat
 
 
 class TrainingRunList(ListAPIView[TrainingRun]):
-    """The runs, newest first; and the way to start one."""
+    """Training runs, newest first; start a run."""
 
     scopes = STAFF_ONLY
-    permission_classes = (HasScope, MayHandle)
+    permission_classes = (HasScope, HasModelPermission)
     needs = {"GET": SEE, "HEAD": SEE, "POST": START}  # noqa: RUF012 - never changed
     serializer_class = TrainingRunSummarySerializer
     pagination_class = NewestFirst
@@ -51,15 +51,15 @@ class TrainingRunList(ListAPIView[TrainingRun]):
     @extend_schema(
         operation_id="training_run_start",
         tags=["training"],
-        description="Everything is checked before the run is queued: hyperparameters, photos, disk and memory.",
-        parameters=[response_header("Location", "The run's address.", 201)],
+        description="Hyperparameters, photos, disk space and memory are checked before the run is queued.",
+        parameters=[response_header("Location", "URL of the run.", 201)],
         request=TrainingRunRequestSerializer,
         responses={201: TrainingRunSerializer, **problems(400, 401, 403, 409, 411, 413, 415, 429)},
     )
     def post(self, request: Request) -> Response:
         serializer = TrainingRunRequestSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        run = run_create(started_by=signed_in(request), **serializer.validated_data)
+        run = run_create(started_by=current_user(request), **serializer.validated_data)
         return Response(
             TrainingRunSerializer(run, context=self.get_serializer_context()).data,
             status=status.HTTP_201_CREATED,
@@ -68,10 +68,10 @@ class TrainingRunList(ListAPIView[TrainingRun]):
 
 
 class OneRun(GenericAPIView[TrainingRun]):
-    """What the addresses of one run share."""
+    """Base class of the endpoints of one run."""
 
     scopes = STAFF_ONLY
-    permission_classes = (HasScope, MayHandle)
+    permission_classes = (HasScope, HasModelPermission)
     needs = {"GET": SEE, "HEAD": SEE, "POST": CHANGE}  # noqa: RUF012 - never changed
     serializer_class = TrainingRunSerializer
 
@@ -81,12 +81,12 @@ class OneRun(GenericAPIView[TrainingRun]):
             raise Http404
         return run
 
-    def answer(self, run: TrainingRun) -> Response:
+    def respond(self, run: TrainingRun) -> Response:
         return Response(self.get_serializer(run).data)
 
 
 class TrainingRunDetail(OneRun):
-    """One run, with the figures of its epochs and the end of its log."""
+    """One training run with the metrics of its epochs and the end of its log."""
 
     scopes = STAFF_ONLY
 
@@ -96,11 +96,11 @@ class TrainingRunDetail(OneRun):
         responses={200: TrainingRunSerializer, **problems(401, 403, 404, 429)},
     )
     def get(self, request: Request, pk: int) -> Response:
-        return self.answer(self.get_object())
+        return self.respond(self.get_object())
 
 
 class TrainingRunCancel(OneRun):
-    """Have a run stopped: at once while it waits, else within seconds. It can be resumed."""
+    """Cancel a run: at once while it waits, within seconds while it trains. It can be resumed."""
 
     scopes = STAFF_ONLY
 
@@ -113,11 +113,11 @@ class TrainingRunCancel(OneRun):
     def post(self, request: Request, pk: int) -> Response:
         run = self.get_object()
         run_cancel(run=run)
-        return self.answer(run)
+        return self.respond(run)
 
 
 class TrainingRunResume(OneRun):
-    """Let a failed or cancelled run go on after its last whole epoch."""
+    """Resume a failed or cancelled run after its last complete epoch."""
 
     scopes = STAFF_ONLY
 
@@ -130,4 +130,4 @@ class TrainingRunResume(OneRun):
     def post(self, request: Request, pk: int) -> Response:
         run = self.get_object()
         run_resume(run=run)
-        return self.answer(run)
+        return self.respond(run)

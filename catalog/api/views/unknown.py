@@ -1,4 +1,4 @@
-"""Addresses under /api/ that do not exist."""
+"""Catch-all for unknown API URLs: 404, with a hint about a missing slash."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from catalog.http.problems import NOT_FOUND
 
 @csrf_exempt
 def unknown(request: HttpRequest) -> JsonResponse:
-    """A route of its own, so that Django does not redirect a POST without its last slash into a GET."""
+    """Respond with 404. Without this route Django would redirect a POST without its trailing slash into a GET."""
     with_slash = request.path_info + "/"
     if request.path_info.endswith("/") or resolve(with_slash).func is unknown:
         return problem_response(NOT_FOUND)

@@ -1,21 +1,21 @@
-"""What a person's webhooks are signed with."""
+"""Endpoint of my webhook signing secret."""
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from catalog.api.authentication import signed_in
+from catalog.api.authentication import current_user
 from catalog.api.permissions import PEOPLE
 from catalog.api.schema import problems
 from catalog.api.serializers.webhooks import WebhookSecretSerializer
 from catalog.services.queries.webhooks import webhook_secret, webhook_secret_renew
 
-NOT_KEPT = {"Cache-Control": "no-store"}  # no copy of a secret on the way, nor on the device
+NO_STORE = {"Cache-Control": "no-store"}  # no cache may store the secret
 
 
 class WebhookSecretView(APIView):
-    """The secret of my webhooks: to read, and to change for another."""
+    """The secret that signs my webhooks: read it, or replace it."""
 
     scopes = PEOPLE
 
@@ -25,18 +25,18 @@ class WebhookSecretView(APIView):
         responses={200: WebhookSecretSerializer, **problems(401, 403, 429)},
     )
     def get(self, request: Request) -> Response:
-        return _answer(webhook_secret(user=signed_in(request)))
+        return _secret_response(webhook_secret(user=current_user(request)))
 
     @extend_schema(
         operation_id="webhook_secret_renew",
         tags=["account"],
-        description="Another secret. Webhooks are signed with it from now on, also those that are tried again.",
+        description="Create a new secret. All webhooks are signed with it from now on, including retries.",
         request=None,
         responses={200: WebhookSecretSerializer, **problems(401, 403, 429)},
     )
     def post(self, request: Request) -> Response:
-        return _answer(webhook_secret_renew(user=signed_in(request)))
+        return _secret_response(webhook_secret_renew(user=current_user(request)))
 
 
-def _answer(secret: str) -> Response:
-    return Response(WebhookSecretSerializer({"secret": secret}).data, headers=NOT_KEPT)
+def _secret_response(secret: str) -> Response:
+    return Response(WebhookSecretSerializer({"secret": secret}).data, headers=NO_STORE)

@@ -121,7 +121,7 @@ def test_a_query_that_is_deleted_meanwhile_is_gone(device: APIClient, me: User, 
 def test_too_many_streams_tell_the_state_once_and_ask_to_come_again(
     device: APIClient, me: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(view, "_free", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(view, "_slots", threading.BoundedSemaphore(1))
     query = make_query(make_upload(me))
     open_stream = parsed(device.get(address(query)).streaming_content)
     assert [next(open_stream)[0], next(open_stream)[0]] == ["retry", "state"]
@@ -129,14 +129,14 @@ def test_too_many_streams_tell_the_state_once_and_ask_to_come_again(
 
 
 def test_a_client_that_goes_frees_its_place(device: APIClient, me: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    places = threading.BoundedSemaphore(1)
-    monkeypatch.setattr(view, "_free", places)
+    slots = threading.BoundedSemaphore(1)
+    monkeypatch.setattr(view, "_slots", slots)
     answer = device.get(address(make_query(make_upload(me))))
     stream = iter(answer.streaming_content)
     assert [len(next(stream)) > 0 for _ in range(2)] == [True, True]
-    assert not places.acquire(blocking=False)
+    assert not slots.acquire(blocking=False)
     answer.close()
-    assert places.acquire(blocking=False)
+    assert slots.acquire(blocking=False)
 
 
 @pytest.mark.parametrize("method", ["head", "post", "put", "patch", "delete"])

@@ -18,7 +18,7 @@ from pytest_django import Settings
 
 from catalog import events
 from catalog.api import legacy
-from catalog.api.legacy import PATIENCE
+from catalog.api.legacy import TIMEOUT
 from catalog.models import CatalogItem, Outcome, QueryState, Recommendation, SimilarityQuery, UploadedPhoto
 from catalog.models.queries import NOT_CLOTHES
 from tests.helpers.factories import jpeg, make_item_photo
@@ -50,7 +50,7 @@ def answered(*colours: str, state: str = QueryState.DONE, **columns: Any) -> Cal
     """In the place of waiting: a worker that finds an item of each colour, in this order."""
 
     def work(query_id: Any, seconds: float) -> None:
-        assert PATIENCE - 5 < seconds <= PATIENCE
+        assert TIMEOUT - 5 < seconds <= TIMEOUT
         for rank, colour in enumerate(colours, start=1):
             photo = make_item_photo(content=jpeg(colour, (600, 800)))
             Recommendation.objects.create(query_id=query_id, rank=rank, item=photo.item, photo=photo, score=1 / rank)
@@ -134,8 +134,8 @@ def test_a_photo_sent_again_waits_for_the_query_that_is_on_its_way(worker: Calla
 def test_an_answer_that_came_too_late_is_given_when_the_photo_comes_again() -> None:
     send()
     query = SimilarityQuery.objects.get()
-    answered("red", "blue")(query.pk, PATIENCE)
-    late = query.created_at + timedelta(seconds=PATIENCE + 1)
+    answered("red", "blue")(query.pk, TIMEOUT)
+    late = query.created_at + timedelta(seconds=TIMEOUT + 1)
     SimilarityQuery.objects.update(finished_at=late)
     hidden = CatalogItem.objects.order_by("pk")[0]
     hidden.is_active = False
@@ -301,7 +301,7 @@ def test_the_number_of_statements_does_not_grow_with_the_results(
 ) -> None:
     send()
     query = SimilarityQuery.objects.get()
-    answered(*["red"] * 10)(query.pk, PATIENCE)
-    SimilarityQuery.objects.update(finished_at=query.created_at + timedelta(seconds=PATIENCE + 1))
+    answered(*["red"] * 10)(query.pk, TIMEOUT)
+    SimilarityQuery.objects.update(finished_at=query.created_at + timedelta(seconds=TIMEOUT + 1))
     with django_assert_max_num_queries(3):  # the unread query, the query again, its pictures
         assert len(pictures(send())) == 10
