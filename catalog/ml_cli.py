@@ -40,17 +40,17 @@ class MlTimeout(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class MlResult:
     """Exit code (negative: the signal that killed the process) and the complete output of a command."""
 
-    code: int
-    output: str
-    errors: str
+    exit_code: int
+    stdout: str
+    stderr: str
 
     @property
     def error_line(self) -> str:
         """The line with which `ml` refuses bad input: the last line of standard error."""
-        return self.errors.strip().rpartition("\n")[2].removeprefix(ERROR_PREFIX)
+        return self.stderr.strip().rpartition("\n")[2].removeprefix(ERROR_PREFIX)
 
 
 def base_environment() -> dict[str, str]:
@@ -70,10 +70,10 @@ def training_environment() -> dict[str, str]:
     }
 
 
-def run_ml(*words: str, seconds: float, memory: int | None = None) -> Answer:
-    """Run `python -m ml WORDS` to its end. `memory`: its limit of address space in bytes. Raises `MlTimeout`."""
-    with subprocess.Popen(  # noqa: S603 - our own program, and no shell reads the words
-        [sys.executable, "-m", "ml", *words],
+def run_ml(*arguments: str, seconds: float, memory: int | None = None) -> MlResult:
+    """Run `python -m ml ARGUMENTS` to its end. `memory`: limit of its address space in bytes. Raises `MlTimeout`."""
+    with subprocess.Popen(  # noqa: S603 - our own program, and no shell
+        [sys.executable, "-m", "ml", *arguments],
         cwd=settings.BASE_DIR,
         env=base_environment() | {"PYTHONUTF8": "1"},
         stdin=subprocess.DEVNULL,
@@ -85,8 +85,8 @@ def run_ml(*words: str, seconds: float, memory: int | None = None) -> Answer:
             with contextlib.suppress(OSError, ValueError, AttributeError):  # a lower limit holds, or none can be set
                 resource.prlimit(process.pid, resource.RLIMIT_AS, (memory, memory))
         try:
-            output, errors = process.communicate(timeout=seconds)
+            stdout, stderr = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             process.kill()
             raise MlTimeout from None
-    return Answer(process.returncode, output, errors)
+    return MlResult(process.returncode, stdout, stderr)

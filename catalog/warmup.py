@@ -1,8 +1,8 @@
-"""What a process asks itself when it starts, so that the first person's query is no slower than the next ones.
+"""Warm-up of a starting process: run one query, so that the first user's query is as fast as the next ones.
 
-Views, serializers, statements and decoders make much of what they need when they are first used. A rehearsal goes the
-way of a query once and takes everything back: no row and no file is left of it. Its messages are sent, so that there
-are connections to the queue; a worker who gets one finds no query, and so does nothing.
+Views, serializers, SQL and image decoders are initialised at their first use. The warm-up runs in a transaction that is
+rolled back: it leaves no row and no file. Its messages are sent, to open the connections to the queue; a worker that
+receives one finds no query and does nothing.
 """
 
 import io
@@ -23,7 +23,7 @@ from catalog.models import UploadedPhoto, User
 from catalog.services.uploads import upload_prepare
 
 TIMEOUT: Final = 10.0
-"""Seconds that a start waits for its rehearsal; then that goes on beside the work."""
+"""Seconds that a process waits for its warm-up, which then continues in the background."""
 
 Application = Callable[..., Any]
 
@@ -31,54 +31,54 @@ logger = logging.getLogger(__name__)
 
 
 def run_and_roll_back(work: Callable[[User], object]) -> None:
-    """Do `work` for a person, after which neither they nor anything that it wrote is there.
+    """Run `work` with a new user in a transaction, roll it back, and delete the files of the user's photos.
 
-    No error of it may keep a process from starting: it is only told.
+    Errors are logged, because they must not keep a process from starting.
     """
     try:
         with transaction.atomic():
-            person = User.objects.create(username=f"rehearsal-{uuid4().hex}")
+            user = User.objects.create(username=f"warm-up-{uuid4().hex}")
             try:
-                work(person)
+                work(user)
             finally:
-                for photo in UploadedPhoto.objects.filter(owner=person):
+                for photo in UploadedPhoto.objects.filter(owner=user):
                     photo.file.delete(save=False)
                 transaction.set_rollback(True)
-    except DatabaseError as error:  # not migrated yet, or somebody else is writing for long
-        logger.warning("The first query was not rehearsed: %s", error)
+    except DatabaseError as error:  # not migrated yet, or locked by a long write
+        logger.warning("The warm-up was skipped: %s", error)
     except Exception:
-        logger.exception("The rehearsal of the first query failed.")
+        logger.exception("The warm-up failed.")
 
 
 def example_photo(owner: User) -> UploadedPhoto:
-    """A photo of theirs, stored."""
+    """Store and return a photo of the user."""
     photo = upload_prepare(raw=_drawn(), owner=owner)
     photo.save(force_insert=True)
     return photo
 
 
 def warm_up_requests(application: Application) -> None:
-    """Send a photo to the API of this process, ask for its query, and wait for its end. No request may be under way."""
-    sent: list[UUID] = []
-    # A request closes what it finds open before it and after it, so also the transaction that all of this is in.
+    """POST a photo to the API of this process, GET its query, and wait for its end. No other request may be running."""
+    query_ids: list[UUID] = []
+    # Django closes database connections before and after a request, and with them the transaction of the warm-up.
     signals = (request_started, request_finished)
     for signal in signals:
         signal.disconnect(close_old_connections)
-    run_and_roll_back(lambda person: sent.append(_send_and_ask(application, person)))
+    run_and_roll_back(lambda user: query_ids.append(_post_and_get(application, user)))
     for signal in signals:
         signal.connect(close_old_connections)
-    for query_id in sent:
+    for query_id in query_ids:
         tasks.send_embed_query(query_id)
         events.announce_ended(query_id)
         events.wait_until_ended(query_id, 1)
 
 
-def _send_and_ask(application: Application, person: User) -> UUID:
-    token = AuthToken.objects.create(person)[1]
+def _post_and_get(application: Application, user: User) -> UUID:
+    token = AuthToken.objects.create(user)[1]
     head = b'Content-Disposition: form-data; name="photo"; filename="photo.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
     form = b"--part\r\n" + head + _drawn() + b"\r\n--part--\r\n"
     _request(application, token, "POST", "/api/v1/queries/", form)
-    query_id = person.queries.get().pk
+    query_id = user.queries.get().pk
     _request(application, token, "GET", f"/api/v1/queries/{query_id}/")
     return query_id
 
@@ -92,18 +92,18 @@ def _request(application: Application, token: str, method: str, path: str, body:
         "CONTENT_LENGTH": str(len(body)),
         "HTTP_HOST": host,
         "HTTP_AUTHORIZATION": f"Token {token}",
-        "HTTP_X_FORWARDED_PROTO": "https",  # for sites that are reached through a proxy
+        "HTTP_X_FORWARDED_PROTO": "https",  # for a site behind a proxy
         "wsgi.input": io.BytesIO(body),
     }
     setup_testing_defaults(environment)
-    told: list[str] = []
-    response = application(environment, lambda status, headers, error=None: told.append(status))
+    statuses: list[str] = []
+    response = application(environment, lambda status, headers, error=None: statuses.append(status))
     try:
         answer = b"".join(response)
     finally:
         response.close()
-    if not told[0].startswith("2"):
-        raise RuntimeError(f"{method} {path} was answered with {told[0]}: {answer[:300]!r}")
+    if not statuses[0].startswith("2"):
+        raise RuntimeError(f"{method} {path} was answered with {statuses[0]}: {answer[:300]!r}")
 
 
 def _drawn() -> bytes:

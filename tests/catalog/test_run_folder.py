@@ -1,4 +1,4 @@
-"""Where the files of a run are, and that nothing else can be reached by their names."""
+"""The files of a training run, and that no name leads out of its folder."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ def run(settings: Any, tmp_path: Path) -> TrainingRun:
     return make_run(name="mine")
 
 
-def drawn(run: TrainingRun, *names: str) -> Path:
+def make_pictures(run: TrainingRun, *names: str) -> Path:
     folder = run_folder(run) / "run"
     folder.mkdir(parents=True)
     for name in names:
@@ -35,26 +35,26 @@ def test_each_run_has_a_folder_of_its_own(run: TrainingRun, tmp_path: Path) -> N
     assert run_encoder_folder(run) == tmp_path / "encoders" / "mine"
 
 
-def test_the_pictures_that_are_there_come_in_the_order_to_show_them(run: TrainingRun) -> None:
+def test_existing_pictures_are_listed_in_display_order(run: TrainingRun) -> None:
     assert run_pictures(run) == []
-    folder = drawn(run, "strips.png", "loss.png", "confusion.png", "checkpoint.pt", "other.png")
+    folder = make_pictures(run, "strips.png", "loss.png", "confusion.png", "checkpoint.pt", "other.png")
     assert run_pictures(run) == ["loss.png", "strips.png", "confusion.png"]
     assert run_picture(run, "strips.png") == folder / "strips.png"
 
 
 @pytest.mark.parametrize("name", ["map.png", "checkpoint.pt", "../run/loss.png", "/etc/passwd", "", ".", "a\0.png"])
-def test_any_other_name_is_no_picture(run: TrainingRun, name: str) -> None:
-    drawn(run, "loss.png", "checkpoint.pt")
+def test_other_names_are_refused(run: TrainingRun, name: str) -> None:
+    make_pictures(run, "loss.png", "checkpoint.pt")
     with pytest.raises(FileNotFoundError):
         run_picture(run, name)
 
 
-def test_every_curve_that_the_training_draws_is_known() -> None:
+def test_every_curve_that_training_draws_is_listed() -> None:
     assert set(curves.PICTURES) <= set(PICTURES)
 
 
-@pytest.mark.parametrize("ending", ["the photo is deleted", "the account is deleted", "the permission is taken back"])
-def test_no_run_keeps_a_copy_of_a_photo_that_its_owner_takes_back(run: TrainingRun, ending: str) -> None:
+@pytest.mark.parametrize("ending", ["the photo is deleted", "the account is deleted", "the consent is withdrawn"])
+def test_copies_of_a_photo_are_deleted_when_its_owner_withdraws_it(run: TrainingRun, ending: str) -> None:
     query = make_query(make_upload(make_user()))
     photo, owner = query.photo, query.owner
     assert photo is not None and owner is not None
@@ -67,6 +67,6 @@ def test_no_run_keeps_a_copy_of_a_photo_that_its_owner_takes_back(run: TrainingR
     {
         "the photo is deleted": lambda: upload_delete(photo=photo),
         "the account is deleted": lambda: user_delete(user=owner),
-        "the permission is taken back": lambda: user_consent_set(user=owner, may_train=False),
+        "the consent is withdrawn": lambda: user_consent_set(user=owner, may_train=False),
     }[ending]()
     assert [file.name for file in folder.iterdir()] == [f"{shown.pk}.jpg"]

@@ -137,7 +137,7 @@ def test_a_process_goes_the_way_of_a_query_before_the_first_one(site: Site) -> N
     site.kill("web")
     site.start("web")
     site.wait_until_ready()
-    until(lambda: asked() > before, "the message of the rehearsal")
-    assert not [name for name in ("web", "gpu", "cpu") if "rehears" in site.log(name)]
-    count = "User.objects.filter(username__startswith='rehearsal-').count()"
+    until(lambda: asked() > before, "the message of the warm-up")
+    assert not [name for name in ("web", "gpu", "cpu") if "warm-up" in site.log(name)]
+    count = "User.objects.filter(username__startswith='warm-up-').count()"
     assert site.shell(f"from catalog.models import User; print({count})") == "0"

@@ -42,12 +42,12 @@ def test_the_rehearsal_goes_as_far_as_a_query_does(
     updates = [line for line in written(queues).splitlines() if line.startswith("UPDATE")]
     assert {state for state in ("embedded", "done") if any(f"'{state}'" in line for line in updates)} >= reached
     assert not SimilarityQuery.objects.exists()
-    assert "rehears" not in caplog.text
+    assert "warm-up" not in caplog.text
 
 
 def test_there_is_nothing_to_rehearse_without_an_encoder(caplog: pytest.LogCaptureFixture) -> None:
     assert "catalog_similarityquery" not in written({"gpu", "cpu"})
-    assert "rehears" not in caplog.text
+    assert "warm-up" not in caplog.text
 
 
 def test_every_thread_of_the_pool_has_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,12 +51,12 @@ def manifest_rows(path: Path) -> Iterator[Row]:
 def manifest_check(path: Path) -> None:
     """Refused for a table that no training could read: an item in two splits, a missing file and so on."""
     try:
-        answer = run_ml("check-data", "--quick", "--show", "1", "--data", str(path), seconds=CHECK_SECONDS)
+        result = run_ml("check-data", "--quick", "--show", "1", "--data", str(path), seconds=CHECK_SECONDS)
     except MlTimeout:
         raise Refused("manifest_unfit", "Checking this manifest took too long; it is larger than we take.") from None
-    wrong = list(_errors(answer.output))
-    if not wrong and "errors" not in answer.errors and answer.code:  # there is no table at all
-        wrong = [answer.error_line]
+    wrong = list(_errors(result.stdout))
+    if not wrong and "errors" not in result.stderr and result.exit_code:  # there is no table at all
+        wrong = [result.error_line]
     if wrong:
         told = " ".join(wrong[:3]).replace(str(path), path.name)
         raise Refused("manifest_unfit", told)

@@ -159,15 +159,15 @@ def _checked_card(folder: Path) -> dict[str, Any]:
     Raises `Refused` with the check's message if the folder is not sound.
     """
     try:
-        answer = run_ml("check-encoder", str(folder), "--threads", "1", seconds=CHECK_SECONDS, memory=CHECK_MEMORY)
+        result = run_ml("check-encoder", str(folder), "--threads", "1", seconds=CHECK_SECONDS, memory=CHECK_MEMORY)
     except MlTimeout:
         raise Refused("encoder_unusable", f"The check of this encoder took over {CHECK_SECONDS} seconds.") from None
-    if answer.code == 0:
-        card: dict[str, Any] = json.loads(answer.output)
+    if result.exit_code == 0:
+        card: dict[str, Any] = json.loads(result.stdout)
         return card
-    if answer.code == BAD_INPUT:
+    if result.exit_code == BAD_INPUT:
         place = f" {str(folder)!r}"  # the temporary path is of no use to the sender
-        raise Refused("encoder_unusable", answer.error_line.replace(f" in{place}", "").replace(place, ""))
+        raise Refused("encoder_unusable", result.error_line.replace(f" in{place}", "").replace(place, ""))
     raise Refused("encoder_unusable", "The check of this encoder broke off: its network asks for too much, or crashes.")
 
 

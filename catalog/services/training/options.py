@@ -175,8 +175,8 @@ def _require_fit(kind: str, words: tuple[str, ...]) -> None:
     """Have `ml` check a combination of values that are valid one by one. Raises `Refused` (`bad_option`)."""
     if not words:
         return
-    answer = run_ml("options", kind, "--set", *words, seconds=SECONDS)
-    if answer.code == BAD_INPUT:
-        raise Refused("bad_option", answer.error_line)
-    if answer.code:
-        raise RuntimeError(f"python -m ml options ended with {answer.code}: {answer.errors[-500:]}")
+    result = run_ml("options", kind, "--set", *words, seconds=SECONDS)
+    if result.exit_code == BAD_INPUT:
+        raise Refused("bad_option", result.error_line)
+    if result.exit_code:
+        raise RuntimeError(f"python -m ml options ended with {result.exit_code}: {result.stderr[-500:]}")
