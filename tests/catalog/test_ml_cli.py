@@ -40,9 +40,7 @@ def test_a_command_is_killed_at_its_time_limit() -> None:
         run_ml("options", "metric", seconds=0.001)
 
 
-def test_a_manifest_whose_check_takes_too_long_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_manifest_whose_check_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(manifests, "CHECK_SECONDS", 0.001)
     with raises_code(Refused, "manifest_unfit"):
         manifests.manifest_check(tmp_path / "any.csv")
