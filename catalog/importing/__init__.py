@@ -1,5 +1,5 @@
-"""Reading catalogues: folders of pictures, and tables that name them.
+"""Catalogue import from folders of pictures and CSV tables.
 
-`sources` finds out what lies there, `layouts` and `folders` turn it into rows one by one, `importer` puts the rows into
-the catalogue, and `recovery` cleans up after an import that was killed.
+`sources` detects the layout, `tables` reads CSV files, `layouts` and `folders` map a source to rows, `fields` parses
+cells, `importer` and `writing` put the rows into the catalogue, and `recovery` cleans up after a killed import.
 """

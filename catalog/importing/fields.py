@@ -1,4 +1,8 @@
-"""From the cells of a table to the columns of an item: checked here, so that the database never has to complain."""
+"""Parse table cells into the fields of an item: price, currency, stock, URL, text of limited length.
+
+Every value is validated here, so the database never rejects one. The words for stock go beyond the booleans of
+`clothes_matcher.env` (a feed says "in stock" or "sold out"), so they are a list of their own.
+"""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +21,7 @@ MAX_ATTRIBUTE = 2000
 
 _LIMITS = {field.name: field.max_length for field in CatalogItem._meta.fields if field.max_length}
 
-_SIGNS = {"€": "EUR", "$": "USD", "US$": "USD", "£": "GBP", "¥": "JPY", "₹": "INR", "zł": "PLN", "₺": "TRY"}
+_CURRENCY_SYMBOLS = {"€": "EUR", "$": "USD", "US$": "USD", "£": "GBP", "¥": "JPY", "₹": "INR", "zł": "PLN", "₺": "TRY"}
 _PRICE = re.compile(r"(?P<before>[^\d.,]{0,5}?)\s*(?P<number>[\d.,][\d.,'\u2019\s]*)(?P<after>[^\d.,]{0,5})")
 _IN_STOCK = (
     "yes",
@@ -36,42 +40,40 @@ _STOCK_WORDS = dict.fromkeys(_IN_STOCK, True) | dict.fromkeys(_OUT_OF_STOCK, Fal
 _is_url = URLValidator(schemes=["http", "https"])
 
 
-def item_columns(cells: Mapping[str, str], attributes: Mapping[str, str]) -> dict[str, Any]:
-    """The item's columns from the cells of the same names; what the table does not have is not in the answer.
+def parse_item_fields(cells: Mapping[str, str], attributes: Mapping[str, str]) -> dict[str, Any]:
+    """Map cells to the fields of `CatalogItem`. Columns that the table does not have are not in the result.
 
-    Refused, with the column in the sentence, for what does not fit.
+    `cells` is keyed by field name, `attributes` by header. Raises `Refused`, which names the column.
     """
-    columns: dict[str, Any] = {name: checked_text(name, cells[name]) for name in TEXTS if name in cells}
+    columns: dict[str, Any] = {name: validate_text(name, cells[name]) for name in TEXTS if name in cells}
     if "price" in cells:
-        columns["price"], sign = parse_price(cells["price"])
-        if sign:
-            columns["currency"] = sign
+        columns["price"], currency = parse_price(cells["price"])
+        if currency:
+            columns["currency"] = currency
     if cells.get("currency") or ("currency" in cells and "currency" not in columns):
-        columns["currency"] = _currency(cells["currency"])
+        columns["currency"] = _parse_currency(cells["currency"])
     if "url" in cells:
-        columns["url"] = _url(cells["url"])
-    # A word in one column says it plainly; a number in the other is only counted where it does not.
-    stock = [told for name in ("stock", "in_stock") if (told := parse_stock(cells.get(name, ""))) is not None]
+        columns["url"] = _parse_url(cells["url"])
+    # `in_stock` (a word) overrides `stock` (a number of pieces).
+    stock = [flag for name in ("stock", "in_stock") if (flag := parse_stock(cells.get(name, ""))) is not None]
     if stock:
         columns["in_stock"] = stock[-1]
-    columns["attributes"] = {checked_title(name): _attribute(name, value) for name, value in attributes.items()}
+    columns["attributes"] = {
+        validate_header(name): _validate(name, value, MAX_ATTRIBUTE) for name, value in attributes.items()
+    }
     return columns
 
 
-def checked_text(column: str, value: str) -> str:
-    """`value`, if the item's column can hold it."""
-    return _fitting(column, value, _LIMITS[column])
+def validate_text(column: str, value: str) -> str:
+    """Return `value` if it fits the item's database column, else raise `Refused`."""
+    return _validate(column, value, _LIMITS[column])
 
 
-def checked_title(title: str) -> str:
-    return _fitting("title of a column", title, 100)
+def validate_header(header: str) -> str:
+    return _validate("title of a column", header, 100)
 
 
-def _attribute(name: str, value: str) -> str:
-    return _fitting(name, value, MAX_ATTRIBUTE)
-
-
-def _fitting(column: str, value: str, limit: int) -> str:
+def _validate(column: str, value: str, limit: int) -> str:
     if len(value) > limit:
         raise Refused("text_too_long", f"The {column} has {len(value)} characters; {limit} fit.")
     if "\0" in value:
@@ -80,28 +82,28 @@ def _fitting(column: str, value: str, limit: int) -> str:
 
 
 def parse_price(text: str) -> tuple[Decimal | None, str]:
-    """A price as people write it, and the currency if it is written beside: "1.299,00 €" -> (1299.00, "EUR").
+    """Parse a price and its currency ("" if not given): "1.299,00 €" -> (1299.00, "EUR"). An empty text -> (None, "").
 
-    Of two kinds of separators the last is the decimal one. A single one before exactly three digits separates
-    thousands ("1.299"), since no shop prices in tenths of a cent. An empty text is no price.
+    With two kinds of separators the last one is the decimal separator. A single separator before exactly three digits
+    is a thousands separator ("1.299"), because no shop uses three decimals.
     """
     if not text:
         return None, ""
     match = _PRICE.fullmatch(re.sub(r"^rs\.?\s*", "₹", text, flags=re.IGNORECASE))
-    sign = (match["before"] + match["after"]).strip(" -\u2013\u00a0\u202f") if match else ""
+    symbol = (match["before"] + match["after"]).strip(" -\u2013\u00a0\u202f") if match else ""
     if match is None or "-" in match["before"]:
         raise Refused("price_invalid", f"{text[:40]!r} is not a price.")
     try:
-        price = Decimal(_plain_number(match["number"])).quantize(Decimal("0.01"))
+        price = Decimal(_normalize_number(match["number"])).quantize(Decimal("0.01"))
     except InvalidOperation:
         raise Refused("price_invalid", f"{text[:40]!r} is not a price.") from None
     if price >= Decimal(10) ** 10:
         raise Refused("price_invalid", f"{text[:40]!r} is more than a price can be.")
-    return price, _SIGNS.get(sign) or (sign.upper() if re.fullmatch("[A-Za-z]{3}", sign) else "")
+    return price, _CURRENCY_SYMBOLS.get(symbol) or (symbol.upper() if re.fullmatch("[A-Za-z]{3}", symbol) else "")
 
 
 def parse_stock(text: str) -> bool | None:
-    """Whether an item can be bought: a word ("yes", "out of stock") or a number of pieces. None for an empty text."""
+    """Parse availability from a word ("yes", "out of stock") or a number of pieces. None for an empty text."""
     word = " ".join(re.sub(r"[_-]", " ", text).split()).casefold()
     if not word:
         return None
@@ -116,27 +118,27 @@ def parse_stock(text: str) -> bool | None:
     return pieces > 0
 
 
-def _plain_number(text: str) -> str:
-    """1.299,00 and 1,299.00 and 1'299 in the one way that Decimal reads."""
+def _normalize_number(text: str) -> str:
+    """Convert 1.299,00 and 1,299.00 and 1'299 to the notation of `Decimal`."""
     text = re.sub(r"['\u2019\s]", "", text)
     decimal, other = (",", ".") if text.rfind(",") > text.rfind(".") else (".", ",")
     whole, separator, cents = text.rpartition(decimal)
-    alone = separator and other not in whole
-    if decimal in whole or (alone and len(cents) == 3 and whole.strip("0")):
+    is_only_kind = separator and other not in whole
+    if decimal in whole or (is_only_kind and len(cents) == 3 and whole.strip("0")):
         whole, separator, cents = whole + cents, "", ""
     return whole.replace(",", "").replace(".", "") + separator.replace(",", ".") + cents
 
 
-def _currency(text: str) -> str:
-    code = _SIGNS.get(text) or text.upper()
+def _parse_currency(text: str) -> str:
+    code = _CURRENCY_SYMBOLS.get(text) or text.upper()
     if code and not re.fullmatch("[A-Z]{3}", code):
         raise Refused("currency_invalid", f"{text[:40]!r} is not a currency: three letters are needed, such as EUR.")
     return code
 
 
-def _url(text: str) -> str:
+def _parse_url(text: str) -> str:
     try:
-        if checked_text("url", text):
+        if validate_text("url", text):
             _is_url(text)
     except ValidationError:
         raise Refused("url_invalid", f"{text[:80]!r} is not a web address that begins with https://.") from None

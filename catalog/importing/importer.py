@@ -1,8 +1,8 @@
-"""The import itself: rows in, items and photos out.
+"""Import a source into the catalogue: read and clean pictures, write items and photos in batches.
 
-Pictures are read and cleaned by one thread per processor, stored by a few more, and the rows are written by the calling
-thread alone, a batch at a time. While a batch is written the next one is already being cleaned; there are never more
-than two, so memory does not grow with the source.
+One thread per processor reads and cleans pictures, a few more store files, and only the calling thread writes rows.
+While a batch is written the next one is being cleaned. There are never more than two batches, so memory does not grow
+with the source.
 """
 
 import os
@@ -28,39 +28,41 @@ from catalog.importing.recovery import (
     sign_of_life,
 )
 from catalog.importing.rows import RefusedRow, SourceRow
-from catalog.importing.sources import Source, source_open
-from catalog.importing.writing import ItemWriter, Picture, known_pictures
+from catalog.importing.sources import Source, open_source
+from catalog.importing.writing import ItemWriter, Picture, stored_pictures
 from catalog.models import Encoder, ImportJob, ImportState
 from catalog.models.imports import MAX_ERRORS
 from catalog.photos.clean import TOO_LARGE, clean_photo, source_hash
 
-BATCH = 50  # rows that are written in one transaction
-STORING_THREADS = 8  # they wait for the network, where the storage is one
+BATCH = 50  # rows per transaction
+STORING_THREADS = 8  # they wait for the network when the storage is remote
 
 Progress = Callable[[int, int], None]
 
 
 class ImportStopped(Exception):
-    """The disk, the storage or the database failed, not the input. Running the import again goes on from there."""
+    """The disk, the storage or the database failed, not the input. Repeating the import continues it."""
+
+    code = "import_stopped"
 
 
 def catalog_import(*, source: Path, layout: str | None = None, progress: Progress | None = None) -> ImportJob:
-    """Bring the catalogue up to date with a source, and have the encoder embed what is new.
+    """Update the catalogue from a source and queue the new photos for embedding. Idempotent.
 
-    Pictures and rows that cannot be taken are listed in the job's `errors`. `progress` is told (done, total) now and
-    then. Raises `Refused` if the source as a whole cannot be read, `ImportStopped` if something else failed; the job is
-    then failed and says why.
+    Refused pictures and rows are listed in the job's `errors`. `progress` is called with (done, total) per row. Raises
+    `Refused` if the whole source cannot be read, `ImportStopped` if the disk, storage or database fails; the job is
+    then marked as failed with the reason.
     """
     recover_killed_imports()
     name = str(source)[:1000].encode(errors="replace").decode().replace("\0", "")
     if running := ImportJob.objects.filter(source=name, state=ImportState.RUNNING).first():
         raise Refused("import_running", f"This source is being imported already (import {running.pk}).")
     job = ImportJob.objects.create(source=name)
-    with sign_of_life(job), _told_on(job):
-        opened = source_open(source, layout)
+    with sign_of_life(job), _record_outcome(job):
+        opened = open_source(source, layout)
         job.layout = opened.layout
         job.save(update_fields=["layout"])
-        _Import(job, opened, progress or (lambda done, total: None)).run()
+        _ImportRun(job, opened, progress or (lambda done, total: None)).run()
         job.finish()
     if encoder := Encoder.objects.live():
         tasks.send_embed_catalog(encoder.pk)
@@ -68,15 +70,15 @@ def catalog_import(*, source: Path, layout: str | None = None, progress: Progres
 
 
 @contextmanager
-def _told_on(job: ImportJob) -> Iterator[None]:
-    """Whatever ends the work is written on the job, and no picture stays without a row."""
+def _record_outcome(job: ImportJob) -> Iterator[None]:
+    """Record on the job why the import ended, and remove stored pictures without a row."""
     try:
         yield
     except Exception as error:
-        reason = _reason(error)
+        reason = _failure_reason(error)
         job.finish(reason=reason)
         remove_orphans(job)
-        if isinstance(error, Refused) or not _is_machine(error):
+        if isinstance(error, Refused) or not _is_infrastructure_error(error):
             raise
         raise ImportStopped(reason) from error
     except BaseException:  # Ctrl-C
@@ -85,20 +87,20 @@ def _told_on(job: ImportJob) -> Iterator[None]:
         raise
 
 
-def _is_machine(error: Exception) -> bool:
+def _is_infrastructure_error(error: Exception) -> bool:
     return isinstance(error, OSError | DatabaseError) or type(error).__module__.startswith(("botocore", "boto3"))
 
 
-def _reason(error: Exception) -> str:
+def _failure_reason(error: Exception) -> str:
     if isinstance(error, Refused):
         return error.detail
     if isinstance(error, OSError) and error.strerror:
-        return f"The import stopped: {error.strerror}. Run it again to go on."
+        return f"The import stopped: {error.strerror}. Run it again to continue."
     return f"The import stopped: {type(error).__name__}: {error}"[:500]
 
 
-class _Import:
-    """One import at work: what it has done so far, and what comes next."""
+class _ImportRun:
+    """A running import: its batches, counts and refused rows."""
 
     def __init__(self, job: ImportJob, source: Source, progress: Progress) -> None:
         self.job = job
@@ -106,7 +108,7 @@ class _Import:
         self.progress = progress
         self.writer = ItemWriter(photo_folder(job))
         self.errors: list[RefusedRow] = []
-        self.refused = 0
+        self.refused_count = 0
         self.done = 0
         self.recorded_at = time.monotonic()
 
@@ -117,40 +119,40 @@ class _Import:
         with cleaners, ThreadPoolExecutor(STORING_THREADS, "store") as storing:
             try:
                 for batch in chunked(rows, BATCH):
-                    batches.append(self._begin(batch, cleaners))
+                    batches.append(self._submit_batch(batch, cleaners))
                     if len(batches) > 1:
-                        self._complete(batches.popleft(), storing)
+                        self._write_batch(batches.popleft(), storing)
                 while batches:
-                    self._complete(batches.popleft(), storing)
+                    self._write_batch(batches.popleft(), storing)
             except BaseException:
                 cleaners.shutdown(cancel_futures=True)
                 raise
         self._record()
 
-    def _begin(
+    def _submit_batch(
         self, batch: list[SourceRow | RefusedRow], cleaners: ThreadPoolExecutor
     ) -> list[tuple[SourceRow, Future[Picture]]]:
-        """Have the pictures of a batch cleaned, those excepted that the catalogue has."""
+        """Start cleaning the pictures of a batch, except those that are already stored."""
         for row in batch:
             if isinstance(row, RefusedRow):
                 self._refuse(row)
         good = [row for row in batch if isinstance(row, SourceRow)]
-        known = known_pictures(row.item for row in good)
-        return [(row, cleaners.submit(_picture, row, known)) for row in good]
+        stored = stored_pictures(row.item for row in good)
+        return [(row, cleaners.submit(_load_picture, row, stored)) for row in good]
 
-    def _complete(self, batch: list[tuple[SourceRow, Future[Picture]]], storing: ThreadPoolExecutor) -> None:
+    def _write_batch(self, batch: list[tuple[SourceRow, Future[Picture]]], storing: ThreadPoolExecutor) -> None:
         pictures = []
         for row, future in batch:
             try:
                 pictures.append(future.result())
             except Refused as error:
-                self._refuse(RefusedRow.because(error, row.number, row.file))
+                self._refuse(RefusedRow.from_error(error, row.number, row.file))
             else:
                 self._advance()
         self.writer.write(pictures, storing)
 
     def _refuse(self, row: RefusedRow) -> None:
-        self.refused += 1
+        self.refused_count += 1
         if len(self.errors) < MAX_ERRORS:
             self.errors.append(row)
         self._advance()
@@ -162,21 +164,21 @@ class _Import:
             self._record()
 
     def _record(self) -> None:
-        counts = {**self.writer.counts, "refused": self.refused}
+        counts = {**self.writer.counts, "refused": self.refused_count}
         self.job.record_progress(counts, [row.as_json() for row in self.errors])
         self.recorded_at = time.monotonic()
 
 
-def _picture(row: SourceRow, known: frozenset[tuple[str, str]]) -> Picture:
-    """Read a row's picture, and clean it unless it is among the known ones. Refused if it cannot be used."""
+def _load_picture(row: SourceRow, stored: frozenset[tuple[str, str]]) -> Picture:
+    """Read the picture of a row and clean it unless it is already stored. Refused if it cannot be used."""
     try:
         status = row.path.stat()
-        if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
-            raise Refused("file_unreadable", "The picture cannot be read: it is no file.")
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe would block forever
+            raise Refused("file_unreadable", "The picture cannot be read: it is not a regular file.")
         if status.st_size > settings.MAX_UPLOAD_MB * 1024 * 1024:
             raise Refused(TOO_LARGE, f"The picture is larger than {settings.MAX_UPLOAD_MB} MB, the most we take.")
         raw = row.path.read_bytes()
     except OSError as error:
         raise Refused("file_unreadable", f"The picture cannot be read: {error.strerror}.") from error
     digest = source_hash(raw)
-    return Picture(row, digest, None if (row.item, digest) in known else clean_photo(raw))
+    return Picture(row, digest, None if (row.item, digest) in stored else clean_photo(raw))

@@ -1,15 +1,15 @@
-"""The tables that can be imported: which columns each has, and what they mean."""
+"""Table layouts that can be imported: required columns and the column mapping of each."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from catalog.errors import Refused
-from catalog.importing.fields import COLUMNS, checked_text, item_columns
-from catalog.importing.rows import RefusedRow, SourceRow, locate, spoken
+from catalog.importing.fields import COLUMNS, parse_item_fields, validate_text
+from catalog.importing.rows import RefusedRow, SourceRow, name_from_stem, resolve_picture
 from catalog.importing.tables import Table, TableRow
 
-# Other titles under which the columns of an item are found.
+# Alternative headers of the item columns.
 _ALIASES = {
     "item": ("item_id", "sku", "external_id"),
     "image": ("image_path", "photo", "picture", "path", "file", "filename"),
@@ -23,78 +23,81 @@ _ALIASES = {
 
 @dataclass(frozen=True)
 class TableLayout:
-    """How the rows of one kind of table are read."""
+    """The required columns of a layout, and how a row is mapped."""
 
-    needed: tuple[str, ...]  # the keys of the columns without which it is not this layout
-    read: Callable[[Table, TableRow], SourceRow]
+    required: tuple[str, ...]  # normalised headers
+    read_row: Callable[[Table, TableRow], SourceRow]
 
 
-def table_rows(table: Table, layout: TableLayout) -> Iterator[SourceRow | RefusedRow]:
-    """The rows of a table, each either good or refused with the reason."""
+def read_table(table: Table, layout: TableLayout) -> Iterator[SourceRow | RefusedRow]:
+    """Yield the rows of a table: mapped, or refused with the reason."""
     for row in table.rows():
         file = row.cells.get("image") or row.cells.get("id") or ""
         try:
             if row.problem:
                 raise Refused("row_unreadable", f"The row cannot be read: {row.problem}.")
-            yield layout.read(table, row)
+            yield layout.read_row(table, row)
         except Refused as error:
-            yield RefusedRow.because(error, row.number, file.replace("\0", ""))
+            yield RefusedRow.from_error(error, row.number, file.replace("\0", ""))
 
 
 def _read_items(table: Table, row: TableRow) -> SourceRow:
-    """Our own layout: a row per photo; `item` groups the photos of one item."""
-    return _read_named(table, row, ("", "images"))
+    """Map a row of our own layout: one row per photo; `item` groups the photos of an item."""
+    return _map_row(table, row, ("", "images"))
 
 
 def _read_labels(table: Table, row: TableRow) -> SourceRow:
-    """labels.csv beside images/: the label is the category, the picture's name the id."""
-    found = _read_named(table, row, ("images", ""))
-    return SourceRow(found.number, found.file, found.path, found.item, row.cells["label"] or "Unnamed", found.columns)
+    """Map a row of labels.csv next to images/: the label is the category, the file name the id."""
+    return replace(_map_row(table, row, ("images", "")), default_name=row.cells["label"] or "Unnamed")
 
 
-def _read_named(table: Table, row: TableRow, folders: tuple[str, ...]) -> SourceRow:
+def _map_row(table: Table, row: TableRow, folders: tuple[str, ...]) -> SourceRow:
     if any(row.extra):
-        raise Refused("row_too_many_fields", f"The row has more cells than the {len(table.titles)} columns.")
-    cells = _by_meaning(row.cells)
+        raise Refused("row_too_many_fields", f"The row has more cells than the {len(table.headers)} columns.")
+    cells = _rename_aliases(row.cells)
     image = cells.pop("image", "")
-    path = locate(table.path.parent, image, *folders)
+    path = resolve_picture(table.path.parent, image, *folders)
     stem = PurePosixPath(image.replace("\\", "/")).stem
-    item = checked_text("external_id", cells.pop("item", "") or stem)
-    titles = dict(zip(table.keys, table.titles, strict=True))
-    attributes = {titles[key]: value for key, value in cells.items() if key and key not in COLUMNS}
-    return SourceRow(row.number, image, path, item, spoken(stem)[:300], item_columns(cells, attributes))
+    item = validate_text("external_id", cells.pop("item", "") or stem)
+    headers = dict(zip(table.keys, table.headers, strict=True))
+    attributes = {headers[key]: value for key, value in cells.items() if key and key not in COLUMNS}
+    return SourceRow(row.number, image, path, item, name_from_stem(stem)[:300], parse_item_fields(cells, attributes))
 
 
-def _by_meaning(cells: dict[str, str]) -> dict[str, str]:
-    """The cells under the names that we use; a table may call the same thing otherwise."""
+def _rename_aliases(cells: dict[str, str]) -> dict[str, str]:
+    """Rename alternative headers to the names of the item columns."""
     renamed = dict(cells)
-    for name, others in _ALIASES.items():
-        for other in others:
-            if name not in renamed and other in renamed:
-                renamed[name] = renamed.pop(other)
+    for name, aliases in _ALIASES.items():
+        for alias in aliases:
+            if name not in renamed and alias in renamed:
+                renamed[name] = renamed.pop(alias)
     return renamed
 
 
 def _read_styles(table: Table, row: TableRow) -> SourceRow:
-    """styles.csv beside images/<id>.jpg, the layout of the best-known open fashion catalogue."""
+    """Map a row of styles.csv next to images/<id>.jpg, the layout of the best-known open fashion catalogue."""
     cells = dict(row.cells)
-    title = table.keys[-1]
+    last_key = table.keys[-1]
     if any(row.extra):
-        if title != "productdisplayname":
-            raise Refused("row_too_many_fields", f"The row has more cells than the {len(table.titles)} columns.")
-        # Its last column is free text whose commas were not quoted.
-        cells[title] = ",".join((cells[title], *row.extra)).strip(",")
+        if last_key != "productdisplayname":
+            raise Refused("row_too_many_fields", f"The row has more cells than the {len(table.headers)} columns.")
+        # The last column is free text whose commas are not quoted.
+        cells[last_key] = ",".join((cells[last_key], *row.extra)).strip(",")
     image = f"{cells.pop('id')}.jpg"
-    path = locate(table.path.parent, image, "images")
-    told = {"category": cells.pop("articletype"), "colour": cells.pop("basecolour"), "gender": cells.pop("gender", "")}
+    path = resolve_picture(table.path.parent, image, "images")
+    fields = {
+        "category": cells.pop("articletype"),
+        "colour": cells.pop("basecolour"),
+        "gender": cells.pop("gender", ""),
+    }
     if "season" in cells:
-        told["collection"] = cells.pop("season")
-    default = " ".join(filter(None, (told["colour"], told["category"]))) or image
+        fields["collection"] = cells.pop("season")
+    default = " ".join(filter(None, (fields["colour"], fields["category"]))) or image
     if name := cells.pop("productdisplayname", ""):
-        told["name"] = name
-    titles = dict(zip(table.keys, table.titles, strict=True))
-    columns = item_columns(told, {titles[key]: value for key, value in cells.items() if key})
-    return SourceRow(row.number, image, path, checked_text("external_id", Path(image).stem), default, columns)
+        fields["name"] = name
+    headers = dict(zip(table.keys, table.headers, strict=True))
+    columns = parse_item_fields(fields, {headers[key]: value for key, value in cells.items() if key})
+    return SourceRow(row.number, image, path, validate_text("external_id", Path(image).stem), default, columns)
 
 
 LAYOUTS = {
@@ -104,9 +107,9 @@ LAYOUTS = {
 }
 
 
-def fits(table: Table, name: str) -> bool:
-    """Whether the table has the columns that a layout needs."""
+def has_layout(table: Table, name: str) -> bool:
+    """Whether the table has all required columns of the layout called `name`."""
     cells = dict.fromkeys(table.keys, "")
     if name == "items":
-        cells = _by_meaning(cells)
-    return all(key in cells for key in LAYOUTS[name].needed)
+        cells = _rename_aliases(cells)
+    return all(key in cells for key in LAYOUTS[name].required)

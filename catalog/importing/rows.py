@@ -1,4 +1,4 @@
-"""What the readers of all layouts give to the importer, one picture at a time."""
+"""Rows of an import source: one picture with the fields of its item, or a refused row with the reason."""
 
 import os
 from dataclasses import dataclass, field
@@ -10,19 +10,21 @@ from catalog.errors import Refused
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """One picture of an item, and what the source says of the item."""
+    """One picture and the fields of its item."""
 
-    number: int  # where to find it: its line in the table, or its place among the pictures of a folder
-    file: str  # the picture as the source names it
+    number: int  # line number in the table, or position among the pictures of a folder
+    file: str  # the picture's name in the source
     path: Path
     item: str  # the item's external id
-    default_name: str  # for a new item, when the source has no name for it
-    columns: dict[str, Any] = field(default_factory=dict)  # of CatalogItem; those that the source does not know lack
+    default_name: str  # of a new item, if the source gives no name
+    columns: dict[str, Any] = field(
+        default_factory=dict
+    )  # fields of CatalogItem; missing ones are unknown to the source
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedRow:
-    """A row that cannot be taken, and why."""
+    """A row that is not imported, with the error code and reason."""
 
     number: int
     file: str
@@ -30,18 +32,18 @@ class RefusedRow:
     reason: str
 
     @classmethod
-    def because(cls, error: Refused, number: int, file: str) -> "RefusedRow":
+    def from_error(cls, error: Refused, number: int, file: str) -> "RefusedRow":
         return cls(number, file, error.code, error.detail)
 
     def as_json(self) -> dict[str, Any]:
         return {"row": self.number, "file": self.file[:300], "code": self.code, "reason": self.reason}
 
 
-def locate(root: Path, name: str, *folders: str) -> Path:
-    """The file called `name` in the first of the folders below `root` that has it.
+def resolve_picture(root: Path, name: str, *folders: str) -> Path:
+    """Find the file `name` in the first of `folders` below `root` that has it.
 
-    Refused if it lies outside of `root`, by its name or through a link: a table may come from anyone, and could
-    otherwise publish any file of this machine.
+    Refused if it lies outside `root`, by its name (path traversal) or through a symbolic link: an untrusted table
+    could otherwise publish any file of this machine.
     """
     if not name:
         raise Refused("image_blank", "The row names no picture.")
@@ -52,21 +54,21 @@ def locate(root: Path, name: str, *folders: str) -> Path:
         candidate = root / folder / relative
         try:
             if candidate.is_file():
-                return inside(root, candidate)
-        except OSError:  # a name that no file can have
+                return require_inside(root, candidate)
+        except OSError:  # for example a name that is too long
             break
     raise Refused("image_missing", "There is no such picture.")
 
 
-def inside(root: Path, path: Path) -> Path:
-    """`path`, if it still lies in `root` (which is resolved) once every link is followed."""
+def require_inside(root: Path, path: Path) -> Path:
+    """Return `path` if it lies in `root` (already resolved) after following all links, else raise `Refused`."""
     if not path.resolve().is_relative_to(root):
         raise Refused("image_outside", "The picture is a link that leads out of the source's folder.")
     return path
 
 
-def legible(name: str) -> str:
-    """A file name that can be stored as text: names that are not UTF-8 are read as Latin-1."""
+def decode_file_name(name: str) -> str:
+    """A file name as storable text: names that are not UTF-8 are decoded as Latin-1."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -74,6 +76,6 @@ def legible(name: str) -> str:
     return name
 
 
-def spoken(stem: str) -> str:
-    """A file's name as a person would say it: red_shirt-02 -> red shirt 02."""
+def name_from_stem(stem: str) -> str:
+    """A readable name from a file name: red_shirt-02 -> red shirt 02."""
     return " ".join(stem.replace("_", " ").replace("-", " ").split()) or stem

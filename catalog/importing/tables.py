@@ -1,4 +1,4 @@
-"""Reading CSV files as people and programs really write them, one row at a time."""
+"""Read CSV files row by row, with detection of encoding and delimiter."""
 
 import codecs
 import csv
@@ -14,9 +14,9 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codec
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """A row by its columns. `extra` are the cells beyond the last column, `problem` why it cannot be read."""
+    """A row keyed by normalised header. `extra`: cells beyond the last column; `problem`: why it cannot be read."""
 
-    number: int  # of its first line in the file, as an editor counts
+    number: int  # line number of its first line, from 1
     cells: dict[str, str]
     extra: tuple[str, ...] = ()
     problem: str = ""
@@ -24,22 +24,23 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Table:
-    """A CSV file that can be read again and again. The columns are keyed by `column_key` of their title."""
+    """A CSV file with its detected format; `rows` can be called repeatedly."""
 
-    path: Path  # absolute and without links in its folders, so that what lies beside it can be told from the rest
+    path: Path  # absolute, symbolic links resolved, so that files outside its folder can be detected
     encoding: str
     delimiter: str
-    titles: tuple[str, ...]  # as they are written
+    headers: tuple[str, ...]  # as written in the file
 
     @property
     def keys(self) -> tuple[str, ...]:
-        return tuple(column_key(title) for title in self.titles)
+        """The normalised headers."""
+        return tuple(normalize_header(header) for header in self.headers)
 
     def count(self) -> int:
         return sum(1 for _ in self.rows())
 
     def rows(self) -> Iterator[TableRow]:
-        """Every row but the title and those that are empty. A row that cannot be read does not end the table."""
+        """Yield every non-empty row after the header. An unreadable row is yielded with its `problem`."""
         keys = self.keys
         with self.path.open(encoding=self.encoding, errors="replace", newline="") as file:
             reader = csv.reader(file, delimiter=self.delimiter)
@@ -54,36 +55,36 @@ class Table:
                     yield TableRow(number, {}, problem=str(error))
                     continue
                 if any(cells):
-                    named = dict(zip(keys, cells, strict=False))
-                    yield TableRow(number, dict.fromkeys(keys, "") | named, tuple(cells[len(keys) :]))
+                    present = dict(zip(keys, cells, strict=False))
+                    yield TableRow(number, dict.fromkeys(keys, "") | present, tuple(cells[len(keys) :]))
 
 
-def table_open(path: Path) -> Table:
-    """Find out how a CSV file is written. Refused if it cannot be read, or is no table at all."""
+def open_table(path: Path) -> Table:
+    """Detect encoding, delimiter and headers of a CSV file. Refused if it cannot be read or is no table."""
     try:
-        encoding = _encoding(path)
+        encoding = _detect_encoding(path)
         with path.open(encoding=encoding, errors="replace", newline="") as file:
-            delimiter = _delimiter(file.readline(100_000))
+            delimiter = _detect_delimiter(file.readline(100_000))
             file.seek(0)
-            titles = next(csv.reader(file, delimiter=delimiter), [])
+            headers = next(csv.reader(file, delimiter=delimiter), [])
     except OSError as error:
         raise Refused("source_unreadable", f"{path} cannot be read: {error.strerror}.") from error
     except (csv.Error, UnicodeError) as error:
         raise Refused("source_unreadable", f"{path} is not a table: {error}.") from error
-    if not any(title.strip() for title in titles):
+    if not any(header.strip() for header in headers):
         raise Refused("source_empty", f"{path} has no title row: its first line must name the columns.")
-    if "\0" in "".join(titles):
+    if "\0" in "".join(headers):
         raise Refused("source_unreadable", f"{path} is not a table: it holds binary data.")
-    return Table(path, encoding, delimiter, tuple(title.strip() for title in titles))
+    return Table(path, encoding, delimiter, tuple(header.strip() for header in headers))
 
 
-def column_key(title: str) -> str:
-    """Titles that a person would take for the same get the same key: `Image Path` and `image_path`."""
-    return "_".join(title.strip().casefold().replace("-", " ").replace("_", " ").split())
+def normalize_header(header: str) -> str:
+    """Normalise case, spaces, hyphens and underscores: `Image Path` -> `image_path`."""
+    return "_".join(header.strip().casefold().replace("-", " ").replace("_", " ").split())
 
 
-def _encoding(path: Path) -> str:
-    """What the byte order mark says, else UTF-8 if the whole file is that, else what Windows writes."""
+def _detect_encoding(path: Path) -> str:
+    """Use the byte order mark; else UTF-8 if the whole file is valid UTF-8; else Windows-1252."""
     with path.open("rb") as file:
         start = file.read(3)
         for mark, name in _BOMS:
@@ -100,7 +101,7 @@ def _encoding(path: Path) -> str:
     return "utf-8"
 
 
-def _delimiter(line: str) -> str:
-    """The one that the title row has most of, outside of quotes; a table of one column has none."""
-    outside = "".join(line.split('"')[::2])
-    return max(_DELIMITERS, key=outside.count)
+def _detect_delimiter(line: str) -> str:
+    """Pick the delimiter that occurs most often in the header line outside quotes; a comma if none occurs."""
+    unquoted = "".join(line.split('"')[::2])
+    return max(_DELIMITERS, key=unquoted.count)

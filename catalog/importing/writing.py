@@ -1,4 +1,4 @@
-"""Writing what was read: files first, then the rows of a batch in one transaction."""
+"""Write a batch of imported rows: picture files first, then items and photos in one transaction."""
 
 import hashlib
 from collections.abc import Iterable
@@ -14,12 +14,12 @@ from catalog.importing.rows import SourceRow
 from catalog.models import CatalogItem, ItemPhoto
 from catalog.photos.clean import CleanPhoto
 
-_LAST_POSITION = 32_767  # what the column holds
+_LAST_POSITION = 32_767  # limit of the database column
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A row with its picture. `clean` is None if the item had this picture when the batch was begun."""
+    """A row with its picture. `clean` is None if the item already had this picture when the batch started."""
 
     row: SourceRow
     source_sha256: str
@@ -27,47 +27,47 @@ class Picture:
 
     @property
     def key(self) -> tuple[str, str]:
-        """A picture is the same only within an item: two items may share one, and have a photo each."""
+        """Pictures are deduplicated within an item only: two items with the same picture get one photo each."""
         return self.row.item, self.source_sha256
 
 
-def known_pictures(items: Iterable[str]) -> frozenset[tuple[str, str]]:
-    """The pictures that these items, by external id, have already."""
+def stored_pictures(items: Iterable[str]) -> frozenset[tuple[str, str]]:
+    """The keys of the pictures that these items (external ids) already have."""
     photos = ItemPhoto.objects.filter(item__external_id__in=set(items))
     return frozenset(photos.values_list("item__external_id", "source_sha256"))
 
 
 class ItemWriter:
-    """Writes batches, and counts what became of their rows.
+    """Writes batches and counts created, updated and unchanged items and photos.
 
-    Several rows may be of one item, anywhere in the source: the first good one says what the item is, so that a source
-    which contradicts itself does not change the item at every import.
+    Rows of one item may be anywhere in the source. The first good one defines the item's fields, so that an
+    inconsistent source does not change the item at every import.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self.seen: set[int] = set()  # hashes: some sixty bytes an item, the only memory that grows with the source
+        self.item_hashes: set[int] = set()  # about 60 bytes per item: the only memory that grows with the source
         names = ("items_created", "items_updated", "items_unchanged", "photos_created", "photos_unchanged")
         self.counts = dict.fromkeys(names, 0)
 
     def write(self, pictures: list[Picture], storing: ThreadPoolExecutor) -> None:
-        known = set(known_pictures(picture.row.item for picture in pictures))
+        stored = set(stored_pictures(picture.row.item for picture in pictures))
         fresh = []
         for picture in pictures:
-            if picture.clean is not None and picture.key not in known:
-                known.add(picture.key)
+            if picture.clean is not None and picture.key not in stored:
+                stored.add(picture.key)
                 fresh.append(picture)
-        photos = list(storing.map(self._stored_photo, fresh))
+        photos = list(storing.map(self._store_photo, fresh))
         with transaction.atomic():
             items = self._write_items([picture.row for picture in pictures])
             self._write_photos(zip(fresh, photos, strict=True), items)
         self.counts["photos_created"] += len(fresh)
         self.counts["photos_unchanged"] += len(pictures) - len(fresh)
 
-    def _stored_photo(self, picture: Picture) -> ItemPhoto:
-        """A photo whose file is stored, without its item and not yet saved."""
+    def _store_photo(self, picture: Picture) -> ItemPhoto:
+        """Store the file of a picture; returns its unsaved photo, still without an item."""
         clean = picture.clean
-        assert clean is not None  # noqa: S101  only fresh pictures come here
+        assert clean is not None  # noqa: S101  only new pictures are passed
         name = hashlib.sha256("\0".join(picture.key).encode()).hexdigest()[:32]
         return ItemPhoto(
             file=default_storage.save(f"{self.folder}/{name}.jpg", ContentFile(clean.content)),
@@ -80,18 +80,18 @@ class ItemWriter:
         )
 
     def _write_items(self, rows: list[SourceRow]) -> dict[str, CatalogItem]:
-        """The items of the rows by external id: created, changed or as they were."""
-        found = CatalogItem.objects.filter(external_id__in={row.item for row in rows})
-        items = {item.external_id: item for item in found}
+        """Create or update the items of the rows. Returns them by external id."""
+        existing = CatalogItem.objects.filter(external_id__in={row.item for row in rows})
+        items = {item.external_id: item for item in existing}
         created = []
         for row in rows:
-            if hash(row.item) in self.seen:
+            if hash(row.item) in self.item_hashes:
                 continue
-            self.seen.add(hash(row.item))
+            self.item_hashes.add(hash(row.item))
             if row.item not in items:
                 items[row.item] = _new_item(row)
                 created.append(items[row.item])
-            elif changed := _changes(items[row.item], row.columns):
+            elif changed := _update_fields(items[row.item], row.columns):
                 items[row.item].save(update_fields=[*changed, "updated_at"])
                 self.counts["items_updated"] += 1
             else:
@@ -114,28 +114,28 @@ class ItemWriter:
 
 def _new_item(row: SourceRow) -> CatalogItem:
     columns = {**row.columns, "name": row.columns.get("name") or row.default_name}
-    columns["attributes"] = _filled(columns.get("attributes", {}))
+    columns["attributes"] = _without_empty(columns.get("attributes", {}))
     return CatalogItem(external_id=row.item, **columns)
 
 
-def _changes(item: CatalogItem, columns: dict[str, Any]) -> list[str]:
-    """Bring the item up to date and say which columns that changed. What staff decided (`is_active`) stays."""
-    wanted = {name: value for name, value in columns.items() if name != "name" or value}
-    wanted["attributes"] = _filled({**item.attributes, **columns.get("attributes", {})})
-    wanted["deleted_at"] = None  # what the source still has is back
-    changed = [name for name, value in wanted.items() if getattr(item, name) != value]
+def _update_fields(item: CatalogItem, columns: dict[str, Any]) -> list[str]:
+    """Set the item's fields; returns the names of those that changed. Staff decisions (`is_active`) are kept."""
+    values = {name: value for name, value in columns.items() if name != "name" or value}
+    values["attributes"] = _without_empty({**item.attributes, **columns.get("attributes", {})})
+    values["deleted_at"] = None  # an item that is in the source again is restored
+    changed = [name for name, value in values.items() if getattr(item, name) != value]
     for name in changed:
-        setattr(item, name, wanted[name])
+        setattr(item, name, values[name])
     return changed
 
 
-def _filled(attributes: dict[str, Any]) -> dict[str, Any]:
-    """An empty cell means that the item has no such attribute."""
+def _without_empty(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Drop attributes with an empty cell."""
     return {name: value for name, value in attributes.items() if value != ""}
 
 
 def _next_positions(items: Iterable[CatalogItem]) -> dict[int, int]:
-    """Where the next photo of each item comes, for those that have photos."""
+    """The position after the last photo of each item, keyed by item id; items without photos are missing."""
     positions: dict[int, int] = {}
     for item_id, position in ItemPhoto.objects.filter(item__in=list(items)).values_list("item_id", "position"):
         positions[item_id] = max(positions.get(item_id, 0), position + 1)

@@ -1,4 +1,4 @@
-"""manage.py import_catalog: bring the catalogue up to date with a folder of pictures or a table."""
+"""manage.py import_catalog: import a folder of pictures or a CSV table into the catalogue."""
 
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,17 @@ from catalog.importing.importer import ImportStopped, catalog_import
 from catalog.importing.sources import LAYOUT_NAMES
 from catalog.models import ImportJob
 
-_SHOWN = 20  # refused rows in the table
+_MAX_SHOWN = 20  # refused rows in the output
 
 
 class Command(BaseCommand):
-    help = "Import a catalogue: a folder of pictures, folders by label, or a CSV file that names them. Safe to repeat."
+    help = (
+        "Import a catalogue: a folder of pictures, folders by category, or a CSV file that lists pictures. Idempotent."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("source", type=Path)
-        parser.add_argument("--layout", choices=LAYOUT_NAMES, help="How the source is laid out; found out by itself.")
+        parser.add_argument("source", type=Path, help="A folder or a CSV file.")
+        parser.add_argument("--layout", choices=LAYOUT_NAMES, help="The layout of the source; detected by default.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -28,39 +30,39 @@ class Command(BaseCommand):
                 job = catalog_import(
                     source=options["source"],
                     layout=options["layout"],
-                    progress=lambda done, total: _show(bar, done, total),
+                    progress=lambda done, total: _update_bar(bar, done, total),
                 )
         except Refused as error:
             raise CommandError(error.detail, returncode=2) from None
         except DatabaseError as error:
-            hint = "Is VAR_DIR, or DATABASE_URL, that of the site, and has it been migrated?"
+            hint = "Check that VAR_DIR or DATABASE_URL is that of the site and that it has been migrated."
             raise CommandError(f"The database cannot be used: {error}. {hint}") from None
         except ImportStopped as error:
             raise CommandError(str(error)) from None
         except KeyboardInterrupt:
-            raise CommandError("Interrupted. Run it again to go on.", returncode=130) from None
+            raise CommandError("Interrupted. Run the command again to continue.", returncode=130) from None
         for line in _report(job):
             self.stdout.write(line)
 
 
-def _show(bar: "tqdm[Any]", done: int, total: int) -> None:
+def _update_bar(bar: "tqdm[Any]", done: int, total: int) -> None:
     bar.total = total
     bar.update(done - bar.n)
 
 
 def _report(job: ImportJob) -> list[str]:
-    """What was refused and why, then one line of counts."""
+    """The refused rows with reasons, then one line of counts."""
     counts = job.counts
     lines = []
     if counts["refused"]:
-        lines += [f"Refused ({counts['refused']}):", *_table(job.errors[:_SHOWN])]
-        if counts["refused"] > _SHOWN:
-            lines.append(f"  … and {counts['refused'] - _SHOWN} more, all in the admin")
-    items = "items: {items_created} new, {items_updated} changed, {items_unchanged} as before"
-    photos = "photos: {photos_created} new, {photos_unchanged} as before"
-    done = f"{items}; {photos}; {{refused}} refused.".format(**counts)
+        lines += [f"Refused ({counts['refused']}):", *_table(job.errors[:_MAX_SHOWN])]
+        if counts["refused"] > _MAX_SHOWN:
+            lines.append(f"  … and {counts['refused'] - _MAX_SHOWN} more, listed in the admin")
+    items = "items: {items_created} new, {items_updated} changed, {items_unchanged} unchanged"
+    photos = "photos: {photos_created} new, {photos_unchanged} unchanged"
+    summary = f"{items}; {photos}; {{refused}} refused.".format(**counts)
     changed = counts["items_created"] + counts["items_updated"] + counts["photos_created"]
-    return [*lines, done if changed else f"{done} Nothing changed."]
+    return [*lines, summary if changed else f"{summary} Nothing changed."]
 
 
 def _table(errors: list[dict[str, Any]]) -> list[str]:

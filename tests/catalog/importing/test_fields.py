@@ -1,9 +1,12 @@
+"""Parsing of table cells: prices, currencies, stock, and cells that are refused."""
+
 from decimal import Decimal
 
 import pytest
 
 from catalog.errors import Refused
-from catalog.importing.fields import item_columns, parse_price, parse_stock
+from catalog.importing.fields import parse_item_fields, parse_price, parse_stock
+from tests.helpers.errors import raises_code
 
 
 @pytest.mark.parametrize(
@@ -29,31 +32,29 @@ from catalog.importing.fields import item_columns, parse_price, parse_stock
         ("0", "0.00", ""),
     ],
 )
-def test_a_price_is_read_as_a_person_would(text: str, price: str, currency: str) -> None:
+def test_a_price_is_parsed_in_common_notations(text: str, price: str, currency: str) -> None:
     assert parse_price(text) == (Decimal(price), currency)
 
 
-def test_no_price_is_no_error() -> None:
+def test_an_empty_price_is_none() -> None:
     assert parse_price("") == (None, "")
 
 
 @pytest.mark.parametrize("text", ["cheap", "-5", "5-10", "1e5", "NaN", "...", "12 13 please ask", "9" * 11])
-def test_what_is_no_price_is_refused(text: str) -> None:
-    with pytest.raises(Refused) as caught:
+def test_an_invalid_price_is_refused(text: str) -> None:
+    with raises_code(Refused, "price_invalid"):
         parse_price(text)
 
-    assert caught.value.code == "price_invalid"
+
+def test_columns_missing_from_the_table_are_missing_from_the_result() -> None:
+    assert parse_item_fields({"brand": "Acme"}, {}) == {"brand": "Acme", "attributes": {}}
 
 
-def test_columns_that_the_table_lacks_are_not_in_the_answer() -> None:
-    assert item_columns({"brand": "Acme"}, {}) == {"brand": "Acme", "attributes": {}}
-
-
-def test_the_currency_is_taken_from_its_column_before_the_sign_of_the_price() -> None:
-    assert item_columns({"price": "$5", "currency": "cad"}, {})["currency"] == "CAD"
-    assert item_columns({"price": "$5", "currency": ""}, {})["currency"] == "USD"
-    assert item_columns({"price": "5", "currency": "€"}, {})["currency"] == "EUR"
-    assert item_columns({"price": "5", "currency": ""}, {})["currency"] == ""
+def test_the_currency_column_overrides_the_symbol_in_the_price() -> None:
+    assert parse_item_fields({"price": "$5", "currency": "cad"}, {})["currency"] == "CAD"
+    assert parse_item_fields({"price": "$5", "currency": ""}, {})["currency"] == "USD"
+    assert parse_item_fields({"price": "5", "currency": "€"}, {})["currency"] == "EUR"
+    assert parse_item_fields({"price": "5", "currency": ""}, {})["currency"] == ""
 
 
 @pytest.mark.parametrize(
@@ -70,17 +71,15 @@ def test_the_currency_is_taken_from_its_column_before_the_sign_of_the_price() ->
         ({"brand": "a\0b"}, "text_binary"),
     ],
 )
-def test_a_cell_that_does_not_fit_is_refused_with_its_reason(cells: dict[str, str], code: str) -> None:
-    with pytest.raises(Refused) as caught:
-        item_columns(cells, {})
-
-    assert caught.value.code == code
+def test_an_invalid_cell_is_refused(cells: dict[str, str], code: str) -> None:
+    with raises_code(Refused, code) as caught:
+        parse_item_fields(cells, {})
     assert caught.value.detail.endswith(".")
 
 
-def test_an_attribute_without_end_is_refused() -> None:
-    with pytest.raises(Refused, match="fabric has 2001"):
-        item_columns({}, {"fabric": "x" * 2001})
+def test_a_too_long_attribute_is_refused() -> None:
+    with raises_code(Refused, "text_too_long", "fabric", 2001):
+        parse_item_fields({}, {"fabric": "x" * 2001})
 
 
 @pytest.mark.parametrize(
@@ -105,18 +104,17 @@ def test_an_attribute_without_end_is_refused() -> None:
         (" ", None),
     ],
 )
-def test_a_stock_is_read_as_a_person_would(text: str, in_stock: bool | None) -> None:
+def test_stock_is_parsed_from_words_and_numbers(text: str, in_stock: bool | None) -> None:
     assert parse_stock(text) is in_stock
 
 
 @pytest.mark.parametrize("text", ["maybe", "5 pieces", "NaN", "inf", "1e", "\0"])
-def test_what_says_nothing_about_the_stock_is_refused(text: str) -> None:
-    with pytest.raises(Refused) as caught:
+def test_an_invalid_stock_is_refused(text: str) -> None:
+    with raises_code(Refused, "stock_invalid"):
         parse_stock(text)
-    assert caught.value.code == "stock_invalid"
 
 
-def test_a_word_about_the_stock_counts_before_a_number() -> None:
-    assert item_columns({"stock": "4", "in_stock": "no"}, {})["in_stock"] is False
-    assert item_columns({"stock": "0", "in_stock": ""}, {})["in_stock"] is False
-    assert "in_stock" not in item_columns({"stock": "", "in_stock": ""}, {})
+def test_a_stock_word_overrides_a_number() -> None:
+    assert parse_item_fields({"stock": "4", "in_stock": "no"}, {})["in_stock"] is False
+    assert parse_item_fields({"stock": "0", "in_stock": ""}, {})["in_stock"] is False
+    assert "in_stock" not in parse_item_fields({"stock": "", "in_stock": ""}, {})

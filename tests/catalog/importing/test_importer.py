@@ -1,4 +1,4 @@
-"""What an import does to the catalogue."""
+"""Effect of an import on the catalogue: new, changed and unchanged items, refused rows, failures."""
 
 import os
 from decimal import Decimal
@@ -14,8 +14,9 @@ from catalog.errors import Refused
 from catalog.importing import importer
 from catalog.importing.importer import ImportStopped, catalog_import
 from catalog.models import CatalogItem, ImportJob, ImportState, ItemPhoto
-from tests.catalog.importing.conftest import Shop, picture
+from tests.helpers.errors import raises_code
 from tests.helpers.factories import make_encoder
+from tests.helpers.shop import Shop, picture
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -30,7 +31,7 @@ def photo_files() -> set[str]:
     return set(ItemPhoto.objects.values_list("file", flat=True))
 
 
-def test_an_import_makes_items_with_their_photos(shop: Shop, media: Path) -> None:
+def test_an_import_creates_items_with_photos(shop: Shop, media: Path) -> None:
     shop.add("1.jpg", 1)
     shop.add("2.jpg", 2)
     shop.table([ROW, {**ROW, "image": "2.jpg", "name": ""}])
@@ -50,7 +51,7 @@ def test_an_import_makes_items_with_their_photos(shop: Shop, media: Path) -> Non
     assert job.finished_at is not None
 
 
-def test_a_second_run_changes_nothing_and_cleans_nothing(shop: Shop, media: Path, monkeypatch: Any) -> None:
+def test_a_second_import_changes_nothing_and_cleans_no_picture(shop: Shop, media: Path, monkeypatch: Any) -> None:
     shop.add("1.jpg", 1)
     shop.table([ROW, {**ROW, "item": "B"}])
     shop.run()
@@ -70,7 +71,7 @@ def test_a_second_run_changes_nothing_and_cleans_nothing(shop: Shop, media: Path
     }
 
 
-def test_the_same_picture_under_two_items_is_two_photos_and_twice_under_one_is_one(shop: Shop) -> None:
+def test_a_picture_is_deduplicated_within_an_item_only(shop: Shop) -> None:
     shop.add("1.jpg", 1)
     shop.add("copy.jpg", 1)
     shop.table([ROW, {**ROW, "item": "B"}, {**ROW, "image": "copy.jpg"}])
@@ -81,7 +82,7 @@ def test_the_same_picture_under_two_items_is_two_photos_and_twice_under_one_is_o
     assert (job.counts["photos_created"], job.counts["photos_unchanged"]) == (2, 1)
 
 
-def test_a_changed_cell_updates_the_item_and_nothing_else(shop: Shop) -> None:
+def test_a_changed_cell_updates_only_its_field(shop: Shop) -> None:
     shop.add("1.jpg")
     shop.table([ROW])
     shop.run()
@@ -96,7 +97,7 @@ def test_a_changed_cell_updates_the_item_and_nothing_else(shop: Shop) -> None:
     assert job.counts["items_updated"] == 1
 
 
-def test_a_name_that_the_source_does_not_know_is_left_to_staff(shop: Shop) -> None:
+def test_a_source_without_names_keeps_the_name_set_by_staff(shop: Shop) -> None:
     shop.add("img_1.jpg")
     shop.run()
     assert CatalogItem.objects.get().name == "img 1"
@@ -107,7 +108,7 @@ def test_a_name_that_the_source_does_not_know_is_left_to_staff(shop: Shop) -> No
     assert CatalogItem.objects.get().name == "Red shirt"
 
 
-def test_attributes_that_staff_added_stay(shop: Shop) -> None:
+def test_attributes_added_by_staff_are_kept(shop: Shop) -> None:
     shop.add("1.jpg")
     shop.table([ROW])
     shop.run()
@@ -119,7 +120,7 @@ def test_attributes_that_staff_added_stay(shop: Shop) -> None:
     assert job.counts["items_unchanged"] == 1
 
 
-def test_the_first_row_says_what_an_item_is_however_far_the_others_are(shop: Shop) -> None:
+def test_the_first_row_of_an_item_defines_its_fields(shop: Shop) -> None:
     for number in range(121):
         shop.add(f"{number}.jpg", number)
     others = [{**ROW, "item": f"B{number}", "image": f"{number}.jpg"} for number in range(120)]
@@ -133,7 +134,7 @@ def test_the_first_row_says_what_an_item_is_however_far_the_others_are(shop: Sho
     assert (second.counts["items_unchanged"], second.counts["photos_created"]) == (121, 0)
 
 
-def test_a_new_picture_is_added_after_those_that_are_there(shop: Shop) -> None:
+def test_a_new_picture_is_appended_to_the_photos(shop: Shop) -> None:
     shop.add("1.jpg", 1)
     shop.table([ROW])
     shop.run()
@@ -146,7 +147,7 @@ def test_a_new_picture_is_added_after_those_that_are_there(shop: Shop) -> None:
     assert ItemPhoto.objects.last().source_sha256 == importer.source_hash(picture(2))
 
 
-def test_a_deleted_item_that_is_imported_again_comes_back(shop: Shop) -> None:
+def test_a_deleted_item_is_restored_by_an_import(shop: Shop) -> None:
     shop.add("1.jpg")
     shop.table([ROW])
     shop.run()
@@ -158,7 +159,7 @@ def test_a_deleted_item_that_is_imported_again_comes_back(shop: Shop) -> None:
     assert (job.counts["items_updated"], job.counts["photos_created"]) == (1, 0)
 
 
-def test_bad_pictures_are_listed_and_the_others_imported(shop: Shop, media: Path, settings: Any) -> None:
+def test_bad_pictures_are_refused_and_the_others_imported(shop: Shop, media: Path, settings: Any) -> None:
     settings.MAX_UPLOAD_MB = 1
     shop.add("empty.jpg", b"")
     shop.add("good.jpg")
@@ -182,7 +183,7 @@ def test_bad_pictures_are_listed_and_the_others_imported(shop: Shop, media: Path
     assert stored_files(media) == photo_files()
 
 
-def test_a_file_that_may_not_be_read_is_refused(shop: Shop, monkeypatch: Any) -> None:
+def test_a_file_without_read_permission_is_refused(shop: Shop, monkeypatch: Any) -> None:
     shop.add("1.jpg")
 
     def denied(path: Path) -> bytes:
@@ -190,17 +191,17 @@ def test_a_file_that_may_not_be_read_is_refused(shop: Shop, monkeypatch: Any) ->
 
     monkeypatch.setattr(Path, "read_bytes", denied)
 
-    assert [(error["code"], error["reason"]) for error in shop.run().errors] == [
-        ("file_unreadable", "The picture cannot be read: Permission denied.")
-    ]
+    [error] = shop.run().errors
+    assert error["code"] == "file_unreadable"
+    assert "Permission denied" in error["reason"]
 
 
-def test_a_pipe_that_is_called_a_picture_is_refused_and_not_waited_for(shop: Shop) -> None:
+def test_a_named_pipe_is_refused_without_blocking(shop: Shop) -> None:
     os.mkfifo(shop.root / "pipe.jpg")
     assert [error["code"] for error in shop.run().errors] == ["file_unreadable"]
 
 
-def test_the_table_of_refusals_is_bounded_and_its_count_is_not(shop: Shop, monkeypatch: Any) -> None:
+def test_the_list_of_refused_rows_is_bounded_but_their_count_is_not(shop: Shop, monkeypatch: Any) -> None:
     monkeypatch.setattr(importer, "MAX_ERRORS", 3)
     for number in range(5):
         shop.add(f"{number}.jpg", b"x")
@@ -213,48 +214,46 @@ def test_the_table_of_refusals_is_bounded_and_its_count_is_not(shop: Shop, monke
 def test_progress_counts_every_row_once(shop: Shop) -> None:
     for number in range(60):
         shop.add(f"{number}.jpg", number if number % 7 else b"bad")
-    told: list[tuple[int, int]] = []
+    calls: list[tuple[int, int]] = []
 
-    catalog_import(source=shop.root, progress=lambda done, total: told.append((done, total)))
+    catalog_import(source=shop.root, progress=lambda done, total: calls.append((done, total)))
 
-    assert told == [(number, 60) for number in range(1, 61)]
+    assert calls == [(number, 60) for number in range(1, 61)]
 
 
 def test_never_more_than_two_batches_are_in_memory(shop: Shop, monkeypatch: Any) -> None:
     monkeypatch.setattr(importer, "BATCH", 2)
     for number in range(20):
         shop.add(f"{number:02}.jpg", number)
-    begun, ended = [], []
-    begin, complete = importer._Import._begin, importer._Import._complete
+    started, ended = [], []
+    submit, write = importer._ImportRun._submit_batch, importer._ImportRun._write_batch
 
-    def counted_begin(self: Any, *args: Any) -> Any:
-        begun.append(len(begun) - len(ended))
-        return begin(self, *args)
+    def counted_submit(self: Any, *args: Any) -> Any:
+        started.append(len(started) - len(ended))
+        return submit(self, *args)
 
-    def counted_complete(self: Any, *args: Any) -> None:
-        complete(self, *args)
+    def counted_write(self: Any, *args: Any) -> None:
+        write(self, *args)
         ended.append(1)
 
-    monkeypatch.setattr(importer._Import, "_begin", counted_begin)
-    monkeypatch.setattr(importer._Import, "_complete", counted_complete)
+    monkeypatch.setattr(importer._ImportRun, "_submit_batch", counted_submit)
+    monkeypatch.setattr(importer._ImportRun, "_write_batch", counted_write)
     shop.run()
 
-    assert len(begun) == 10
-    assert max(begun) == 1  # one other at most when a batch is begun
+    assert len(started) == 10
+    assert max(started) == 1  # at most one other when a batch starts
 
 
-def test_a_source_that_cannot_be_read_leaves_a_failed_job_with_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(Refused):
+def test_an_unreadable_source_leaves_a_failed_job_with_the_reason(tmp_path: Path) -> None:
+    with raises_code(Refused, "source_missing", "nowhere"):
         catalog_import(source=tmp_path / "nowhere")
 
     job = ImportJob.objects.get()
     assert job.state == ImportState.FAILED
-    assert "does not exist" in job.reason
+    assert "nowhere" in job.reason
 
 
-def test_a_full_disk_stops_the_import_and_leaves_no_file_without_a_row(
-    shop: Shop, media: Path, monkeypatch: Any
-) -> None:
+def test_a_full_disk_stops_the_import_without_orphaned_files(shop: Shop, media: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(importer, "BATCH", 4)
     for number in range(12):
         shop.add(f"{number:02}.jpg", number)
@@ -268,7 +267,7 @@ def test_a_full_disk_stops_the_import_and_leaves_no_file_without_a_row(
 
     with monkeypatch.context() as patch:
         patch.setattr(default_storage._wrapped, "save", save_six)
-        with pytest.raises(ImportStopped, match="No space left on device"):
+        with raises_code(ImportStopped, "import_stopped", "No space left on device"):
             shop.run()
 
     assert ImportJob.objects.get().state == ImportState.FAILED
@@ -277,9 +276,7 @@ def test_a_full_disk_stops_the_import_and_leaves_no_file_without_a_row(
     assert shop.run().counts["photos_created"] == 8
 
 
-def test_a_crash_while_the_rows_are_written_leaves_neither_rows_nor_files(
-    shop: Shop, media: Path, monkeypatch: Any
-) -> None:
+def test_a_crash_while_writing_rows_leaves_neither_rows_nor_files(shop: Shop, media: Path, monkeypatch: Any) -> None:
     shop.add("1.jpg")
 
     def crash(*args: Any) -> None:
@@ -294,7 +291,7 @@ def test_a_crash_while_the_rows_are_written_leaves_neither_rows_nor_files(
     assert "ZeroDivisionError" in ImportJob.objects.get().reason
 
 
-def test_ctrl_c_leaves_an_interrupted_job_without_orphans(shop: Shop, media: Path, monkeypatch: Any) -> None:
+def test_ctrl_c_leaves_an_interrupted_job_without_orphaned_files(shop: Shop, media: Path, monkeypatch: Any) -> None:
     shop.add("1.jpg")
 
     def interrupt(*args: Any) -> None:
@@ -308,20 +305,20 @@ def test_ctrl_c_leaves_an_interrupted_job_without_orphans(shop: Shop, media: Pat
     assert not stored_files(media)
 
 
-def test_the_live_encoder_is_sent_to_work(shop: Shop, monkeypatch: Any) -> None:
-    sent: list[int] = []
-    monkeypatch.setattr(tasks, "send_embed_catalog", sent.append)
+def test_an_import_queues_the_live_encoder(shop: Shop, monkeypatch: Any) -> None:
+    encoder_ids: list[int] = []
+    monkeypatch.setattr(tasks, "send_embed_catalog", encoder_ids.append)
     shop.add("1.jpg")
     shop.run()
-    assert sent == []
+    assert encoder_ids == []
     encoder = make_encoder(state="live")
 
     shop.run()
 
-    assert sent == [encoder.pk]
+    assert encoder_ids == [encoder.pk]
 
 
-def test_stock_and_collection_follow_the_source(shop: Shop) -> None:
+def test_stock_and_collection_are_updated_from_the_source(shop: Shop) -> None:
     shop.add("1.jpg")
     shop.table([{**ROW, "In stock": "no", "Season": "Summer 26", "stock": "7"}])
     shop.run()

@@ -1,4 +1,4 @@
-"""The same import into S3, spoken with through the real client and storage class."""
+"""Import into S3 object storage, through the real client and storage class against a mocked server."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,8 @@ from catalog.importing import importer
 from catalog.importing.importer import ImportStopped
 from catalog.importing.recovery import photo_folder, recover_killed_imports
 from catalog.models import ImportJob, ImportState, ItemPhoto
-from tests.catalog.importing.conftest import Shop
+from tests.helpers.errors import raises_code
+from tests.helpers.shop import Shop
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -20,7 +21,7 @@ BUCKET = "pictures"
 
 @pytest.fixture
 def bucket(settings: Any, monkeypatch: Any) -> Iterator[Any]:
-    """A bucket that the site keeps its photos in."""
+    """A bucket that is the default storage of the site."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     options = {"bucket_name": BUCKET, "region_name": "us-east-1", "default_acl": "private", "file_overwrite": False}
@@ -49,7 +50,7 @@ def test_photos_are_stored_in_the_bucket_and_read_from_there(shop: Shop, bucket:
     assert shop.run().counts["photos_unchanged"] == 12
 
 
-def test_what_a_killed_import_left_in_the_bucket_is_removed(bucket: Any) -> None:
+def test_orphaned_files_of_a_killed_import_are_removed_from_the_bucket(bucket: Any) -> None:
     job = ImportJob.objects.create(source="shop", state=ImportState.INTERRUPTED)
     bucket.put_object(Key=f"{photo_folder(job)}/left.jpg", Body=b"x")
     bucket.put_object(Key="uploads/other.jpg", Body=b"x")
@@ -59,11 +60,11 @@ def test_what_a_killed_import_left_in_the_bucket_is_removed(bucket: Any) -> None
     assert keys(bucket) == {"uploads/other.jpg"}
 
 
-def test_a_bucket_that_is_gone_stops_the_import_with_a_reason(shop: Shop, bucket: Any) -> None:
+def test_a_missing_bucket_stops_the_import(shop: Shop, bucket: Any) -> None:
     shop.add("1.jpg")
     bucket.delete()
 
-    with pytest.raises(ImportStopped, match="bucket"):
+    with raises_code(ImportStopped, "import_stopped", "bucket"):
         shop.run()
 
     assert ImportJob.objects.get().state == ImportState.FAILED

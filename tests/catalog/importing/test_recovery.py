@@ -1,4 +1,4 @@
-"""Imports that were killed: told from those that live, gone on with, and cleaned up after."""
+"""Recovery of killed imports: detection, cleanup of orphaned files, repetition."""
 
 import os
 import signal
@@ -20,42 +20,42 @@ from catalog.errors import Refused
 from catalog.importing.importer import catalog_import
 from catalog.importing.recovery import photo_folder, recover_killed_imports, sign_of_life
 from catalog.models import ImportJob, ImportState, ItemPhoto
-from tests.catalog.importing.conftest import Shop, picture
 from tests.helpers.factories import make_item_photo
+from tests.helpers.shop import Shop, picture
 
 database = [pytest.mark.django_db, pytest.mark.database]
 
 
 @pytest.fixture(autouse=True)
 def own_locks(settings: Any, tmp_path: Path) -> None:
-    """Numbers of jobs come again in other tests; their locks must not."""
+    """Job ids repeat between tests, so each test has its own folder of lock files."""
     settings.VAR_DIR = tmp_path / "var"
 
 
 def killed_job(source: str = "somewhere", **columns: Any) -> ImportJob:
-    """A job as kill -9 leaves it: its row runs, its lock's file is there, and nobody holds it."""
+    """A job as kill -9 leaves it: running, with a lock file that no process holds."""
     job = ImportJob.objects.create(source=source, **columns)
-    _lock(job).parent.mkdir(parents=True, exist_ok=True)
-    _lock(job).touch()
+    _lock_file(job).parent.mkdir(parents=True, exist_ok=True)
+    _lock_file(job).touch()
     return job
 
 
-def _lock(job: ImportJob) -> Path:
+def _lock_file(job: ImportJob) -> Path:
     return Path(django_settings.VAR_DIR) / "imports" / f"{job.pk}.lock"
 
 
-def left_file(job: ImportJob, name: str = "left.jpg") -> str:
+def store_file(job: ImportJob, name: str = "orphan.jpg") -> str:
     return default_storage.save(f"{photo_folder(job)}/{name}", ContentFile(picture()))
 
 
 class TestRows:
     pytestmark = database
 
-    def test_a_killed_import_is_interrupted_and_its_files_without_rows_are_removed(self) -> None:
+    def test_a_killed_import_is_marked_interrupted_and_its_orphaned_files_removed(self) -> None:
         job = killed_job()
-        orphan, kept = left_file(job), left_file(job, "kept.jpg")
+        orphan, referenced = store_file(job), store_file(job, "referenced.jpg")
         make_item_photo()
-        ItemPhoto.objects.update(file=kept)
+        ItemPhoto.objects.update(file=referenced)
 
         recover_killed_imports()
 
@@ -64,12 +64,12 @@ class TestRows:
         assert job.finished_at is not None
         assert job.counts["orphans_removed"] == 1
         assert not default_storage.exists(orphan)
-        assert default_storage.exists(kept)
-        assert not _lock(job).exists()
+        assert default_storage.exists(referenced)
+        assert not _lock_file(job).exists()
 
-    def test_an_import_that_lives_is_left_alone_however_silent(self) -> None:
+    def test_an_import_that_holds_its_lock_is_left_alone(self) -> None:
         job = ImportJob.objects.create(source="shop")
-        orphan = left_file(job)
+        orphan = store_file(job)
         with sign_of_life(job):
             ImportJob.objects.update(updated_at=timezone.now() - timedelta(hours=1))
             recover_killed_imports()
@@ -78,9 +78,9 @@ class TestRows:
         recover_killed_imports()
         assert not default_storage.exists(orphan)
 
-    def test_a_silent_import_of_another_machine_is_cleaned_up_after(self) -> None:
+    def test_an_import_of_another_machine_is_recovered_after_a_timeout(self) -> None:
         job = ImportJob.objects.create(source="elsewhere")
-        orphan = left_file(job)
+        orphan = store_file(job)
         recover_killed_imports()
         assert default_storage.exists(orphan)
         ImportJob.objects.update(updated_at=timezone.now() - timedelta(minutes=3))
@@ -89,16 +89,16 @@ class TestRows:
 
         assert not default_storage.exists(orphan)
 
-    def test_the_folder_of_an_import_that_ended_well_is_never_touched(self) -> None:
+    def test_files_of_a_finished_import_are_never_removed(self) -> None:
         job = ImportJob.objects.create(source="shop")
-        name = left_file(job)
+        name = store_file(job)
         job.finish()
 
         recover_killed_imports()
 
         assert default_storage.exists(name)
 
-    def test_a_source_is_not_imported_twice_at_the_same_time(self, shop: Shop) -> None:
+    def test_a_source_is_not_imported_twice_concurrently(self, shop: Shop) -> None:
         shop.add("1.jpg")
         job = ImportJob.objects.create(source=str(shop.root))
 
@@ -108,24 +108,24 @@ class TestRows:
         assert caught.value.code == "import_running"
         assert ImportJob.objects.count() == 1
 
-    def test_a_source_whose_import_was_killed_is_imported_again_at_once(self, shop: Shop) -> None:
+    def test_a_source_can_be_imported_again_after_a_killed_import(self, shop: Shop) -> None:
         shop.add("1.jpg")
         killed_job(str(shop.root))
 
         assert shop.run().counts["photos_created"] == 1
 
 
-# --- with a real process and a real kill -9
+# --- a real process and a real kill -9
 
 
 class Site:
-    """A site of its own on SQLite, driven through manage.py."""
+    """A separate site on SQLite, controlled through manage.py."""
 
     def __init__(self, var: Path) -> None:
         self.var = var
         var.mkdir(parents=True)
-        kept = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-        self.environment = {**kept, "VAR_DIR": str(var), "DJANGO_SETTINGS_MODULE": "clothes_matcher.settings"}
+        inherited = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+        self.environment = {**inherited, "VAR_DIR": str(var), "DJANGO_SETTINGS_MODULE": "clothes_matcher.settings"}
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "manage.py", *arguments]
@@ -148,7 +148,7 @@ class Site:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no kill -9 here")
-def test_an_import_killed_half_way_goes_on_and_leaves_no_orphan(tmp_path: Path) -> None:
+def test_an_import_killed_halfway_can_be_repeated_without_orphaned_files(tmp_path: Path) -> None:
     shop, site = Shop(tmp_path / "shop"), Site(tmp_path / "site")
     count = 400
     for number in range(count):

@@ -1,4 +1,4 @@
-"""Which layout a source has, and what its rows say."""
+"""Layout detection of import sources, and the rows of each layout."""
 
 import os
 from pathlib import Path
@@ -8,12 +8,12 @@ import pytest
 
 from catalog.errors import Refused
 from catalog.importing.rows import RefusedRow, SourceRow
-from catalog.importing.sources import source_open
-from tests.catalog.importing.conftest import Shop
+from catalog.importing.sources import open_source
+from tests.helpers.shop import Shop
 
 
 def read(path: Path, layout: str | None = None) -> tuple[str, list[SourceRow], list[RefusedRow]]:
-    source = source_open(path, layout)
+    source = open_source(path, layout)
     rows = list(source.rows())
     assert len(rows) == source.total
     good = [row for row in rows if isinstance(row, SourceRow)]
@@ -22,7 +22,7 @@ def read(path: Path, layout: str | None = None) -> tuple[str, list[SourceRow], l
 
 def refusal(path: Path, layout: str | None = None) -> Refused:
     with pytest.raises(Refused) as caught:
-        source_open(path, layout)
+        open_source(path, layout)
     assert caught.value.detail.endswith(".")
     assert "\n" not in caught.value.detail
     return caught.value
@@ -31,7 +31,7 @@ def refusal(path: Path, layout: str | None = None) -> Refused:
 # --- folders
 
 
-def test_a_plain_folder_gives_an_item_per_picture(shop: Shop) -> None:
+def test_a_folder_gives_one_item_per_picture(shop: Shop) -> None:
     for name in ("red_shirt-02.JPG", "b.webp", "notes.txt", ".hidden.jpg", "._b.webp"):
         shop.add(name)
 
@@ -45,7 +45,7 @@ def test_a_plain_folder_gives_an_item_per_picture(shop: Shop) -> None:
     assert not refused
 
 
-def test_the_folder_that_holds_a_picture_is_its_category(shop: Shop) -> None:
+def test_the_folder_of_a_picture_is_its_category(shop: Shop) -> None:
     for name in ("loose.jpg", "shirts/1.jpg", "men/shoes/1.jpg", "__MACOSX/1.jpg"):
         shop.add(name)
 
@@ -59,7 +59,7 @@ def test_the_folder_that_holds_a_picture_is_its_category(shop: Shop) -> None:
     ]
 
 
-def test_a_link_out_of_the_folder_is_refused_and_one_within_is_not(shop: Shop, tmp_path: Path) -> None:
+def test_a_link_out_of_the_folder_is_refused(shop: Shop, tmp_path: Path) -> None:
     inner = shop.add("a.jpg")
     (shop.root / "inner.jpg").symlink_to(inner)
     (tmp_path / "secret.jpg").write_bytes(b"secret")
@@ -72,7 +72,7 @@ def test_a_link_out_of_the_folder_is_refused_and_one_within_is_not(shop: Shop, t
     assert [(row.file, row.code) for row in refused] == [("outer.jpg", "image_outside")]
 
 
-def test_a_file_name_that_is_not_utf8_is_made_legible(shop: Shop) -> None:
+def test_a_file_name_that_is_not_utf8_is_read_as_latin1(shop: Shop) -> None:
     Path(os.fsdecode(os.fsencode(shop.root) + b"/fr\xfchling.jpg")).write_bytes(b"x")
 
     _, good, _ = read(shop.root)
@@ -81,7 +81,7 @@ def test_a_file_name_that_is_not_utf8_is_made_legible(shop: Shop) -> None:
     assert good[0].path.read_bytes() == b"x"
 
 
-def test_a_folder_that_may_not_be_read_is_refused_and_the_others_are_read(shop: Shop, monkeypatch: Any) -> None:
+def test_an_unreadable_folder_is_refused_and_the_others_are_read(shop: Shop, monkeypatch: Any) -> None:
     shop.add("closed/1.jpg")
     shop.add("open/2.jpg")
     iterdir = Path.iterdir
@@ -108,7 +108,7 @@ def test_names_too_long_for_an_id_are_refused(shop: Shop) -> None:
 # --- tables
 
 
-def test_labels_with_images_beside_are_recognised(shop: Shop) -> None:
+def test_the_labels_layout_is_detected(shop: Shop) -> None:
     shop.add("images/x1.jpg")
     shop.text("image,label,group,kids\nx1.jpg,T-Shirt,upper_body,False\nx2.jpg,Hat,other,True\n", "labels.csv")
 
@@ -123,7 +123,7 @@ def test_labels_with_images_beside_are_recognised(shop: Shop) -> None:
 STYLES = "id,gender,masterCategory,articleType,baseColour,productDisplayName\n"
 
 
-def test_styles_are_recognised_and_rows_with_loose_commas_mended(shop: Shop) -> None:
+def test_the_styles_layout_is_detected_and_unquoted_commas_are_joined(shop: Shop) -> None:
     shop.add("images/7.jpg")
     shop.add("images/8.jpg")
     rows = "7,Men,Apparel,Shirts,Navy,Check, slim, navy\n8,Men,Apparel,Shirts,Navy,\n9,Men,Apparel,Shirts,Red,Gone\n"
@@ -141,7 +141,7 @@ def test_styles_are_recognised_and_rows_with_loose_commas_mended(shop: Shop) -> 
     assert [(row.number, row.code) for row in refused] == [(4, "image_missing")]
 
 
-def test_the_season_of_styles_is_the_collection(shop: Shop) -> None:
+def test_the_season_column_of_styles_is_the_collection(shop: Shop) -> None:
     shop.add("images/7.jpg")
     shop.text("id,articleType,baseColour,season,year\n7,Shirts,Navy,Fall,2011\n", "styles.csv")
 
@@ -150,21 +150,21 @@ def test_the_season_of_styles_is_the_collection(shop: Shop) -> None:
     assert (columns["collection"], columns["attributes"]) == ("Fall", {"year": "2011"})
 
 
-def test_styles_without_a_free_text_refuse_rows_that_are_too_long(shop: Shop) -> None:
+def test_styles_without_a_text_column_refuse_rows_with_extra_cells(shop: Shop) -> None:
     shop.add("images/7.jpg")
     shop.text("id,articleType,baseColour\n7,Shirts,Navy,what\n", "styles.csv")
 
     assert [row.code for row in read(shop.root)[2]] == ["row_too_many_fields"]
 
 
-def test_an_id_of_styles_cannot_lead_out_of_the_folder(shop: Shop, tmp_path: Path) -> None:
+def test_path_traversal_in_a_styles_id_is_refused(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "secret.jpg").write_bytes(b"x")
     shop.text("id,articleType,baseColour\n../../secret,Shirts,Navy\n", "styles.csv")
 
     assert [row.code for row in read(shop.root)[2]] == ["image_outside"]
 
 
-def test_our_own_table_groups_photos_into_items_and_keeps_the_rest_as_attributes(shop: Shop) -> None:
+def test_the_items_layout_groups_photos_and_keeps_other_columns_as_attributes(shop: Shop) -> None:
     shop.add("p/1.jpg")
     shop.add("images/2.jpg")
     row = {"item": "A-1", "image": "p/1.jpg", "Name": "Shirt", "color": "red", "price": "9,90 €", "Fabric Type": "knit"}
@@ -184,7 +184,7 @@ def test_our_own_table_groups_photos_into_items_and_keeps_the_rest_as_attributes
     assert columns["attributes"] == {"Fabric Type": "knit"}
 
 
-def test_a_manifest_for_training_is_a_catalogue_too(shop: Shop) -> None:
+def test_a_training_manifest_can_be_imported(shop: Shop) -> None:
     shop.add("1.jpg")
 
     _, good, _ = read(shop.text("path,label,item,split\n1.jpg,Shirt,A,train\n", "manifest.csv"))
@@ -192,7 +192,7 @@ def test_a_manifest_for_training_is_a_catalogue_too(shop: Shop) -> None:
     assert (good[0].item, good[0].columns["category"]) == ("A", "Shirt")
 
 
-def test_a_table_made_on_windows_is_understood(shop: Shop) -> None:
+def test_a_table_made_on_windows_is_read(shop: Shop) -> None:
     shop.add("images/1.jpg")
 
     _, good, _ = read(shop.add("x.csv", "image;name\r\nimages\\1.jpg;Größe\r\n".encode("cp1252")))
@@ -216,7 +216,7 @@ def test_a_table_made_on_windows_is_understood(shop: Shop) -> None:
         ("", "image_blank"),
     ],
 )
-def test_a_picture_that_is_not_in_the_folder_is_refused(shop: Shop, tmp_path: Path, image: str, code: str) -> None:
+def test_a_picture_outside_the_folder_or_missing_is_refused(shop: Shop, tmp_path: Path, image: str, code: str) -> None:
     shop.add("images/1.jpg")
     (tmp_path / "secret.jpg").write_bytes(b"secret")
     (shop.root / "link.jpg").symlink_to(tmp_path / "secret.jpg")
@@ -226,7 +226,7 @@ def test_a_picture_that_is_not_in_the_folder_is_refused(shop: Shop, tmp_path: Pa
     assert [row.code for row in read(shop.root)[2]] == [code]
 
 
-def test_a_bad_cell_refuses_its_row_and_no_other(shop: Shop) -> None:
+def test_a_bad_cell_refuses_only_its_row(shop: Shop) -> None:
     shop.add("1.jpg")
     shop.text("image,price,url\n1.jpg,cheap,\n1.jpg,5,javascript:alert(1)\n1.jpg,5,\n1.jpg,5,,,more\n")
 
@@ -237,7 +237,7 @@ def test_a_bad_cell_refuses_its_row_and_no_other(shop: Shop) -> None:
     assert [(row.number, row.code) for row in refused] == codes
 
 
-def test_a_row_that_cannot_be_read_is_refused(shop: Shop) -> None:
+def test_an_unreadable_row_is_refused(shop: Shop) -> None:
     shop.add("1.jpg")
     shop.text(f"image,name\n1.jpg,{'x' * 140_000}\n1.jpg,good\n")
 
@@ -247,10 +247,10 @@ def test_a_row_that_cannot_be_read_is_refused(shop: Shop) -> None:
     assert [row.code for row in refused] == ["row_unreadable"]
 
 
-# --- sources that are refused as a whole
+# --- refused sources
 
 
-def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_source_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path / "nowhere").code == "source_missing"
     assert refusal(Path("a\0b")).code == "source_missing"
 
@@ -265,18 +265,18 @@ def test_a_table_without_rows_is_refused(shop: Shop) -> None:
     assert refusal(shop.text("image,name\n")).code == "source_empty"
 
 
-def test_a_table_that_names_no_picture_is_refused_with_its_columns(shop: Shop) -> None:
+def test_a_table_without_a_picture_column_is_refused_with_its_columns(shop: Shop) -> None:
     error = refusal(shop.text("sku,price\n1,2\n"))
 
     assert error.code == "layout_unknown"
     assert "sku, price" in error.detail
 
 
-def test_a_picture_is_no_source(shop: Shop) -> None:
+def test_a_picture_is_not_a_source(shop: Shop) -> None:
     assert refusal(shop.add("1.jpg")).code == "layout_unknown"
 
 
-def test_of_several_tables_one_must_be_named(shop: Shop) -> None:
+def test_several_tables_in_a_folder_are_ambiguous(shop: Shop) -> None:
     shop.add("1.jpg")
     shop.text("image\n1.jpg\n", "a.csv")
     shop.text("image\n1.jpg\n", "b.csv")
@@ -284,7 +284,7 @@ def test_of_several_tables_one_must_be_named(shop: Shop) -> None:
     assert "a.csv, b.csv" in refusal(shop.root).detail
 
 
-def test_a_table_that_is_about_something_else_does_not_hide_the_pictures(shop: Shop) -> None:
+def test_an_unrelated_table_does_not_hide_the_pictures(shop: Shop) -> None:
     shop.add("1.jpg")
     shop.text("date,visitors\n1,2\n", "visitors.csv")
 
