@@ -32,11 +32,11 @@ def counting(tmp_path: Path, settings: Settings) -> Iterator[OwnRedis]:
     """Requests are counted, with the rates of the settings; in other tests Redis is away, and nothing is."""
     own = OwnRedis(tmp_path)
     settings.REDIS_URL = f"unix://{own.socket}?db=0"
-    rate_limits._counter.cache_clear()
+    rate_limits._redis_counter.cache_clear()
     own.start()
     yield own
     own.kill()
-    rate_limits._counter.cache_clear()
+    rate_limits._redis_counter.cache_clear()
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ class FeedbackSummarySerializer(serializers.Serializer[Any]):
         return feedback.clicked_at is not None
 
 
+@extend_schema_serializer(component_name="Feedback")
 class FeedbackSerializer(FeedbackSummarySerializer):
     """My feedback on a recommendation, with the training consent for the query's photo."""
 

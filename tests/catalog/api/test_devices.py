@@ -13,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
 from catalog.models import Device, User
-from catalog.services.accounts.devices import SEEN_AGAIN, device_id, device_sign_in
+from catalog.services.accounts.devices import TOUCH_INTERVAL, device_id, device_sign_in
 from tests.helpers.api import assert_refused, device_of
 from tests.helpers.factories import make_user
 
@@ -139,7 +139,7 @@ def test_a_device_is_noted_at_most_every_few_minutes(
     with django_assert_num_queries(1):
         phone.get("/api/v1/me/")
     assert Device.objects.get().last_seen_at == noted
-    Device.objects.update(last_seen_at=timezone.now() - SEEN_AGAIN - timedelta(seconds=1))
+    Device.objects.update(last_seen_at=timezone.now() - TOUCH_INTERVAL - timedelta(seconds=1))
     with django_assert_num_queries(2):
         phone.get("/api/v1/me/")
 

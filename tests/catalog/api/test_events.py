@@ -39,7 +39,7 @@ def parsed(stream: Any) -> Iterator[tuple[str, Any]]:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Streams of a second, with a heartbeat every 0.2 seconds."""
-    monkeypatch.setattr(view, "SECONDS", 1.0)
+    monkeypatch.setattr(view, "STREAM_SECONDS", 1.0)
     monkeypatch.setattr(view, "HEARTBEAT", 0.2)
 
 

@@ -28,6 +28,7 @@ from catalog.services.training import preflight
 from tests.helpers.all_rows import everything, files_in
 from tests.helpers.api import answered_query
 from tests.helpers.factories import jpeg, make_item, make_upload, make_user
+from tests.helpers.mail import wait_for_mails
 from tests.helpers.malformed_bodies import Sent, as_form, as_json, as_picture, spoiled
 from tests.helpers.training_catalogue import catalogue
 
@@ -109,13 +110,13 @@ def world(
     db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[World]:
     settings.SIGN_UP, settings.RUNS_DIR = True, tmp_path / "runs"
-    monkeypatch.setattr(passwords, "_PAUSE", 0)
+    monkeypatch.setattr(passwords, "_DELAY", 0)
     monkeypatch.setattr(preflight, "free_disk_bytes", lambda folder: 10**12)
     monkeypatch.setattr(preflight, "free_memory_bytes", lambda: 10**12)
     if "training-runs" in request.node.name:
         catalogue()
     yield World(make_user("me", email="me@example.org", is_staff=True))
-    passwords._post.submit(int).result()
+    wait_for_mails()
 
 
 def operations() -> dict[str, tuple[set[str], set[str]]]:

@@ -15,6 +15,7 @@ from catalog.services.accounts import passwords
 from catalog.services.accounts.passwords import password_reset_code
 from tests.helpers.api import assert_refused, device_of
 from tests.helpers.factories import make_user
+from tests.helpers.mail import wait_for_mails
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -37,7 +38,7 @@ def nothing_in_the_post() -> Iterator[None]:
 
 def posted() -> list[mail.EmailMessage]:
     """The mails, once all are sent."""
-    passwords._post.submit(int).result()  # they are sent one after another
+    wait_for_mails()
     return getattr(mail, "outbox", [])
 
 
