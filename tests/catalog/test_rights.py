@@ -25,7 +25,7 @@ from tests.helpers.all_rows import everything
 from tests.helpers.api import answered_query
 from tests.helpers.factories import make_encoder, make_query, make_run, make_upload, make_user
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 IN = 0  # let in: what is asked for is there, or what was sent is looked at and found wanting
 WANTING = (400, 409)

@@ -13,7 +13,7 @@ from catalog.services.uploads import upload_delete
 from ml.reporting import curves
 from tests.helpers.factories import make_item_photo, make_query, make_run, make_upload, make_user
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture

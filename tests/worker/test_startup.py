@@ -16,7 +16,7 @@ from catalog.warmup import run_and_roll_back
 from worker import startup
 from worker.startup import _embed_and_search, rehearse_in_pool
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tests.helpers.admin import run_action, stored_files
 from tests.helpers.api import answered_query
 from tests.helpers.factories import make_item, make_item_photo, make_query, make_upload, make_user
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 ITEMS = "admin:catalog_catalogitem"
 

@@ -19,7 +19,7 @@ from tests.helpers.api import answered_query
 from tests.helpers.errors import raises_code
 from tests.helpers.factories import jpeg, make_embedding, make_encoder, make_item, make_item_photo, make_user, unit
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
@@ -93,6 +93,7 @@ def test_a_duplicate_picture_is_refused(staff: Client, media: Path) -> None:
     assert item.photos.count() == len(stored_files(media)) == 2
 
 
+@pytest.mark.database
 def test_the_same_picture_added_concurrently_is_stored_once(media: Path) -> None:
     item = make_item()
     first, second = (item_photo_prepare(item=item, raw=jpeg()) for _ in range(2))
@@ -102,6 +103,7 @@ def test_the_same_picture_added_concurrently_is_stored_once(media: Path) -> None
     assert item.photos.count() == len(stored_files(media)) == 1
 
 
+@pytest.mark.database
 def test_removing_a_photo_deletes_file_and_vectors_but_keeps_earlier_results(
     staff: Client, media: Path, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
@@ -124,6 +126,7 @@ def test_the_last_photo_of_an_item_can_be_removed(staff: Client) -> None:
     assert not match.item.photos.exists()
 
 
+@pytest.mark.database
 def test_restored_items_are_embedded(staff: Client, sent: list[int]) -> None:
     encoder = make_encoder(state=EncoderState.LIVE)
     item, other = make_item(), make_item()

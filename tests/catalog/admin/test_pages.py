@@ -43,7 +43,7 @@ from tests.helpers.factories import (
     unit,
 )
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
 READ_ONLY = {Encoder, Embedding, ItemPhoto, SimilarityQuery, Recommendation, ImportJob}
@@ -88,6 +88,7 @@ def test_every_catalogue_model_is_registered() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+@pytest.mark.database
 def test_its_pages_open_for_staff(staff: Client, model: type[Model]) -> None:
     row = model._default_manager.first()
     assert row is not None
@@ -112,6 +113,7 @@ def test_its_pages_are_refused_to_everyone_else(staff: Client, model: type[Model
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+@pytest.mark.database
 def test_a_list_takes_the_same_queries_whatever_its_length(staff: Client, model: type[Model]) -> None:
     def cost() -> int:
         with CaptureQueriesContext(connection) as captured:

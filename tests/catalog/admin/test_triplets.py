@@ -15,7 +15,7 @@ from catalog.services.feedback.feedback import photo_consent_set
 from tests.helpers.factories import jpeg, make_upload, make_user
 from tests.helpers.judged_answers import answers, judge
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 REVIEW = "/admin/catalog/triplet/review/"
 HTMX = {"HX-Request": "true"}
@@ -64,6 +64,7 @@ def test_the_page_shows_three_pictures_and_preloads_the_next_triplet() -> None:
         assert f'data-key="{key}' in html
 
 
+@pytest.mark.database
 def test_each_answer_shows_the_next_triplet_until_none_is_left() -> None:
     first, second = propose()
     person, client = reviewer()

@@ -10,7 +10,7 @@ from catalog.models import User
 from tests.helpers.api import device_of
 from tests.helpers.factories import make_user
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 SIGN_IN = "/api/v1/auth/sign-in/"
 

@@ -16,7 +16,7 @@ from tests.catalog.api.test_queries import QUERIES, in_base64, multipart
 from tests.helpers.api import assert_refused
 from tests.helpers.factories import jpeg, make_upload
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)

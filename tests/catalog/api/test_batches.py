@@ -12,7 +12,7 @@ from tests.catalog.api.test_queries import in_base64
 from tests.helpers.api import assert_refused
 from tests.helpers.factories import jpeg, make_item, make_upload, make_user
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 BATCH = "/api/v1/queries/batch/"
 

@@ -17,7 +17,7 @@ from catalog.services.accounts.devices import TOUCH_INTERVAL, device_id, device_
 from tests.helpers.api import assert_refused, device_of
 from tests.helpers.factories import make_user
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 DEVICES = "/api/v1/devices/"
 
@@ -115,6 +115,7 @@ def test_a_token_that_has_expired_is_no_device_and_goes_with_the_next_sign_in(me
     assert not AuthToken.objects.filter(pk=old.pk).exists()
 
 
+@pytest.mark.database
 def test_signing_out_everywhere_ends_devices_and_browsers_of_the_person_alone(me: User, phone: APIClient) -> None:
     other, browser, strange, visitor = signed_in(me, "other"), Client(), Client(), Client()
     browser.force_login(me)
@@ -145,6 +146,7 @@ def test_a_device_is_noted_at_most_every_few_minutes(
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.database
 def test_a_database_that_is_busy_does_not_keep_a_device_from_reading(phone: APIClient) -> None:
     def busy(execute: Any, sql: str, *rest: Any) -> Any:
         if sql.startswith("UPDATE"):

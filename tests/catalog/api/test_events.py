@@ -17,7 +17,7 @@ from tests.helpers.api import answered_query, assert_refused
 from tests.helpers.factories import make_query, make_upload, make_user
 from tests.helpers.redis_server import OwnRedis
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 
 def address(query: SimilarityQuery) -> str:
@@ -80,6 +80,7 @@ def test_a_stream_ends_when_its_time_is_over_with_signs_of_life_until_then(
     assert set(told[2:]) == {"comment"}
 
 
+@pytest.mark.database
 def test_each_change_is_told_as_it_happens(own_redis: OwnRedis, device: APIClient, me: User) -> None:
     own_redis.start()
     query = make_query(make_upload(me))
@@ -110,6 +111,7 @@ def test_without_redis_the_row_is_read_every_second(own_redis: OwnRedis, device:
     assert time.monotonic() - started < 4
 
 
+@pytest.mark.database
 def test_a_query_that_is_deleted_meanwhile_is_gone(device: APIClient, me: User, short: None) -> None:
     query = make_query(make_upload(me))
     stream = parsed(device.get(address(query)).streaming_content)

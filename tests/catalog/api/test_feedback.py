@@ -13,7 +13,7 @@ from tests.helpers.factories import make_item, make_item_photo, make_query, make
 
 __all__ = ["schema"]  # a fixture
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 V1 = "/api/v1/"
 
@@ -77,6 +77,7 @@ def test_what_is_not_named_stays(device: APIClient, query: SimilarityQuery) -> N
     assert say(device, first) == {"verdict": "up", "clicked": False, "may_train": True}
 
 
+@pytest.mark.database
 def test_consent_makes_triplets_and_taking_it_back_removes_them(device: APIClient, query: SimilarityQuery) -> None:
     first, second, _ = ranked(query)
     say(device, first, verdict="up", may_train=True)
@@ -91,6 +92,7 @@ def test_consent_makes_triplets_and_taking_it_back_removes_them(device: APIClien
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.database
 def test_thumbs_at_the_same_moment_find_each_other(me: User) -> None:
     found = ranked(answered_query(me))
     UploadedPhoto.objects.update(may_train=True)

@@ -23,7 +23,7 @@ from catalog.models import CatalogItem, Outcome, QueryState, Recommendation, Sim
 from catalog.models.queries import NOT_CLOTHES
 from tests.helpers.factories import jpeg, make_item_photo
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 PHOTO = jpeg("teal", (200, 200))
 COLOURS = {"red": (255, 0, 0), "blue": (0, 0, 255), "white": (255, 255, 255)}

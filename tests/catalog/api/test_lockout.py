@@ -15,7 +15,7 @@ from catalog.http.rate_limits import UNKNOWN_IP
 from catalog.models import User
 from tests.helpers.api import assert_refused, device_of
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 SIGN_IN = "/api/v1/auth/sign-in/"
 RIGHT = "long enough 1"
@@ -29,6 +29,7 @@ def guess(times: int, **where: str) -> list[int]:
     return [sign_in(f"guess {number}", **where).status_code for number in range(times)]
 
 
+@pytest.mark.database
 def test_the_tenth_wrong_password_locks_out_for_a_quarter_of_an_hour(me: User) -> None:
     assert guess(10) == [401] * 9 + [429]
     refused = sign_in()

@@ -8,7 +8,7 @@ from catalog.models import User
 from tests.helpers.api import assert_refused, device_of
 from tests.helpers.factories import make_user
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 ME = "/api/v1/me/"
 
@@ -34,6 +34,7 @@ def test_the_same_address_again_takes_none(device: APIClient) -> None:
     assert device.patch(ME, {"email": "old@example.org", "first_name": "Maria"}).status_code == 200
 
 
+@pytest.mark.database
 def test_the_address_of_someone_else_is_refused(device: APIClient, me: User) -> None:
     make_user("anna", email="anna@example.org")
     body = {"email": "ANNA@example.org", "password": "long enough 1", "first_name": "Anna"}

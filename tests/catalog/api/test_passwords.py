@@ -17,7 +17,7 @@ from tests.helpers.api import assert_refused, device_of
 from tests.helpers.factories import make_user
 from tests.helpers.mail import wait_for_mails
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 RESET = "/api/v1/auth/password-reset/"
 CONFIRM = f"{RESET}confirm/"
@@ -53,6 +53,7 @@ def can_sign_in(name: str, password: str) -> bool:
 
 
 @pytest.mark.parametrize("typed", ["anna@example.org", "ANNA@example.org"])
+@pytest.mark.database
 def test_a_mail_brings_a_link_and_a_code_that_work(anna: User, typed: str) -> None:
     answer = APIClient().post(RESET, {"email": typed})
     assert (answer.status_code, answer.content) == (202, b"")
@@ -102,6 +103,7 @@ def test_an_address_that_is_none_is_refused(body: object) -> None:
     assert_refused(APIClient().post(RESET, body), 400, "invalid_input")
 
 
+@pytest.mark.database
 def test_a_new_password_ends_all_devices_and_browsers_of_the_person(anna: User) -> None:
     device, strange, browser = device_of(anna), device_of(make_user()), Client()
     browser.force_login(anna)
@@ -144,6 +146,7 @@ def test_a_weak_password_is_refused_and_the_code_stays_good(anna: User) -> None:
     assert APIClient().post(CONFIRM, confirmation(anna)).status_code == 204
 
 
+@pytest.mark.database
 def test_of_two_who_use_a_code_at_the_same_moment_one_wins(anna: User, monkeypatch: pytest.MonkeyPatch) -> None:
     body, check = confirmation(anna), default_token_generator.check_token
 

@@ -21,7 +21,7 @@ from tests.helpers.api import assert_refused, at_once, device_of
 from tests.helpers.factories import jpeg, make_query, make_upload, make_user
 from tests.helpers.pictures import CORNERS, drawing, stored, turned
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 PHOTOS = "/api/v1/photos/"
 
@@ -52,6 +52,7 @@ def test_a_photo_is_kept_however_it_is_sent(device: APIClient, me: User, way: st
     assert device.get(answer["Location"]).json() == body
 
 
+@pytest.mark.database
 def test_the_same_bytes_twice_are_one_photo_that_is_kept_longer(device: APIClient) -> None:
     first = send(device, "form", jpeg())
     UploadedPhoto.objects.update(expires_at=timezone.now() + timedelta(days=1))
@@ -63,6 +64,7 @@ def test_the_same_bytes_twice_are_one_photo_that_is_kept_longer(device: APIClien
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.database
 def test_the_same_bytes_at_the_same_moment_are_one_photo_with_one_file(me: User, media: Path) -> None:
     devices = [device_of(me) for _ in range(4)]
     answers = at_once(4, lambda number: send(devices[number], "form", jpeg()))
@@ -198,6 +200,7 @@ def test_a_query_may_be_sent_as_nothing_but_a_picture(device: APIClient) -> None
 # --- reading
 
 
+@pytest.mark.database
 def test_my_photos_come_newest_first_in_pages_without_those_that_are_over(device: APIClient, me: User) -> None:
     photos = [make_upload(me) for _ in range(3)]
     make_upload(me, expires_at=timezone.now() - timedelta(seconds=1))
@@ -245,6 +248,7 @@ def test_nobody_without_a_token_has_photos(client: Client, method: str) -> None:
 # --- deleting
 
 
+@pytest.mark.database
 def test_a_deleted_photo_goes_with_its_file_its_queries_and_its_addresses(device: APIClient, me: User) -> None:
     photo = make_upload(me)
     make_query(photo)

@@ -22,7 +22,7 @@ from catalog.services.queries.webhooks import webhook_create
 from tests.helpers.api import answered_query, at_once
 from tests.helpers.factories import jpeg, make_item_photo, make_query, make_upload
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 QUERIES = "/api/v1/queries/"
 
@@ -109,6 +109,7 @@ def test_a_wish_to_wait_ends_in_202_when_the_time_is_over(device: APIClient) -> 
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.database
 def test_a_waiting_request_holds_no_transaction(device: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr(events, "wait_until_ended", lambda query_id, seconds: seen.append(connection.in_atomic_block))
@@ -149,6 +150,7 @@ def test_a_failed_query_says_why(device: APIClient, me: User) -> None:
     assert body["error"] == {"code": "no_encoder", "detail": "Not ready yet."}
 
 
+@pytest.mark.database
 def test_a_query_is_shown_as_its_fields_say(me: User) -> None:
     """The quick way of writing one, against REST framework's own."""
     request = APIRequestFactory().get("/")
@@ -204,6 +206,7 @@ def test_listing_takes_as_many_queries_whatever_its_length(
         assert len(device.get(QUERIES).json()["results"]) == count
 
 
+@pytest.mark.database
 def test_my_queries_come_in_pages_newest_first_without_gaps(device: APIClient, me: User) -> None:
     photo = make_upload(me)
     made = [str(make_query(photo).pk) for _ in range(5)]
@@ -216,6 +219,7 @@ def test_my_queries_come_in_pages_newest_first_without_gaps(device: APIClient, m
     assert seen == made[::-1]
 
 
+@pytest.mark.database
 def test_parallel_uploads_of_the_same_photo_both_succeed(
     transactional_db: None, me: User, device: APIClient, media: Path
 ) -> None:

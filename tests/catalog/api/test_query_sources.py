@@ -15,7 +15,7 @@ from tests.catalog.api.test_queries import QUERIES, in_base64, multipart
 from tests.helpers.api import answered_query, assert_refused
 from tests.helpers.factories import jpeg, make_item, make_item_photo, make_query, make_upload
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 
 def test_a_query_about_an_item_names_the_item(device: APIClient) -> None:
@@ -74,6 +74,7 @@ def test_several_files_of_a_form_are_several_photos_of_one_garment(device: APICl
     assert SimilarityQuery.objects.get().more_photos.count() == 1
 
 
+@pytest.mark.database
 def test_the_same_photo_twice_among_several_is_one(device: APIClient, media: Path) -> None:
     answer = device.post(QUERIES, {"photos": [in_base64(jpeg())] * 3})
     assert answer.status_code == 202, answer.content
@@ -81,6 +82,7 @@ def test_the_same_photo_twice_among_several_is_one(device: APIClient, media: Pat
     assert len([path for path in media.rglob("*") if path.is_file()]) == 1
 
 
+@pytest.mark.database
 def test_a_query_goes_with_any_of_its_photos(device: APIClient) -> None:
     for number in (0, 1):
         device.post(QUERIES, {"photos": [in_base64(jpeg("red")), in_base64(jpeg("navy"))]})
@@ -89,6 +91,7 @@ def test_a_query_goes_with_any_of_its_photos(device: APIClient) -> None:
         assert not SimilarityQuery.objects.exists()
 
 
+@pytest.mark.database
 def test_a_crop_is_kept_in_shares(device: APIClient) -> None:
     crop = {"x": 0.25, "y": 0, "width": 0.5, "height": 1}
     for body in (multipart(crop=json.dumps(crop)), {"data": {"photo": in_base64(jpeg()), "crop": crop}}):
@@ -97,6 +100,7 @@ def test_a_crop_is_kept_in_shares(device: APIClient) -> None:
         assert answer.json()["crop"] == crop
 
 
+@pytest.mark.database
 def test_a_minimum_score_and_the_newer_filters_are_kept(device: APIClient) -> None:
     body = {"photo": in_base64(jpeg()), "min_score": 0.4, "filters": {"in_stock": True, "collection": "Summer"}}
     answer = device.post(QUERIES, body)
@@ -153,6 +157,7 @@ def test_a_query_can_be_deleted_and_its_photo_stays(device: APIClient, me: User)
     assert UploadedPhoto.objects.filter(pk=query.photo_id).exists()
 
 
+@pytest.mark.database
 def test_a_query_that_another_device_deletes_meanwhile_is_gone(
     device: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

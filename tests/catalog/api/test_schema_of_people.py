@@ -15,7 +15,7 @@ from tests.helpers.factories import make_item, make_item_photo, make_user
 
 __all__ = ["schema"]  # a fixture
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 V1 = "/api/v1/"
 PASSWORD = "long enough 1"

@@ -17,7 +17,7 @@ from catalog.services.accounts.devices import device_sign_in
 from tests.helpers.api import answered_query, assert_refused, device_of
 from tests.helpers.factories import make_user
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 SIGN_IN = "/api/v1/auth/sign-in/"
 

@@ -20,7 +20,7 @@ from tests.helpers.training_catalogue import catalogue
 
 __all__ = ["schema"]  # a fixture
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 RUNS = "/api/v1/training-runs/"
 ONE = f"{RUNS}{{id}}/"
@@ -86,6 +86,7 @@ def test_a_run_is_followed(staff: APIClient) -> None:
     assert "metrics" not in listed
 
 
+@pytest.mark.database
 def test_the_newest_comes_first_in_pages(staff: APIClient) -> None:
     names = [make_run().name for _ in range(3)][::-1]
     page = staff.get(f"{RUNS}?page_size=2").json()
@@ -149,6 +150,7 @@ def test_what_the_pre_flight_says_is_told_in_the_language_that_is_asked_for(staf
     assert polish.startswith("Nie ma zdjęć")
 
 
+@pytest.mark.database
 def test_a_name_that_is_taken_is_a_conflict(staff: APIClient) -> None:
     catalogue()
     make_encoder("mine")

@@ -14,7 +14,7 @@ from tests.catalog.api.test_queries import QUERIES, in_base64, multipart
 from tests.helpers.api import answered_query, assert_refused, device_of
 from tests.helpers.factories import jpeg, make_item, make_query, make_upload, make_user
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 SECRET = "/api/v1/me/webhook-secret/"
 TOLD = "https://shop.example/told"

@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 from catalog.models import User
 from tests.catalog.api.test_queries import QUERIES, multipart
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 
 def test_a_photo_is_taken_in_at_once(device: APIClient) -> None:

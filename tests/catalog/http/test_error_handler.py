@@ -17,7 +17,7 @@ from tests.catalog.api.test_queries import QUERIES, in_base64, multipart
 from tests.helpers.api import assert_refused
 from tests.helpers.factories import jpeg
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 
 def test_a_full_disk_is_told_as_such(device: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,6 +51,7 @@ def test_a_storage_that_is_away_is_told_as_such(device: APIClient, settings: Set
     ("message", "status", "code"),
     [("database is locked", 503, "database_unavailable"), ("database or disk is full", 507, "storage_full")],
 )
+@pytest.mark.database
 def test_a_database_that_cannot_write_is_told_as_such(
     device: APIClient, monkeypatch: pytest.MonkeyPatch, message: str, status: int, code: str
 ) -> None:

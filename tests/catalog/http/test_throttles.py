@@ -17,7 +17,7 @@ from tests.helpers.api import assert_refused, device_of
 from tests.helpers.factories import jpeg, make_item, make_user
 from tests.helpers.redis_server import OwnRedis
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 SIGN_IN = "/api/v1/auth/sign-in/"
 

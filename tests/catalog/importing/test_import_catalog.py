@@ -11,7 +11,7 @@ from catalog.importing.importer import ImportStopped
 from catalog.management.commands import import_catalog
 from tests.helpers.shop import Shop
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 
 def run(*arguments: Any, **options: Any) -> str:

@@ -14,7 +14,7 @@ from catalog.models import ImportJob, ImportState, ItemPhoto
 from tests.helpers.errors import raises_code
 from tests.helpers.shop import Shop
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 BUCKET = "pictures"
 

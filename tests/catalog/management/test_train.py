@@ -14,7 +14,7 @@ from catalog.services.training import preflight
 from tests.helpers.factories import make_run
 from tests.helpers.training_catalogue import catalogue
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from catalog.photos import links
 from catalog.photos.links import SPAN, signed_path
 from tests.helpers.factories import jpeg, make_upload, make_user
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 NOON = 1_800_000_000 // SPAN * SPAN
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.helpers.factories import jpeg, make_item, make_item_photo, make_upload, make_user
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 
 def body(answer: object) -> bytes:

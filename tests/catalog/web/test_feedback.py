@@ -16,7 +16,7 @@ from tests.helpers.factories import make_item, make_query, make_upload, make_use
 from tests.helpers.judged_answers import answers, judge
 from tests.helpers.redis_server import OwnRedis
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 HTMX = {"HX-Request": "true"}
 
@@ -63,6 +63,7 @@ def test_every_match_has_two_thumbs_with_the_name_of_its_item(browser: Client, f
     assert pressed(html) == []
 
 
+@pytest.mark.database
 def test_a_thumb_is_kept_and_shown_and_told_and_taken_back(browser: Client, found: list[Recommendation]) -> None:
     second = found[1]
     html = thumb(browser, second, "up")

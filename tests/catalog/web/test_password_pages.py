@@ -15,7 +15,7 @@ from tests.helpers.factories import make_user
 from tests.helpers.mail import wait_for_mails
 from tests.helpers.redis_server import OwnRedis
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 FORGOTTEN = "/account/password/"
 

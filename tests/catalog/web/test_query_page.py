@@ -11,7 +11,7 @@ from catalog import events
 from catalog.models import QueryState, Recommendation, SimilarityQuery
 from tests.helpers.factories import make_encoder, make_item, make_item_photo, make_query, make_upload
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 HTMX = {"HX-Request": "true"}
 VISITOR = "this browser"

@@ -13,7 +13,7 @@ from pytest_django import Settings
 from catalog.models import SimilarityQuery, UploadedPhoto
 from tests.helpers.factories import jpeg, make_user
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 HTMX = {"HX-Request": "true"}
 

@@ -33,7 +33,7 @@ from worker.encoders.embedding import BATCH, embed_missing, embed_query, open_ph
 from worker.encoders.loaded import embedder_of
 from worker.tasks import search, sweep
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 SHIPPED = django_settings.BASE_DIR / "ml" / "encoders" / django_settings.DEFAULT_ENCODER
 LEFT = {"x": 0.0, "y": 0.0, "width": 0.5, "height": 1.0}
@@ -154,6 +154,7 @@ def test_photos_of_the_catalogue_get_their_colours_with_their_vectors(encoder: E
     assert known.colour_lab == [1.0, 2.0, 3.0]
 
 
+@pytest.mark.database
 def test_photos_embedded_before_there_were_colours_get_theirs_in_small_batches(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +260,7 @@ def test_each_photo_of_the_catalogue_gets_its_own_vector_whatever_is_beside_it(e
     assert photos[2].problem.startswith("FileNotFoundError")
 
 
+@pytest.mark.database
 def test_what_was_left_out_before_comes_after_what_is_new(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding, "_PAGE", 2)
     photos = [make_item_photo() for _ in range(9)]
@@ -301,6 +303,7 @@ def test_a_streak_ends_when_its_time_is_over(encoder: Encoder) -> None:
     assert embed_missing(mine, seconds=60.0) == 1
 
 
+@pytest.mark.database
 def test_of_a_batch_whose_claim_was_lost_nothing_is_written(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(2 * BATCH):
         make_item_photo(content=jpeg("green"))

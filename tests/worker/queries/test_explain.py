@@ -10,7 +10,7 @@ from tests.helpers.factories import make_encoder, make_item, make_query, make_us
 from worker.queries.explain import Explained, explained, guess_of, why
 from worker.queries.search import TOLD, Facts, Found
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 CURVE = {"cosines": [0.2, 0.6], "probabilities": [0.0, 0.8], "expected_calibration_error": 0.01, "pairs": 100}
 RED, DARK_RED, BLUE = [53.24, 80.09, 67.2], [50.0, 75.0, 60.0], [32.3, 79.19, -107.86]

@@ -19,7 +19,7 @@ from tests.helpers.servers import Server, answer
 from worker.tasks import net, sweep
 from worker.tasks.net import fetch_photo, release_own_claims
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 Serve = Callable[..., Server]
 
@@ -67,6 +67,7 @@ def test_a_visitor_may_name_an_address_too(serve: Serve) -> None:
     assert (query.photo.owner, query.photo.visitor) == (None, "a browser")
 
 
+@pytest.mark.database
 def test_a_message_that_comes_twice_fetches_once(serve: Serve) -> None:
     server = serve(answer(jpeg()))
     query = fetched(to_fetch(server.url()))
@@ -74,6 +75,7 @@ def test_a_message_that_comes_twice_fetches_once(serve: Serve) -> None:
     assert server.hits == 1
 
 
+@pytest.mark.database
 def test_the_same_picture_sent_and_fetched_is_one_photo(serve: Serve) -> None:
     owner = make_user()
     server = serve(answer(jpeg()))
@@ -116,6 +118,7 @@ def test_a_crop_that_leaves_too_little_of_the_picture_ends_the_query(serve: Serv
     assert files(media) == []
 
 
+@pytest.mark.database
 def test_a_worker_whose_claim_was_given_away_leaves_no_photo(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     query = to_fetch("http://slow.example/")
 
@@ -156,6 +159,7 @@ def test_the_sweep_sends_each_waiting_query_to_the_worker_it_waits_for(sent: lis
     assert sorted(sent) == [(tasks.EMBED_QUERY, "gpu"), (tasks.FETCH_PHOTO, "net"), (tasks.SEARCH_QUERY, "cpu")]
 
 
+@pytest.mark.database
 def test_a_fetch_that_takes_too_long_is_given_to_another_worker(sent: list[tuple[str, str]]) -> None:
     query = to_fetch("http://a.example/")
     SimilarityQuery.objects.claim(query.pk, QueryState.TO_FETCH, worker="net@dead")

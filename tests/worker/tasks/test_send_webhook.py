@@ -27,7 +27,7 @@ from tests.helpers.servers import Server, answer, certificate, redirect
 from worker.tasks import search, sweep
 from worker.tasks.net import release_own_claims, send_webhook
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 Serve = Callable[..., Server]
 OK = answer(b"thanks")
@@ -142,6 +142,7 @@ def test_nothing_is_told_before_the_end(serve: Serve, state: QueryState) -> None
     assert server.hits == 0
 
 
+@pytest.mark.database
 def test_a_message_that_comes_twice_tells_once(serve: Serve) -> None:
     server = serve(OK)
     tried(tried(webhook_to(server.url())))
@@ -244,6 +245,7 @@ def test_a_try_in_vain_is_made_good_by_the_next(serve: Serve) -> None:
     assert (delivery.state, delivery.attempts, delivery.error) == (WebhookState.DELIVERED, 2, "")
 
 
+@pytest.mark.database
 def test_a_query_that_is_deleted_while_it_is_told_leaves_nothing(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -274,6 +276,7 @@ def test_a_query_without_a_webhook_sends_none(sent: list[tuple[str, Any, str]]) 
     assert sent == []
 
 
+@pytest.mark.database
 def test_the_sweep_sends_again_what_is_due_and_nothing_else(sent: list[tuple[str, Any, str]]) -> None:
     due, too_early, unfinished, told = (webhook_to("http://a.example/") for _ in range(4))
     long_ago = timezone.now() - 2 * NUDGE_AGAIN
@@ -298,6 +301,7 @@ def test_what_a_killed_worker_held_is_tried_again_but_not_for_ever() -> None:
     assert (delivery.state, delivery.claim_token) == (WebhookState.GIVEN_UP, None)
 
 
+@pytest.mark.database
 def test_a_worker_that_hangs_loses_its_claim_to_the_sweep(sent: list[tuple[str, Any, str]], serve: Serve) -> None:
     delivery = webhook_to("http://a.example/")
     mine = WebhookDelivery.objects.claim(delivery.pk, worker="net@here")

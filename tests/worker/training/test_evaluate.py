@@ -22,7 +22,7 @@ from worker.tasks import search
 from worker.tasks.train import evaluate as evaluate_task
 from worker.training import evaluate
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 SHIPPED = django_settings.BASE_DIR / "ml" / "encoders" / django_settings.DEFAULT_ENCODER
 
@@ -84,6 +84,7 @@ def test_an_encoder_whose_folder_is_gone_fails_with_a_reason(queued: Evaluation,
     assert "holds 'copy'" in evaluated(queued).reason
 
 
+@pytest.mark.database
 def test_a_message_that_comes_twice_or_for_nothing_does_nothing(queued: Evaluation) -> None:
     Evaluation.objects.update(state=EvaluationState.DONE, report={"as": "it was"})
     assert evaluated(queued).report == {"as": "it was"}
@@ -123,6 +124,7 @@ def kill_program(folder: Path) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.database
 def test_an_evaluation_that_was_given_to_another_worker_stops_at_once(
     queued: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

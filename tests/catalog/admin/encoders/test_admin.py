@@ -30,7 +30,7 @@ from catalog.models import (
 )
 from tests.helpers.factories import make_embedding, make_encoder, make_item_photo, make_user, unit
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 REASON = "The labels were cleaned since."
 CARD = {
@@ -131,6 +131,7 @@ def make_evaluation(encoder: Encoder, against: Encoder | None, **columns: Any) -
 # --- pages
 
 
+@pytest.mark.database
 def test_the_list_shows_coverage_metrics_training_run_and_promoter(staff: Client, boss: User) -> None:
     encoder = make_encoder("one", card=CARD)
     make_embedding(encoder, unit(1))
@@ -271,6 +272,7 @@ def test_refusals_of_the_services_redirect_with_a_message(staff: Client) -> None
     assert Encoder.objects.live() == encoder
 
 
+@pytest.mark.database
 def test_deleting_shows_the_dependents_and_asks_for_confirmation(staff: Client) -> None:
     encoder = make_encoder("gone soon")
     make_embedding(encoder, unit(1))

@@ -7,7 +7,7 @@ from django.urls import reverse
 from catalog.models import Encoder, Evaluation, EvaluationSet, EvaluationState, Promotion, User
 from tests.helpers.factories import make_encoder, make_item, make_item_photo, make_user
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 DRAW = "admin:catalog_evaluationset_draw"
 
@@ -21,6 +21,7 @@ def page(staff: Client, name: str, *arguments: object) -> str:
     return " ".join(staff.get(reverse(name, args=arguments)).content.decode().split())
 
 
+@pytest.mark.database
 def test_a_drawn_set_becomes_current_and_is_counted_by_category(staff: Client, boss: User) -> None:
     make_items("Hat", "val", 3)
     make_items("Shoes", "val", 1)
@@ -53,6 +54,7 @@ def test_an_invalid_set_is_refused_with_a_message(staff: Client, body: dict[str,
     assert not EvaluationSet.objects.exists()
 
 
+@pytest.mark.database
 def test_a_taken_name_is_shown_at_its_field(staff: Client) -> None:
     make_items("Hat", "val", 2)
     for _ in range(2):

@@ -17,7 +17,7 @@ from catalog.models import RunKind, RunState, TrainingRun
 from catalog.run_folder import run_folder
 from tests.helpers.factories import make_encoder, make_run, make_user
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 EPOCHS = [
     {"epoch": 1, "train_loss": 2.5, "val_loss": 1.5, "recall_at_1": 0.5, "map_at_r": 0.25, "garment_at_1": 0.75},

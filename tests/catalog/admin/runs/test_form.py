@@ -12,7 +12,7 @@ from catalog.models import RunKind, RunSource, TrainingRun
 from catalog.services.training.options import PRESETS
 from tests.helpers.factories import make_encoder, make_item, make_item_photo, make_run
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 ADD = "admin:catalog_trainingrun_add"
 FORM = {"kind": "metric", "preset": "quick", "source": "catalogue", "tracker": "none", "listed_of": "metric"}

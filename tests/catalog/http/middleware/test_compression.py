@@ -13,7 +13,7 @@ from rest_framework.test import APIClient
 from catalog.http.middleware import Compression
 from tests.helpers.factories import make_item, make_item_photo
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 ITEMS = "/api/v1/items/"
 UNPACK = {"gzip": gzip.decompress, "br": brotli.decompress}

@@ -4,7 +4,7 @@ import pytest
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 SHOP = "https://shop.example"
 ITEMS = "/api/v1/items/"

@@ -14,7 +14,7 @@ from tests.catalog.api.test_queries import QUERIES
 from tests.helpers.factories import make_query, make_upload, make_user
 from tests.helpers.mail import wait_for_mails
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 FORGOTTEN = "/account/password/"
 POLISH = {"Accept-Language": "pl-PL,pl;q=0.9,en;q=0.5"}

@@ -11,7 +11,7 @@ from catalog.models import User
 from tests.helpers.api import answered_query, device_of
 from tests.helpers.factories import make_item, make_user
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 ITEMS = "/api/v1/items/"
 

@@ -17,7 +17,7 @@ from tests.helpers.written_dataset import files, paths, picture, rows_of, write
 
 __all__ = ["write"]  # a fixture
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 
 def test_every_photo_with_a_category_is_there_once_and_the_training_takes_it(write: Any, tmp_path: Path) -> None:
@@ -52,6 +52,7 @@ def test_the_first_run_draws_an_evaluation_set_and_learns_nothing_of_it(write: A
     assert len(rows) == 34
 
 
+@pytest.mark.database
 def test_an_item_of_an_earlier_evaluation_set_stays_out_for_ever(write: Any) -> None:
     photos = catalogue(20)["Hat"]
     evaluated(photos[0], name="last year", is_current=False)
@@ -62,6 +63,7 @@ def test_an_item_of_an_earlier_evaluation_set_stays_out_for_ever(write: Any) -> 
 
 
 @pytest.mark.parametrize("column", ["sha256", "source_sha256", "perceptual_hash"])
+@pytest.mark.database
 def test_a_photo_that_is_or_looks_like_one_of_an_evaluation_set_stays_out(write: Any, column: str) -> None:
     frozen, twin, *_ = catalogue(20)["Hat"]
     ItemPhoto.objects.filter(pk=twin.pk).update(**{column: getattr(frozen, column)})
@@ -86,6 +88,7 @@ def test_other_photos_of_an_evaluation_sets_contributor_stay_out(write: Any) -> 
     assert not paths(rows) & files(frozen, other)
 
 
+@pytest.mark.database
 def test_what_a_contributor_photographed_is_in_one_split(write: Any) -> None:
     for name in range(12):
         clothes("Hat", 3, contributor=name)

@@ -18,9 +18,10 @@ from tests.helpers.written_dataset import files, paths, picture, write
 
 __all__ = ["write"]  # a fixture
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 
+@pytest.mark.database
 def test_an_accepted_photo_becomes_another_one_of_its_item(write: Any) -> None:
     photos = catalogue(20)
     triplet = accepted(photos["Hat"][0], photos["Shirt"][0], crop={"x": 0.5, "y": 0, "width": 0.5, "height": 0.5})
@@ -34,6 +35,7 @@ def test_an_accepted_photo_becomes_another_one_of_its_item(write: Any) -> None:
     assert counts["pairs"] == 1
 
 
+@pytest.mark.database
 def test_a_photo_with_several_triplets_belongs_to_the_item_of_the_first(write: Any, tmp_path: Path) -> None:
     photos = catalogue(20)
     first = accepted(photos["Hat"][0], photos["Shirt"][0])

@@ -18,7 +18,7 @@ from catalog.models import Encoder, EncoderState, TrainingRun
 from catalog.services.encoders.archives import encoder_download, encoder_upload
 from tests.helpers.factories import make_encoder
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 NAME = "efficientnet-lite0-metric100"
 SHIPPED = site.BASE_DIR / "ml" / "encoders" / NAME

@@ -13,7 +13,7 @@ from catalog.services.encoders.gate import metric_objections, release_objections
 from tests.helpers.encoder_rows import embed_all, encoder_in, evaluation_set_of
 from tests.helpers.factories import make_encoder, make_item_photo
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)

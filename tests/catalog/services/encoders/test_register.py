@@ -12,7 +12,7 @@ from catalog.models import Encoder, EncoderState
 from catalog.services.encoders.register import encoder_register
 from tests.helpers.factories import DIM
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 CARD = {"kind": "metric", "dim": DIM, "files": {"model.onnx": "0" * 64}}
 
@@ -43,6 +43,7 @@ def test_a_folder_that_lies_where_the_workers_look_stays_there(places: list[Path
     assert not places[0].exists()
 
 
+@pytest.mark.database
 def test_registering_again_changes_nothing(places: list[Path]) -> None:
     place = folder(places[1])
     assert encoder_register(folder=place, card=CARD) == encoder_register(folder=place, card=CARD)

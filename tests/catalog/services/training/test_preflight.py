@@ -14,7 +14,7 @@ from catalog.services.training.preflight import Preflight, preflight
 from tests.helpers.factories import make_encoder, make_run
 from tests.helpers.training_catalogue import accepted, catalogue, clothes, evaluated
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 HEAD = "path,label,item,split"
 

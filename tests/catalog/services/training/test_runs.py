@@ -17,7 +17,7 @@ from catalog.services.training.runs import run_arguments, run_cancel, run_create
 from tests.helpers.factories import make_encoder, make_run, make_user
 from tests.helpers.training_catalogue import catalogue
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 ENDED = (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
 
@@ -81,6 +81,7 @@ class TestCreate:
         assert second == f"{first}-2"
 
     @pytest.mark.parametrize("of", ["run", "encoder", "folder"])
+    @pytest.mark.database
     def test_a_name_that_a_run_or_an_encoder_has_is_refused(self, of: str, places: Path) -> None:
         catalogue()
         {
@@ -146,6 +147,7 @@ class TestArguments:
 
 
 class TestStopping:
+    @pytest.mark.database
     def test_a_waiting_run_is_cancelled_at_once_and_a_running_one_is_told(self) -> None:
         waiting, running = make_run(), make_run(state=RunState.RUNNING)
         for run in (waiting, running):
@@ -181,6 +183,7 @@ class TestDelete:
         return folder, encoder
 
     @pytest.mark.parametrize("state", ENDED)
+    @pytest.mark.database
     def test_an_ended_run_goes_with_its_files(self, state: str) -> None:
         run = make_run(state=state)
         folder, _ = self.files(run)
