@@ -1,4 +1,4 @@
-"""Fixtures for all tests. Tests write only to temporary folders, see tests/settings.py."""
+"""Fixtures and pytest hooks of all tests. Tests write only to temporary folders, see tests/settings.py."""
 
 import os
 import shutil
@@ -10,7 +10,30 @@ import pytest
 from pytest_django import Settings
 
 from catalog.outbound import fetch
+from tests.helpers import hypothesis_profiles, suite
 from tests.helpers.servers import Script, Server
+from tests.helpers.worker_crash import pytest_handlecrashitem
+
+__all__ = ["pytest_handlecrashitem"]  # a hook
+
+hypothesis_profiles.register()
+
+
+class CollectionOrder:
+    """Start with slow tests, so that no test process is idle at the end; tests with a database keep Django's order."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: not item.get_closest_marker("slow") or bool(item.get_closest_marker("django_db")))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(CollectionOrder())
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    suite.mark_slow(items)
 
 
 @pytest.fixture(autouse=True)
@@ -25,8 +48,8 @@ def serve(settings: Settings) -> Iterator[Callable[..., Server]]:
     """Start servers on 127.0.0.1; only `localhost:port` of each is on the fetch allowlist."""
     servers: list[Server] = []
 
-    def start(does: bytes | Script, **options: Any) -> Server:
-        servers.append(Server(does, **options))
+    def start(script: bytes | Script, **options: Any) -> Server:
+        servers.append(Server(script, **options))
         settings.FETCH_PRIVATE_HOSTS = [f"localhost:{server.port}" for server in servers]
         return servers[-1]
 
