@@ -1,6 +1,7 @@
-"""Untrusted pictures: checked, turned upright, stripped of metadata, re-encoded.
+"""Validate and normalise an untrusted photo: EXIF orientation, sRGB, metadata stripped, re-encoded as JPEG.
 
-Nothing of a picture is kept but its pixels, and the same bytes always give the same result.
+Only the pixels are kept. Deterministic: the same bytes always give the same result. Decompression bombs are refused by
+the header, before any pixel is decoded.
 """
 
 import hashlib
@@ -17,18 +18,20 @@ from PIL import AvifImagePlugin, GifImagePlugin, Image, ImageCms, JpegImagePlugi
 from catalog.errors import Refused
 from ml.formats.image_hash import difference_hash, hash_to_text
 
-# These make Pillow know the formats; without the imports it would load all of its forty readers to find one.
-_READERS: Final = (AvifImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin)
+# Importing the plugins registers the formats; otherwise Pillow imports all of its forty plugins to find one.
+_PLUGINS: Final = (AvifImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin)
 
-LONG_SIDE: Final = 1024  # pixels; encoders look at 224 to 384, people at about 800
-_LONG_ENOUGH = 960  # a quarter of a phone's 4000 or 4032: the decoder gives it at once, and nothing is left to resize
-SHORT_SIDE: Final = 16  # below this there is nothing to recognise
+LONG_SIDE: Final = 1024  # pixels; encoders use 224 to 384, pages show about 800
+_DRAFT_SIDE = (
+    960  # a quarter of a phone's 4000 or 4032: the JPEG decoder scales to it directly, without a resize afterwards
+)
+SHORT_SIDE: Final = 16  # smaller photos show nothing recognisable
 QUALITY: Final = 95
-SMALL: Final = 400  # pixels of the long side up to which nothing is spared: what an encoder sees would move
+SMALL: Final = 400  # long side in pixels up to which quality 100 is used: compression would change the embedding
 MAX_SCANS: Final = 100  # a progressive JPEG has about ten; thousands keep a decoder busy for minutes
-TAKEN: Final = "JPEG, PNG, WebP, AVIF, HEIC, GIF"
+SUPPORTED: Final = "JPEG, PNG, WebP, AVIF, HEIC, GIF"
 
-# The codes of what is refused. They never change; the sentences may.
+# Error codes: part of the API, never changed.
 EMPTY: Final = "photo_empty"
 TOO_LARGE: Final = "photo_too_large"
 UNREADABLE: Final = "photo_unreadable"
@@ -38,10 +41,10 @@ TOO_MANY_PIXELS: Final = "photo_too_many_pixels"
 TOO_SMALL: Final = "photo_too_small"
 TOO_NARROW: Final = "photo_too_narrow"
 
-_BAND_PIXELS = 1 << 20  # how much of a large picture is converted at a time
+_BAND_PIXELS = 1 << 20  # a large picture is converted in bands of this size
 
-# How other common files begin, so that the sentence can name them.
-_OTHERS = (
+# Signatures of common unsupported files, so that the error message can name the format.
+_UNSUPPORTED_SIGNATURES = (
     (b"II*\0", "TIFF or camera raw"),
     (b"MM\0*", "TIFF or camera raw"),
     (b"BM", "BMP"),
@@ -55,7 +58,7 @@ _OTHERS = (
     (b"<svg", "SVG"),
 )
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
-_TURNS = {
+_TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -64,49 +67,49 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_ORIENTATION = 0x0112  # the EXIF tag
+_ORIENTATION_TAG = 0x0112  # the EXIF tag
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class CleanPhoto:
-    """A picture that is safe to keep and to show: an upright RGB JPEG in sRGB, without metadata."""
+    """A photo that is safe to store and serve: an upright JPEG in sRGB without metadata."""
 
     content: bytes
     width: int
     height: int
     sha256: str  # of the content
-    perceptual_hash: str  # 64 bits as 16 hexadecimal digits; few bits differ between alike pictures
+    perceptual_hash: str  # 64 bits as 16 hexadecimal digits; similar pictures differ in few bits
 
 
 def source_hash(raw: bytes) -> str:
-    """The SHA-256 of a file as it was given."""
+    """The SHA-256 of the original file, in hexadecimal digits."""
     return hashlib.sha256(raw).hexdigest()
 
 
 def clean_photo(raw: bytes) -> CleanPhoto:
-    """The picture in `raw`, made safe. Whatever the bytes are, it returns or raises `Refused`, nothing else.
+    """Validate and normalise the picture in `raw`. Raises `Refused`, and nothing else, for any bytes.
 
-    Of an animation it is the first frame; what is transparent becomes white.
+    An animation gives its first frame; transparency becomes white.
     """
-    return _encode(_opened(raw))
+    return _encode(_open_image(raw))
 
 
-def photo_hash(raw: bytes, box: tuple[int, int, int, int] | None = None) -> str:
-    """The perceptual hash alone of the picture in `raw`, or of the part in `box`: left, top, right, bottom in pixels.
+def compute_perceptual_hash(raw: bytes, box: tuple[int, int, int, int] | None = None) -> str:
+    """The perceptual hash of the picture in `raw`, or of its part in `box` (left, top, right, bottom in pixels).
 
-    Raises `Refused` as `clean_photo` does, which gives the same hash.
+    The same hash as that of `clean_photo`, and the same `Refused`.
     """
-    image = _opened(raw)
+    image = _open_image(raw)
     return _perceptual_hash(image.crop(box) if box else image)
 
 
-def _opened(raw: bytes) -> Image.Image:
-    formats = _formats_of(raw)
+def _open_image(raw: bytes) -> Image.Image:
+    formats = _detect_formats(raw)
     try:
-        # The bytes come from anyone, and Pillow's readers answer broken ones with whatever they stumble over: OSError,
-        # SyntaxError, struct.error, EOFError, KeyError, MemoryError, zlib.error and more.
+        # The bytes are untrusted. Pillow's plugins raise OSError, SyntaxError, struct.error, EOFError, KeyError,
+        # MemoryError, zlib.error and more for corrupt files.
         return _decode(raw, formats)
     except Refused:
         raise
@@ -117,8 +120,8 @@ def _opened(raw: bytes) -> Image.Image:
         raise Refused(DAMAGED, "The picture is damaged or incomplete. Please send it again.") from error
 
 
-def _formats_of(raw: bytes) -> list[str]:
-    """The Pillow readers to try, by how the file begins. Refused if there is none."""
+def _detect_formats(raw: bytes) -> list[str]:
+    """The Pillow formats to try, by the file signature. Refused if there is none."""
     if not raw:
         raise Refused(EMPTY, "The file is empty. Please choose another picture.")
     if len(raw) > settings.MAX_UPLOAD_MB * 1024 * 1024:
@@ -133,55 +136,57 @@ def _formats_of(raw: bytes) -> list[str]:
     if raw.startswith(b"RIFF") and raw[8:12] == b"WEBP":
         return ["WEBP"]
     if raw[4:8] == b"ftyp":
-        return _container_formats(raw[8:12])
-    raise _not_taken(raw)
+        return _detect_heif_or_avif(raw[8:12])
+    raise _unsupported_format(raw)
 
 
-def _container_formats(brand: bytes) -> list[str]:
-    """HEIC and AVIF are the same container, and some brands leave open which of the two it is."""
+def _detect_heif_or_avif(brand: bytes) -> list[str]:
+    """Tell HEIC from AVIF by the brand of their common container; some brands can be either."""
     if brand in (b"avif", b"avis"):
         return ["AVIF"]
     if brand in (*_HEIC_BRANDS, b"mif1", b"msf1"):
-        _learn_heic()
+        _register_heif()
         return ["HEIF"] if brand in _HEIC_BRANDS else ["AVIF", "HEIF"]
-    detail = _("This looks like a film. Please send a picture of one of these kinds: {taken}.").format(taken=TAKEN)
+    detail = _("This looks like a film. Please send a picture of one of these kinds: {taken}.").format(taken=SUPPORTED)
     raise Refused(UNSUPPORTED, detail, status=415)
 
 
-def _not_taken(raw: bytes) -> Refused:
+def _unsupported_format(raw: bytes) -> Refused:
     head = raw[:512].lstrip()
-    name = next((name for start, name in _OTHERS if raw.startswith(start) or head.startswith(start)), None)
+    name = next(
+        (name for start, name in _UNSUPPORTED_SIGNATURES if raw.startswith(start) or head.startswith(start)), None
+    )
     if name is None and b"<svg" in head:
         name = "SVG"
     if name is None:
-        detail = _("This is not a picture. Please send one of these kinds: {taken}.").format(taken=TAKEN)
+        detail = _("This is not a picture. Please send one of these kinds: {taken}.").format(taken=SUPPORTED)
         return Refused(UNREADABLE, detail, status=415)
     detail = _("Files of the kind {name} are not taken. Please send the picture as one of these: {taken}.")
-    return Refused(UNSUPPORTED, detail.format(name=name, taken=TAKEN), status=415)
+    return Refused(UNSUPPORTED, detail.format(name=name, taken=SUPPORTED), status=415)
 
 
 @cache
-def _learn_heic() -> None:
-    """Teach Pillow HEIC, at the first such picture: the library takes a tenth of a second to load."""
+def _register_heif() -> None:
+    """Register HEIC with Pillow at the first such picture, because importing the library takes 0.1 s."""
     import pillow_heif
 
     pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
 
 def _decode(raw: bytes, formats: list[str]) -> Image.Image:
-    """The picture upright, in sRGB, no larger than it is kept."""
+    """Decode to an upright sRGB picture of at most `LONG_SIDE`."""
     if formats == ["JPEG"] and raw.count(b"\xff\xda") > MAX_SCANS:
         raise Refused(DAMAGED, "The picture is stored in a wasteful way. Please save it as a plain JPEG.")
     with Image.open(io.BytesIO(raw), formats=formats) as image:
-        _check_measures(*image.size)
-        _prepare(image)
+        _check_dimensions(*image.size)
+        _configure_decoder(image)
         image.load()
         small = _fit(_shrink(image))
-        return _turned(_in_srgb(small, image.info.get("icc_profile")), _orientation(image))
+        return _apply_orientation(_convert_to_srgb(small, image.info.get("icc_profile")), _exif_orientation(image))
 
 
-def _check_measures(width: int, height: int) -> None:
-    """Judge a picture by its header alone, so that a huge one costs nothing."""
+def _check_dimensions(width: int, height: int) -> None:
+    """Check the size in the header, so that a decompression bomb is refused before decoding."""
     if width * height > settings.MAX_PHOTO_MEGAPIXELS * 1_000_000:
         raise _too_many_pixels()
     if min(width, height) < SHORT_SIDE:
@@ -198,19 +203,19 @@ def _too_many_pixels() -> Refused:
     return Refused(TOO_MANY_PIXELS, detail.format(limit=settings.MAX_PHOTO_MEGAPIXELS), status=413)
 
 
-def _prepare(image: Image.Image) -> None:
-    """Settle, before the pixels are read, what the reader can do better than we can later."""
+def _configure_decoder(image: Image.Image) -> None:
+    """Set decoder options before the pixels are read: scaled JPEG decoding, 8-bit transparency."""
     width, height = image.size
     if isinstance(image, JpegImagePlugin.JpegImageFile) and max(width, height) > LONG_SIDE:
-        scale = _LONG_ENOUGH / max(width, height)
-        # The decoder shrinks by 2, 4 or 8 on its way, to this or more: a phone's photo takes a seventh of the time.
+        scale = _DRAFT_SIDE / max(width, height)
+        # The decoder scales by 2, 4 or 8 to at least this size: a phone photo takes a seventh of the time.
         image.draft(None, (max(1, int(width * scale)), max(1, int(height * scale))))
     if isinstance(image, PngImagePlugin.PngImageFile) and image.tile and str(image.tile[0].args).endswith(";16B"):
         _halve_transparency(image.info)
 
 
 def _halve_transparency(info: dict[Any, Any]) -> None:
-    """A 16-bit PNG names its transparent colour in 16 bits, its pixels are read in 8."""
+    """Scale the transparent colour of a 16-bit PNG to 8 bits, in which Pillow reads the pixels."""
     key = info.get("transparency")
     if isinstance(key, int):
         info["transparency"] = key >> 8
@@ -219,17 +224,17 @@ def _halve_transparency(info: dict[Any, Any]) -> None:
 
 
 def _shrink(image: Image.Image) -> Image.Image:
-    """The picture without transparency as L, RGB or CMYK, averaged down to at most four times what is kept.
+    """Convert to L, RGB or CMYK without transparency and box-reduce to less than `4 * LONG_SIDE`.
 
-    Band by band, so that a large picture takes little more memory than its own pixels.
+    Works in bands, so a large picture takes little more memory than its own pixels.
     """
     width, height = image.size
     factor = max(1, max(width, height) // (2 * LONG_SIDE))
     if factor == 1:
-        return _plain(image)
+        return _flatten(image)
     rows = max(1, _BAND_PIXELS // (width * factor)) * factor
     bands = [
-        _plain(image.crop((0, top, width, min(height, top + rows)))).reduce(factor) for top in range(0, height, rows)
+        _flatten(image.crop((0, top, width, min(height, top + rows)))).reduce(factor) for top in range(0, height, rows)
     ]
     small = Image.new(bands[0].mode, (bands[0].width, -(-height // factor)))
     for number, band in enumerate(bands):
@@ -237,8 +242,8 @@ def _shrink(image: Image.Image) -> Image.Image:
     return small
 
 
-def _plain(band: Image.Image) -> Image.Image:
-    """The band as L, RGB or CMYK, on white where it is transparent."""
+def _flatten(band: Image.Image) -> Image.Image:
+    """Convert a band to L, RGB or CMYK on a white background."""
     key = band.info.get("transparency")
     if band.mode.startswith("I"):
         band = band.point(lambda value: value * (1 / 256)).convert("L")  # convert alone would clip, not scale
@@ -255,7 +260,7 @@ def _plain(band: Image.Image) -> Image.Image:
 
 
 def _fit(image: Image.Image) -> Image.Image:
-    """The picture with its long side at most `LONG_SIDE`; a small one stays as it is."""
+    """Resize so that the long side is at most `LONG_SIDE`; smaller pictures are unchanged."""
     scale = LONG_SIDE / max(image.size)
     if scale >= 1:
         return image
@@ -263,14 +268,14 @@ def _fit(image: Image.Image) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
-def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """The picture in sRGB. A profile that is broken, or not for such pixels, is taken for absent."""
+def _convert_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Convert from the embedded ICC profile to sRGB. A broken or unsuitable profile is ignored."""
     if profile:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             if source.profile.xcolor_space.strip() == "RGB" and image.mode == "L":
-                image = image.convert("RGB")  # a grey picture may carry the profile of the screen it was made on
-            converted = ImageCms.profileToProfile(image, source, _srgb(), outputMode="RGB")
+                image = image.convert("RGB")  # a grey picture may carry the RGB profile of a screen
+            converted = ImageCms.profileToProfile(image, source, _srgb_profile(), outputMode="RGB")
         except (ImageCms.PyCMSError, OSError, ValueError):
             converted = None
         if converted is not None:
@@ -279,28 +284,30 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 @cache
-def _srgb() -> ImageCms.ImageCmsProfile:
+def _srgb_profile() -> ImageCms.ImageCmsProfile:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
-def _orientation(image: Image.Image) -> int:
-    """How the camera was held, 1 to 8. pillow-heif turns its pictures itself and then says 1."""
+def _exif_orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8. pillow-heif applies it itself and then reports 1."""
     try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # broken metadata, in as many ways as there are cameras, is no reason to refuse a good picture
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # broken metadata of any kind is no reason to refuse a good picture
         return 1
 
 
-def _turned(image: Image.Image, orientation: int) -> Image.Image:
-    turn = _TURNS.get(orientation)
-    return image if turn is None else image.transpose(turn)
+def _apply_orientation(image: Image.Image, orientation: int) -> Image.Image:
+    method = _TRANSPOSE.get(orientation)
+    return image if method is None else image.transpose(method)
 
 
 def _encode(image: Image.Image) -> CleanPhoto:
-    image.info = {}  # what the encoder finds there it would write
+    image.info = {}  # strip metadata: the JPEG encoder writes what it finds here
     buffer = io.BytesIO()
     quality = 100 if max(image.size) <= SMALL else QUALITY
-    image.save(buffer, "JPEG", quality=quality, subsampling="4:4:4")  # coarser colours would move it as well
+    image.save(
+        buffer, "JPEG", quality=quality, subsampling="4:4:4"
+    )  # chroma subsampling would change the embedding too
     content = buffer.getvalue()
     return CleanPhoto(content, image.width, image.height, source_hash(content), _perceptual_hash(image))
 

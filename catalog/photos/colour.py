@@ -1,6 +1,6 @@
-"""The colour of a garment on a photo, and how far apart two colours are to the eye.
+"""Dominant colour of the garment in a photo (CIE L*a*b*), and the CIEDE2000 colour difference.
 
-Only workers import this: numpy has no place in a process that serves pages.
+Only workers import this module: web processes do not load numpy.
 """
 
 import math
@@ -11,59 +11,59 @@ import numpy.typing as npt
 from PIL import Image
 
 Lab = Sequence[float]
-"""L* 0..100, a* and b* about -128..127: CIE 1976 with the white point D65."""
+"""L* 0..100, a* and b* about -128..127: CIE 1976 L*a*b* with the white point D65."""
 
 Floats = npt.NDArray[np.float32]
 
-_SIDE = 64  # pixels: enough to tell a garment from what is behind it
-_BORDER = 3  # pixels of the 64 that are taken for what is behind
-_MARGIN = 10  # pixels of the 64 left out on each side: a garment is rarely at the edge of its picture
-_ALIKE = 12.0  # a distance below which a pixel looks like the background
-_ENOUGH = 0.05  # share of the middle that must be left for it to be a garment before a background
+_SIDE = 64  # pixels: enough to separate a garment from the background
+_BORDER = 3  # pixels of the 64 that are taken as background
+_MARGIN = 10  # pixels of the 64 that are ignored on each side: a garment is rarely at the edge
+_BACKGROUND_DISTANCE = 12.0  # pixels nearer to the background colour than this are background
+_MIN_FOREGROUND = 0.05  # smallest share of the middle that counts as a garment in front of a background
 
 _TO_XYZ = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
 )
-# By the white, D65, as the matrix has it: equal parts of red, green and blue are exactly grey.
+# Normalised by the white point D65 of the matrix, so that equal red, green and blue are exactly grey.
 _TO_XYZ = (_TO_XYZ / _TO_XYZ.sum(axis=1, keepdims=True)).astype(np.float32)
-_BEND = np.float32((6 / 29) ** 3)  # below, a straight line takes the place of the cube root
+_LINEAR_BELOW = np.float32((6 / 29) ** 3)  # below this the cube root is replaced by a straight line
 
-_SHARES = np.arange(256) / 255
-_LINEAR = np.where(_SHARES <= 0.04045, _SHARES / 12.92, ((_SHARES + 0.055) / 1.055) ** 2.4).astype(np.float32)
+_LEVELS = np.arange(256) / 255
+_LINEAR = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
-_PLACES = np.arange(_SIDE * _SIDE).reshape(_SIDE, _SIDE)
-_IN_MIDDLE = _PLACES[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN].ravel()
-_AT_BORDER = np.setdiff1d(_PLACES, _PLACES[_BORDER:-_BORDER, _BORDER:-_BORDER])
+_PIXEL_INDEX = np.arange(_SIDE * _SIDE).reshape(_SIDE, _SIDE)
+_IN_MIDDLE = _PIXEL_INDEX[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN].ravel()
+_AT_BORDER = np.setdiff1d(_PIXEL_INDEX, _PIXEL_INDEX[_BORDER:-_BORDER, _BORDER:-_BORDER])
 
 
 def garment_colour(picture: Image.Image) -> list[float]:
-    """The garment's colour in CIE L*a*b*: the median of the picture's middle, without what looks like its border.
+    """The dominant colour of a garment: the median L*a*b* of the middle of the picture without background pixels.
 
-    The median of each channel is the colour of most of it, whatever is printed on it. Where the border is of many
-    colours, or the garment of the border's own, the whole middle counts.
+    The median per channel ignores prints. If the border has no single colour, or the garment has the colour of the
+    border, the whole middle is used.
     """
-    # reducing_gap: whole blocks of pixels are averaged first, which is quicker and as good for a median of many.
+    # reducing_gap: whole blocks of pixels are averaged first, which is faster and as good for a median.
     small = picture.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.BOX, reducing_gap=1.0)
     lab = _lab_channels(np.asarray(small).reshape(-1, 3))
     border, middle = lab[:, _AT_BORDER], lab[:, _IN_MIDDLE]
     background = np.median(border, axis=1)
-    if (_apart(border, background) < _ALIKE).mean() > 0.5:  # else there is no one background
-        garment = middle[:, _apart(middle, background) >= _ALIKE]
-        if garment.shape[1] >= _ENOUGH * middle.shape[1]:
+    if (_distances(border, background) < _BACKGROUND_DISTANCE).mean() > 0.5:  # the border has a single colour
+        garment = middle[:, _distances(middle, background) >= _BACKGROUND_DISTANCE]
+        if garment.shape[1] >= _MIN_FOREGROUND * middle.shape[1]:
             middle = garment
     return [round(float(value), 2) for value in np.median(middle, axis=1)]
 
 
-def lab_of(rgb: npt.ArrayLike) -> Floats:
-    """CIE L*a*b* (..., 3) of sRGB pixels (..., 3) of 0..255, to about four digits after the point."""
+def rgb_to_lab(rgb: npt.ArrayLike) -> Floats:
+    """Convert sRGB pixels (..., 3) of 0..255 to CIE L*a*b* (..., 3), accurate to about four decimals."""
     pixels = np.asarray(rgb, dtype=np.uint8)
     return _lab_channels(pixels.reshape(-1, 3)).T.reshape(pixels.shape)
 
 
 def _lab_channels(pixels: npt.NDArray[np.uint8]) -> Floats:
-    """The same (3, n) for pixels (n, 3): numpy is quickest with long rows."""
+    """Convert pixels (n, 3) to L*a*b* (3, n): numpy is fastest with long rows."""
     ratio = _TO_XYZ @ _LINEAR[pixels.T]
-    root = np.where(ratio > _BEND, np.cbrt(ratio), ratio * np.float32(841 / 108) + np.float32(4 / 29))
+    root = np.where(ratio > _LINEAR_BELOW, np.cbrt(ratio), ratio * np.float32(841 / 108) + np.float32(4 / 29))
     lab = np.empty_like(root)
     lab[0] = 116 * root[1] - 16
     lab[1] = 500 * (root[0] - root[1])
@@ -72,18 +72,18 @@ def _lab_channels(pixels: npt.NDArray[np.uint8]) -> Floats:
 
 
 def colour_distance(one: Lab, other: Lab) -> float:
-    """CIEDE2000: about 1 is the least that an eye tells apart, above 50 two colours have nothing in common.
+    """The CIEDE2000 difference: about 1 is just noticeable, above 50 the colours have nothing in common.
 
     G. Sharma, W. Wu and E. N. Dalal, "The CIEDE2000 Color-Difference Formula: Implementation Notes, Supplementary Test
     Data, and Mathematical Observations", Color Research and Application 30, 2005; all three weights are 1.
     """
     (l1, a1, b1), (l2, a2, b2) = one, other
-    # Grey colours are spread along a*, where CIELAB itself draws them too close together.
+    # Stretch a* for colours near grey, where CIELAB underestimates differences.
     spread = 1.5 - 0.5 * _saturation((math.hypot(a1, b1) + math.hypot(a2, b2)) / 2)
     c1, c2 = math.hypot(a1 * spread, b1), math.hypot(a2 * spread, b2)
     h1, h2 = _hue(a1 * spread, b1), _hue(a2 * spread, b2)
     turn = _turn(h1, h2) if c1 * c2 else 0.0
-    hue = (h1 + turn / 2) % 360 if c1 * c2 else h1 + h2  # grey has no hue: the other colour's counts
+    hue = (h1 + turn / 2) % 360 if c1 * c2 else h1 + h2  # grey has no hue: use that of the other colour
     light, chroma = (l1 + l2) / 2, (c1 + c2) / 2
     in_light = (l2 - l1) / (1 + 0.015 * (light - 50) ** 2 / math.sqrt(20 + (light - 50) ** 2))
     in_chroma = (c2 - c1) / (1 + 0.045 * chroma)
@@ -92,8 +92,8 @@ def colour_distance(one: Lab, other: Lab) -> float:
     return math.sqrt(max(0.0, in_light**2 + in_chroma**2 + in_hue**2 + rotation * in_chroma * in_hue))
 
 
-def _apart(pixels: Floats, colour: Floats) -> Floats:
-    """The plain distance in L*a*b* (n) of pixels (3, n): good enough to cut a garment out, and quick."""
+def _distances(pixels: Floats, colour: Floats) -> Floats:
+    """Euclidean L*a*b* distances (n) of pixels (3, n) from a colour: fast, and good enough for a foreground mask."""
     distances: Floats = np.sqrt(((pixels - colour[:, None]) ** 2).sum(axis=0))
     return distances
 
@@ -107,13 +107,13 @@ def _hue(a: float, b: float) -> float:
 
 
 def _turn(start: float, end: float) -> float:
-    """The shorter way round from one hue to another, -180..180 degrees."""
+    """The signed angle between two hues by the shorter way, -180..180 degrees."""
     turn = end - start
     return turn - math.copysign(360, turn) if abs(turn) > 180 else turn
 
 
 def _hue_weight(hue: float) -> float:
-    """How much a difference of hue counts there."""
+    """The weight T of a hue difference at a mean hue."""
     return 1 - 0.17 * _cos(hue - 30) + 0.24 * _cos(2 * hue) + 0.32 * _cos(3 * hue + 6) - 0.20 * _cos(4 * hue - 63)
 
 

@@ -1,4 +1,4 @@
-"""The part of a photo that counts: a box in shares of the photo's sides, which means the same at every size."""
+"""Crop boxes of photos, in shares of the photo's sides, so that they are independent of its size."""
 
 from typing import Final
 
@@ -8,19 +8,19 @@ from catalog.errors import Refused
 from catalog.photos.clean import SHORT_SIDE
 
 SIDES: Final = ("x", "y", "width", "height")
-ROUNDING: Final = 1e-6  # thirds and sevenths of a side do not add up to exactly 1
+ROUNDING: Final = 1e-6  # tolerance: thirds and sevenths do not add up to exactly 1
 
 Crop = dict[str, float]
 """`x` and `y` of the upper left corner, `width` and `height`, each a share 0..1."""
 
 
-def lies_inside(crop: Crop) -> bool:
-    """Whether the box lies in the picture."""
+def is_within_photo(crop: Crop) -> bool:
+    """Whether the box lies inside the photo."""
     return crop["x"] + crop["width"] <= 1 + ROUNDING and crop["y"] + crop["height"] <= 1 + ROUNDING
 
 
-def require_large_enough(crop: Crop, width: int, height: int) -> None:
-    """Refused if of a photo of these measures too little would be left to recognise anything."""
+def require_min_size(crop: Crop, width: int, height: int) -> None:
+    """Raise `Refused` if the crop of a photo of this size is smaller than `SHORT_SIDE` pixels."""
     left, top, right, bottom = crop_box(crop, width, height)
     if min(right - left, bottom - top) < SHORT_SIDE:
         detail = _("The crop leaves {width} x {height} pixels of the photo; it needs {least} a side.")
@@ -28,7 +28,7 @@ def require_large_enough(crop: Crop, width: int, height: int) -> None:
 
 
 def crop_box(crop: Crop, width: int, height: int) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom in pixels of a picture of these measures, as Pillow's `crop` takes them."""
+    """Convert to (left, top, right, bottom) in pixels of a picture of this size, as Pillow's `crop` takes them."""
     left, top = round(crop["x"] * width), round(crop["y"] * height)
     right, bottom = round((crop["x"] + crop["width"]) * width), round((crop["y"] + crop["height"]) * height)
     return left, top, min(right, width), min(bottom, height)

@@ -1,13 +1,13 @@
-"""Putting pictures into the storage."""
+"""Store picture files."""
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 
 
-def picture_store(*, name: str, content: bytes) -> str:
-    """Store a picture whole, or not at all: OSError then. Returns the name it got."""
+def store_picture(*, name: str, content: bytes) -> str:
+    """Store a picture and return its name in the storage. Raises OSError without leaving a partial file."""
     try:
         return default_storage.save(name, ContentFile(content))
-    except OSError:  # a full disk: a folder keeps what was written until then
+    except OSError:  # a full disk leaves a partial file in a folder
         default_storage.delete(name)
         raise

@@ -1,4 +1,4 @@
-"""Addresses of people's own pictures that open without signing in, for a while: image loaders send no token."""
+"""Signed, expiring URLs of uploaded photos, for image loaders that send no credentials."""
 
 import time
 from collections.abc import Callable
@@ -10,30 +10,30 @@ from django.core.signing import BadSignature, Signer
 from django.http import HttpRequest
 from django.urls import reverse
 
-SPAN: Final = 3600  # seconds; an address is good for one to two of these, and the same one is given out for one
+SPAN: Final = 3600  # seconds; a URL is valid for one to two spans, and stays the same during one (cacheable)
 _SALT: Final = "catalog.picture"  # a signature made for something else opens no picture
 
 
-def item_photo_paths() -> Callable[[int], str]:
-    """From the id of an item's photo to the path of its picture, as `reverse` says it; asked once for many."""
+def make_item_photo_path() -> Callable[[int], str]:
+    """Return a function from the id of an item photo to its URL path. One `reverse` call serves many ids."""
     before, _, after = reverse("item-photo", args=[0]).rpartition("0")
     return lambda photo_id: f"{before}{photo_id}{after}"
 
 
 def signed_path(photo_id: UUID) -> str:
-    """The address of an uploaded photo for whoever is given it. It dies with the photo, or when its time is over."""
-    until = (int(time.time()) // SPAN + 2) * SPAN
-    query = urlencode({"until": until, "signature": _signer().signature(_signed(photo_id, until))})
+    """A URL path that opens an uploaded photo without signing in, until it expires or the photo is deleted."""
+    expires = (int(time.time()) // SPAN + 2) * SPAN
+    query = urlencode({"until": expires, "signature": _signer().signature(_signed_value(photo_id, expires))})
     return f"{reverse('uploaded-photo', args=[photo_id])}?{query}"
 
 
-def is_signed(request: HttpRequest, photo_id: UUID) -> bool:
-    """Whether the request names this photo by an address that `signed_path` made, and whose time is not over."""
-    until, signature = request.GET.get("until", ""), request.GET.get("signature", "")
-    if not (until.isascii() and until.isdigit() and len(until) < 20 and int(until) > time.time()):
+def has_valid_signature(request: HttpRequest, photo_id: UUID) -> bool:
+    """Whether the request has a valid, unexpired signature of `signed_path` for this photo."""
+    expires, signature = request.GET.get("until", ""), request.GET.get("signature", "")
+    if not (expires.isascii() and expires.isdigit() and len(expires) < 20 and int(expires) > time.time()):
         return False
     try:
-        _signer().unsign(f"{_signed(photo_id, until)}:{signature}")
+        _signer().unsign(f"{_signed_value(photo_id, expires)}:{signature}")
     except BadSignature:
         return False
     return True
@@ -43,5 +43,5 @@ def _signer() -> Signer:
     return Signer(salt=_SALT)
 
 
-def _signed(photo_id: UUID, until: int | str) -> str:
-    return f"{photo_id}.{until}"
+def _signed_value(photo_id: UUID, expires: int | str) -> str:
+    return f"{photo_id}.{expires}"

@@ -1,4 +1,4 @@
-"""Small pictures, made when they are asked for. Browsers keep them for a year, so nothing is stored here."""
+"""Thumbnails, made on request and not stored: browsers cache them for a year."""
 
 from io import BytesIO
 
@@ -11,7 +11,7 @@ WIDTHS = {"160": 160, "320": 320, "640": 640}
 
 
 def thumbnail(file: FieldFile, width: int, crop: Crop | None = None) -> bytes:
-    """A JPEG at most `width` wide, of a picture that was cleaned before it was stored, or of a part of it."""
+    """Scale a stored photo, or a crop of it, to a JPEG of at most `width` pixels."""
     with file.open("rb") as handle, Image.open(handle) as stored:
         picture: Image.Image = stored
         if crop is None:

@@ -13,7 +13,7 @@ from catalog.errors import Refused
 from catalog.models import CatalogItem, Encoder, ItemPhoto, Recommendation
 from catalog.models.items import CatalogItemQuerySet
 from catalog.photos.clean import clean_photo, source_hash
-from catalog.photos.files import picture_store
+from catalog.photos.files import store_picture
 
 
 def items_show(*, items: CatalogItemQuerySet) -> int:
@@ -68,7 +68,7 @@ def item_photo_add(*, photo: ItemPhoto) -> None:
     last = ItemPhoto.objects.filter(item=photo.item).aggregate(Max("position"))["position__max"]
     photo.position = 0 if last is None else last + 1
     name = photo.file.field.generate_filename(photo, f"{uuid.uuid4().hex}.jpg")
-    photo.file = picture_store(name=name, content=photo.file.read())
+    photo.file = store_picture(name=name, content=photo.file.read())
     try:
         with transaction.atomic():
             photo.save(force_insert=True)

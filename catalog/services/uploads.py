@@ -17,8 +17,8 @@ from catalog.errors import Refused
 from catalog.models import SimilarityQuery, UploadedPhoto, User
 from catalog.models.photos import UPLOAD_FOLDER, expiry
 from catalog.photos.clean import clean_photo, source_hash
-from catalog.photos.crops import require_large_enough
-from catalog.photos.files import picture_store
+from catalog.photos.crops import require_min_size
+from catalog.photos.files import store_picture
 from catalog.run_folder import photo_copies_delete
 from catalog.services.feedback.triplets import photos_reset_expiry
 
@@ -47,7 +47,7 @@ def upload_prepare(*, raw: bytes, owner: User | None = None, visitor: str = "") 
         may_train=owner is not None and owner.may_train,
     )
     name = photo.file.field.generate_filename(photo, f"{photo.id}.jpg")
-    photo.file = picture_store(name=name, content=clean.content)
+    photo.file = store_picture(name=name, content=clean.content)
     return photo
 
 
@@ -105,7 +105,7 @@ def upload_attach_fetched(*, query: SimilarityQuery, raw: bytes, timings: dict[s
 
     def attach(photo: UploadedPhoto) -> None:
         if query.crop is not None:
-            require_large_enough(query.crop, photo.width, photo.height)
+            require_min_size(query.crop, photo.width, photo.height)
         query.record_fetched(photo, timings)
         tasks.send_embed_query(query.pk)
 

@@ -10,7 +10,7 @@ from rest_framework.exceptions import AuthenticationFailed
 
 from catalog.api.authentication import TokenAuthentication
 from catalog.models import CatalogItem, ItemPhoto, UploadedPhoto
-from catalog.photos.links import is_signed
+from catalog.photos.links import has_valid_signature
 from catalog.photos.serving import PRIVATE, SHARED, picture_response
 from catalog.web.owners import current_owner
 
@@ -31,7 +31,9 @@ def item_photo(request: HttpRequest, pk: int) -> HttpResponseBase:
 def uploaded_photo(request: HttpRequest, pk: UUID) -> HttpResponseBase:
     """Serve an uploaded photo to its owner, and to anyone with its signed URL; 404 for all others."""
     photos = (
-        UploadedPhoto.objects.all() if is_signed(request, pk) else UploadedPhoto.objects.owned_by(**_owner(request))
+        UploadedPhoto.objects.all()
+        if has_valid_signature(request, pk)
+        else UploadedPhoto.objects.owned_by(**_owner(request))
     )
     photo = get_object_or_404(photos, pk=pk)
     return picture_response(request, photo.file, photo.sha256, PRIVATE)

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from hypothesis import strategies as st
 
 from tests.helpers.factories import jpeg
-from tests.helpers.pictures import drawing, png_that_claims, stored
+from tests.helpers.pictures import encode_image, four_colours, png_that_claims
 
 Sent = tuple[bytes, str, str]
 """A body, its content type, and the query string of the address."""
@@ -19,12 +19,14 @@ BOUNDARY = "x-boundary-x"
 DEEP = {"deep list": b"[" * 3000 + b"]" * 3000, "deep object": b'{"a":' * 3000 + b"1" + b"}" * 3000}
 
 anything = st.characters(exclude_categories=())  # lone surrogates and null characters among them
-PICTURES = [stored(drawing(), kind) for kind in ("JPEG", "PNG", "WEBP", "GIF")] + [png_that_claims(60_000, 60_000)]
+PICTURES = [encode_image(four_colours(), kind) for kind in ("JPEG", "PNG", "WEBP", "GIF")] + [
+    png_that_claims(60_000, 60_000)
+]
 
 
 @st.composite
 def broken_pictures(draw: st.DrawFn) -> bytes:
-    """A picture cut off, with bytes turned over, or with something behind it."""
+    """A picture cut off, with bytes exif_with_orientation over, or with something behind it."""
     picture = bytearray(draw(st.sampled_from(PICTURES)))
     for place, byte in draw(st.lists(st.tuples(st.integers(0, len(picture) - 1), st.integers(0, 255)), max_size=4)):
         picture[place] = byte

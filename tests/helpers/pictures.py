@@ -1,4 +1,4 @@
-"""Tiny pictures of every format, drawn when asked for."""
+"""Small generated pictures in every format, valid and malformed."""
 
 import io
 import struct
@@ -14,11 +14,11 @@ RED, GREEN, BLUE, YELLOW = (200, 30, 30), (30, 160, 30), (30, 30, 200), (220, 21
 CORNERS = (RED, GREEN, BLUE, YELLOW)  # top left, top right, bottom left, bottom right
 
 
-KINDS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "HEIF", "GIF")  # what clean_photo takes
+KINDS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "HEIF", "GIF")  # the formats that clean_photo supports
 
 
-def drawing(size: tuple[int, int] = (96, 64), mode: str = "RGB") -> Image.Image:
-    """Four corners of four colours, so that every turn and every flip shows."""
+def four_colours(size: tuple[int, int] = (96, 64), mode: str = "RGB") -> Image.Image:
+    """Four quarters in four colours, so that every rotation and flip is visible."""
     width, height = size
     image = Image.new("RGB", size)
     draw = ImageDraw.Draw(image)
@@ -28,8 +28,8 @@ def drawing(size: tuple[int, int] = (96, 64), mode: str = "RGB") -> Image.Image:
     return image.convert(mode)
 
 
-def stored(image: Image.Image, kind: str, **options: Any) -> bytes:
-    """The bytes of an image in a Pillow format."""
+def encode_image(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """Encode an image in a Pillow format."""
     if kind == "HEIF":
         pillow_heif.register_heif_opener()
     buffer = io.BytesIO()
@@ -38,12 +38,12 @@ def stored(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def jpeg_of(image: Image.Image) -> bytes:
-    """The picture as a phone would send it."""
-    return stored(image, "JPEG", quality=88)
+    """Encode a picture as a phone would send it."""
+    return encode_image(image, "JPEG", quality=88)
 
 
 def png16(pixel: tuple[int, ...], size: tuple[int, int] = (32, 32), *, clear: tuple[int, ...] = ()) -> bytes:
-    """A PNG of one colour with 16 bits a channel, which Pillow cannot write; `clear` is its transparent colour."""
+    """A PNG of one colour with 16 bits per channel, which Pillow cannot write; `clear` is its transparent colour."""
     width, height = size
     kind = {1: 0, 3: 2, 4: 6}[len(pixel)]
     row = b"\0" + struct.pack(f">{len(pixel)}H", *pixel) * width
@@ -55,7 +55,7 @@ def png16(pixel: tuple[int, ...], size: tuple[int, int] = (32, 32), *, clear: tu
 
 
 def png_that_claims(width: int, height: int) -> bytes:
-    """A PNG of a few bytes whose header promises a huge picture."""
+    """A decompression bomb: a small PNG whose header declares a huge picture."""
     header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + _chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + _chunk(b"IEND", b"")
 
@@ -75,12 +75,12 @@ def _chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
-def turned(orientation: int) -> bytes:
-    """The EXIF of a camera that was held so."""
+def exif_with_orientation(orientation: int) -> bytes:
+    """EXIF data with an orientation."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     return exif.tobytes()
 
 
-def opened(photo: CleanPhoto) -> Image.Image:
+def open_photo(photo: CleanPhoto) -> Image.Image:
     return Image.open(io.BytesIO(photo.content))

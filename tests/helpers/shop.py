@@ -8,12 +8,12 @@ from PIL import Image
 
 from catalog.importing.importer import catalog_import
 from catalog.models import ImportJob
-from tests.helpers.pictures import stored
+from tests.helpers.pictures import encode_image
 
 
 def picture(number: int = 0) -> bytes:
     """The bytes of a small JPEG; each number gives a different picture."""
-    return stored(Image.new("RGB", (24, 32), (number * 40 % 256, number * 7 % 256, number % 256)), "JPEG")
+    return encode_image(Image.new("RGB", (24, 32), (number * 40 % 256, number * 7 % 256, number % 256)), "JPEG")
 
 
 class Shop:

@@ -19,7 +19,7 @@ from catalog.errors import IllegalTransition, Refused
 from catalog.models import CatalogItem, Embedding, Encoder, ItemPhoto, QueryState, SimilarityQuery, UploadedPhoto
 from catalog.models.queries import NOT_CLOTHES
 from catalog.photos.colour import garment_colour
-from catalog.photos.crops import Crop, crop_box, require_large_enough
+from catalog.photos.crops import Crop, crop_box, require_min_size
 from ml.images.pictures import work_ahead
 from ml.inference.embedder import Embedder
 from ml.runtime.load import pixel_batches
@@ -111,7 +111,7 @@ def _earlier_embedding(query: SimilarityQuery, encoder: Encoder) -> QueryEmbeddi
 
 def _open_upload(photo: UploadedPhoto, crop: Crop | None, side: int) -> Image.Image:
     if crop is not None:
-        require_large_enough(crop, photo.width, photo.height)  # the size of a fetched photo is known only now
+        require_min_size(crop, photo.width, photo.height)  # the size of a fetched photo is known only now
     try:
         return open_photo(photo, crop, side)
     except (FileNotFoundError, UnidentifiedImageError) as error:

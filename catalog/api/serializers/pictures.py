@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from catalog.api.fields import PhotoField, StrictSerializer
 from catalog.models import ItemPhoto, UploadedPhoto
-from catalog.photos.links import item_photo_paths, signed_path
+from catalog.photos.links import make_item_photo_path, signed_path
 from catalog.photos.thumbnails import WIDTHS
 
 TIMESTAMP = serializers.DateTimeField()
@@ -55,7 +55,7 @@ class ItemPhotoSerializer(PictureSerializer):
 
     @cached_property
     def paths(self) -> Callable[[int], str]:
-        return item_photo_paths()
+        return make_item_photo_path()
 
     def path_of(self, photo: ItemPhoto) -> str:
         return self.paths(photo.pk)

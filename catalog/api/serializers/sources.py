@@ -20,7 +20,7 @@ from catalog.models import CatalogItem, SimilarityQuery, UploadedPhoto
 from catalog.models.photos import UploadedPhotoQuerySet
 from catalog.models.queries import SimilarityQuerySet
 from catalog.outbound.client import MAX_LENGTH, parse_url
-from catalog.photos.crops import SIDES, lies_inside
+from catalog.photos.crops import SIDES, is_within_photo
 from catalog.services.queries.create import Picture
 
 MAX_PHOTOS = 5  # of one garment
@@ -88,7 +88,7 @@ class CropSerializer(JSONInFormSerializer, StrictSerializer):
     height = FiniteFloatField(min_value=0.0, max_value=1.0)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if not lies_inside(attrs):
+        if not is_within_photo(attrs):
             raise serializers.ValidationError("The crop is not inside the photo.", code="crop_outside")
         return {side: attrs[side] for side in SIDES}
 

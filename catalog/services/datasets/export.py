@@ -14,7 +14,7 @@ from django.db.models import Max
 
 from catalog.errors import Refused
 from catalog.models import EvaluationItem, EvaluationSet, ItemPhoto, RunSource, TrainingRun
-from catalog.photos.clean import photo_hash
+from catalog.photos.clean import compute_perceptual_hash
 from catalog.services.datasets.evaluation_sets import evaluation_set_draw, evaluation_set_ensure
 from catalog.services.datasets.leaks import Pair, accepted_triplets, training_pairs
 from catalog.services.datasets.manifests import manifest_path, manifest_rows, manifest_write
@@ -154,7 +154,7 @@ def _is_held(path: Path, held: HeldOut) -> bool:
         return False
     try:
         raw = path.read_bytes()
-        return held.shows_same([hashlib.sha256(raw).hexdigest()]) or held.shows_same([], photo_hash(raw))
+        return held.shows_same([hashlib.sha256(raw).hexdigest()]) or held.shows_same([], compute_perceptual_hash(raw))
     except (OSError, Refused):
         return False
 

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from catalog.errors import Refused
 from catalog.models import Triplet, TripletState, UploadedPhoto
-from catalog.photos.clean import photo_hash
+from catalog.photos.clean import compute_perceptual_hash
 from catalog.photos.crops import crop_box
 from catalog.services.datasets.rows import FLAT, HeldOut
 from ml.formats.image_hash import NEAR_BITS
@@ -68,7 +68,7 @@ def _shows_evaluated(photo: UploadedPhoto, box: Box | None, held: HeldOut) -> bo
     try:
         with photo.file.open("rb") as file:
             raw = file.read()
-        looks = {photo_hash(raw), photo_hash(raw, box)}
+        looks = {compute_perceptual_hash(raw), compute_perceptual_hash(raw, box)}
     except (OSError, Refused):
         return True
     known = [int(look, 16) for look in held.looks if look != FLAT]

@@ -13,7 +13,7 @@ from catalog import tasks
 from catalog.errors import Refused
 from catalog.models import CatalogItem, QueryState, SimilarityQuery, UploadedPhoto, User
 from catalog.photos.clean import source_hash
-from catalog.photos.crops import Crop, require_large_enough
+from catalog.photos.crops import Crop, require_min_size
 from catalog.services.queries.webhooks import webhook_create
 from catalog.services.uploads import upload_prepare
 
@@ -143,7 +143,7 @@ def _uploads(pictures: list[Picture], query: SimilarityQuery) -> list[UploadedPh
         for picture in pictures:
             uploads.append(_upload(picture, query))
         if query.crop is not None and uploads:
-            require_large_enough(query.crop, uploads[0].width, uploads[0].height)
+            require_min_size(query.crop, uploads[0].width, uploads[0].height)
     except BaseException:
         _remove_files(_new_among(uploads))
         raise

@@ -19,7 +19,7 @@ from catalog.models import SimilarityQuery, UploadedPhoto, User
 from tests.catalog.api.test_queries import in_base64
 from tests.helpers.api import assert_refused, at_once, device_of
 from tests.helpers.factories import jpeg, make_query, make_upload, make_user
-from tests.helpers.pictures import CORNERS, drawing, stored, turned
+from tests.helpers.pictures import CORNERS, encode_image, exif_with_orientation, four_colours
 
 pytestmark = pytest.mark.django_db
 
@@ -76,7 +76,7 @@ def test_the_same_bytes_at_the_same_moment_are_one_photo_with_one_file(me: User,
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF", "GIF"])
 @pytest.mark.parametrize("way", ["form", "application/octet-stream"])
 def test_every_format_is_taken_and_comes_back_as_the_same_picture(device: APIClient, kind: str, way: str) -> None:
-    answer = send(device, way, stored(drawing(), kind))
+    answer = send(device, way, encode_image(four_colours(), kind))
     assert answer.status_code == 201, answer.content
     assert [alike(*pair) for pair in zip(corners(picture_at(answer.json()["url"])), CORNERS, strict=True)] == [True] * 4
 
@@ -85,7 +85,7 @@ def test_every_format_is_taken_and_comes_back_as_the_same_picture(device: APICli
 def test_what_the_camera_wrote_beside_the_picture_is_gone_and_the_picture_is_upright(
     device: APIClient, kind: str
 ) -> None:
-    raw = stored(drawing((96, 64)), kind, exif=with_place(6))
+    raw = encode_image(four_colours((96, 64)), kind, exif=with_place(6))
     assert b"Ursus" in raw
     answer = send(device, "image/*", raw)
     assert answer.status_code == 201, answer.content
@@ -101,14 +101,14 @@ def test_what_the_camera_wrote_beside_the_picture_is_gone_and_the_picture_is_upr
 def with_place(orientation: int) -> bytes:
     """EXIF of a camera held sideways somewhere in Warsaw."""
     exif = Image.Exif()
-    exif.load(turned(orientation))
+    exif.load(exif_with_orientation(orientation))
     exif[0x010F] = "Ursus"
     exif.get_ifd(0x8825).update({1: "N", 2: (52.0, 13.0, 47.0), 3: "E", 4: (21.0, 0.0, 44.0)})
     return exif.tobytes()
 
 
 def test_the_heic_of_the_test_above_does_say_where_it_was_taken() -> None:
-    raw = stored(drawing((96, 64)), "HEIF", exif=with_place(6))
+    raw = encode_image(four_colours((96, 64)), "HEIF", exif=with_place(6))
     exif = Image.Exif()
     exif.load(pillow_heif.open_heif(io.BytesIO(raw)).info["exif"])
     assert exif.get_ifd(0x8825)[2] == (52.0, 13.0, 47.0)
@@ -178,7 +178,7 @@ def test_a_content_type_that_is_none_of_ours_is_refused(device: APIClient) -> No
 
 def test_a_photo_that_is_too_large_is_refused_in_every_way(device: APIClient, settings: Settings) -> None:
     settings.MAX_UPLOAD_MB = 1
-    large = stored(Image.effect_noise((1400, 1400), 90), "PNG")
+    large = encode_image(Image.effect_noise((1400, 1400), 90), "PNG")
     assert len(large) > 2**20
     for way in ("form", "json", "image/png"):
         assert_refused(send(device, way, large), 413, "photo_too_large")

@@ -1,10 +1,10 @@
-"""Colours: the formula against published values, the garment's colour against pictures whose answer is known."""
+"""CIEDE2000 against published values; the dominant colour of pictures with a known answer."""
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from catalog.photos.colour import colour_distance, garment_colour, lab_of
+from catalog.photos.colour import colour_distance, garment_colour, rgb_to_lab
 
 # The supplementary test data of the paper by Sharma, Wu and Dalal, one line a pair.
 PUBLISHED = """
@@ -48,13 +48,13 @@ PAIRS = [[float(number) for number in line.split()] for line in PUBLISHED.strip(
 
 
 @pytest.mark.parametrize("pair", PAIRS)
-def test_the_distance_is_the_published_one_either_way_round(pair: list[float]) -> None:
+def test_the_difference_is_the_published_one_and_symmetric(pair: list[float]) -> None:
     one, other, expected = pair[:3], pair[3:6], pair[6]
     assert colour_distance(one, other) == pytest.approx(expected, abs=1e-4)
     assert colour_distance(other, one) == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_colour_is_at_no_distance_from_itself() -> None:
+def test_a_colour_has_no_difference_from_itself() -> None:
     assert colour_distance((41.2, -7.5, 33.0), (41.2, -7.5, 33.0)) == 0
     assert colour_distance((41.2, 0, 0), (41.2, 0, 0)) == 0
 
@@ -70,10 +70,10 @@ def test_a_colour_is_at_no_distance_from_itself() -> None:
         ((0, 0, 255), (32.30, 79.19, -107.86)),
     ],
 )
-def test_the_corners_of_the_cube_are_where_tables_have_them(
+def test_corners_of_the_rgb_cube_have_the_published_lab_values(
     rgb: tuple[int, int, int], lab: tuple[float, float, float]
 ) -> None:
-    assert lab_of(rgb) == pytest.approx(lab, abs=0.02)
+    assert rgb_to_lab(rgb) == pytest.approx(lab, abs=0.02)
 
 
 def on_a(background: str, garment: str | None, size: tuple[int, int] = (300, 400)) -> Image.Image:
@@ -85,17 +85,17 @@ def on_a(background: str, garment: str | None, size: tuple[int, int] = (300, 400
 
 
 def colour_named(name: str) -> list[float]:
-    return [float(value) for value in lab_of(Image.new("RGB", (1, 1), name).getpixel((0, 0)))]
+    return [float(value) for value in rgb_to_lab(Image.new("RGB", (1, 1), name).getpixel((0, 0)))]
 
 
 @pytest.mark.parametrize("background", ["white", "black", "tan"])
 @pytest.mark.parametrize("garment", ["navy", "crimson", "olive"])
-def test_a_background_of_one_colour_does_not_count(background: str, garment: str) -> None:
+def test_a_single_coloured_background_is_ignored(background: str, garment: str) -> None:
     assert colour_distance(garment_colour(on_a(background, garment)), colour_named(garment)) < 1
 
 
 @pytest.mark.parametrize("garment", ["white", "navy"])
-def test_a_garment_that_fills_the_picture_has_its_own_colour(garment: str) -> None:
+def test_a_garment_that_fills_the_picture(garment: str) -> None:
     assert colour_distance(garment_colour(on_a(garment, None)), colour_named(garment)) < 0.1
 
 
@@ -105,7 +105,7 @@ def test_a_white_garment_on_white_with_a_small_print_is_white() -> None:
     assert colour_distance(garment_colour(picture), colour_named("white")) < 0.1
 
 
-def test_a_print_and_noise_do_not_change_the_colour_of_most_of_it() -> None:
+def test_a_print_and_noise_do_not_change_the_dominant_colour() -> None:
     picture = on_a("white", "navy")
     ImageDraw.Draw(picture).rectangle((140, 150, 165, 180), fill="yellow")
     noise = np.random.default_rng(1).normal(0, 6, (400, 300, 3))
@@ -113,7 +113,7 @@ def test_a_print_and_noise_do_not_change_the_colour_of_most_of_it() -> None:
     assert colour_distance(garment_colour(noisy), colour_named("navy")) < 4
 
 
-def test_a_border_of_many_colours_is_no_background() -> None:
+def test_a_multicoloured_border_is_no_background() -> None:
     pixels = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     pixels[10:54, 10:54] = (0, 128, 0)
     assert colour_distance(garment_colour(Image.fromarray(pixels)), colour_named("green")) < 1

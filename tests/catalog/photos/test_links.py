@@ -1,4 +1,4 @@
-"""Addresses of people's own pictures that open for whoever was given them, for a while."""
+"""Signed URLs of uploaded photos: validity, expiry, tampering, key rotation."""
 
 from typing import Any
 from uuid import uuid4
@@ -43,18 +43,18 @@ def status(path: str, **options: Any) -> int:
     return Client().get(path, **options).status_code
 
 
-def test_a_signed_address_opens_for_anybody_and_is_kept_private(photo: UploadedPhoto) -> None:
-    answer = Client().get(signed_path(photo.pk))
-    assert b"".join(answer.streaming_content) == jpeg("green")  # type: ignore[attr-defined]
-    assert answer["Cache-Control"] == "private, no-cache"
+def test_a_signed_url_opens_without_signing_in(photo: UploadedPhoto) -> None:
+    response = Client().get(signed_path(photo.pk))
+    assert b"".join(response.streaming_content) == jpeg("green")  # type: ignore[attr-defined]
+    assert response["Cache-Control"] == "private, no-cache"
     assert status(reverse("uploaded-photo", args=[photo.pk])) == 404  # without the signature
 
 
-def test_it_opens_in_smaller_sizes_too(photo: UploadedPhoto) -> None:
+def test_a_signed_url_also_opens_thumbnails(photo: UploadedPhoto) -> None:
     assert status(f"{signed_path(photo.pk)}&w=160") == 200
 
 
-def test_the_same_address_is_given_out_for_an_hour(photo: UploadedPhoto, clock: Clock) -> None:
+def test_the_url_stays_the_same_for_one_span(photo: UploadedPhoto, clock: Clock) -> None:
     first = signed_path(photo.pk)
     clock.now = NOON + SPAN - 0.1
     assert signed_path(photo.pk) == first
@@ -63,7 +63,7 @@ def test_the_same_address_is_given_out_for_an_hour(photo: UploadedPhoto, clock: 
 
 
 @pytest.mark.parametrize("made_at", [NOON, NOON + SPAN - 1])
-def test_it_is_good_for_one_to_two_hours(photo: UploadedPhoto, clock: Clock, made_at: int) -> None:
+def test_a_url_expires_after_one_to_two_spans(photo: UploadedPhoto, clock: Clock, made_at: int) -> None:
     clock.now = made_at
     path = signed_path(photo.pk)
     clock.now = made_at + SPAN
@@ -72,42 +72,44 @@ def test_it_is_good_for_one_to_two_hours(photo: UploadedPhoto, clock: Clock, mad
     assert status(path) == 404
 
 
-def test_it_opens_no_other_photo(photo: UploadedPhoto) -> None:
+def test_a_url_opens_no_other_photo(photo: UploadedPhoto) -> None:
     other = make_upload()
     assert status(signed_path(photo.pk).replace(str(photo.pk), str(other.pk))) == 404
     assert status(signed_path(uuid4())) == 404
 
 
 @pytest.mark.parametrize("until", ["", "0", "-1", "abc", "1e30", "²", "9" * 19, "9" * 5000, "inf", "%00"])
-def test_its_time_cannot_be_changed(photo: UploadedPhoto, until: str) -> None:
+def test_the_expiry_time_cannot_be_changed(photo: UploadedPhoto, until: str) -> None:
     path, _, query = signed_path(photo.pk).partition("?")
     signature = query.partition("signature=")[2]
     assert status(f"{path}?until={until}&signature={signature}") == 404
 
 
 @pytest.mark.parametrize("signature", ["", "x", ":", "a:b", "%00", "%ff", "ż", "A" * 5000])
-def test_its_signature_cannot_be_guessed(photo: UploadedPhoto, signature: str) -> None:
+def test_a_wrong_signature_is_refused(photo: UploadedPhoto, signature: str) -> None:
     path, _, query = signed_path(photo.pk).partition("?")
     until = query.partition("&")[0]
     assert status(f"{path}?{until}&signature={signature}") == 404
     assert status(f"{path}?{until}") == 404
 
 
-def test_each_changed_character_spoils_it(photo: UploadedPhoto) -> None:
+def test_every_changed_character_invalidates_the_signature(photo: UploadedPhoto) -> None:
     start, _, signature = signed_path(photo.pk).rpartition("signature=")
-    for place in range(len(signature) - 1):  # the last one has two bits that stand for nothing
+    for place in range(len(signature) - 1):  # the last character has two unused bits
         changed = "A" if signature[place] != "A" else "B"
         assert status(f"{start}signature={signature[:place]}{changed}{signature[place + 1 :]}") == 404
 
 
-def test_a_signature_made_for_something_else_opens_nothing(photo: UploadedPhoto) -> None:
+def test_a_signature_with_another_salt_is_refused(photo: UploadedPhoto) -> None:
     path, _, query = signed_path(photo.pk).partition("?")
     until = query.partition("&")[0].removeprefix("until=")
     elsewhere = Signer(salt="something else").signature(f"{photo.pk}.{until}")
     assert status(f"{path}?until={until}&signature={elsewhere}") == 404
 
 
-def test_a_new_secret_ends_it_unless_the_old_one_still_counts(photo: UploadedPhoto, settings: Settings) -> None:
+def test_a_new_secret_key_invalidates_urls_unless_the_old_one_is_a_fallback(
+    photo: UploadedPhoto, settings: Settings
+) -> None:
     path, old = signed_path(photo.pk), settings.SECRET_KEY
     settings.SECRET_KEY = "another one, as long as it is secret"
     assert status(path) == 404
@@ -115,7 +117,7 @@ def test_a_new_secret_ends_it_unless_the_old_one_still_counts(photo: UploadedPho
     assert status(path) == 200
 
 
-def test_the_owner_still_sees_the_picture_by_an_address_that_is_over(photo: UploadedPhoto, clock: Clock) -> None:
+def test_the_owner_can_still_open_an_expired_url(photo: UploadedPhoto, clock: Clock) -> None:
     browser = Client()
     assert photo.owner is not None
     browser.force_login(photo.owner)
@@ -126,7 +128,7 @@ def test_the_owner_still_sees_the_picture_by_an_address_that_is_over(photo: Uplo
     assert browser.get(path).status_code == 404
 
 
-def test_it_dies_with_the_photo(photo: UploadedPhoto) -> None:
+def test_a_url_of_a_deleted_photo_is_not_found(photo: UploadedPhoto) -> None:
     path = signed_path(photo.pk)
     etag = Client().get(path)["ETag"]
     assert status(path, headers={"If-None-Match": etag}) == 304

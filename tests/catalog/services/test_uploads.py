@@ -12,7 +12,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from catalog.models import QueryState, Recommendation, SimilarityQuery, UploadedPhoto
-from catalog.photos.files import picture_store
+from catalog.photos.files import store_picture
 from catalog.services import uploads
 from catalog.services.uploads import (
     upload_create,
@@ -56,11 +56,11 @@ def test_of_two_requests_with_the_same_bytes_at_the_same_moment_the_later_gets_t
     owner, twins = make_user(), []
 
     def store_while_another_is_quicker(*, name: str, content: bytes) -> str:
-        monkeypatch.setattr(uploads, "picture_store", picture_store)
+        monkeypatch.setattr(uploads, "store_picture", store_picture)
         twins.append(upload_create(raw=jpeg("red"), owner=owner)[0])
-        return picture_store(name=name, content=content)
+        return store_picture(name=name, content=content)
 
-    monkeypatch.setattr(uploads, "picture_store", store_while_another_is_quicker)
+    monkeypatch.setattr(uploads, "store_picture", store_while_another_is_quicker)
     assert upload_create(raw=jpeg("red"), owner=owner) == (twins[0], False)
     assert UploadedPhoto.objects.get() == twins[0]
     assert stored(media) == [Path(twins[0].file.path)]

@@ -13,7 +13,7 @@ from PIL import Image
 from catalog import tasks
 from catalog.errors import ClaimLost, IllegalTransition, Refused
 from catalog.models import Embedding, Encoder, ItemPhoto, QueryState, SimilarityQuery
-from catalog.photos.colour import colour_distance, lab_of
+from catalog.photos.colour import colour_distance, rgb_to_lab
 from demo.sample import draw_photo, sample_items
 from ml.inference.embedder import Embedder
 from tests.helpers.factories import (
@@ -92,7 +92,7 @@ def test_the_colour_is_that_of_the_part_that_counts(encoder: Encoder) -> None:
     for crop, rgb in ((LEFT, (255, 0, 0)), ({**LEFT, "x": 0.5}, (0, 0, 255))):
         colour = embed_query(about(both, crop=crop), encoder).colour_lab
         assert colour is not None
-        assert colour_distance(colour, list(lab_of(rgb))) < 3
+        assert colour_distance(colour, list(rgb_to_lab(rgb))) < 3
 
 
 def test_a_crop_of_a_fetched_photo_that_leaves_too_little_is_refused(encoder: Encoder) -> None:
@@ -150,7 +150,7 @@ def test_photos_of_the_catalogue_get_their_colours_with_their_vectors(encoder: E
     search.embed_catalog(encoder.pk)
     green.refresh_from_db()
     known.refresh_from_db()
-    assert colour_distance(green.colour_lab, list(lab_of((0, 128, 0)))) < 2
+    assert colour_distance(green.colour_lab, list(rgb_to_lab((0, 128, 0)))) < 2
     assert known.colour_lab == [1.0, 2.0, 3.0]
 
 
@@ -170,7 +170,7 @@ def test_photos_embedded_before_there_were_colours_get_theirs_in_small_batches(
     assert ItemPhoto.objects.exclude(colour_lab=None).count() == BATCH - 1  # the file of one is lost
     search.embed_catalog(encoder.pk)
     photos[-1].refresh_from_db()
-    assert colour_distance(photos[-1].colour_lab, list(lab_of((0, 128, 0)))) < 2
+    assert colour_distance(photos[-1].colour_lab, list(rgb_to_lab((0, 128, 0)))) < 2
     assert list(ItemPhoto.objects.filter(colour_lab__isnull=True)) == [photos[1]]
     assert Embedding.objects.filter(vector=unit(1).tobytes()).count() == len(photos)
     sent.clear()

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from catalog.models import UploadedPhoto
 from catalog.photos.clean import clean_photo
-from catalog.photos.files import picture_store
+from catalog.photos.files import store_picture
 from demo.sample import draw_photo, sample_items
 from ml.images.preprocess import Preprocess
 from ml.inference.embedder import Embedder, load_embedder
@@ -45,7 +45,7 @@ class Seen:
 def seen(number: int, embedder: Embedder) -> Seen:
     about, raw = sent(number)
     content = clean_photo(raw).content
-    photo = UploadedPhoto(file=picture_store(name=f"served/{number}.jpg", content=content))
+    photo = UploadedPhoto(file=store_picture(name=f"served/{number}.jpg", content=content))
     preprocess = embedder.card.preprocessing
     plain = [plainly_read(data, preprocess) for data in (content, raw)]
     return Seen(about, preprocess(open_photo(photo, side=decoded_side(embedder))), *plain)

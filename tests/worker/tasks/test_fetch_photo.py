@@ -142,7 +142,7 @@ def test_a_disk_that_is_full_gives_the_query_back_to_be_tried_again(
 
     query = to_fetch(serve(answer(jpeg())).url())
     with monkeypatch.context() as patched:
-        patched.setattr("catalog.services.uploads.picture_store", full)
+        patched.setattr("catalog.services.uploads.store_picture", full)
         with pytest.raises(OSError, match="No space left"):
             fetch_photo(str(query.pk))
     query.refresh_from_db()
