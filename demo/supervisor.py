@@ -23,6 +23,7 @@ from honcho.process import Popen, Process
 
 from ml.formats.file_lock import lock_file
 
+_PACKAGES = ("catalog", "clothes_matcher", "demo", "ml", "worker")
 _RESTART_SECONDS = 1.0  # a process that cannot start is not tried more often than that
 _PR_SET_PDEATHSIG = 1  # Linux: "send me this signal when my parent dies"
 
@@ -57,6 +58,12 @@ def _redis_server() -> str:
 def procfile_commands(base: Path) -> dict[str, str]:
     """The commands of the Procfile by process name."""
     return dict(parse_procfile((base / "Procfile").read_text()).processes)
+
+
+def reloading(command: str, base: Path) -> str:
+    """Return a command that runs `command` and restarts it when a Python module of the project changes."""
+    packages = " ".join(shlex.quote(str(base / package)) for package in _PACKAGES)
+    return f"exec watchfiles --filter python {shlex.quote(command.removeprefix('exec '))} {packages}"
 
 
 def process_environment(**more: str) -> dict[str, str]:

@@ -1,12 +1,16 @@
 """The supervisor and its folder, with small processes in place of the site's."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from demo import supervisor
+from tests.helpers.site import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -77,3 +81,22 @@ def test_a_number_that_is_no_port_is_refused(port: int) -> None:
 def test_a_redis_that_is_named_and_not_there_is_refused(url: str) -> None:
     with pytest.raises(supervisor.StackError, match="REDIS_URL"):
         supervisor.require_redis(url)
+
+
+def test_a_reloading_command_runs_again_when_a_module_changes(tmp_path: Path) -> None:
+    for package in supervisor._PACKAGES:
+        (tmp_path / package).mkdir()
+    starts = tmp_path / "starts.txt"
+    command = supervisor.reloading(f"exec sh -c 'echo started >> {starts}; sleep 60'", tmp_path)
+    watcher = subprocess.Popen(["/bin/sh", "-c", command], env=supervisor.process_environment(), start_new_session=True)
+
+    def change_and_count() -> bool:
+        (tmp_path / "catalog" / "module.py").write_text(f"changed_at = {time.monotonic()}")
+        return starts.read_text().count("started") >= 2
+
+    try:
+        until(starts.exists, "the first start")
+        until(change_and_count, "the restart")
+    finally:
+        os.killpg(watcher.pid, signal.SIGTERM)
+        watcher.wait(timeout=20)

@@ -37,6 +37,11 @@ class Command(BaseCommand):
         parser.add_argument("--host", default="127.0.0.1")
         parser.add_argument("--port", type=int, default=8000)
         parser.add_argument("--once", action="store_true", help="stop after the answer instead of serving on")
+        parser.add_argument(
+            "--reload",
+            action="store_true",
+            help="restart web server and workers when a module changes (needs watchfiles)",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if isinstance(sys.stdout, io.TextIOWrapper):
@@ -86,6 +91,8 @@ class Command(BaseCommand):
             command = supervisor.redis_command(supervisor.socket_of(settings.REDIS_URL), settings.VAR_DIR)
             processes.add_process("redis", command, env=environment)
         for name, command in supervisor.procfile_commands(settings.BASE_DIR).items():
+            if self.options.get("reload"):
+                command = supervisor.reloading(command, settings.BASE_DIR)
             processes.add_process(name, command, env=environment, cwd=str(settings.BASE_DIR))
         return processes
 
