@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ml.evaluation.intervals import Figure, Scored, estimates
+from ml.evaluation.intervals import Metric, QueryScores, estimate_metrics
 from ml.evaluation.retrieval import label_scores, target_ranks
 from ml.vectors import unit_rows
 
@@ -49,8 +49,8 @@ def by_garment(photos: Photos) -> None:
 def with_intervals(photos: Photos) -> None:
     """Twenty-six figures, as many as a metric encoder has."""
     scores = np.random.default_rng(1).random((len(photos.vectors), 26))
-    figures = {str(at): Figure.of_queries(column) for at, column in enumerate(scores.T)}
-    estimates(Scored(photos.owners, figures), photos.resamples)
+    figures = {str(at): Metric.mean_of(column) for at, column in enumerate(scores.T)}
+    estimate_metrics(QueryScores(photos.owners, figures), photos.resamples)
 
 
 def nothing(_: Photos) -> None:

@@ -1,6 +1,6 @@
-"""From queries to a figure with its 95 % interval, by a bootstrap over clusters.
+"""Metrics with 95 % confidence intervals, from scores per query, by a cluster bootstrap.
 
-Photos of one contributor (or of one item) are alike, so a query is no independent trial; a contributor is. One resample
+Photos of one contributor (or of one item) are similar, so queries are not independent; contributors are. A resample
 draws as many contributors as there are, with replacement, and takes all queries of each as often as it was drawn.
 """
 
@@ -15,15 +15,15 @@ from ml.evaluation.retrieval import Ints, Scores
 SEED = 20
 RESAMPLES = 1000
 LEVEL = (0.025, 0.975)
-FEWEST_CLUSTERS = 2
-"""With one contributor every resample is the same: an interval of no width would claim certainty."""
+MIN_CLUSTERS = 2
+"""With one contributor all resamples are equal: an interval of width 0 would claim certainty."""
 
 BLOCK_WEIGHTS = 1 << 22
 """Weights held at a time, resamples times clusters: 32 MiB of float64."""
 
 
-def mean_of_known(values: Scores) -> Scores:
-    """The mean over the last axis, NaN left out; NaN where nothing else is there. (np.nanmean would warn.)"""
+def nan_mean(values: Scores) -> Scores:
+    """Return the mean over the last axis without NaN; NaN if all are. (np.nanmean would warn.)"""
     known = ~np.isnan(values)
     count = known.sum(axis=-1)
     total = np.where(known, values, 0.0).sum(axis=-1)
@@ -32,38 +32,38 @@ def mean_of_known(values: Scores) -> Scores:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure as what each query gives to it: columns (q, f) whose means `combine` turns into one number.
+class Metric:
+    """A metric as its contributions per query: columns (q, f), whose means `combine` turns into one number.
 
-    NaN: the query says nothing about that column. Most figures are the mean of one column; a macro average is the mean
-    of a column per label, each averaged first. `combine` takes means (..., f) to figures (...).
+    NaN: the query does not contribute to that column. Most metrics are the mean of one column; a macro average is the
+    mean of one column per label, each averaged first. `combine` maps means (..., f) to metrics (...).
     """
 
     columns: Scores
-    combine: Callable[[Scores], Scores] = mean_of_known
+    combine: Callable[[Scores], Scores] = nan_mean
 
     @classmethod
-    def of_queries(cls, scores: Scores) -> "Figure":
-        """The mean of one number per query (q,)."""
+    def mean_of(cls, scores: Scores) -> "Metric":
+        """Return the metric that is the mean of one score per query (q,)."""
         return cls(scores[:, None])
 
 
 @dataclass(frozen=True)
-class Scored:
-    """Figures of the same queries. `clusters` (q,): which of them belong together."""
+class QueryScores:
+    """Metrics over the same queries. `clusters` (q,): the cluster (owner) of each query."""
 
     clusters: Ints
-    figures: Mapping[str, Figure]
+    metrics: Mapping[str, Metric]
 
-    def of(self, chosen: npt.NDArray[np.bool_]) -> "Scored":
-        """The same figures of the chosen queries (q,) alone."""
-        figures = {name: Figure(figure.columns[chosen], figure.combine) for name, figure in self.figures.items()}
-        return Scored(self.clusters[chosen], figures)
+    def subset(self, mask: npt.NDArray[np.bool_]) -> "QueryScores":
+        """Return the same metrics over the queries in `mask` (q,)."""
+        metrics = {name: Metric(metric.columns[mask], metric.combine) for name, metric in self.metrics.items()}
+        return QueryScores(self.clusters[mask], metrics)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, its 95 % interval (NaN where it stands on fewer than two clusters) and how many queries it is over."""
+    """A metric, its 95 % interval (NaN for fewer than two clusters) and the number of queries that contribute."""
 
     value: float
     low: float
@@ -71,63 +71,65 @@ class Estimate:
     queries: int
 
 
-def estimates(scored: Scored, resamples: int = RESAMPLES) -> dict[str, Estimate]:
-    """Return each figure with its interval; a figure that no query says anything about is left out.
+def estimate_metrics(scores: QueryScores, resamples: int = RESAMPLES) -> dict[str, Estimate]:
+    """Return each metric with its interval, without metrics to which no query contributes.
 
-    The draws are over the clusters that say something about the figure, so that one of a rare label is drawn from the
-    contributors who have it. The same queries give the same intervals: the seed is fixed.
+    Only clusters that contribute to a metric are drawn: for that of a rare label, the contributors who have it. The
+    same queries give the same intervals: the seed is fixed.
     """
-    found = {}
-    for name, figure in scored.figures.items():
-        known = ~np.isnan(figure.columns).all(axis=1)
+    estimates = {}
+    for name, metric in scores.metrics.items():
+        known = ~np.isnan(metric.columns).all(axis=1)
         if known.any():
-            value = float(figure.combine(mean_of_known(figure.columns.T)))
-            draws = figure.combine(resampled_means(figure.columns, scored.clusters, resamples))
-            found[name] = Estimate(value, *interval(draws), int(known.sum()))
-    return found
+            value = float(metric.combine(nan_mean(metric.columns.T)))
+            draws = metric.combine(resample_means(metric.columns, scores.clusters, resamples))
+            estimates[name] = Estimate(value, *percentile_interval(draws), int(known.sum()))
+    return estimates
 
 
-def for_a_card(found: Mapping[str, Estimate]) -> dict[str, float]:
-    """Return each figure with its `_low` and `_high`, to four digits; what is not known is left out."""
-    told: dict[str, float] = {}
-    for name, figure in found.items():
-        told |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
-    return {name: round(value, 4) for name, value in told.items() if not np.isnan(value)}
+def card_metrics(estimates: Mapping[str, Estimate]) -> dict[str, float]:
+    """Return each metric with its `_low` and `_high` for a card, rounded to four digits, without unknown numbers."""
+    values: dict[str, float] = {}
+    for name, estimate in estimates.items():
+        values |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return {name: round(value, 4) for name, value in values.items() if not np.isnan(value)}
 
 
-def resampled_means(columns: Scores, clusters: Ints, resamples: int, seed: int = SEED) -> Scores:
-    """Return the mean of each column (q, f) in each resample, (resamples, f); NaN where none of it was drawn.
+def resample_means(columns: Scores, clusters: Ints, resamples: int, seed: int = SEED) -> Scores:
+    """Return the mean of each column (q, f) in each resample, (resamples, f); NaN if no query of it was drawn.
 
-    Rows that are NaN throughout take no part. All NaN where fewer than two clusters are left.
+    Rows of NaN alone are left out. All means are NaN if fewer than two clusters remain.
     """
     known = ~np.isnan(columns)
-    taking_part = known.any(axis=1)
-    known, columns = known[taking_part], columns[taking_part]
-    kept, cluster = np.unique(clusters[taking_part], return_inverse=True)
+    contributing = known.any(axis=1)
+    known, columns = known[contributing], columns[contributing]
+    distinct, cluster = np.unique(clusters[contributing], return_inverse=True)
     means = np.full((resamples, columns.shape[1]), np.nan)
-    if len(kept) < FEWEST_CLUSTERS:
+    if len(distinct) < MIN_CLUSTERS:
         return means
     sums, counts = _sums(np.where(known, columns, 0.0), cluster), _sums(known.astype(np.float64), cluster)
     rng = np.random.default_rng(seed)
-    size = max(1, BLOCK_WEIGHTS // len(kept))
+    size = max(1, BLOCK_WEIGHTS // len(distinct))
     for start in range(0, resamples, size):
         block = means[start : start + size]
-        times = np.stack([_times_drawn(rng, len(kept)) for _ in block])
-        drawn = times @ counts
-        np.divide(times @ sums, drawn, out=block, where=drawn > 0)
+        weights = np.stack([_draw_counts(rng, len(distinct)) for _ in block])
+        drawn = weights @ counts
+        np.divide(weights @ sums, drawn, out=block, where=drawn > 0)
     return means
 
 
-def interval(draws: Scores) -> tuple[float, float]:
-    """Return the 2.5 and the 97.5 percentile of the resamples (r,), those that are NaN left out."""
+def percentile_interval(draws: Scores) -> tuple[float, float]:
+    """Return the 2.5th and the 97.5th percentile of the resamples (r,), without NaN."""
     known = draws[~np.isnan(draws)]
     low, high = np.quantile(known, LEVEL) if len(known) else (np.nan, np.nan)
     return float(low), float(high)
 
 
-def _times_drawn(rng: np.random.Generator, clusters: int) -> Scores:
+def _draw_counts(rng: np.random.Generator, clusters: int) -> Scores:
+    """How often each cluster is drawn in one resample (clusters,)."""
     return np.bincount(rng.integers(0, clusters, clusters), minlength=clusters).astype(np.float64)
 
 
 def _sums(values: Scores, cluster: Ints) -> Scores:
+    """The sum of each column of `values` (q, f) by cluster, (clusters, f)."""
     return np.stack([np.bincount(cluster, column) for column in values.T], axis=1)

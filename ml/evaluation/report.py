@@ -1,4 +1,4 @@
-"""What is told of an encoder, and of its difference from another: the JSON object that `ml evaluate` writes."""
+"""The evaluation report of an encoder, alone or compared with another: the JSON object that `ml evaluate` writes."""
 
 import json
 import math
@@ -8,17 +8,17 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from ml.evaluation.comparing import Difference, differences
-from ml.evaluation.intervals import Estimate, estimates
-from ml.evaluation.judging import Judged
-from ml.evaluation.questions import Questions
+from ml.evaluation.comparison import Difference, paired_differences
+from ml.evaluation.dataset import EvaluationDataset
+from ml.evaluation.encoders import EncoderScores
+from ml.evaluation.intervals import Estimate, estimate_metrics
 
 DIGITS = 6
 
 
 @dataclass(frozen=True)
-class Against:
-    """Another encoder on the same queries, and the first one minus this one."""
+class ComparisonReport:
+    """The other encoder's metrics on the same queries, and the differences: the first encoder minus this one."""
 
     encoder: str
     figures: Mapping[str, Estimate]
@@ -28,11 +28,12 @@ class Against:
 
 @dataclass(frozen=True)
 class Report:
-    """Figures are shares 0..1. `owner`: what the intervals are over, `owners`: how many of them ask.
+    """Field names are the keys of the JSON object. `figures`: the metrics, shares 0..1; `labels`: those by label.
 
-    `asked`: how many queries each label has. `left_out`: how many of labels that a classifier does not know.
-    `confusion`: for a classifier, by view, how often the label of the row was taken for the label of the column, in the
-    order of `classes`.
+    `owner`: the clusters of the intervals, contributors or items; `owners`: how many of them have queries. `asked`: the
+    number of queries by label. `left_out`: the number of queries whose label the classifier does not know, by label.
+    `confusion`: for a classifier, by view, how often the label of the row was classified as the label of the column, in
+    the order of `classes`.
     """
 
     encoder: str
@@ -49,51 +50,56 @@ class Report:
     left_out: Mapping[str, int] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     confusion: Mapping[str, list[list[int]]] = field(default_factory=dict)
-    against: Against | None = None
+    against: ComparisonReport | None = None
 
 
-def report_of(questions: Questions, judged: Judged, other: Judged | None, resamples: int) -> Report:
-    """Draw the intervals and put everything together. `other`: the encoder to compare with, asked the same."""
-    asked = Counter(questions.label_names[label] for label in questions.labels[judged.queries])
+def build_report(
+    dataset: EvaluationDataset, scores: EncoderScores, other: EncoderScores | None, resamples: int
+) -> Report:
+    """Estimate all metrics with their intervals. `other`: the encoder to compare with, scored on the same dataset."""
+    queries_by_label = Counter(dataset.label_names[label] for label in dataset.labels[scores.queries])
     return Report(
-        encoder=judged.card.identifier,
-        kind=judged.card.kind,
-        splits=questions.splits,
-        queries=len(judged.queries),
-        gallery=len(questions.gallery),
-        owner=questions.owner,
-        owners=len(np.unique(judged.whole.clusters)),
+        encoder=scores.card.identifier,
+        kind=scores.card.kind,
+        splits=dataset.splits,
+        queries=len(scores.queries),
+        gallery=len(dataset.gallery),
+        owner=dataset.owner,
+        owners=len(np.unique(scores.overall.clusters)),
         resamples=resamples,
-        figures=estimates(judged.whole, resamples),
-        labels={label: estimates(scored, resamples) for label, scored in judged.by_label.items()},
-        asked=dict(sorted(asked.items())),
-        left_out=judged.left_out,
-        classes=judged.card.labels,
-        confusion={view: counts.tolist() for view, counts in judged.confusion.items()},
-        against=None if other is None else _against(judged, other, resamples),
+        figures=estimate_metrics(scores.overall, resamples),
+        labels={label: estimate_metrics(of_label, resamples) for label, of_label in scores.by_label.items()},
+        asked=dict(sorted(queries_by_label.items())),
+        left_out=scores.left_out,
+        classes=scores.card.labels,
+        confusion={view: counts.tolist() for view, counts in scores.confusion.items()},
+        against=None if other is None else _compare(scores, other, resamples),
     )
 
 
 def report_to_json(report: Report) -> str:
-    """Return the report as text, an unknown number as null."""
-    return json.dumps(_plain(asdict(report)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """Return the report as JSON text, unknown numbers (NaN) as null."""
+    return json.dumps(_to_json(asdict(report)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _against(judged: Judged, other: Judged, resamples: int) -> Against:
-    shared = [label for label in judged.by_label if label in other.by_label]
-    return Against(
+def _compare(scores: EncoderScores, other: EncoderScores, resamples: int) -> ComparisonReport:
+    shared = [label for label in scores.by_label if label in other.by_label]
+    return ComparisonReport(
         encoder=other.card.identifier,
-        figures=estimates(other.whole, resamples),
-        differences=differences(judged.whole, other.whole, resamples),
-        labels={label: differences(judged.by_label[label], other.by_label[label], resamples) for label in shared},
+        figures=estimate_metrics(other.overall, resamples),
+        differences=paired_differences(scores.overall, other.overall, resamples),
+        labels={
+            label: paired_differences(scores.by_label[label], other.by_label[label], resamples) for label in shared
+        },
     )
 
 
-def _plain(value: object) -> object:
+def _to_json(value: object) -> object:
+    """The value with finite floats rounded and others None."""
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {key: _to_json(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
+        return [_to_json(entry) for entry in value]
     if isinstance(value, float):
         return round(value, DIGITS) if math.isfinite(value) else None
     return value

@@ -1,13 +1,14 @@
-"""A report as text that fits a terminal. Shares in percent, 95 % intervals in brackets."""
+"""The evaluation report as tables for a terminal: shares in percent, 95 % intervals in brackets."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from ml.evaluation.comparing import Difference
+from ml.evaluation.comparison import Difference
 from ml.evaluation.intervals import Estimate
-from ml.evaluation.report import Against, Report
+from ml.evaluation.report import ComparisonReport, Report
+from ml.formats.metric_names import GAP, PHONE, PHONE_ONLY
 
-LINES = {
+TITLES = {
     "accuracy": "accuracy",
     "macro_recall": "recall, mean of the labels",
     "macro_precision": "precision, mean of the labels",
@@ -24,10 +25,7 @@ LINES = {
     "garment_at_5": "garment found in five",
 }
 
-VIEWS = {"clean photo": "", "phone photo": "phone_", "domain gap": "gap_"}
-
-FROM_A_PHONE = ("garment_at_1", "garment_at_5")
-"""These are asked with a phone photo alone, and so are named without the prefix."""
+VIEWS = {"clean photo": "", "phone photo": PHONE, "domain gap": GAP}
 
 BY_LABEL = {
     "metric": {
@@ -47,58 +45,59 @@ BY_LABEL = {
 Row = Sequence[str]
 
 
-def text_of(report: Report) -> str:
-    """Return the tables: the figures by view, those of each label, and the differences from the other encoder."""
-    parts = [_heading(report), _aligned(_by_view(report)), _aligned(_by_label(report))]
+def report_to_text(report: Report) -> str:
+    """Return the tables: the metrics by view, the metrics by label, and the differences from the other encoder."""
+    parts = [_heading(report), _aligned(_view_rows(report)), _aligned(_label_rows(report))]
     if report.left_out:
         counts = ", ".join(f"{count} {label}" for label, count in report.left_out.items())
         parts.append(f"Left out, as the classifier does not know the label: {counts}.")
     if report.against is not None:
         parts.append(f"Against {report.against.encoder}, on the same queries:")
-        parts += [_aligned(_compared(report, report.against)), _aligned(_compared_by_label(report, report.against))]
+        parts.append(_aligned(_difference_rows(report, report.against)))
+        parts.append(_aligned(_difference_by_label_rows(report, report.against)))
     return "\n\n".join(parts)
 
 
 def _heading(report: Report) -> str:
-    what = {"metric": f"against {report.gallery:,} photos", "classifier": f"for {len(report.classes)} labels"}
-    asked = f"{report.queries:,} queries ({', '.join(report.splits)}) {what[report.kind]}"
-    drawn = f"{report.resamples:,} resamples of {report.owners:,} {report.owner}s"
-    return f"{report.encoder}: {asked}.\nIn percent, with 95 % intervals from {drawn}."
+    scope = {"metric": f"against {report.gallery:,} photos", "classifier": f"for {len(report.classes)} labels"}
+    queries = f"{report.queries:,} queries ({', '.join(report.splits)}) {scope[report.kind]}"
+    resamples = f"{report.resamples:,} resamples of {report.owners:,} {report.owner}s"
+    return f"{report.encoder}: {queries}.\nIn percent, with 95 % intervals from {resamples}."
 
 
-def _by_view(report: Report) -> Iterable[Row]:
+def _view_rows(report: Report) -> Iterable[Row]:
     yield ["", *VIEWS]
-    for name, title in LINES.items():
-        keys = ["", name, ""] if name in FROM_A_PHONE else [f"{prefix}{name}" for prefix in VIEWS.values()]
-        if any(key in report.figures for key in keys):
-            yield [title, *(_cell(report.figures, key) for key in keys)]
+    for name, title in TITLES.items():
+        names = ["", name, ""] if name in PHONE_ONLY else [f"{prefix}{name}" for prefix in VIEWS.values()]
+        if any(name in report.figures for name in names):
+            yield [title, *(_cell(report.figures, name) for name in names)]
 
 
-def _by_label(report: Report) -> Iterable[Row]:
+def _label_rows(report: Report) -> Iterable[Row]:
     columns = BY_LABEL[report.kind]
     yield ["label", "queries", *columns]
     for label, figures in report.labels.items():
-        yield [label, str(report.asked.get(label, 0)), *(_cell(figures, key) for key in columns.values())]
+        yield [label, str(report.asked.get(label, 0)), *(_cell(figures, name) for name in columns.values())]
 
 
-def _compared(report: Report, against: Against) -> Iterable[Row]:
+def _difference_rows(report: Report, against: ComparisonReport) -> Iterable[Row]:
     yield ["", "this", "the other", "difference", "above zero"]
     for name, difference in against.differences.items():
-        if not name.startswith("gap_"):
-            ours, theirs = (_percent(figures[name].value) for figures in (report.figures, against.figures))
-            yield [_title(name), ours, theirs, _signed(difference), _percent(difference.above_zero)]
+        if not name.startswith(GAP):
+            this, other = (_percent(figures[name].value) for figures in (report.figures, against.figures))
+            yield [_title(name), this, other, _signed(difference), _percent(difference.above_zero)]
 
 
-def _compared_by_label(report: Report, against: Against) -> Iterable[Row]:
+def _difference_by_label_rows(report: Report, against: ComparisonReport) -> Iterable[Row]:
     columns = BY_LABEL[report.kind]
     yield ["difference by label", *columns]
-    for label, found in against.labels.items():
-        yield [label, *(_signed(found[key]) if key in found else "" for key in columns.values())]
+    for label, differences in against.labels.items():
+        yield [label, *(_signed(differences[name]) if name in differences else "" for name in columns.values())]
 
 
 def _title(name: str) -> str:
-    plain = name.removeprefix("phone_")
-    return LINES[plain] if plain == name else f"{LINES[plain]}, phone"
+    plain = name.removeprefix(PHONE)
+    return TITLES[plain] if plain == name else f"{TITLES[plain]}, phone"
 
 
 def _cell(figures: Mapping[str, Estimate], name: str) -> str:
@@ -109,8 +108,8 @@ def _signed(difference: Difference) -> str:
     return f"{100 * difference.value:+.1f}{_interval(difference)}"
 
 
-def _interval(figure: Estimate | Difference) -> str:
-    return "" if math.isnan(figure.low) else f" [{_percent(figure.low)}, {_percent(figure.high)}]"
+def _interval(estimate: Estimate | Difference) -> str:
+    return "" if math.isnan(estimate.low) else f" [{_percent(estimate.low)}, {_percent(estimate.high)}]"
 
 
 def _percent(share: float) -> str:
@@ -118,7 +117,7 @@ def _percent(share: float) -> str:
 
 
 def _aligned(rows: Iterable[Row]) -> str:
-    """The first column to the left, the others to the right."""
+    """The rows as a table: the first column aligned left, the others right."""
     table = list(rows)
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = []

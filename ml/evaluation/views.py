@@ -1,4 +1,4 @@
-"""As what the photos are seen: as they are, and as a phone would have taken them."""
+"""The two views of a photo in an evaluation: the clean photo, and a simulated phone photo of it."""
 
 import random
 from collections.abc import Callable
@@ -16,17 +16,17 @@ SEED = "garment query"
 View = Callable[[Manifest, Preprocess, Photo], Floats]
 
 
-def clean(manifest: Manifest, preprocess: Preprocess, photo: Photo) -> Floats:
-    """The photo as the product would see it, ready for a network, float32 (3, h, w). Raises `PictureError`."""
+def read_clean(manifest: Manifest, preprocess: Preprocess, photo: Photo) -> Floats:
+    """Read the photo as the product does and preprocess it, float32 (3, h, w). Raises `PictureError`."""
     if photo.box is not None:
         return preprocess(manifest.read(photo))
     return read_pixels(manifest.file(photo), preprocess)  # decoded at the scale that is needed, as in `embed`
 
 
-def phone(manifest: Manifest, preprocess: Preprocess, photo: Photo) -> Floats:
-    """A simulated phone photo of it, float32 (3, h, w). The background may be any photo of the manifest.
+def read_phone_view(manifest: Manifest, preprocess: Preprocess, photo: Photo) -> Floats:
+    """Read a simulated phone photo of the photo, float32 (3, h, w). The background may be any photo of the manifest.
 
-    The file's name decides everything, so that every encoder is asked the same. Raises `PictureError`.
+    The file name seeds the simulation, so that every encoder gets the same queries. Raises `PictureError`.
     """
     rng = random.Random(f"{SEED} {Path(photo.path).name}")  # noqa: S311 - a simulation, not a secret
     background = manifest.read(manifest.photos[rng.randrange(len(manifest.photos))])

@@ -21,7 +21,7 @@ from ml.encoder.card import Card
 from ml.encoder.folder import write_encoder
 from ml.encoder.network import EncoderNetwork, build_head, export_onnx, network_weights, round_filters
 from ml.encoder.onnx_export import halve_exact_weights
-from ml.evaluation.figures import measure
+from ml.evaluation.metric_encoder import measure_metric_encoder
 from ml.formats.encoder_folder import BackboneName, require_encoder_name
 from ml.formats.errors import InputError
 from ml.images.phone_view import phone_view_of
@@ -109,7 +109,7 @@ def fit_pretrained(manifest: Manifest, out: Path, recipe: Recipe, progress: Prog
     rounded = round_filters(exact)
     onnx_model = halve_exact_weights(export_onnx(rounded, PREPROCESSING.height, PREPROCESSING.width))
     embedder = Embedder(card, "onnx", onnx_forward(card, onnx_model))
-    figures = measure(embedder, manifest, progress) | _faithfulness(embedder, exact, rounded, manifest)
+    figures = measure_metric_encoder(embedder, manifest, progress) | _faithfulness(embedder, exact, rounded, manifest)
     return write_encoder(out, replace(card, metrics=figures), network_weights(rounded), onnx_model)
 
 

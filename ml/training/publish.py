@@ -23,8 +23,8 @@ from ml.encoder.network import (
     round_filters,
 )
 from ml.encoder.onnx_export import halve_exact_weights
-from ml.evaluation.classifying import measure_classifier
-from ml.evaluation.figures import measure
+from ml.evaluation.classifier import measure_classifier
+from ml.evaluation.metric_encoder import measure_metric_encoder
 from ml.images.pictures import read_batches
 from ml.images.preprocess import Preprocess
 from ml.inference.classifier import Classifier
@@ -96,7 +96,9 @@ def publish_metric(
         network,
         data,
         out,
-        lambda forward, card: measure(Embedder(card, "onnx", forward), _seen_by_the_run(data), progress, ASKED),
+        lambda forward, card: measure_metric_encoder(
+            Embedder(card, "onnx", forward), _seen_by_the_run(data), progress, ASKED
+        ),
     )
 
 
@@ -146,18 +148,18 @@ def _judging(encoder: TrainableEncoder, data: TrainingData) -> bool:
         layers = fit_ood_layers(features)
     except OodError:
         return False
-    judge = OodLayers(encoder.network.channels, len(layers["axes"]))
-    judge.load_state_dict({name: torch.from_numpy(values) for name, values in layers.items()})
-    encoder.network.strangeness = judge.eval()
+    evaluate_encoders = OodLayers(encoder.network.channels, len(layers["axes"]))
+    evaluate_encoders.load_state_dict({name: torch.from_numpy(values) for name, values in layers.items()})
+    encoder.network.strangeness = evaluate_encoders.eval()
     return True
 
 
 def _threshold(encoder: TrainableEncoder, data: TrainingData) -> OodThreshold:
-    judge = encoder.network.strangeness
-    assert judge is not None  # noqa: S101 - `_judging` has just made it
+    evaluate_encoders = encoder.network.strangeness
+    assert evaluate_encoders is not None  # noqa: S101 - `_judging` has just made it
     features = [features_of(encoder, data.held_out_store, len(data.held_out), view) for view in (CLEAN, PHONE)]
     with torch.inference_mode():
-        return fit_ood_threshold(judge(torch.from_numpy(np.concatenate(features))).numpy())
+        return fit_ood_threshold(evaluate_encoders(torch.from_numpy(np.concatenate(features))).numpy())
 
 
 def _calibrated(

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ml.formats.metric_names import GAP, PHONE
+
 Report = Mapping[str, Any]  # a report as `ml evaluate --out` writes it, or a part of one
 
 NAMES = {
@@ -24,7 +26,6 @@ NAMES = {
     "recall": "Recall",
     "precision": "Precision",
 }
-PHONE, GAP = "phone_", "gap_"  # prefixes: queried with simulated phone photos; clean minus phone
 KEY_METRICS = {"metric": ("garment_at_1", "near10", "phone_near10"), "classifier": ("accuracy", "phone_accuracy")}
 LABEL_METRICS = {
     "metric": ("near10", "phone_near10", "garment_at_1"),

@@ -13,13 +13,13 @@ from ml.vectors import NotFiniteError, NotUnitError, ShapeError, unit_rows
 NAMES = [field.name for field in fields(LabelScores)]
 
 
-def a_gallery(n=90, seed=0, dim=6, labels=5, groups=12):
+def random_gallery(n=90, seed=0, dim=6, labels=5, groups=12):
     rng = np.random.default_rng(seed)
     return unit_rows(rng.normal(size=(n, dim))), rng.integers(0, labels, n), rng.integers(0, groups, n)
 
 
 def scores_by_a_loop(queries, gallery, query_labels, gallery_labels, query_groups, gallery_groups):
-    """One row per query in the order of `NAMES`; among equal scores the wrong photos stand first."""
+    """One row per query in the order of `NAMES`; among equal scores the wrong photos come first."""
     rows = []
     for vector, label, group in zip(queries, query_labels, query_groups, strict=True):
         others = [row for row in range(len(gallery)) if gallery_groups[row] != group]
@@ -44,37 +44,37 @@ def as_rows(scores: LabelScores):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_label_scores_agree_with_the_dumbest_loop(seed):
-    vectors, labels, groups = a_gallery(seed=seed)
+def test_label_scores_agree_with_a_naive_loop(seed):
+    vectors, labels, groups = random_gallery(seed=seed)
     q = slice(0, 40)
-    given = (vectors[q], vectors, labels[q], labels, groups[q], groups)
-    assert as_rows(label_scores(*given)) == pytest.approx(scores_by_a_loop(*given))
+    arguments = (vectors[q], vectors, labels[q], labels, groups[q], groups)
+    assert as_rows(label_scores(*arguments)) == pytest.approx(scores_by_a_loop(*arguments))
 
 
 @pytest.mark.parametrize("groups", [1, 2, 90])
-def test_they_agree_where_groups_are_large_and_where_every_photo_is_its_own(groups):
-    vectors, labels, groups = a_gallery(groups=groups, labels=20)
-    given = (vectors, vectors, labels, labels, groups, groups)
-    assert as_rows(label_scores(*given)) == pytest.approx(scores_by_a_loop(*given), nan_ok=True)
+def test_they_agree_for_large_groups_and_for_groups_of_one_photo(groups):
+    vectors, labels, groups = random_gallery(groups=groups, labels=20)
+    arguments = (vectors, vectors, labels, labels, groups, groups)
+    assert as_rows(label_scores(*arguments)) == pytest.approx(scores_by_a_loop(*arguments), nan_ok=True)
 
 
-def test_they_agree_where_the_queries_are_not_in_the_gallery():
-    vectors, labels, groups = a_gallery()
-    given = (vectors[:30], vectors[30:], labels[:30], labels[30:], groups[:30], groups[30:])
-    assert as_rows(label_scores(*given)) == pytest.approx(scores_by_a_loop(*given))
+def test_they_agree_for_queries_outside_the_gallery():
+    vectors, labels, groups = random_gallery()
+    arguments = (vectors[:30], vectors[30:], labels[:30], labels[30:], groups[:30], groups[30:])
+    assert as_rows(label_scores(*arguments)) == pytest.approx(scores_by_a_loop(*arguments))
 
 
-def test_they_agree_where_many_scores_are_equal():
+def test_they_agree_with_many_equal_scores():
     """Corners of a square: the products of their coordinates are exact, so equal scores are equal."""
     rng = np.random.default_rng(3)
     vectors = np.eye(2, dtype=np.float32)[rng.integers(0, 2, 60)] * rng.choice([-1, 1], (60, 1)).astype(np.float32)
     labels, groups = rng.integers(0, 3, 60), rng.integers(0, 9, 60)
-    given = (vectors, vectors, labels, labels, groups, groups)
-    assert as_rows(label_scores(*given)) == pytest.approx(scores_by_a_loop(*given))
+    arguments = (vectors, vectors, labels, labels, groups, groups)
+    assert as_rows(label_scores(*arguments)) == pytest.approx(scores_by_a_loop(*arguments))
 
 
 def test_label_scores_do_not_depend_on_the_chunks(monkeypatch):
-    vectors, labels, groups = a_gallery()
+    vectors, labels, groups = random_gallery()
     whole = as_rows(label_scores(vectors, vectors, labels, labels, groups, groups))
     for scores in (1, 7 * 90, 89 * 90):
         monkeypatch.setattr("ml.evaluation.retrieval.CHUNK_SCORES", scores)
@@ -85,50 +85,50 @@ def test_label_scores_do_not_depend_on_the_order_of_the_gallery():
     same = unit_rows(np.ones((20, 3)))
     labels = np.arange(20) % 4
     order = np.random.default_rng(0).permutation(20)
-    given, shuffled = (
+    arguments, shuffled = (
         as_rows(label_scores(same, same[o], labels, labels[o], np.arange(20), np.arange(20)[o]))
         for o in (np.arange(20), order)
     )
-    assert given == pytest.approx(shuffled)
+    assert arguments == pytest.approx(shuffled)
 
 
 @pytest.mark.parametrize("includes_query", [True, False])
-def test_the_figures_are_those_of_pytorch_metric_learning(includes_query):
+def test_the_metrics_are_those_of_pytorch_metric_learning(includes_query):
     torch = pytest.importorskip("torch")
-    vectors, labels, _ = a_gallery(n=240, seed=5, labels=6)
+    vectors, labels, _ = random_gallery(n=240, seed=5, labels=6)
     q, g = (slice(0, 240), slice(0, 240)) if includes_query else (slice(0, 80), slice(80, 240))
     calculator = AccuracyCalculator(
         include=("precision_at_1", "r_precision", "mean_average_precision_at_r"),
         k=int(np.bincount(labels).max()),
         knn_func=CustomKNN(CosineSimilarity()),
     )
-    theirs = calculator.get_accuracy(
+    expected = calculator.get_accuracy(
         *(torch.from_numpy(array) for array in (vectors[q], labels[q], vectors[g], labels[g])),
         ref_includes_query=includes_query,
     )
-    photos = np.arange(240)  # its own group each: only the query itself is left out
-    ours = label_scores(vectors[q], vectors[g], labels[q], labels[g], photos[q], photos[g])
-    assert ours.recall_at_1.mean() == pytest.approx(theirs["precision_at_1"])
-    assert ours.r_precision.mean() == pytest.approx(theirs["r_precision"])
-    assert ours.map_at_r.mean() == pytest.approx(theirs["mean_average_precision_at_r"])
+    photos = np.arange(240)  # one group per photo: only the query itself is excluded
+    scores = label_scores(vectors[q], vectors[g], labels[q], labels[g], photos[q], photos[g])
+    assert scores.recall_at_1.mean() == pytest.approx(expected["precision_at_1"])
+    assert scores.r_precision.mean() == pytest.approx(expected["r_precision"])
+    assert scores.map_at_r.mean() == pytest.approx(expected["mean_average_precision_at_r"])
 
 
-def test_a_case_worked_by_hand():
+def test_a_case_worked_out_by_hand():
     """Right at ranks 1 and 3 of 4, three relevant: R-precision 2/3, AP@R (1/1 + 2/3) / 3, all four among ten."""
     gallery = unit_rows([[10, 1], [10, 2], [10, 3], [10, 4]])
-    given = (np.array([1]), np.array([1, 0, 1, 1]), np.array([9]), np.arange(4))
-    scores = label_scores(unit_rows([[1, 0]]), gallery, *given)
+    arguments = (np.array([1]), np.array([1, 0, 1, 1]), np.array([9]), np.arange(4))
+    scores = label_scores(unit_rows([[1, 0]]), gallery, *arguments)
     assert as_rows(scores)[0] == pytest.approx([1, 1, 1, 3 / 4, (1 + 2 / 3) / 3, 2 / 3])
 
 
-def test_found_sixth_is_found_in_ten_and_not_in_five():
+def test_rank_six_is_in_the_first_ten_and_not_in_the_first_five():
     gallery = unit_rows([[10, rank] for rank in range(1, 8)])
     labels = np.array([0, 0, 0, 0, 0, 1, 0])
     scores = label_scores(unit_rows([[1, 0]]), gallery, np.array([1]), labels, np.array([9]), np.arange(7))
     assert as_rows(scores)[0] == pytest.approx([0, 0, 1, 1 / 7, 0, 0])
 
 
-def test_the_query_s_own_contributor_cannot_help():
+def test_photos_of_the_query_s_contributor_are_excluded():
     gallery = unit_rows([[1, 0], [1, 0.1], [0, 1]])
     labels, groups = np.array([1, 1, 1]), np.array([5, 5, 6])
     found = label_scores(gallery[:1], gallery, labels[:1], labels, groups[:1], groups)
@@ -138,7 +138,7 @@ def test_the_query_s_own_contributor_cannot_help():
     assert np.isnan(as_rows(found)).all()
 
 
-def test_a_label_with_a_single_photo_says_nothing_and_spoils_nothing():
+def test_a_label_with_a_single_photo_has_no_scores():
     vectors = unit_rows([[1, 0], [1, 0.1], [1, 0.2]])
     labels = np.array([7, 7, 8])
     scores = label_scores(vectors, vectors, labels, labels, np.arange(3), np.arange(3))
@@ -146,7 +146,7 @@ def test_a_label_with_a_single_photo_says_nothing_and_spoils_nothing():
     assert np.isnan(as_rows(scores)[2]).all()
 
 
-def test_collapsed_vectors_find_no_label():
+def test_collapsed_vectors_score_zero():
     same = unit_rows(np.ones((30, 3)))
     labels = np.arange(30) % 2
     scores = label_scores(same, same, labels, labels, np.arange(30), np.arange(30))
@@ -154,20 +154,20 @@ def test_collapsed_vectors_find_no_label():
 
 
 def test_no_queries_give_no_scores():
-    vectors, labels, groups = a_gallery()
+    vectors, labels, groups = random_gallery()
     scores = label_scores(vectors[:0], vectors, labels[:0], labels, groups[:0], groups)
     assert as_rows(scores).shape == (0, 6)
 
 
-def test_an_empty_gallery_answers_nothing():
-    vectors, labels, groups = a_gallery()
+def test_an_empty_gallery_gives_no_scores():
+    vectors, labels, groups = random_gallery()
     scores = label_scores(vectors, vectors[:0], labels, labels[:0], groups, groups[:0])
     assert np.isnan(as_rows(scores)).all()
 
 
 @pytest.mark.parametrize(("spoil", "error"), [(np.nan, NotFiniteError), (np.inf, NotFiniteError), (0.0, NotUnitError)])
-def test_a_vector_that_is_none_is_refused_and_not_ranked(spoil, error):
-    vectors, labels, groups = a_gallery()
+def test_an_invalid_vector_is_refused(spoil, error):
+    vectors, labels, groups = random_gallery()
     broken = vectors.copy()
     broken[4] = spoil
     for queries, gallery in ((broken, vectors), (vectors, broken)):
@@ -177,8 +177,8 @@ def test_a_vector_that_is_none_is_refused_and_not_ranked(spoil, error):
             target_ranks(queries, gallery, np.arange(90))
 
 
-def test_what_does_not_fit_together_is_refused():
-    vectors, labels, groups = a_gallery()
+def test_arrays_of_different_lengths_are_refused():
+    vectors, labels, groups = random_gallery()
     with pytest.raises(ShapeError):
         label_scores(vectors, vectors, labels[:-1], labels, groups, groups)
     with pytest.raises(ShapeError):
@@ -187,9 +187,9 @@ def test_what_does_not_fit_together_is_refused():
         target_ranks(vectors, vectors, np.arange(3))
 
 
-def test_the_scores_are_held_a_chunk_at_a_time(monkeypatch):
+def test_memory_is_bounded_by_the_chunk_size(monkeypatch):
     monkeypatch.setattr("ml.evaluation.retrieval.CHUNK_SCORES", 1 << 16)
-    vectors, labels, groups = a_gallery(n=3000, labels=3)
+    vectors, labels, groups = random_gallery(n=3000, labels=3)
     tracemalloc.start()
     label_scores(vectors, vectors, labels, labels, groups, groups)
     target_ranks(vectors, vectors, np.arange(3000))
@@ -202,13 +202,13 @@ def test_the_scores_are_held_a_chunk_at_a_time(monkeypatch):
 
 
 def rank_by_a_loop(vector, gallery, target):
-    own = np.float32(vector @ gallery[target])
-    return 1 + sum(np.float32(vector @ row) >= own for at, row in enumerate(gallery) if at != target)
+    target_score = np.float32(vector @ gallery[target])
+    return 1 + sum(np.float32(vector @ row) >= target_score for at, row in enumerate(gallery) if at != target)
 
 
-def test_target_ranks_agree_with_the_dumbest_loop(monkeypatch):
+def test_target_ranks_agree_with_a_naive_loop(monkeypatch):
     monkeypatch.setattr("ml.evaluation.retrieval.CHUNK_SCORES", 11 * 90)
-    gallery, _, _ = a_gallery()
+    gallery, _, _ = random_gallery()
     targets = np.arange(0, 90, 3)
     queries = unit_rows(gallery[targets] + np.random.default_rng(1).normal(size=(30, 6)) * 0.5)
     ranks = target_ranks(queries, gallery, targets)
@@ -219,20 +219,20 @@ def test_target_ranks_agree_with_the_dumbest_loop(monkeypatch):
 
 
 def test_a_photo_finds_itself_first():
-    gallery, _, _ = a_gallery()
+    gallery, _, _ = random_gallery()
     assert target_ranks(gallery, gallery, np.arange(90)).tolist() == [1] * 90
 
 
-def test_a_rival_with_the_same_score_counts_as_nearer():
+def test_a_photo_with_the_same_score_counts_as_nearer():
     gallery = np.array([[1, 0], [0, 1], [1, 0]], dtype=np.float32)
     assert target_ranks(gallery[:2], gallery, np.array([0, 1])).tolist() == [2, 1]
 
 
-def test_collapsed_vectors_find_no_garment():
+def test_collapsed_vectors_rank_last():
     same = unit_rows(np.ones((8, 3)))
     assert target_ranks(same, same, np.arange(8)).tolist() == [8] * 8
 
 
 def test_no_queries_have_no_ranks():
-    gallery, _, _ = a_gallery()
+    gallery, _, _ = random_gallery()
     assert target_ranks(gallery[:0], gallery, np.empty(0, dtype=np.int64)).tolist() == []

@@ -3,11 +3,12 @@ import pytest
 from PIL import Image
 
 from ml.data.manifest import Manifest, Photo
-from ml.evaluation.views import SEED, clean, phone
+from ml.evaluation.views import SEED, read_clean, read_phone_view
 from ml.images.phone_view import phone_view_of
 from ml.images.pictures import PictureError, read_pixels
 from tests.helpers.colour_encoder import PREPROCESSING
 from tests.helpers.drawn_pictures import drawn_folder
+from tests.helpers.errors import raises_code
 
 
 @pytest.fixture
@@ -16,37 +17,37 @@ def manifest(tmp_path) -> Manifest:
     return Manifest(tmp_path, tuple(Photo(path.name, "Hat", path.stem, "val") for path in paths))
 
 
-def test_the_clean_view_is_what_embed_would_read(manifest):
+def test_the_clean_view_is_the_photo_as_embed_reads_it(manifest):
     photo = manifest.photos[1]
-    assert np.array_equal(clean(manifest, PREPROCESSING, photo), read_pixels(manifest.file(photo), PREPROCESSING))
+    assert np.array_equal(read_clean(manifest, PREPROCESSING, photo), read_pixels(manifest.file(photo), PREPROCESSING))
 
 
-def test_the_clean_view_of_a_box_is_what_lies_in_it(manifest):
+def test_the_clean_view_of_a_box_is_the_crop(manifest):
     whole = manifest.photos[0]
     boxed = Photo(whole.path, "Hat", "0", "val", {"box": "10,20,50,70"})
     with Image.open(manifest.file(whole)) as picture:
         expected = PREPROCESSING(picture.convert("RGB").crop((10, 20, 50, 70)))
-    assert np.array_equal(clean(manifest, PREPROCESSING, boxed), expected)
+    assert np.array_equal(read_clean(manifest, PREPROCESSING, boxed), expected)
 
 
-def test_the_phone_view_is_that_of_the_simulation_with_any_photo_behind_it(manifest):
+def test_the_phone_view_is_simulated_on_a_background_of_the_manifest(manifest):
     files = [manifest.file(photo) for photo in manifest.photos]
     for photo, file in zip(manifest.photos, files, strict=True):
         expected = PREPROCESSING(phone_view_of(file, files, SEED))
-        assert np.array_equal(phone(manifest, PREPROCESSING, photo), expected)
+        assert np.array_equal(read_phone_view(manifest, PREPROCESSING, photo), expected)
 
 
-def test_the_phone_view_differs_from_the_clean_one_and_is_always_the_same(manifest):
+def test_the_phone_view_differs_from_the_clean_one_and_is_deterministic(manifest):
     photo = manifest.photos[2]
-    first, second = (phone(manifest, PREPROCESSING, photo) for _ in range(2))
+    first, second = (read_phone_view(manifest, PREPROCESSING, photo) for _ in range(2))
     assert np.array_equal(first, second)
-    assert not np.array_equal(first, clean(manifest, PREPROCESSING, photo))
+    assert not np.array_equal(first, read_clean(manifest, PREPROCESSING, photo))
     assert first.shape == (3, 8, 8)
 
 
-@pytest.mark.parametrize("view", [clean, phone])
-def test_a_broken_picture_is_named(manifest, view):
+@pytest.mark.parametrize("read", [read_clean, read_phone_view])
+def test_a_broken_picture_is_named(manifest, read):
     photo = manifest.photos[3]
     manifest.file(photo).write_text("no picture")
-    with pytest.raises(PictureError, match=r"'003\.jpg'"):
-        view(manifest, PREPROCESSING, photo)
+    with raises_code(PictureError, "picture_unreadable", "003.jpg"):
+        read(manifest, PREPROCESSING, photo)

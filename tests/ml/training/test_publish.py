@@ -8,7 +8,7 @@ from PIL import Image
 
 from ml.data.manifest import Manifest, data_hash
 from ml.encoder.folder import check_folder, read_card, read_weights
-from ml.evaluation.figures import measure
+from ml.evaluation.metric_encoder import measure_metric_encoder
 from ml.formats.errors import InputError
 from ml.inference.classifier import load_classifier
 from ml.inference.embedder import load_embedder
@@ -53,7 +53,7 @@ class TestMetric:
     def test_its_figures_are_those_of_what_was_written(self, metric_run, manifest):
         told = metric_run.card.metrics
         assert told["cosine_to_torch"] > 0.9999
-        measured = measure(load_embedder(metric_run.out, "onnx", threads=1), manifest)
+        measured = measure_metric_encoder(load_embedder(metric_run.out, "onnx", threads=1), manifest)
         assert {name: told[name] for name in measured} == pytest.approx(measured, abs=1e-6)
         assert set(told) == {*measured, "cosine_to_torch"}
         assert (told["queries"], told["gallery"]) == (18, 54)
