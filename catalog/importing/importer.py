@@ -21,11 +21,11 @@ from more_itertools import chunked
 from catalog import tasks
 from catalog.errors import Refused
 from catalog.importing.recovery import (
+    hold_import_lock,
     mark_interrupted,
     photo_folder,
     recover_killed_imports,
     remove_orphans,
-    sign_of_life,
 )
 from catalog.importing.rows import RefusedRow, SourceRow
 from catalog.importing.sources import Source, open_source
@@ -58,7 +58,7 @@ def catalog_import(*, source: Path, layout: str | None = None, progress: Progres
     if running := ImportJob.objects.filter(source=name, state=ImportState.RUNNING).first():
         raise Refused("import_running", f"This source is being imported already (import {running.pk}).")
     job = ImportJob.objects.create(source=name)
-    with sign_of_life(job), _record_outcome(job):
+    with hold_import_lock(job), _record_outcome(job):
         opened = open_source(source, layout)
         job.layout = opened.layout
         job.save(update_fields=["layout"])

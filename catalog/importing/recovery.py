@@ -1,7 +1,7 @@
-"""What an import leaves when it is killed, and how the next one finds and removes it.
+"""Crash recovery of imports: detect killed imports and remove their orphaned picture files.
 
-The pictures of one import lie in a folder of its own. Each is stored before its row is written, so a row never points
-to nothing; the folder of an import that did not end well may therefore hold files without a row, and only it.
+Each import stores its pictures in a folder of its own, and a file is stored before its row is written, so no row points
+to a missing file. Only the folder of an import that failed or was killed can hold files without a row.
 """
 
 import logging
@@ -16,19 +16,19 @@ from django.utils import timezone
 from catalog.models import ImportJob, ImportState, ItemPhoto
 from ml.formats.file_lock import lock_file
 
-SWEPT = "orphans_removed"  # among a job's counts: that its folder was looked through, and what was removed
+ORPHANS_REMOVED = "orphans_removed"  # key in a job's counts: its folder has been cleaned up
 
 logger = logging.getLogger(__name__)
 
 
 def photo_folder(job: ImportJob) -> str:
-    """Where in the storage the pictures of an import lie."""
+    """The folder in the storage that holds the pictures of an import."""
     return f"items/import-{job.pk}"
 
 
 @contextmanager
-def sign_of_life(job: ImportJob) -> Iterator[None]:
-    """Hold a lock for as long as this process works on the job. A killed process loses it at once."""
+def hold_import_lock(job: ImportJob) -> Iterator[None]:
+    """Hold the lock file of a job while this process works on it. The kernel releases it when the process dies."""
     path = _lock_path(job)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".new")
@@ -43,23 +43,23 @@ def sign_of_life(job: ImportJob) -> Iterator[None]:
 
 
 def recover_killed_imports() -> None:
-    """Tell the truth about imports that were killed, and remove the pictures that they left without a row."""
-    ImportJob.objects.mark_interrupted()  # by their silence, those on other machines too
+    """Mark killed imports as interrupted and delete their orphaned files. Idempotent."""
+    ImportJob.objects.mark_interrupted()  # those without recent progress, on any machine
     for job in ImportJob.objects.filter(state=ImportState.RUNNING):
-        if is_dead(job):
+        if was_killed(job):
             mark_interrupted(job)
     for job in ImportJob.objects.filter(state__in=(ImportState.INTERRUPTED, ImportState.FAILED)):
-        if SWEPT not in job.counts and not is_alive(job):
+        if ORPHANS_REMOVED not in job.counts and not is_alive(job):
             remove_orphans(job)
 
 
 def is_alive(job: ImportJob) -> bool:
-    """Whether a process of this machine works on the job, however silent it has become."""
-    return _lock_path(job).exists() and not is_dead(job)
+    """Whether a process of this machine holds the lock of the job, even if it reports no progress."""
+    return _lock_path(job).exists() and not was_killed(job)
 
 
-def is_dead(job: ImportJob) -> bool:
-    """Whether the job's process was on this machine and is no more."""
+def was_killed(job: ImportJob) -> bool:
+    """Whether a process of this machine worked on the job and died without removing its lock file."""
     try:
         lock = lock_file(_lock_path(job), create=False)
     except OSError:  # the job never ran on this machine, or has ended
@@ -77,28 +77,30 @@ def mark_interrupted(job: ImportJob) -> None:
 
 
 def remove_orphans(job: ImportJob) -> None:
-    """Delete the files of an ended import that have no row. What cannot be reached now is left to the next import."""
+    """Delete the files of an ended import that have no row. If the storage fails, the next import tries again."""
     try:
-        orphans = _orphans(photo_folder(job))
+        orphans = _find_orphans(photo_folder(job))
         for name in orphans:
             default_storage.delete(name)
-    except Exception as error:  # each kind of storage has its own, and none of them may hide why the import ended
-        logger.warning("What import %s left behind cannot be removed now: %s", job.pk, error)
+    except Exception as error:  # each storage has its own errors, and none may hide why the import ended
+        logger.warning(
+            "Orphaned files of import %s cannot be removed now, the next import tries again: %s", job.pk, error
+        )
         return
     if orphans:
-        logger.info("Import %s had left %s pictures without a row; they are removed.", job.pk, len(orphans))
-    job.counts = {**job.counts, SWEPT: len(orphans)}
+        logger.info("Removed orphaned files of import %s: %s pictures without a row.", job.pk, len(orphans))
+    job.counts = {**job.counts, ORPHANS_REMOVED: len(orphans)}
     job.save(update_fields=["counts"])
     _lock_path(job).unlink(missing_ok=True)
 
 
-def _orphans(folder: str) -> list[str]:
+def _find_orphans(folder: str) -> list[str]:
     try:
         _, names = default_storage.listdir(folder)
     except FileNotFoundError:
         return []
-    kept = set(ItemPhoto.objects.filter(file__startswith=f"{folder}/").values_list("file", flat=True))
-    return [name for name in (f"{folder}/{name}" for name in names) if name not in kept]
+    referenced = set(ItemPhoto.objects.filter(file__startswith=f"{folder}/").values_list("file", flat=True))
+    return [name for name in (f"{folder}/{name}" for name in names) if name not in referenced]
 
 
 def _lock_path(job: ImportJob) -> Path:

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, fields
 from typing import Any, get_type_hints
 
+from ml.formats.booleans import BOOLEAN_WORDS
 from ml.training.options import ClassifierOptions, MetricOptions, OptionsError, TrainingOptions, choices_of
 
 HELP = "Print the hyperparameters of training runs as JSON; with a kind, also the values that these settings give."
 KINDS: dict[str, type[TrainingOptions]] = {"metric": MetricOptions, "classifier": ClassifierOptions}
-BOOLEANS = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,9 +55,9 @@ def _parse_settings(kind: type[TrainingOptions], settings: Iterable[str]) -> dic
 
 def _parse_value(name: str, text: str, hint: Any) -> Any:
     if hint is bool:
-        if text.lower() not in BOOLEANS:
+        if text.lower() not in BOOLEAN_WORDS:
             raise OptionsError(f"{name} is {text!r}; it must be on or off.")
-        return BOOLEANS[text.lower()]
+        return BOOLEAN_WORDS[text.lower()]
     if hint not in (int, float):
         return text
     try:

@@ -1,4 +1,4 @@
-"""manage.py promote: let another encoder answer from now on."""
+"""manage.py promote: make an encoder live."""
 
 from typing import Any
 
@@ -10,11 +10,13 @@ from catalog.services.encoders.release import encoder_promote
 
 
 class Command(BaseCommand):
-    help = "Let an encoder answer queries from now on, if nothing speaks against it."
+    help = "Make an encoder live, so that it answers all queries, unless the release checks object."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("name", help="of a registered encoder")
-        parser.add_argument("--reason", default="", help="why; needed where something speaks against it")
+        parser.add_argument("name", help="The name of a registered encoder.")
+        parser.add_argument(
+            "--reason", default="", help="The reason, kept in the log; required to override objections."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         encoder = Encoder.objects.filter(name=options["name"]).first()
@@ -24,5 +26,8 @@ class Command(BaseCommand):
             promotion = encoder_promote(encoder=encoder, reason=options["reason"])
         except Refused as refused:
             raise CommandError(refused.detail, returncode=2) from None
-        before = f"; before it {promotion.previous_name} did" if promotion and promotion.previous_name else ""
-        self.stdout.write(f"{encoder} answers{before}." if promotion else f"{encoder} answers already.")
+        if promotion is None:
+            self.stdout.write(f"{encoder} is already live.")
+            return
+        previous = f", replacing {promotion.previous_name}" if promotion.previous_name else ""
+        self.stdout.write(f"{encoder} is live{previous}.")

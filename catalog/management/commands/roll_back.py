@@ -1,4 +1,4 @@
-"""manage.py roll_back: let the encoder before this one answer again."""
+"""manage.py roll_back: make the previously live encoder live again."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from catalog.services.encoders.release import encoder_roll_back
 
 
 class Command(BaseCommand):
-    help = "Let the encoder answer again that did so before the latest change."
+    help = "Make the encoder live again that was live before the latest promotion or rollback."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--reason", default="", help="why")
+        parser.add_argument("--reason", default="", help="The reason, kept in the log.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             promotion = encoder_roll_back(reason=options["reason"])
         except Refused as refused:
             raise CommandError(refused.detail, returncode=2) from None
-        self.stdout.write(f"{promotion.encoder_name} answers again, instead of {promotion.previous_name}.")
+        self.stdout.write(f"{promotion.encoder_name} is live again, replacing {promotion.previous_name}.")

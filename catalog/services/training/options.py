@@ -15,12 +15,12 @@ from django.utils.translation import gettext as _
 
 from catalog.errors import Refused
 from catalog.ml_cli import BAD_INPUT, run_ml
+from ml.formats.booleans import BOOLEAN_WORDS
 
 OPTIONS_FILE: Final = Path(__file__).with_name("options.json")
 SECONDS: Final = 60  # the check of a combination takes a quarter of one
 MAX_TEXT: Final = 200
 LARGEST: Final = 1e15  # of a number that has no other limit
-_BOOLEANS = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
 
 
 # Presets: a value that a preset does not name is the default one.
@@ -136,7 +136,7 @@ def _is_within(value: float, option: Option) -> bool:
 def _parse(option: Option, text: str) -> Any:
     """Return the value that the text stands for; the text itself where it is none of the option's type."""
     if option.type == "bool":
-        return _BOOLEANS.get(text.lower(), text)
+        return BOOLEAN_WORDS.get(text.lower(), text)
     if option.type == "str":
         return text
     try:

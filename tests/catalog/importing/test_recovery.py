@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from catalog.errors import Refused
 from catalog.importing.importer import catalog_import
-from catalog.importing.recovery import photo_folder, recover_killed_imports, sign_of_life
+from catalog.importing.recovery import hold_import_lock, photo_folder, recover_killed_imports
 from catalog.models import ImportJob, ImportState, ItemPhoto
 from tests.helpers.factories import make_item_photo
 from tests.helpers.shop import Shop, picture
@@ -70,7 +70,7 @@ class TestRows:
     def test_an_import_that_holds_its_lock_is_left_alone(self) -> None:
         job = ImportJob.objects.create(source="shop")
         orphan = store_file(job)
-        with sign_of_life(job):
+        with hold_import_lock(job):
             ImportJob.objects.update(updated_at=timezone.now() - timedelta(hours=1))
             recover_killed_imports()
             assert default_storage.exists(orphan)
@@ -102,7 +102,7 @@ class TestRows:
         shop.add("1.jpg")
         job = ImportJob.objects.create(source=str(shop.root))
 
-        with sign_of_life(job), pytest.raises(Refused) as caught:
+        with hold_import_lock(job), pytest.raises(Refused) as caught:
             catalog_import(source=shop.root)
 
         assert caught.value.code == "import_running"

@@ -244,9 +244,9 @@ def test_the_commands_promote_and_go_back(first: Encoder, second: Encoder, capsy
     call_command("promote", "second")
     call_command("roll_back", reason=WHY)
     assert capsys.readouterr().out.splitlines() == [
-        "second answers; before it first did.",
-        "second answers already.",
-        "first answers again, instead of second.",
+        "second is live, replacing first.",
+        "second is already live.",
+        "first is live again, replacing second.",
     ]
 
 
