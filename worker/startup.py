@@ -1,4 +1,4 @@
-"""What a worker does once, when it is ready: take back what it held when it was killed, and warm up."""
+"""What a `gpu` or `cpu` worker does once at its start: release its old claims, and warm up."""
 
 import gc
 import logging
@@ -19,7 +19,7 @@ from catalog.photos.colour import garment_colour
 from catalog.warmup import TIMEOUT, example_photo, run_and_roll_back
 from ml.formats.errors import InputError
 from worker.encoders.loaded import embedder_of
-from worker.index.refresh import keep_warm
+from worker.index.refresh import start_threads
 from worker.index.registry import index_of
 from worker.tasks.search import embed_query, search_query
 from worker.tasks.sweep import sweep
@@ -29,18 +29,19 @@ logger = logging.getLogger(__name__)
 
 @worker_ready.connect
 def start(sender: Any, **_: Any) -> None:
+    """Prepare this worker for its first query. Runs in the main thread, before tasks are accepted."""
     release_own_claims(sender.hostname)
     queues = {queue.name for queue in sender.task_consumer.queues}
     warm_up(queues)
-    rehearse_in_pool(sender.pool, queues)
+    warm_up_pool(sender.pool, queues)
     if "cpu" in queues:
-        keep_warm(sender.hostname)
+        start_threads(sender.hostname)
     gc.collect()
-    gc.freeze()  # what is there by now stays: no query waits until it has been looked through for garbage
+    gc.freeze()  # what is loaded by now stays loaded: no query has to wait for the garbage collector to scan it
 
 
 def release_own_claims(worker: str) -> None:
-    """Give back what a worker of this name held: it was this one, before it was killed. Then send it again."""
+    """Release what this worker held before it was killed, and send it again. `worker`: its Celery node name."""
     SimilarityQuery.objects.held_by(worker).release()
     Encoder.objects.held_by(worker).release()
     SharedIndex.objects.held_by(worker).release()
@@ -48,7 +49,7 @@ def release_own_claims(worker: str) -> None:
 
 
 def warm_up(queues: set[str]) -> None:
-    """Load what the first query would wait for: the network on `gpu`, the vectors on `cpu`."""
+    """Load the network on `gpu` and the index on `cpu`, for which the first query would wait otherwise."""
     encoder = Encoder.objects.live()
     if encoder is None:
         return
@@ -58,41 +59,41 @@ def warm_up(queues: set[str]) -> None:
             embedder_of(encoder).embed([picture])
             garment_colour(picture)
         if "cpu" in queues:
-            anything = np.eye(1, encoder.dim, dtype=np.float32)[0]
-            index_of(encoder).refresh().search(anything, 1, encoder=encoder.name)
+            any_vector = np.eye(1, encoder.dim, dtype=np.float32)[0]
+            index_of(encoder).refresh().search(any_vector, 1, encoder=encoder.name)
     except (InputError, FileNotFoundError) as error:
         logger.error("The live encoder %s cannot be loaded: %s", encoder, error)
 
 
-def rehearse_in_pool(pool: Any, queues: set[str]) -> None:
-    """Go the way of a query once in each of the threads that will work: connections and statements are a thread's."""
-    together = threading.Barrier(pool.limit + 1, timeout=TIMEOUT)
+def warm_up_pool(pool: Any, queues: set[str]) -> None:
+    """Run a rehearsal query in each thread of the pool: connections and prepared statements belong to a thread."""
+    barrier = threading.Barrier(pool.limit + 1, timeout=TIMEOUT)
 
-    def meet() -> None:
-        with suppress(threading.BrokenBarrierError):  # the time is over
-            together.wait()
+    def wait_for_all() -> None:
+        with suppress(threading.BrokenBarrierError):  # timed out
+            barrier.wait()
 
-    def in_a_thread() -> None:
+    def rehearse() -> None:
         run_and_roll_back(partial(_embed_and_search, queues))
         if "gpu" in queues:
-            tasks.send_search_query(uuid4())  # of no query: only so that there is a connection
-        meet()  # else one thread might take two turns
+            tasks.send_search_query(uuid4())  # of no query: opens the connection
+        wait_for_all()  # otherwise one thread might take two turns
 
     for _ in range(pool.limit):
-        pool.apply_async(in_a_thread)
-    meet()
+        pool.apply_async(rehearse)
+    wait_for_all()
 
 
-def _embed_and_search(queues: set[str], person: User) -> None:
+def _embed_and_search(queues: set[str], user: User) -> None:
     encoder = Encoder.objects.live()
     if encoder is None:
         return
-    photo = example_photo(person)
+    photo = example_photo(user)
     if "gpu" in queues:
-        query = SimilarityQuery.objects.create(owner=person, photo=photo, state=QueryState.QUEUED)
+        query = SimilarityQuery.objects.create(owner=user, photo=photo, state=QueryState.QUEUED)
         embed_query(str(query.pk))
     if "cpu" in queues:
         vector = np.eye(1, encoder.dim, dtype="<f4").tobytes()
-        seen = {"encoder": encoder, "vector": vector, "embedded_at": timezone.now()}
-        query = SimilarityQuery.objects.create(owner=person, photo=photo, state=QueryState.EMBEDDED, **seen)
+        columns = {"encoder": encoder, "vector": vector, "embedded_at": timezone.now()}
+        query = SimilarityQuery.objects.create(owner=user, photo=photo, state=QueryState.EMBEDDED, **columns)
         search_query(str(query.pk))

@@ -1,6 +1,8 @@
-"""What has changed in the catalogue since somebody last looked: for indexes, which follow it without reading it all.
+"""Change feed of the catalogue (change data capture): search indexes follow it without reading every row.
 
-Triggers of the database set `CatalogItem.changed` at every write, so that bulk updates and plain SQL count as well.
+Database triggers set `CatalogItem.changed` at every write, so that bulk updates and plain SQL are captured as well.
+They stay installed after every `migrate`, which installs them again: SQLite changes a table by rebuilding it, and a
+rebuilt table has lost its triggers.
 """
 
 import secrets
@@ -12,7 +14,7 @@ from django.db import connection, connections, models, transaction
 from django.db.models.signals import post_migrate, pre_migrate
 
 FROM_NOW: Final = 2**63 - 1
-"""A mark after all that will ever be given."""
+"""A cursor after every version: no changes, only the feed's present state."""
 
 TABLES: Final = {
     "catalog_item_added": "catalog_catalogitem",
@@ -20,28 +22,28 @@ TABLES: Final = {
     "catalog_item_removed": "catalog_catalogitem",
     "catalog_photo_deleted": "catalog_itemphoto",
 }
-"""The triggers, and what they are on."""
+"""Table of each trigger."""
 
 
 class ChangeFeed(models.Model):
-    """One row. `history` tells whether marks of earlier belong to the present ones: it is drawn anew when they do not.
+    """The only row: `history` is the feed's id, a random number that changes when earlier versions become invalid.
 
-    `last` is the highest mark given by SQLite; PostgreSQL counts its transactions instead.
+    `last` is the highest version on SQLite; PostgreSQL uses its transaction ids instead.
     """
 
     history = models.BigIntegerField(default=0)
     last = models.BigIntegerField(default=0)
 
     def __str__(self) -> str:
-        return f"history {self.history}, mark {self.last}"
+        return f"feed {self.history}, version {self.last}"
 
 
-Mark = tuple[int, str]
-"""Of one state of an item: when it came, and what tells it from others that the same transaction has written."""
+Version = tuple[int, str]
+"""Version of an item: `CatalogItem.changed`, and what distinguishes several writes of the same transaction."""
 
 
 class RemovedItem(models.Model):
-    """An item that was removed from the database, and when; a mark as `CatalogItem.changed` is one."""
+    """Tombstone of an item that was removed from the database; `changed` is a version as `CatalogItem.changed`."""
 
     item = models.BigIntegerField()
     changed = models.BigIntegerField(db_index=True)
@@ -50,49 +52,50 @@ class RemovedItem(models.Model):
         return f"item {self.item}, removed at {self.changed}"
 
 
-class News(NamedTuple):
-    """What there is after a mark: the items with their own marks, and the id of an encoder's newest vector, or 0.
+class ChangeSet(NamedTuple):
+    """Changes since a cursor: the versions of the changed items, and the id of an encoder's newest vector (0: none).
 
-    `marker` is what to ask with the next time. Some items may be told again then, with the same marks. Where it is
-    lower than what was asked with, or `history` another, nothing that is known from before may be relied on.
+    `cursor` is where to continue. Delivery is at-least-once: an item may come again with the same version. A lower
+    `cursor` than the one asked with, or another `feed_id`, means: rebuild.
     """
 
-    history: int
-    marker: int
+    feed_id: int
+    cursor: int
     vector: int
-    changed: dict[int, Mark]
+    changed: dict[int, Version]
 
 
-# A transaction's id is given when it begins to write, so one with a lower id may commit after one with a higher, and
-# whoever asked for "ids above the highest that I saw" would miss it. Instead a reader remembers the lowest id that was
-# still at work in the snapshot it read: whatever it could not see yet was at work or had not begun, and so has that id
-# or a higher one. SQLite has one writer at a time, and so counts in the order of commits.
-_MARKER: Final = {"postgresql": "pg_snapshot_xmin(pg_current_snapshot())::text::bigint", "sqlite": "last + 1"}
+# PostgreSQL assigns a transaction id at the first write, so a transaction with a lower id may commit after one with a
+# higher id, and "ids above the highest seen" would miss it. The cursor is therefore the lowest id that was still
+# running in the snapshot that was read: every transaction that the snapshot could not see has that id or a higher one.
+# SQLite has one writer at a time, so its versions are in the order of commits.
+_CURSOR: Final = {"postgresql": "pg_snapshot_xmin(pg_current_snapshot())::text::bigint", "sqlite": "last + 1"}
 _VERSION: Final = {"postgresql": "ctid::text", "sqlite": "''"}
 
-_NEWS: Final = """
-SELECT 0, history, {marker}, '' FROM catalog_changefeed
+_CHANGES: Final = """
+SELECT 0, history, {cursor}, '' FROM catalog_changefeed
 UNION ALL SELECT 1, coalesce(max(id), 0), 0, '' FROM catalog_embedding WHERE encoder_id = %s AND id > %s
 UNION ALL SELECT 2, id, changed, {version} FROM catalog_catalogitem WHERE changed >= %s
 UNION ALL SELECT 2, item, changed, 'removed' FROM catalog_removeditem WHERE changed >= %s
 """
 
 
-def news_since(marker: int, encoder_id: int = 0, vector: int = 0) -> News:
-    """What changed at `marker` and after it, and whether the encoder has vectors after that with the id `vector`.
+def changes_since(cursor: int, encoder_id: int = 0, vector: int = 0) -> ChangeSet:
+    """Read the changes since a cursor, and whether the encoder has vectors with a higher id than `vector`.
 
-    One statement, so all of it is told of the same moment.
+    One statement, so that the whole answer is of one snapshot.
     """
-    statement = _NEWS.format(marker=_MARKER[connection.vendor], version=_VERSION[connection.vendor])
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [encoder_id, vector, marker, marker])
-        rows: list[tuple[int, int, int, str]] = cursor.fetchall()
-    history, following = next(((here, mark) for kind, here, mark, _ in rows if kind == 0), (0, 0))
+    statement = _CHANGES.format(cursor=_CURSOR[connection.vendor], version=_VERSION[connection.vendor])
+    with connection.cursor() as database:
+        database.execute(statement, [encoder_id, vector, cursor, cursor])
+        rows: list[tuple[int, int, int, str]] = database.fetchall()
+    feed_id, next_cursor = next(((pk, changed) for kind, pk, changed, _ in rows if kind == 0), (0, 0))
     newest = next(pk for kind, pk, *_ in rows if kind == 1)
-    return News(history, following, newest, {pk: (mark, version) for kind, pk, mark, version in rows if kind == 2})
+    changed = {pk: (changed, write) for kind, pk, changed, write in rows if kind == 2}
+    return ChangeSet(feed_id, next_cursor, newest, changed)
 
 
-# Where every table is emptied, as between tests, the feed's own row may go first: hence `coalesce`.
+# `coalesce`: when every table is emptied, as between tests, the feed's own row may go first.
 _SQLITE: Final = (
     """
     CREATE TRIGGER IF NOT EXISTS catalog_item_added AFTER INSERT ON catalog_catalogitem BEGIN
@@ -100,7 +103,7 @@ _SQLITE: Final = (
         UPDATE catalog_catalogitem SET changed = coalesce((SELECT last FROM catalog_changefeed), 0) WHERE id = NEW.id;
     END
     """,
-    # A row that is saved as it was read brings its old mark back. Only the trigger itself makes marks higher.
+    # Saving a row as it was read writes its old version back. Only the trigger itself raises versions.
     """
     CREATE TRIGGER IF NOT EXISTS catalog_item_changed AFTER UPDATE ON catalog_catalogitem
     WHEN NEW.changed <= OLD.changed BEGIN
@@ -153,8 +156,8 @@ _TRIGGERS: Final = {
     "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger'",
 }
 
-# Marks that this database has not given: a copy of another one was put in its place.
-_REMARK: Final = {
+# Versions that this database has not assigned: it was replaced by a copy of another one.
+_RESET_FOREIGN_VERSIONS: Final = {
     "postgresql": "UPDATE catalog_catalogitem SET changed = 0"
     " WHERE changed > pg_snapshot_xmax(pg_current_snapshot())::text::bigint",
     "sqlite": "UPDATE catalog_catalogitem SET changed = 0 WHERE changed > (SELECT last FROM catalog_changefeed)",
@@ -162,21 +165,26 @@ _REMARK: Final = {
 
 
 def install_triggers(using: str) -> None:
-    """Make the triggers. Where some were missing, changes may have gone unmarked, so a new history begins."""
+    """Install the triggers. Idempotent.
+
+    Where a trigger was missing, or versions come from another database, changes may have been missed: the feed gets a
+    new id, so that every index is rebuilt.
+    """
     here = connections[using]
     with transaction.atomic(using), here.cursor() as cursor:
         cursor.execute(_TRIGGERS[here.vendor])
-        unbroken = {name for (name,) in cursor.fetchall()} >= TABLES.keys()
+        are_complete = {name for (name,) in cursor.fetchall()} >= TABLES.keys()
         for statement in _POSTGRESQL if here.vendor == "postgresql" else _SQLITE:
             cursor.execute(statement)
-        feed, made = ChangeFeed.objects.using(using).get_or_create(pk=1)
-        cursor.execute(_REMARK[here.vendor])
-        if made or not unbroken or cursor.rowcount:
+        feed, is_new = ChangeFeed.objects.using(using).get_or_create(pk=1)
+        cursor.execute(_RESET_FOREIGN_VERSIONS[here.vendor])
+        if is_new or not are_complete or cursor.rowcount:
             RemovedItem.objects.using(using).all().delete()
             ChangeFeed.objects.using(using).filter(pk=feed.pk).update(history=secrets.randbits(62))
 
 
 def remove_triggers(using: str) -> None:
+    """Drop the triggers; `install_triggers` starts a new feed id afterwards."""
     here = connections[using]
     with here.cursor() as cursor:
         cursor.execute(_TRIGGERS[here.vendor])
@@ -185,17 +193,17 @@ def remove_triggers(using: str) -> None:
             cursor.execute(f"DROP TRIGGER {name}{on}")
 
 
-def _before(sender: AppConfig, using: str, plan: list[tuple[Any, bool]], **_: Any) -> None:
-    """SQLite changes a table by making it anew, and refuses while a trigger of another table names it."""
-    back = any(backwards for _, backwards in plan)  # perhaps to a time without the column that the triggers set
-    if sender.label == "catalog" and plan and (back or connections[using].vendor == "sqlite"):
+def _drop_before_migrate(sender: AppConfig, using: str, plan: list[tuple[Any, bool]], **_: Any) -> None:
+    """Drop the triggers before migrations: SQLite refuses to rebuild a table that a trigger of another table names."""
+    is_backwards = any(backwards for _, backwards in plan)  # perhaps to before the column that the triggers set
+    if sender.label == "catalog" and plan and (is_backwards or connections[using].vendor == "sqlite"):
         remove_triggers(using)
 
 
-def _after(sender: AppConfig, using: str, apps: Any = global_apps, **_: Any) -> None:
+def _install_after_migrate(sender: AppConfig, using: str, apps: Any = global_apps, **_: Any) -> None:
     if sender.label == "catalog" and "changefeed" in apps.all_models["catalog"]:
         install_triggers(using)
 
 
-pre_migrate.connect(_before)
-post_migrate.connect(_after)
+pre_migrate.connect(_drop_before_migrate)
+post_migrate.connect(_install_after_migrate)

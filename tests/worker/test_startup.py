@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from catalog.models import SimilarityQuery
 from catalog.warmup import run_and_roll_back
 from worker import startup
-from worker.startup import _embed_and_search, rehearse_in_pool
+from worker.startup import _embed_and_search, warm_up_pool
 
 pytestmark = pytest.mark.django_db
 
@@ -55,7 +55,7 @@ def test_every_thread_of_the_pool_has_its_turn(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(startup, "run_and_roll_back", lambda work: threads.append(threading.get_ident()))
     pool = TaskPool(limit=3)
     pool.start()
-    rehearse_in_pool(pool, set())
+    warm_up_pool(pool, set())
     pool.stop()
     assert len(set(threads)) == 3
 
@@ -67,7 +67,7 @@ def test_what_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = TaskPool(limit=2)
     pool.start()
     started = time.monotonic()
-    rehearse_in_pool(pool, set())
+    warm_up_pool(pool, set())
     assert time.monotonic() - started < 10
     over.set()
     pool.stop()

@@ -1,4 +1,4 @@
-"""The kinds of index: which class stands behind a name, and those that a server keeps for all workers."""
+"""Search backends: the index class of each, and shared indexes that a server (PostgreSQL, Qdrant) keeps."""
 
 import logging
 from collections.abc import Iterable
@@ -17,34 +17,38 @@ from ml.search import ExactIndex, SearchError, SearchIndex
 from worker.index.sync import NO_ROWS, CatalogIndex
 
 APPROXIMATE_FROM: Final = 300_000
-"""Vectors from which on "auto" means approximate. An exact search of so many takes a few milliseconds."""
+"""Number of vectors from which on "auto" means approximate. An exact search of so many takes a few milliseconds."""
 
-NOTICED: Final = 3.0
-"""Seconds after which every worker acts on what was written into a row of `SharedIndex`: they look each second."""
+PROPAGATION_SECONDS: Final = 3.0
+"""Seconds until every worker has noticed a change of a `SharedIndex` row: each reads them once a second."""
 
-AT_A_TIME: Final = 0.5
-"""Seconds for which one index is filled before the others have their turn."""
+SYNC_SECONDS: Final = 0.5
+"""Seconds spent on filling one index before the others have their turn."""
 
-_shared: dict[int, "SharedCatalogIndex"] = {}  # by the row's id
+_open: dict[int, "SharedCatalogIndex"] = {}  # by id of the `SharedIndex` row
 _lock = Lock()
 
 logger = logging.getLogger(__name__)
 
 
-class BackendNotPossible(SearchError):
-    """This site cannot have such an index."""
+class BackendUnavailable(SearchError):
+    """This site lacks what the backend needs."""
+
+    code = "backend_unavailable"
 
 
-def require_possible(backend: Backend) -> None:
-    """Raises `BackendNotPossible`, with what is missing."""
+def require_available(backend: Backend) -> None:
+    """Raise `BackendUnavailable` if this site lacks what the backend needs."""
     if backend == Backend.PGVECTOR and connection.vendor != "postgresql":
-        raise BackendNotPossible("pgvector keeps the vectors in PostgreSQL, and the database of this site is SQLite.")
+        raise BackendUnavailable(
+            "pgvector needs PostgreSQL, but the database of this site is SQLite: set DATABASE_URL."
+        )
     if backend == Backend.QDRANT and not settings.QDRANT_URL:
-        raise BackendNotPossible("QDRANT_URL does not say where a Qdrant answers.")
+        raise BackendUnavailable("qdrant needs the address of a Qdrant server in QDRANT_URL, which is not set.")
 
 
-def kind_of(backend: Backend, vectors: int = 0) -> type[ExactIndex]:
-    """The class of an index in memory; `vectors`: how many it will have, which "auto" goes by."""
+def index_class(backend: Backend, vectors: int = 0) -> type[ExactIndex]:
+    """The class of an index in memory. `vectors`: how many it will hold, by which "auto" chooses."""
     if backend == Backend.APPROXIMATE or (backend == Backend.AUTO and vectors >= APPROXIMATE_FROM):
         from ml.search.memory.ivf import ApproximateIndex
 
@@ -53,41 +57,41 @@ def kind_of(backend: Backend, vectors: int = 0) -> type[ExactIndex]:
 
 
 class SharedCatalogIndex(CatalogIndex):
-    """An index that a server keeps. A search asks it as it is; it is brought up to date each second by `feed`.
+    """An index on a server. Searches use it as it is; `sync` brings it up to date once a second.
 
-    Changes reach it through the one process that holds the claim on its row.
+    Only the process that holds the claim on its row writes to it.
     """
 
-    part = 500  # so that each is written soon, and the claim renewed
+    batch_size = 500  # small, so that each is written soon and the claim renewed
 
     def __init__(self, row: SharedIndex, encoder: Encoder, index: SearchIndex) -> None:
         super().__init__(encoder, index)
         self.row = row
-        self._gone: set[int] = set()
+        self._deleted_photos: set[int] = set()
 
     def refresh(self) -> SearchIndex:
         return self.index
 
     def forget(self, photo_ids: Iterable[int]) -> None:
-        self._gone |= set(photo_ids)  # nobody who waits for an answer waits for a writer
+        self._deleted_photos |= set(photo_ids)  # removed by the next `sync`: a search does not wait for a writer
 
-    def feed(self, worker: str, seconds: float = AT_A_TIME) -> bool:
-        """Bring it up to date, unless another process does. Returns whether that is done.
+    def sync(self, worker: str, seconds: float = SYNC_SECONDS) -> bool:
+        """Bring the index up to date unless another process does so; return whether it is up to date.
 
-        One that was filled for the first time may answer from then on.
+        An index that is complete for the first time is marked as ready to answer.
         """
         deadline = monotonic() + seconds
         with self._lock:
-            news, gone = self._news(), self._gone.copy()
-            if news is None and not gone and self.row.ready_at:
+            pending, deleted = self._pending_changes(), self._deleted_photos.copy()
+            if pending is None and not deleted and self.row.ready_at:
                 return True
             if not self.row.claim(worker):
                 return False
             try:
-                done = self._take_in(self._news(), lambda: monotonic() < deadline)
-                if gone:
-                    self.index.update(NO_ROWS, photos=list(gone))
-                    self._gone -= gone
+                done = self._apply(self._pending_changes(), lambda: monotonic() < deadline)
+                if deleted:
+                    self.index.update(NO_ROWS, photos=list(deleted))
+                    self._deleted_photos -= deleted
                 if done and not self.row.ready_at:
                     self.row.mark_ready()
                 return done
@@ -97,67 +101,71 @@ class SharedCatalogIndex(CatalogIndex):
             finally:
                 self.row.release()
 
-    def _put(self, *args: object, **options: object) -> None:
+    def _update(self, *args: object, **options: object) -> None:
         self.row.renew_claim()
-        super()._put(*args, **options)  # type: ignore[arg-type]
+        super()._update(*args, **options)  # type: ignore[arg-type]
 
     def _start_over(self) -> None:
-        empty(self.row, self.index)
+        clear_index(self.row, self.index)
 
 
-def shared(row: SharedIndex) -> SharedCatalogIndex:
-    """This process's connection to it. Raises `IndexUnavailable` and what else keeps an index from being opened."""
+def open_shared(row: SharedIndex) -> SharedCatalogIndex:
+    """This process's connection to a shared index, opened once.
+
+    Raises `BackendUnavailable`, `IndexUnavailable` (the server does not answer) and `IndexUnreadable`.
+    """
     encoder = row.encoder
     if encoder is None:
-        raise BackendNotPossible(f"There is no encoder {row.encoder_name!r} any more.")
+        raise BackendUnavailable(f"The encoder {row.encoder_name!r} of this index was deleted.")
     with _lock:
-        known = _shared.get(row.pk)
-        if known is None:
-            known = _shared[row.pk] = SharedCatalogIndex(row, encoder, _connected(row))
+        index = _open.get(row.pk)
+        if index is None:
+            index = _open[row.pk] = SharedCatalogIndex(row, encoder, _connect(row))
         else:
-            known.row.ready_at = row.ready_at
-        return known
+            index.row.ready_at = row.ready_at
+        return index
 
 
-def _connected(row: SharedIndex) -> SearchIndex:
-    require_possible(Backend(row.backend))
+def _connect(row: SharedIndex) -> SearchIndex:
+    require_available(Backend(row.backend))
     if row.backend == Backend.QDRANT:
         from ml.search.qdrant.index import QdrantIndex
 
         return QdrantIndex(settings.QDRANT_URL, row.encoder_name, row.dim, api_key=settings.QDRANT_API_KEY or None)
     from ml.search.pgvector.index import PgVectorIndex
 
-    return PgVectorIndex(row.encoder_name, row.dim, database_of_the_site())
+    return PgVectorIndex(row.encoder_name, row.dim, site_conninfo())
 
 
-def database_of_the_site() -> str:
-    """The site's own database in libpq's words, as Django connects to it."""
-    words = {option.keyword.decode() for option in Conninfo.get_defaults()}
-    return make_conninfo(**{word: told for word, told in connection.get_connection_params().items() if word in words})
+def site_conninfo() -> str:
+    """The libpq connection string of the site's own database, as Django connects to it."""
+    keywords = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    parameters = connection.get_connection_params()
+    return make_conninfo(**{name: value for name, value in parameters.items() if name in keywords})
 
 
-def empty(row: SharedIndex, index: SearchIndex) -> None:
-    """Take every row out of an index, once no worker asks it any more."""
+def clear_index(row: SharedIndex, index: SearchIndex) -> None:
+    """Delete every vector of an index, after every worker has stopped searching it."""
     if row.ready_at:
         row.mark_unready()
-        sleep(NOTICED)
+        sleep(PROPAGATION_SECONDS)
     index.clear()
 
 
-def take_away(row: SharedIndex) -> None:
-    """Remove an index from its server."""
+def remove_shared(row: SharedIndex) -> None:
+    """Delete an index from its server, and its row."""
     with _lock:
-        known = _shared.pop(row.pk, None)
-    # One of a deleted encoder whose name was given to another belongs to that one now, which fills it anew.
+        open_index = _open.pop(row.pk, None)
+    # If the encoder was deleted and its name is used again, the index on the server belongs to the new encoder.
     if row.encoder is not None or not Encoder.objects.filter(name=row.encoder_name).exists():
-        index = known.index if known else _connected(row)
-        empty(row, index)
+        index = open_index.index if open_index else _connect(row)
+        clear_index(row, index)
         index.close()
     row.delete()
 
 
-def forget_closed(rows: Iterable[SharedIndex]) -> None:
-    """Close this process's connections to indexes that are not among `rows` any more."""
+def close_removed(rows: Iterable[SharedIndex]) -> None:
+    """Close this process's connections to indexes that are not among `rows`."""
     with _lock:
-        for pk in _shared.keys() - {row.pk for row in rows}:
-            _shared.pop(pk).index.close()
+        for pk in _open.keys() - {row.pk for row in rows}:
+            _open.pop(pk).index.close()

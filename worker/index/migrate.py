@@ -1,4 +1,4 @@
-"""From one kind of index to another, while the site goes on answering; and what there is."""
+"""Migrate from one search backend to another while the site answers (`manage.py search_backend`)."""
 
 import logging
 import os
@@ -10,147 +10,163 @@ from typing import Final
 import numpy as np
 
 from catalog.models import SHARED, Backend, Embedding, Encoder, SearchChoice, SharedIndex
-from catalog.models.change_feed import FROM_NOW, news_since
+from catalog.models.change_feed import FROM_NOW, changes_since
 from ml.search import Hit, IndexUnreadable, SearchError, SearchIndex
 from ml.search.memory.snapshot import generation
 from ml.vectors import Floats
-from worker.index.backends import SharedCatalogIndex, kind_of, require_possible, shared, take_away
-from worker.index.refresh import likely_next
-from worker.index.snapshots import folder_of, keep, opened
+from worker.index.backends import SharedCatalogIndex, index_class, open_shared, remove_shared, require_available
+from worker.index.refresh import servable_encoders
+from worker.index.snapshots import load_index, snapshot_folder, sync_snapshot
 from worker.index.sync import CatalogIndex
 
-K: Final = 20  # items that two answers are compared by
-COMPARED: Final = 100  # questions
-ENOUGH: Final = 0.95  # of the other's items
+K: Final = 20  # items per answer that is compared
+QUESTIONS: Final = 100  # answers that are compared
+MIN_AGREEMENT: Final = 0.95  # share of the present index's items
 ATTEMPTS: Final = 5
-TIES: Final = 1e-5  # scores so near to each other are equal
+TIE_TOLERANCE: Final = 1e-5  # scores closer than this count as equal
 
-THIS: Final = f"search_backend-{os.getpid()}@{socket.gethostname()}"  # the name on claims
+CLAIM_NAME: Final = f"search_backend-{os.getpid()}@{socket.gethostname()}"
 
-Tell = Callable[[str], object]
+WriteLine = Callable[[str], object]
 
 logger = logging.getLogger(__name__)
 
 
 class SwitchRefused(SearchError):
-    """What was asked for would harm the answers."""
+    """The requested change would harm the answers."""
+
+    code = "switch_refused"
 
 
-def backend_use(*, backend: Backend, force: bool = False, tell: Tell = logger.info) -> None:
-    """Build the other kind of index completely, compare the two, and let it answer from the next second on.
+def backend_use(*, backend: Backend, force: bool = False, write: WriteLine = logger.info) -> None:
+    """Build the index of a backend completely, compare it with the present one, and let it answer from then on.
 
-    Until then the present one answers. Raises `SwitchRefused` where the new one finds too little, unless `force`,
-    `BackendNotPossible`, and `IndexUnavailable`.
+    Until then the present one answers. `write` gets progress lines. Raises `SwitchRefused` if the new index finds too
+    few of the present one's items, unless `force`; `BackendUnavailable`; and `IndexUnavailable`.
     """
-    require_possible(backend)
-    for encoder in likely_next():
-        index = _built(encoder, backend, tell)
-        share = agreement(index, _answering(encoder), encoder)
+    require_available(backend)
+    for encoder in servable_encoders():
+        index = _build(encoder, backend, write)
+        share = agreement(index, _present_index(encoder), encoder)
         if share is None:
-            tell(f"{encoder}: no vectors yet.")
+            write(f"{encoder}: no vectors yet.")
             continue
-        tell(f"{encoder}: {len(index.index)} vectors; finds {share:.1%} of the {K} items that {_present()} finds.")
-        if share < ENOUGH and not force:
+        write(f"{encoder}: {len(index.index)} vectors; finds {share:.1%} of the {K} items that {_present()} finds.")
+        if share < MIN_AGREEMENT and not force:
             raise SwitchRefused(
-                f"{backend} finds only {share:.1%} of what {_present()} finds; {ENOUGH:.0%} are needed. "
-                "Nothing was changed. With --force it may answer all the same."
+                f"{backend} finds only {share:.1%} of the items that {_present()} finds; {MIN_AGREEMENT:.0%} are "
+                f"needed. {_present()} stays in use. Use --force to switch all the same.",
+                code="agreement_too_low",
             )
     SearchChoice.choose(backend)
 
 
-def backend_drop(*, backend: Backend, tell: Tell = logger.info) -> None:
-    """Remove what was built of a kind that does not answer. Raises `SwitchRefused` for the one that does."""
+def backend_drop(*, backend: Backend, write: WriteLine = logger.info) -> None:
+    """Remove the shared indexes of a backend. Raises `SwitchRefused` for the one that answers and those in memory."""
     if backend == SearchChoice.current():
-        raise SwitchRefused(f"{backend} answers the queries. Let another kind answer before you remove it.")
+        raise SwitchRefused(
+            f"{backend} answers the queries. Let another backend answer before you remove it.", code="backend_in_use"
+        )
     if backend not in SHARED:
         raise SwitchRefused(
-            f"There is nothing to remove: {backend} is in memory, and its files are those of all kinds that are."
+            f"There is nothing to remove: {backend} is in memory, and its files serve every backend in memory.",
+            code="backend_in_memory",
         )
     rows = list(SharedIndex.objects.select_related("encoder").filter(backend=backend))
     for row in rows:
-        _wait_for(lambda row=row: row.claim(THIS))  # type: ignore[misc]
-        take_away(row)
-        tell(f"The {row} is removed.")
+        _wait_for(lambda row=row: row.claim(CLAIM_NAME))  # type: ignore[misc]
+        remove_shared(row)
+        write(f"The {row} is removed.")
     if not rows:
-        tell(f"There was no {backend} index.")
+        write(f"There was no {backend} index.")
 
 
 def backend_report() -> list[str]:
-    """Sentences: what answers, and for each encoder what is built and how far it is behind the rows."""
-    chosen = "" if SearchChoice.objects.exists() else ", as SEARCH_BACKEND says, since nobody has chosen"
-    lines = [f"{_present()} answers{chosen}."]
-    for encoder in likely_next():
+    """Lines for people: which backend answers, and for each encoder which indexes exist and how current they are."""
+    default = "" if SearchChoice.objects.exists() else " (from the setting SEARCH_BACKEND)"
+    lines = [f"{_present()} answers{default}."]
+    for encoder in servable_encoders():
         rows = Embedding.objects.filter(encoder=encoder).count()
-        lines.append(f"{encoder} ({encoder.get_state_display().lower()}): {rows} vectors in the rows")
-        lines.append(f"  files of this machine: {_files(encoder)}")
+        lines.append(f"{encoder} ({encoder.get_state_display().lower()}): {rows} vectors in the database")
+        lines.append(f"  files of this machine: {_describe_files(encoder)}")
         for row in SharedIndex.objects.select_related("encoder").filter(encoder=encoder):
-            lines.append(f"  {row.backend}: {_state_of(row)}")
+            lines.append(f"  {row.backend}: {_describe_shared(row)}")
     return lines
 
 
-def agreement(ours: CatalogIndex, theirs: CatalogIndex, encoder: Encoder) -> float | None:
-    """The share of their first `K` items that are among ours, or as near. None where there is nothing to ask with.
+def agreement(candidate: CatalogIndex, present: CatalogIndex, encoder: Encoder) -> float | None:
+    """The share of the present index's first `K` items that the candidate finds, or items with equal scores.
 
-    The questions are stored vectors, spread over all of them. The two are asked one after the other; items that
-    changed in between do not count. Raises `SwitchRefused` if there are no others.
+    None if there are no vectors.
+
+    The queries are stored vectors, spread over all of them. The two indexes are searched one after the other; items
+    that changed in between do not count. Raises `SwitchRefused` if every item keeps changing.
     """
     for _ in range(ATTEMPTS):
-        vectors = _questions(encoder)
+        vectors = _sample_vectors(encoder)
         if not vectors:
             return None
-        before = news_since(FROM_NOW, encoder.pk)
-        known = news_since(before.marker, encoder.pk).changed
-        asked = np.stack(vectors)
-        found, wanted = (_current(index).search_many(asked, K, encoder=encoder.name) for index in (ours, theirs))
-        news = news_since(before.marker, encoder.pk, before.vector).changed
-        moved = {item for item, mark in news.items() if known.get(item) != mark}
-        moved |= set(encoder.embeddings.filter(pk__gt=before.vector).values_list("item_id", flat=True))
-        shares = [share for pair in zip(found, wanted, strict=True) if (share := _share(*pair, moved)) is not None]
-        if shares or not any(wanted):
+        before = changes_since(FROM_NOW, encoder.pk)
+        versions = changes_since(before.cursor, encoder.pk).changed
+        queries = np.stack(vectors)
+        found, expected = (
+            _up_to_date(index).search_many(queries, K, encoder=encoder.name) for index in (candidate, present)
+        )
+        changes = changes_since(before.cursor, encoder.pk, before.vector).changed
+        changed = {item for item, version in changes.items() if versions.get(item) != version}
+        changed |= set(encoder.embeddings.filter(pk__gt=before.vector).values_list("item_id", flat=True))
+        pairs = zip(found, expected, strict=True)
+        shares = [share for pair in pairs if (share := _recall(*pair, changed)) is not None]
+        if shares or not any(expected):
             return sum(shares) / len(shares) if shares else 1.0
-    raise SwitchRefused("Every item changes all the time, so the two cannot be compared. Try again when fewer do.")
+    raise SwitchRefused(
+        "Every item kept changing, so the two indexes could not be compared. Try again when there are fewer changes.",
+        code="not_comparable",
+    )
 
 
-def _questions(encoder: Encoder) -> list[Floats]:
+def _sample_vectors(encoder: Encoder) -> list[Floats]:
     ids = list(Embedding.objects.filter(encoder=encoder).order_by("pk").values_list("pk", flat=True))
-    asked = Embedding.objects.filter(pk__in=ids[:: max(1, len(ids) // COMPARED)][:COMPARED])
-    return [np.frombuffer(bytes(vector), "<f4") for vector in asked.values_list("vector", flat=True)]
+    sample = Embedding.objects.filter(pk__in=ids[:: max(1, len(ids) // QUESTIONS)][:QUESTIONS])
+    return [np.frombuffer(bytes(vector), "<f4") for vector in sample.values_list("vector", flat=True)]
 
 
-def _current(index: CatalogIndex) -> SearchIndex:
-    """With all that is committed by now; of a shared one that means to wait for whoever feeds it."""
+def _up_to_date(index: CatalogIndex) -> SearchIndex:
+    """The index with all committed rows; a shared one may have to wait for the process that writes to it."""
     if isinstance(index, SharedCatalogIndex):
-        _wait_for(lambda: index.feed(THIS, seconds=60.0))
+        _wait_for(lambda: index.sync(CLAIM_NAME, seconds=60.0))
     return index.refresh()
 
 
-def _share(found: list[Hit], wanted: list[Hit], moved: set[int]) -> float | None:
-    """Of the wanted items that did not move, and that `found` had room for. None if there are none."""
-    still = [hit for hit in found if hit.item_id not in moved]
-    room = K - (len(found) - len(still))
-    right = [hit for hit in wanted if hit.item_id not in moved][:room]
-    return min(1.0, sum(hit.score >= right[-1].score - TIES for hit in still) / len(right)) if right else None
+def _recall(found: list[Hit], expected: list[Hit], changed: set[int]) -> float | None:
+    """The share of the unchanged expected items that `found` had room for. None if there are none."""
+    unchanged = [hit for hit in found if hit.item_id not in changed]
+    room = K - (len(found) - len(unchanged))
+    right = [hit for hit in expected if hit.item_id not in changed][:room]
+    if not right:
+        return None
+    return min(1.0, sum(hit.score >= right[-1].score - TIE_TOLERANCE for hit in unchanged) / len(right))
 
 
-def _built(encoder: Encoder, backend: Backend, tell: Tell) -> CatalogIndex:
-    tell(f"{encoder}: building the {backend} index …")
+def _build(encoder: Encoder, backend: Backend, write: WriteLine) -> CatalogIndex:
+    write(f"{encoder}: building the {backend} index …")
     if backend in SHARED:
-        index: CatalogIndex = _filled(SharedIndex.objects.of(encoder, backend))
+        index: CatalogIndex = _fill(SharedIndex.objects.of(encoder, backend))
     else:
-        index = opened(encoder, kind_of(backend, Embedding.objects.filter(encoder=encoder).count()))
+        index = load_index(encoder, index_class(backend, Embedding.objects.filter(encoder=encoder).count()))
         index.refresh()
     index.index.compact()
     if backend not in SHARED:
-        keep(index)  # for the workers of this machine; those of others build their own before they change over
+        sync_snapshot(index)  # for the workers of this machine; those of others build theirs before they switch
     return index
 
 
-def _filled(row: SharedIndex) -> SharedCatalogIndex:
-    """Filled by this process, or by a worker that is at it already."""
-    index = shared(row)
+def _fill(row: SharedIndex) -> SharedCatalogIndex:
+    """Fill a shared index, or wait for a worker that is filling it."""
+    index = open_shared(row)
 
     def is_ready() -> bool:
-        index.feed(THIS, seconds=3600.0)
+        index.sync(CLAIM_NAME, seconds=3600.0)
         row.refresh_from_db()
         index.row.ready_at = row.ready_at
         return row.ready_at is not None
@@ -159,46 +175,46 @@ def _filled(row: SharedIndex) -> SharedCatalogIndex:
     return index
 
 
-def _answering(encoder: Encoder) -> CatalogIndex:
-    """What answers now, as a worker that has just started would have it."""
+def _present_index(encoder: Encoder) -> CatalogIndex:
+    """The index that answers now, as a worker that has just started would open it."""
     present = SearchChoice.current()
     row = SharedIndex.objects.ready().select_related("encoder").filter(encoder=encoder, backend=present).first()
-    return shared(row) if row else opened(encoder, kind_of(present))
+    return open_shared(row) if row else load_index(encoder, index_class(present))
 
 
 def _present() -> str:
     return str(SearchChoice.current().value)
 
 
-def _files(encoder: Encoder) -> str:
+def _describe_files(encoder: Encoder) -> str:
     try:
-        if not generation(folder_of(encoder)):
+        if not generation(snapshot_folder(encoder)):
             return "none"
     except IndexUnreadable:
-        return "damaged; a worker makes them anew"
-    index = opened(encoder, kind_of(Backend.EXACT))
-    return f"{len(index.index)} vectors, {_behind(index)}"
+        return "damaged; a worker rebuilds them"
+    index = load_index(encoder, index_class(Backend.EXACT))
+    return f"{len(index.index)} vectors, {_lag(index)}"
 
 
-def _state_of(row: SharedIndex) -> str:
+def _describe_shared(row: SharedIndex) -> str:
     try:
-        index = shared(row)
-        size, behind = len(index.index), _behind(index)
+        index = open_shared(row)
+        size, lag = len(index.index), _lag(index)
     except SearchError as error:
         return str(error)
-    return f"{size} vectors, {behind}" + ("" if row.ready_at else "; being filled, so it does not answer yet")
+    return f"{size} vectors, {lag}" + ("" if row.ready_at else "; not ready to answer until it is filled")
 
 
-def _behind(index: CatalogIndex) -> str:
-    """How far an index is behind the rows."""
-    known = index.index.position
-    news = news_since(known.get("change", FROM_NOW), index.encoder.pk, known.get("vector", 0))
-    if known and (known.get("history"), known.get("encoder")) != (news.history, index.encoder.pk):
-        return "of other rows; a worker makes it anew"
-    vectors = index.encoder.embeddings.filter(pk__gt=known.get("vector", 0)).count()
-    return f"{vectors} vectors and {len(news.changed)} changes behind the rows"
+def _lag(index: CatalogIndex) -> str:
+    """How far an index is behind the database."""
+    position = index.index.position
+    changes = changes_since(position.get("change", FROM_NOW), index.encoder.pk, position.get("vector", 0))
+    if position and (position.get("history"), position.get("encoder")) != (changes.feed_id, index.encoder.pk):
+        return "of another database; a worker rebuilds it"
+    vectors = index.encoder.embeddings.filter(pk__gt=position.get("vector", 0)).count()
+    return f"{vectors} vectors and {len(changes.changed)} changes behind the database"
 
 
-def _wait_for(happened: Callable[[], bool]) -> None:
-    while not happened():
+def _wait_for(condition: Callable[[], bool]) -> None:
+    while not condition():
         sleep(0.2)

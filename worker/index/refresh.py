@@ -1,6 +1,6 @@
-"""Keeping indexes up to date, tidy and saved while nobody waits for it: the first query after anything is a fast one.
+"""Background threads of a `cpu` worker that keep its indexes up to date, compacted and saved, so that no query waits.
 
-Only for processes that search. A network is loaded in a third of a second, so `gpu` workers load it when it is needed.
+`gpu` workers need no such thread: a network is loaded in a third of a second, when a query needs it.
 """
 
 import logging
@@ -14,90 +14,93 @@ from django.db import DatabaseError, close_old_connections
 
 from catalog.models import SHARED, Encoder, EncoderState, SearchChoice, SharedIndex
 from ml.formats.errors import InputError
-from worker.index.backends import SharedCatalogIndex, forget_closed, shared, take_away
-from worker.index.registry import KEPT, follow, in_use, stop_asking
-from worker.index.snapshots import keep, remove_folders_of_the_gone
+from worker.index.backends import SharedCatalogIndex, close_removed, open_shared, remove_shared
+from worker.index.registry import MAX_INDEXES, open_indexes, refresh_index, release_shared
+from worker.index.snapshots import remove_orphaned_folders, sync_snapshot
 
-FEED_EVERY: Final = 1.0  # seconds
-TIDY_EVERY: Final = 5.0
+SYNC_INTERVAL: Final = 1.0  # seconds
+MAINTENANCE_INTERVAL: Final = 5.0
 
 logger = logging.getLogger(__name__)
 
 
-def keep_warm(worker: str) -> None:
-    """From now on, and as long as this process lives, keep up the indexes of the encoders that may answer next."""
-    jobs = {"feeding": partial(feed, worker), "warming": warm, "tidying": partial(tidy, worker)}
-    for name, job in jobs.items():  # each in a thread of its own: none waits for another
-        pause = TIDY_EVERY if name == "tidying" else FEED_EVERY
+def start_threads(worker: str) -> None:
+    """Start the threads; they run as long as this process. `worker`: its name on claims."""
+    jobs = {
+        "sync": (partial(sync_shared, worker), SYNC_INTERVAL),
+        "refresh": (refresh_all, SYNC_INTERVAL),
+        "maintain": (partial(maintain, worker), MAINTENANCE_INTERVAL),
+    }
+    for name, (job, pause) in jobs.items():  # a thread each: none waits for another
         threading.Thread(target=_repeat, args=(job, pause), name=name, daemon=True).start()
 
 
-def feed(worker: str) -> None:
-    """Bring the shared indexes up to date: those that are chosen, and others that somebody had built."""
+def sync_shared(worker: str) -> None:
+    """Bring the shared indexes up to date: those of the chosen backend, and others that were built before."""
     backend, rows = SearchChoice.current(), list(SharedIndex.objects.select_related("encoder"))
-    encoders = likely_next() if rows or backend in SHARED else []
+    encoders = servable_encoders() if rows or backend in SHARED else []
     if backend in SHARED:
-        known = {(row.encoder_id, row.backend) for row in rows}
-        rows += [SharedIndex.objects.of(one, backend) for one in encoders if (one.pk, backend) not in known]
-    stop_asking({row.pk for row in rows if row.ready_at})
-    forget_closed(rows)
+        present = {(row.encoder_id, row.backend) for row in rows}
+        rows += [SharedIndex.objects.of(one, backend) for one in encoders if (one.pk, backend) not in present]
+    release_shared({row.pk for row in rows if row.ready_at})
+    close_removed(rows)
     for row in rows:
         if row.encoder in encoders:
-            if_possible(partial(_feed, row, worker))
+            ignore_errors(partial(_sync, row, worker))
 
 
-def _feed(row: SharedIndex, worker: str) -> None:
-    shared(row).feed(worker)
+def _sync(row: SharedIndex, worker: str) -> None:
+    open_shared(row).sync(worker)
 
 
-def warm() -> None:
-    """Bring the indexes that answer up to date. The live encoder comes last: what was used last stays longest."""
+def refresh_all() -> None:
+    """Bring this process's indexes up to date. The live encoder's comes last, so that it is evicted last."""
     backend = SearchChoice.current()
-    for encoder in reversed(likely_next()):
-        if_possible(partial(follow, encoder, backend))
+    for encoder in reversed(servable_encoders()):
+        ignore_errors(partial(refresh_index, encoder, backend))
 
 
-def tidy(worker: str) -> None:
-    """Save and tidy up what is worth it, and remove what belongs to nobody any more."""
-    for index in in_use():
+def maintain(worker: str) -> None:
+    """Save and compact the indexes, and remove those of deleted and retired encoders."""
+    for index in open_indexes():
         if not isinstance(index, SharedCatalogIndex):
-            keep(index)
-    remove_folders_of_the_gone()
-    encoders = likely_next()
+            sync_snapshot(index)
+    remove_orphaned_folders()
+    encoders = servable_encoders()
     for row in SharedIndex.objects.select_related("encoder"):
         if row.encoder in encoders:
-            if_possible(partial(_tidy_up, row))
+            ignore_errors(partial(_compact, row))
         elif row.claim(worker):
-            if_possible(partial(take_away, row))
+            ignore_errors(partial(remove_shared, row))
 
 
-def _tidy_up(row: SharedIndex) -> None:
+def _compact(row: SharedIndex) -> None:
     if row.claim_tidying():
         try:
-            shared(row).index.compact()
+            open_shared(row).index.compact()
         finally:
             row.end_tidying()
 
 
-def likely_next() -> list[Encoder]:
-    """The live encoder, the one before it, and the newest candidates, as many as memory is meant for."""
+def servable_encoders() -> list[Encoder]:
+    """The live encoder, the one before it and the newest candidates: at most `MAX_INDEXES`."""
     candidates = Encoder.objects.in_use().filter(state=EncoderState.CANDIDATE).order_by("-pk")
     others = Encoder.objects.in_use().exclude(state=EncoderState.CANDIDATE).order_by("state")  # live, retired
-    return [*others, *candidates][:KEPT]
+    return [*others, *candidates][:MAX_INDEXES]
 
 
-def if_possible(job: Callable[[], object]) -> None:
-    """Do a job, whatever is wrong: what is missing is made up for when a query needs it, and that one tells."""
+def ignore_errors(job: Callable[[], object]) -> None:
+    """Run `job`, only logging its errors; the next query repeats the work and reports them."""
     try:
         job()
     except (DatabaseError, InputError) as error:
-        logger.warning("The vectors could not be brought up to date: %s", error)
+        logger.warning("An index could not be brought up to date, and is tried again: %s", error)
     except Exception:
-        logger.exception("The vectors could not be brought up to date.")
+        logger.exception("An index could not be brought up to date, and is tried again.")
 
 
 def _repeat(job: Callable[[], None], pause: float) -> None:
     while True:
         time.sleep(pause)
         close_old_connections()
-        if_possible(job)
+        ignore_errors(job)

@@ -1,4 +1,4 @@
-"""What answers in this process: for each encoder an index of the kind that was chosen for the site."""
+"""The open indexes of this process: one per encoder, of the backend that was chosen for the site."""
 
 import logging
 from threading import Lock
@@ -6,38 +6,38 @@ from typing import Final
 
 from catalog.models import SHARED, Backend, Embedding, Encoder, SearchChoice, SharedIndex
 from ml.search import ExactIndex
-from worker.index.backends import APPROXIMATE_FROM, SharedCatalogIndex, kind_of, shared
-from worker.index.snapshots import opened
+from worker.index.backends import APPROXIMATE_FROM, SharedCatalogIndex, index_class, open_shared
+from worker.index.snapshots import load_index
 from worker.index.sync import CatalogIndex
 
-KEPT: Final = 3
-"""Indexes in memory: the live encoder's, the one before it, and that of a candidate (worker/index/refresh.py)."""
+MAX_INDEXES: Final = 3
+"""Open at a time: of the live encoder, of the one before it, and of a candidate (worker/index/refresh.py)."""
 
-_indexes: dict[int, CatalogIndex] = {}  # by encoder, used last at the end
+_indexes: dict[int, CatalogIndex] = {}  # by encoder, the most recently used at the end
 _lock = Lock()
 
 logger = logging.getLogger(__name__)
 
 
 def index_of(encoder: Encoder) -> CatalogIndex:
-    """What answers for an encoder, opened if need be. Those used last are kept."""
+    """The index that answers for an encoder, opened if necessary. Evicts the least recently used one. Thread-safe."""
     with _lock:
-        index = _indexes.pop(encoder.pk, None) or _open(_wanted(encoder, SearchChoice.current()), encoder)
-        while len(_indexes) >= KEPT:
+        index = _indexes.pop(encoder.pk, None) or _open(_choose(encoder, SearchChoice.current()), encoder)
+        while len(_indexes) >= MAX_INDEXES:
             _indexes.pop(next(iter(_indexes)))
         _indexes[encoder.pk] = index
         return index
 
 
-def follow(encoder: Encoder, backend: Backend) -> None:
-    """Have the index of an encoder up to date in this process, and of the kind that is chosen now.
+def refresh_index(encoder: Encoder, backend: Backend) -> None:
+    """Bring the index of an encoder up to date, replacing it first if it is not of the chosen backend.
 
-    What was chosen before answers until the other is ready, so nobody waits for that.
+    The old index answers until the new one is ready, so no query waits for it.
     """
     index = index_of(encoder)
-    wanted = _wanted(encoder, backend, index)
-    if not _is(index, wanted):
-        index = _open(wanted, encoder)
+    choice = _choose(encoder, backend, index)
+    if not _matches(index, choice):
+        index = _open(choice, encoder)
         index.refresh()
         if not isinstance(index, SharedCatalogIndex):
             index.index.compact()
@@ -47,48 +47,46 @@ def follow(encoder: Encoder, backend: Backend) -> None:
     index.refresh()
 
 
-def stop_asking(ready: set[int]) -> None:
-    """Let go of shared indexes that are not among the ready ones, by the ids of their rows."""
+def release_shared(ready: set[int]) -> None:
+    """Drop the shared indexes that are not ready to answer. `ready`: ids of the `SharedIndex` rows that are."""
     with _lock:
         for encoder, index in list(_indexes.items()):
             if isinstance(index, SharedCatalogIndex) and index.row.pk not in ready:
                 del _indexes[encoder]
 
 
-def in_use() -> list[CatalogIndex]:
+def open_indexes() -> list[CatalogIndex]:
     with _lock:
         return list(_indexes.values())
 
 
-Wanted = SharedIndex | type[ExactIndex]
+Choice = SharedIndex | type[ExactIndex]
+"""The row of a shared index, or the class of one in memory."""
 
 
-def _wanted(encoder: Encoder, backend: Backend, present: CatalogIndex | None = None) -> Wanted:
-    """The shared index that is chosen; in memory, its kind, and that is also what answers until a shared one is filled.
+def _choose(encoder: Encoder, backend: Backend, present: CatalogIndex | None = None) -> Choice:
+    """Choose the index of a backend: a shared one only once it is ready, until then the exact one.
 
-    "auto" goes by the number of vectors, but not back to the exact index when some of them are gone again.
+    "auto" goes by the number of vectors, but not back to the exact index when vectors are removed again.
     """
     if backend in SHARED:
         ready = SharedIndex.objects.ready().select_related("encoder").filter(encoder=encoder, backend=backend).first()
         return ready or ExactIndex
     if backend != Backend.AUTO:
-        return kind_of(backend)
+        return index_class(backend)
     if present is not None and not isinstance(present, SharedCatalogIndex):
-        kind = kind_of(backend, len(present.index))
-        return type(present.memory) if kind is ExactIndex else kind
+        by_size = index_class(backend, len(present.index))
+        return type(present.memory) if by_size is ExactIndex else by_size
     vectors = Embedding.objects.filter(encoder=encoder).count()
     logger.info("auto: %s has %d vectors; an approximate search begins at %d.", encoder, vectors, APPROXIMATE_FROM)
-    return kind_of(backend, vectors)
+    return index_class(backend, vectors)
 
 
-def _is(index: CatalogIndex, wanted: Wanted) -> bool:
-    if isinstance(index, SharedCatalogIndex) or isinstance(wanted, SharedIndex):
-        return isinstance(index, SharedCatalogIndex) and index.row == wanted
-    return type(index.index) is wanted
+def _matches(index: CatalogIndex, choice: Choice) -> bool:
+    if isinstance(index, SharedCatalogIndex) or isinstance(choice, SharedIndex):
+        return isinstance(index, SharedCatalogIndex) and index.row == choice
+    return type(index.index) is choice
 
 
-def _open(wanted: Wanted, encoder: Encoder) -> CatalogIndex:
-    return shared(wanted) if isinstance(wanted, SharedIndex) else opened(encoder, wanted)
-
-
-__all__ = ["KEPT", "CatalogIndex", "follow", "in_use", "index_of", "stop_asking"]
+def _open(choice: Choice, encoder: Encoder) -> CatalogIndex:
+    return open_shared(choice) if isinstance(choice, SharedIndex) else load_index(encoder, choice)

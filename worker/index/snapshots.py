@@ -1,4 +1,7 @@
-"""Indexes in memory, kept in files for the next start and shared by the processes of a machine: caches of the rows."""
+"""Snapshots of the indexes in memory: files that a worker loads at its start and the workers of a machine share.
+
+They are caches of the rows.
+"""
 
 import logging
 import re
@@ -17,40 +20,40 @@ from ml.search import EncoderMismatch, ExactIndex, IndexUnreadable
 from ml.search.memory.snapshot import generation, load, save
 from worker.index.sync import CatalogIndex
 
-PAUSE: Final = 60.0
-"""Seconds for which nothing is saved after it did not work, such as for a full disk."""
+RETRY_SECONDS: Final = 60.0
+"""Pause after a snapshot could not be written, for example to a full disk."""
 
-_not_before: dict[Path, float] = {}
+_retry_at: dict[Path, float] = {}  # by folder: reading of time.monotonic
 
 logger = logging.getLogger(__name__)
 
 
-def folder_of(encoder: Encoder) -> Path:
+def snapshot_folder(encoder: Encoder) -> Path:
     return Path(settings.INDEX_DIR) / f"{encoder.pk}-{re.sub(r'[^A-Za-z0-9.-]', '_', encoder.name)}"
 
 
-def opened(encoder: Encoder, kind: type[ExactIndex]) -> CatalogIndex:
-    """The index as it was last saved, to be brought up to date; an empty one where that cannot be read."""
-    folder, index = folder_of(encoder), CatalogIndex(encoder, kind(encoder.name, encoder.dim))
-    found = _generation(folder)
-    if found == "":
+def load_index(encoder: Encoder, index_class: type[ExactIndex]) -> CatalogIndex:
+    """Load the last snapshot of an index, which may be out of date; an empty index if it is missing or damaged."""
+    folder, index = snapshot_folder(encoder), CatalogIndex(encoder, index_class(encoder.name, encoder.dim))
+    saved = _generation(folder)
+    if saved == "":
         return index
     try:
-        index = CatalogIndex(encoder, load(folder, encoder.name, encoder.dim, kind))
+        index = CatalogIndex(encoder, load(folder, encoder.name, encoder.dim, index_class))
     except (IndexUnreadable, EncoderMismatch) as error:
-        logger.warning("%s It is made anew.", error)
-    index.generation = found or ""
+        logger.warning("%s The index is rebuilt.", error)
+    index.generation = saved or ""
     return index
 
 
-def keep(index: CatalogIndex) -> None:
-    """Tidy up an index and save it, if that is worth it, or go on with what another process has saved.
+def sync_snapshot(index: CatalogIndex) -> None:
+    """Adopt a newer snapshot of another process, or compact the index and save it if enough has changed.
 
-    One process of a machine at a time does so; the others have nothing to do but to read the files.
+    One process of a machine at a time saves; the others load its files.
     """
-    folder = folder_of(index.encoder)
+    folder = snapshot_folder(index.encoder)
     _adopt_newer(index, folder)
-    if not index.is_worth_saving or monotonic() < _not_before.get(folder, 0.0):
+    if not index.is_worth_saving or monotonic() < _retry_at.get(folder, 0.0):
         return
     try:
         with _exclusive(folder) as is_locked:
@@ -58,38 +61,40 @@ def keep(index: CatalogIndex) -> None:
                 index.index.compact()
                 save(index.memory, folder)
     except OSError as error:
-        _not_before[folder] = monotonic() + PAUSE
-        logger.warning("The index of %s stays in memory, since it cannot be saved: %s", index.encoder, error)
-    _adopt_newer(index, folder)  # what was just saved, too: memory that is read from a file is shared
+        _retry_at[folder] = monotonic() + RETRY_SECONDS
+        logger.warning(
+            "The index of %s stays in memory, because its snapshot cannot be written: %s", index.encoder, error
+        )
+    _adopt_newer(index, folder)  # also what was just saved: memory mapped from a file is shared
 
 
-def remove_folders_of_the_gone() -> None:
-    """Remove the folders of encoders that do not exist any more."""
+def remove_orphaned_folders() -> None:
+    """Remove the snapshots of deleted encoders."""
     if not Path(settings.INDEX_DIR).is_dir():
         return
-    known = {folder_of(encoder).name for encoder in Encoder.objects.only("name")}
+    expected = {snapshot_folder(encoder).name for encoder in Encoder.objects.only("name")}
     for folder in Path(settings.INDEX_DIR).iterdir():
-        if re.match(r"\d+-", folder.name) and folder.name not in known:
+        if re.match(r"\d+-", folder.name) and folder.name not in expected:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _adopt_newer(index: CatalogIndex, folder: Path) -> bool:
-    """Whether there was something newer."""
-    found = _generation(folder)
-    if not found or found == index.generation:
+    """Replace the index by a newer snapshot; return whether there was one."""
+    saved = _generation(folder)
+    if not saved or saved == index.generation:
         return False
     try:
-        index.adopt(load(folder, index.encoder.name, index.encoder.dim, type(index.memory)), found)
-    except (IndexUnreadable, EncoderMismatch) as error:  # perhaps replaced while it was read
-        logger.warning("%s The index goes on in memory.", error)
-        if found == _generation(folder):
-            index.generation = found  # not tried again
+        index.adopt(load(folder, index.encoder.name, index.encoder.dim, type(index.memory)), saved)
+    except (IndexUnreadable, EncoderMismatch) as error:  # perhaps replaced while it was loaded
+        logger.warning("%s The index in memory stays in use.", error)
+        if saved == _generation(folder):
+            index.generation = saved  # damaged: not tried again
             return False
     return True
 
 
 def _generation(folder: Path) -> str | None:
-    """That of the files; "" where there are none, None where they cannot be read."""
+    """The generation of the snapshot; "" if there is none, None if it cannot be read."""
     try:
         return generation(folder)
     except IndexUnreadable:

@@ -18,7 +18,7 @@ from catalog.models import CatalogItem, Embedding, QueryState, Recommendation, S
 from ml.formats.errors import InputError
 from ml.search import Hit
 from worker.encoders.embedding import embed_query
-from worker.index.registry import CatalogIndex
+from worker.index.sync import CatalogIndex
 from worker.queries.search import similar_items
 
 TOLERANCE: Final = 1e-5  # of a score: cosines of float32 vectors

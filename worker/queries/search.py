@@ -12,7 +12,7 @@ from catalog.errors import IllegalTransition
 from catalog.models import Embedding, ItemPhoto, SimilarityQuery
 from ml.search import ANY, Hit, SearchIndex, UnknownPhotoError, Where, diversify
 from ml.search.hits import best_hits, merged
-from worker.index.registry import CatalogIndex
+from worker.index.sync import CatalogIndex
 
 NEAREST = 10  # items by which a photo's garment is guessed
 TOLD = ("category", "gender", "colour", "brand", "collection")  # what is told of an item beside its score

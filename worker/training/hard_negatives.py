@@ -9,7 +9,7 @@ import numpy as np
 
 from catalog.models import CatalogItem, Embedding, Encoder, Evaluation, EvaluationSet
 from ml.search import Hit
-from worker.index.registry import CatalogIndex
+from worker.index.sync import CatalogIndex
 
 SAMPLES: Final = 20
 ANSWERS: Final = 8

@@ -1,4 +1,4 @@
-"""Every change of an item is told to whoever asks after it, however it was made."""
+"""Change feed: every write to an item is delivered, however it was made."""
 
 import threading
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.db import connection, transaction
 
 from catalog.models import CatalogItem, ChangeFeed, ItemPhoto
-from catalog.models.change_feed import FROM_NOW, install_triggers, news_since, remove_triggers
+from catalog.models.change_feed import FROM_NOW, changes_since, install_triggers, remove_triggers
 from tests.helpers.factories import make_embedding, make_encoder, make_item, make_item_photo, unit
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -20,7 +20,9 @@ needs_postgres = pytest.mark.skipif("connection.vendor != 'postgresql'", reason=
 
 def save_as_it_was_read(item: CatalogItem) -> None:
     stale = CatalogItem.objects.get(pk=item.pk)
-    CatalogItem.objects.filter(pk=item.pk).update(name="Other")  # brings the mark forward, the next line back
+    CatalogItem.objects.filter(pk=item.pk).update(
+        name="Other"
+    )  # raises the version; the next line writes the old one back
     stale.save()
 
 
@@ -53,58 +55,58 @@ CHANGES: list[Callable[[CatalogItem], Any]] = [
 ]
 
 
-# On PostgreSQL all of one transaction has one mark, so these tests must not be one.
+# On PostgreSQL a version is a transaction id, so these tests must not be one transaction.
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_is_told_and_nothing_else_is(change: Callable[[CatalogItem], Any]) -> None:
+def test_a_change_is_delivered_and_nothing_else(change: Callable[[CatalogItem], Any]) -> None:
     item, other = make_item_photo().item, make_item_photo().item
-    first = news_since(0)
+    first = changes_since(0)
     assert first.changed.keys() == {item.pk, other.pk}
-    assert news_since(first.marker).changed == {}
+    assert changes_since(first.cursor).changed == {}
     change(item)
-    second = news_since(first.marker)
+    second = changes_since(first.cursor)
     assert second.changed.keys() == {item.pk}
     assert second.changed[item.pk] > first.changed[item.pk]
-    assert news_since(second.marker).changed == {}
+    assert changes_since(second.cursor).changed == {}
     make_item()
-    assert len(news_since(second.marker).changed) == 1
+    assert len(changes_since(second.cursor).changed) == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_mark_is_not_given_twice_when_the_row_that_had_it_is_gone() -> None:
+def test_a_version_is_not_reused_when_its_row_is_deleted() -> None:
     kept, gone = make_item(), make_item()
-    marker = news_since(0).marker
+    start = changes_since(0).cursor
     CatalogItem.objects.filter(pk=gone.pk).delete()
-    marker = max(marker, news_since(marker).marker)
+    start = max(start, changes_since(start).cursor)
     kept.save()
-    assert news_since(marker).changed.keys() == {kept.pk}
+    assert changes_since(start).changed.keys() == {kept.pk}
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_item_that_is_removed_is_told_as_well() -> None:
+def test_a_removed_item_is_delivered() -> None:
     make_item()
     gone = make_item_photo().item
-    pk, marker = gone.pk, news_since(0).marker
+    pk, start = gone.pk, changes_since(0).cursor
     gone.delete()
-    news = news_since(marker)
-    assert news.changed.keys() == {pk}
-    assert news_since(news.marker).changed == {}
+    changes = changes_since(start)
+    assert changes.changed.keys() == {pk}
+    assert changes_since(changes.cursor).changed == {}
 
 
-def test_what_is_rolled_back_is_not_told() -> None:
+def test_a_rolled_back_change_is_not_delivered() -> None:
     item = make_item()
-    marker = news_since(0).marker
+    start = changes_since(0).cursor
     with pytest.raises(ZeroDivisionError), transaction.atomic():
         item.save()
         raise ZeroDivisionError
-    assert news_since(marker).marker == marker or connection.vendor == "postgresql"
+    assert changes_since(start).cursor == start or connection.vendor == "postgresql"
 
 
 @needs_postgres
 @pytest.mark.django_db(transaction=True)
-def test_a_transaction_that_began_first_and_ends_last_is_not_missed() -> None:
+def test_a_transaction_that_starts_first_and_commits_last_is_not_missed() -> None:
     slow, fast = make_item(), make_item()
-    seen = news_since(0)
+    before = changes_since(0)
     began, may_end = threading.Event(), threading.Event()
 
     def write_slowly() -> None:
@@ -120,84 +122,84 @@ def test_a_transaction_that_began_first_and_ends_last_is_not_missed() -> None:
     writer.start()
     assert began.wait(20)
     fast.save()
-    between = news_since(seen.marker)
+    between = changes_since(before.cursor)
     assert between.changed.keys() == {fast.pk}
     may_end.set()
     writer.join()
-    after = news_since(between.marker)
+    after = changes_since(between.cursor)
     assert slow.pk in after.changed
-    assert after.changed[slow.pk] < between.changed[fast.pk]  # the order of ids is not that of ends
-    assert news_since(after.marker).changed == {}
+    assert after.changed[slow.pk] < between.changed[fast.pk]  # the order of transaction ids is not the order of commits
+    assert changes_since(after.cursor).changed == {}
 
 
-def test_the_newest_vector_of_an_encoder_is_told_when_there_is_one_after_the_last() -> None:
+def test_the_newest_vector_of_an_encoder_is_delivered_if_it_is_new() -> None:
     encoder, other = make_encoder(), make_encoder()
     vectors = [make_embedding(encoder, unit(1)) for _ in range(2)]
     make_embedding(other, unit(1))
-    assert news_since(FROM_NOW, encoder.pk).vector == vectors[1].pk
-    assert news_since(FROM_NOW, encoder.pk, vectors[0].pk).vector == vectors[1].pk
-    assert news_since(FROM_NOW, encoder.pk, vectors[1].pk).vector == 0
+    assert changes_since(FROM_NOW, encoder.pk).vector == vectors[1].pk
+    assert changes_since(FROM_NOW, encoder.pk, vectors[0].pk).vector == vectors[1].pk
+    assert changes_since(FROM_NOW, encoder.pk, vectors[1].pk).vector == 0
 
 
-def test_two_changes_in_one_transaction_are_told_apart() -> None:
+def test_two_changes_in_one_transaction_have_different_versions() -> None:
     item = make_item()
-    first = news_since(0)
+    first = changes_since(0)
     item.save()
-    second = news_since(first.marker)
+    second = changes_since(first.cursor)
     assert second.changed[item.pk] != first.changed[item.pk]
-    assert news_since(first.marker).changed == second.changed
+    assert changes_since(first.cursor).changed == second.changed
 
 
-def test_making_the_triggers_again_changes_nothing() -> None:
-    item, history = make_item(), news_since(0).history
+def test_installing_the_triggers_again_changes_nothing() -> None:
+    item, feed_id = make_item(), changes_since(0).feed_id
     install_triggers("default")
-    assert news_since(0).history == history
-    assert news_since(0).changed.keys() == {item.pk}
+    assert changes_since(0).feed_id == feed_id
+    assert changes_since(0).changed.keys() == {item.pk}
 
 
-def test_where_triggers_were_missing_a_new_history_begins() -> None:
-    history = news_since(0).history
+def test_missing_triggers_start_a_new_feed_id() -> None:
+    feed_id = changes_since(0).feed_id
     remove_triggers("default")
-    marker = news_since(FROM_NOW).marker
+    start = changes_since(FROM_NOW).cursor
     item = make_item()
-    assert item.pk not in news_since(max(marker, 1)).changed
+    assert item.pk not in changes_since(max(start, 1)).changed
     install_triggers("default")
-    assert news_since(0).history != history
+    assert changes_since(0).feed_id != feed_id
     item.save()
-    assert item.pk in news_since(marker).changed
+    assert item.pk in changes_since(start).changed
 
 
-def test_marks_of_another_database_are_replaced_and_a_new_history_begins() -> None:
-    item, history = make_item(), news_since(0).history
-    with connection.cursor() as cursor:  # as rows of a copy come, without the triggers
+def test_versions_of_another_database_are_replaced_and_start_a_new_feed_id() -> None:
+    item, feed_id = make_item(), changes_since(0).feed_id
+    with connection.cursor() as cursor:  # as in a restored copy: without the triggers
         if connection.vendor == "postgresql":
             cursor.execute("ALTER TABLE catalog_catalogitem DISABLE TRIGGER USER")
         CatalogItem.objects.filter(pk=item.pk).update(changed=2**62)
         if connection.vendor == "postgresql":
             cursor.execute("ALTER TABLE catalog_catalogitem ENABLE TRIGGER USER")
-    assert news_since(0).changed[item.pk][0] == 2**62
+    assert changes_since(0).changed[item.pk][0] == 2**62
     install_triggers("default")
-    news = news_since(0)
-    assert news.history != history
-    assert news.changed[item.pk] < (2**62, "")
+    changes = changes_since(0)
+    assert changes.feed_id != feed_id
+    assert changes.changed[item.pk] < (2**62, "")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_table_that_is_made_anew_keeps_its_triggers() -> None:
+def test_a_rebuilt_table_has_its_triggers() -> None:
     item = make_item_photo().item
-    history = news_since(0).history
+    feed_id = changes_since(0).feed_id
     call_command("migrate", "catalog", "0007", verbosity=0)
     try:
-        with connection.cursor() as cursor:  # nothing looks for the column that is not there
+        with connection.cursor() as cursor:  # no trigger uses the missing column
             cursor.execute("UPDATE catalog_catalogitem SET name = 'Old times' WHERE id = %s", [item.pk])
     finally:
         call_command("migrate", verbosity=0)
-    news = news_since(0)
-    assert news.history != history
+    changes = changes_since(0)
+    assert changes.feed_id != feed_id
     item.save()
-    assert news_since(news.marker).changed.keys() == {item.pk}
+    assert changes_since(changes.cursor).changed.keys() == {item.pk}
 
 
-def test_the_row_is_the_only_one() -> None:
+def test_there_is_one_row() -> None:
     assert ChangeFeed.objects.count() == 1
     assert "changefeed" in apps.all_models["catalog"]

@@ -1,4 +1,4 @@
-"""The vectors in memory follow the rows."""
+"""The index in memory follows the rows."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,8 @@ from catalog.models import CatalogItem, Embedding, Encoder
 from ml.search import EncoderMismatch, ExactIndex, Rows, Where
 from tests.helpers.factories import DIM, make_embedding, make_encoder, make_item, make_item_photo, unit
 from worker.index import registry
-from worker.index.registry import CatalogIndex, index_of
+from worker.index.registry import index_of
+from worker.index.sync import CatalogIndex
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -28,7 +29,7 @@ def encoder() -> Encoder:
     return make_encoder()
 
 
-def test_it_starts_empty_and_takes_in_what_is_written_later(encoder: Encoder) -> None:
+def test_it_starts_empty_and_follows_later_writes(encoder: Encoder) -> None:
     catalog_index = CatalogIndex(encoder)
     assert photos_of(catalog_index) == []
     first = make_embedding(encoder, unit(1))
@@ -37,24 +38,24 @@ def test_it_starts_empty_and_takes_in_what_is_written_later(encoder: Encoder) ->
     assert photos_of(catalog_index) == sorted([first.photo_id, second.photo_id])
 
 
-def test_it_holds_the_vectors_of_its_encoder_alone(encoder: Encoder) -> None:
+def test_it_holds_only_the_vectors_of_its_encoder(encoder: Encoder) -> None:
     make_embedding(make_encoder(), unit(1))
     mine = make_embedding(encoder, unit(1))
     assert photos_of(CatalogIndex(encoder)) == [mine.photo_id]
 
 
-def test_a_question_about_another_encoder_is_an_error(encoder: Encoder) -> None:
+def test_a_search_with_a_vector_of_another_encoder_is_an_error(encoder: Encoder) -> None:
     with pytest.raises(EncoderMismatch):
         CatalogIndex(encoder).refresh().search(unit(1), 1, encoder="another")
 
 
-def test_it_reads_more_rows_than_fit_one_chunk(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CatalogIndex, "part", 2)
-    made = [make_embedding(encoder, unit(1, number)) for number in range(5)]
-    assert photos_of(CatalogIndex(encoder)) == [embedding.photo_id for embedding in made]
+def test_it_reads_more_rows_than_one_batch(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CatalogIndex, "batch_size", 2)
+    embeddings = [make_embedding(encoder, unit(1, number)) for number in range(5)]
+    assert photos_of(CatalogIndex(encoder)) == [embedding.photo_id for embedding in embeddings]
 
 
-def test_a_vector_that_was_made_again_replaces_the_old_one(encoder: Encoder) -> None:
+def test_a_new_vector_of_a_photo_replaces_the_old_one(encoder: Encoder) -> None:
     catalog_index = CatalogIndex(encoder)
     old = make_embedding(encoder, unit(1))
     assert photos_of(catalog_index) == [old.photo_id]
@@ -67,7 +68,7 @@ def test_a_vector_that_was_made_again_replaces_the_old_one(encoder: Encoder) -> 
     assert np.allclose(catalog_index.refresh().vectors_of([photo.pk])[0], unit(0, 1))
 
 
-def test_photos_that_are_gone_can_be_forgotten(encoder: Encoder) -> None:
+def test_deleted_photos_can_be_removed(encoder: Encoder) -> None:
     catalog_index = CatalogIndex(encoder)
     kept, gone = make_embedding(encoder, unit(1)), make_embedding(encoder, unit(0, 1))
     assert len(photos_of(catalog_index)) == 2
@@ -81,7 +82,7 @@ def categories(catalog_index: CatalogIndex, category: str) -> list[int]:
     return sorted(hit.photo_id for hit in hits)
 
 
-def test_a_changed_item_is_found_by_what_it_is_now(encoder: Encoder) -> None:
+def test_a_changed_item_is_found_by_its_new_values(encoder: Encoder) -> None:
     catalog_index = CatalogIndex(encoder)
     first, second = make_embedding(encoder, unit(1)), make_embedding(encoder, unit(0, 1))
     assert categories(catalog_index, "hat") == []
@@ -91,7 +92,7 @@ def test_a_changed_item_is_found_by_what_it_is_now(encoder: Encoder) -> None:
     assert categories(catalog_index, "hat") == [second.photo_id]
 
 
-def test_hidden_and_deleted_items_are_not_in_it_and_come_back(encoder: Encoder) -> None:
+def test_hidden_and_deleted_items_leave_the_index_and_come_back(encoder: Encoder) -> None:
     catalog_index = CatalogIndex(encoder)
     hidden, deleted, later = (make_embedding(encoder, unit(1, number)) for number in range(3))
     assert len(photos_of(catalog_index)) == 3
@@ -103,7 +104,7 @@ def test_hidden_and_deleted_items_are_not_in_it_and_come_back(encoder: Encoder) 
     assert photos_of(catalog_index) == [hidden.photo_id, deleted.photo_id, later.photo_id]
 
 
-def test_an_item_that_is_removed_goes_with_all_its_photos(encoder: Encoder) -> None:
+def test_a_removed_item_leaves_the_index_with_all_its_photos(encoder: Encoder) -> None:
     catalog_index = CatalogIndex(encoder)
     gone, kept = make_embedding(encoder, unit(1)), make_embedding(encoder, unit(0, 1))
     make_embedding(encoder, unit(1, 1), make_item_photo(gone.item))
@@ -112,7 +113,7 @@ def test_an_item_that_is_removed_goes_with_all_its_photos(encoder: Encoder) -> N
     assert photos_of(catalog_index) == [kept.photo_id]
 
 
-def test_vectors_of_a_hidden_item_are_found_once_it_is_shown(encoder: Encoder) -> None:
+def test_vectors_of_a_hidden_item_are_found_once_it_is_active(encoder: Encoder) -> None:
     catalog_index = CatalogIndex(encoder)
     shown, hidden = make_embedding(encoder, unit(1)), make_item_photo(make_item(is_active=False))
     assert photos_of(catalog_index) == [shown.photo_id]
@@ -122,7 +123,7 @@ def test_vectors_of_a_hidden_item_are_found_once_it_is_shown(encoder: Encoder) -
     assert photos_of(catalog_index) == [shown.photo_id, hidden.pk]
 
 
-def test_an_earlier_moment_knows_what_was_deleted_since(encoder: Encoder) -> None:
+def test_an_index_of_an_earlier_moment_has_the_items_deleted_since(encoder: Encoder) -> None:
     before, since = make_embedding(encoder, unit(1)), make_embedding(encoder, unit(0, 1))
     before.item.mark_deleted()
     moment = timezone.now()
@@ -131,19 +132,19 @@ def test_an_earlier_moment_knows_what_was_deleted_since(encoder: Encoder) -> Non
     assert photos_of(CatalogIndex(encoder, at=moment)) == [since.photo_id]
 
 
-def test_many_changes_are_taken_in_part_by_part(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CatalogIndex, "part", 2)
-    made = [make_embedding(encoder, unit(1, number)) for number in range(7)]
+def test_many_changes_are_applied_in_batches(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CatalogIndex, "batch_size", 2)
+    embeddings = [make_embedding(encoder, unit(1, number)) for number in range(7)]
     catalog_index = CatalogIndex(encoder)
     assert len(photos_of(catalog_index)) == 7
-    CatalogItem.objects.filter(pk__in=[embedding.item_id for embedding in made[:5]]).update(category="Hat")
-    made[6].item.mark_deleted()
-    assert categories(catalog_index, "hat") == [embedding.photo_id for embedding in made[:5]]
-    assert photos_of(catalog_index) == [embedding.photo_id for embedding in made[:6]]
+    CatalogItem.objects.filter(pk__in=[embedding.item_id for embedding in embeddings[:5]]).update(category="Hat")
+    embeddings[6].item.mark_deleted()
+    assert categories(catalog_index, "hat") == [embedding.photo_id for embedding in embeddings[:5]]
+    assert photos_of(catalog_index) == [embedding.photo_id for embedding in embeddings[:6]]
 
 
 class Disturbed(CatalogIndex):
-    """Something else is written before it reads what is new."""
+    """Runs `before_reading` between the change feed and the rows."""
 
     before_reading: Callable[[], object] = staticmethod(lambda: None)
 
@@ -152,7 +153,7 @@ class Disturbed(CatalogIndex):
         return super()._read(rows)
 
 
-def test_an_item_is_never_told_a_later_category_without_the_photo_that_came_before_it(encoder: Encoder) -> None:
+def test_an_item_never_has_a_later_category_without_the_photo_that_came_before_it(encoder: Encoder) -> None:
     item = make_item(category="Coat")
     first = make_embedding(encoder, unit(0, 1), make_item_photo(item))
     catalog_index = Disturbed(encoder)
@@ -168,11 +169,11 @@ def test_an_item_is_never_told_a_later_category_without_the_photo_that_came_befo
     hits = index.search(unit(1), 1, encoder=encoder.name, where=Where(category="hat"))
     assert [hit.score for hit in hits] == pytest.approx([1.0])
     catalog_index.before_reading = lambda: None
-    assert photos_of(catalog_index) == [hits[0].photo_id]  # the vector is news still, and is no second one
+    assert photos_of(catalog_index) == [hits[0].photo_id]  # delivered again, and not added twice
 
 
-def test_what_is_new_of_an_item_is_taken_in_by_one_change(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who searches an index on a server meanwhile sees all of it, or nothing."""
+def test_the_changes_of_an_item_are_applied_atomically(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search on a server at the same time sees all of the changes or none."""
     item = make_item(category="Coat")
     make_embedding(encoder, unit(0, 1), make_item_photo(item))
     catalog_index = CatalogIndex(encoder)
@@ -183,11 +184,11 @@ def test_what_is_new_of_an_item_is_taken_in_by_one_change(encoder: Encoder, monk
     changes: list[dict[str, Any]] = []
     update = ExactIndex.update
 
-    def remembered(self: ExactIndex, rows: Rows, **more: Any) -> None:
-        changes.append(more)
-        update(self, rows, **more)
+    def recorded(self: ExactIndex, rows: Rows, **options: Any) -> None:
+        changes.append(options)
+        update(self, rows, **options)
 
-    monkeypatch.setattr(ExactIndex, "update", remembered)
+    monkeypatch.setattr(ExactIndex, "update", recorded)
     index = catalog_index.refresh()
     assert len(changes) == 1
     assert changes[0]["position"] == index.position
@@ -196,7 +197,7 @@ def test_what_is_new_of_an_item_is_taken_in_by_one_change(encoder: Encoder, monk
     assert len(changes) == 1
 
 
-def test_where_nothing_is_new_one_statement_says_so(
+def test_an_up_to_date_index_costs_one_statement(
     encoder: Encoder, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     catalog_index = CatalogIndex(encoder)
@@ -209,15 +210,15 @@ def test_where_nothing_is_new_one_statement_says_so(
         catalog_index.refresh()
 
 
-def test_a_stored_vector_has_four_bytes_a_number(encoder: Encoder) -> None:
+def test_a_stored_vector_is_little_endian_float32(encoder: Encoder) -> None:
     stored = make_embedding(encoder, unit(3, 4))
     stored.refresh_from_db()
     assert len(bytes(stored.vector)) == 4 * DIM
     assert np.frombuffer(bytes(stored.vector), "<f4").tolist() == pytest.approx([0.6, 0.8, 0, 0])
 
 
-def test_the_indexes_that_were_used_last_are_kept() -> None:
-    first, *others = [make_encoder() for _ in range(registry.KEPT)]
+def test_the_least_recently_used_index_is_evicted() -> None:
+    first, *others = [make_encoder() for _ in range(registry.MAX_INDEXES)]
     kept = index_of(first)
     second = index_of(others[0])
     for encoder in others[1:]:

@@ -1,4 +1,4 @@
-"""manage.py search_backend: what answers the queries, and moving from one kind of index to another."""
+"""manage.py search_backend: show which search backend answers, and switch to another one."""
 
 from typing import Any
 
@@ -10,24 +10,24 @@ from worker.index.migrate import backend_drop, backend_report, backend_use
 
 
 class Command(BaseCommand):
-    help = "Show which index answers; let another one answer (use NAME); remove one that does not (drop NAME)."
+    help = "Show which search backend answers; switch to another (use NAME); remove an unused one (drop NAME)."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        actions = parser.add_subparsers(dest="action", title="what to do", help="nothing: show what there is")
-        use = actions.add_parser("use", help="build it, compare it with what answers now, and let it answer")
+        actions = parser.add_subparsers(dest="action", title="what to do", help="without an action: show what exists")
+        use = actions.add_parser("use", help="build it, compare it with the present one, and let it answer")
         use.add_argument("name", help=", ".join(Backend.values))
-        use.add_argument("--force", action="store_true", help="even where it finds too little of what is found now")
-        drop = actions.add_parser("drop", help="remove what was built of it")
+        use.add_argument("--force", action="store_true", help="also if it finds too few of the present one's items")
+        drop = actions.add_parser("drop", help="remove its indexes")
         drop.add_argument("name", help=", ".join(Backend.values))
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             if options["action"] == "use":
                 name = _backend(options["name"])
-                backend_use(backend=name, force=options["force"], tell=self.stdout.write)
+                backend_use(backend=name, force=options["force"], write=self.stdout.write)
                 self.stdout.write(f"{name} answers from now on.")
             elif options["action"] == "drop":
-                backend_drop(backend=_backend(options["name"]), tell=self.stdout.write)
+                backend_drop(backend=_backend(options["name"]), write=self.stdout.write)
             else:
                 self.stdout.write("\n".join(backend_report()))
         except InputError as error:
@@ -36,5 +36,5 @@ class Command(BaseCommand):
 
 def _backend(name: str) -> Backend:
     if name not in Backend.values:
-        raise CommandError(f"There is no index called {name!r}, only {', '.join(Backend.values)}.", returncode=2)
+        raise CommandError(f"There is no backend {name!r}; choose one of {', '.join(Backend.values)}.", returncode=2)
     return Backend(name)

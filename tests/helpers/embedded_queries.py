@@ -1,0 +1,32 @@
+"""Embedded queries, items whose order is known, and the answers of the search."""
+
+import numpy as np
+
+from catalog.models import CatalogItem, Encoder, QueryState, SimilarityQuery
+from ml.search import Hit
+from tests.helpers.factories import make_embedding, make_item, make_item_photo, make_query, unit
+from worker.index.registry import CatalogIndex
+from worker.queries.search import similar_items
+
+
+def make_embedded_query(encoder: Encoder, vector: np.ndarray, **columns: object) -> SimilarityQuery:
+    """A query with this vector, claimed for its search."""
+    return make_query(encoder=encoder, vector=vector.tobytes(), state=QueryState.SEARCHING, **columns)
+
+
+def hits_of(query: SimilarityQuery, index: CatalogIndex | None = None) -> list[Hit]:
+    return similar_items(query, index or CatalogIndex(query.answering_encoder)).hits
+
+
+def items_of(query: SimilarityQuery, index: CatalogIndex | None = None) -> list[int]:
+    return [hit.item_id for hit in hits_of(query, index)]
+
+
+def make_fan(encoder: Encoder, count: int, **columns: object) -> list[CatalogItem]:
+    """Items whose vectors turn away from (1, 0) step by step, so that their order is known."""
+    items = []
+    for step in range(count):
+        item = make_item(**columns)
+        make_embedding(encoder, unit(1, step / count), make_item_photo(item))
+        items.append(item)
+    return items
