@@ -34,7 +34,7 @@ from benchmarks.whole_site import print_measured
 from demo import supervisor
 from demo.sample import phone_photo, sample_items
 from tests.helpers.pictures import jpeg_of
-from tests.helpers.site import ROOT, Site, free_port, until
+from tests.helpers.site import ROOT, Site, free_port, wait_until
 
 LIMIT = 1.0  # seconds that 95 of 100 answers may take
 PEOPLE = 20  # accounts that the phones are signed in with
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def measure(site: Site, options: argparse.Namespace) -> dict[str, Any]:
-    site.open()
+    site.set_up()
     site.shell(FILL.format(items=options.items))
     tokens = site.shell(SIGN_IN.format(people=PEOPLE)).split()
     return {
@@ -153,7 +153,7 @@ def bare_site(folder: Path, answer: bytes) -> Iterator[int]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        until(lambda: _answers(port), "the bare site")
+        wait_until(lambda: _answers(port), "the bare site")
         yield port
     finally:
         server.terminate()

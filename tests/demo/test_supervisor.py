@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from demo import supervisor
-from tests.helpers.site import until
+from tests.helpers.site import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -95,8 +95,8 @@ def test_a_reloading_command_runs_again_when_a_module_changes(tmp_path: Path) ->
         return starts.read_text().count("started") >= 2
 
     try:
-        until(starts.exists, "the first start")
-        until(change_and_count, "the restart")
+        wait_until(starts.exists, "the first start")
+        wait_until(change_and_count, "the restart")
     finally:
         os.killpg(watcher.pid, signal.SIGTERM)
         watcher.wait(timeout=20)

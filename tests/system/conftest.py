@@ -23,7 +23,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shared_site(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Iterator[Site]:
     site = Site(tmp_path_factory.mktemp("site"))
     try:
-        site.open(sample)
+        site.set_up(sample)
         yield site
     finally:
         site.stop()
@@ -41,7 +41,7 @@ def site(shared_site: Site) -> Iterator[Site]:
 @pytest.fixture
 def phone(site: Site) -> Phone:
     """The phone of a user whom no other test knows."""
-    return Phone(site, site.strangers_token())
+    return Phone(site, site.new_user_token())
 
 
 @pytest.fixture(scope="session")

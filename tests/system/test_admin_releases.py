@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.site import PATIENCE, ROOT, Phone, Site, until
+from tests.helpers.site import ROOT, TIMEOUT, Phone, Site, wait_until
 from tests.system.test_admin_training import SIDEWAYS
 from tests.system.test_browser import CHROMIUM, DRIVER, LOADED, Browser, browser, staff
 from tests.system.test_releases import SHIPPED, people_asking
@@ -68,7 +68,7 @@ def test_an_encoder_is_uploaded_compared_promoted_and_taken_back_while_people_as
     staff.one("#enc-upload .run-actions button").click()
     staff.wait(lambda: f"{NAME} is registered." in staff.text, "the page of the encoder")
     staff.run("window.mark = 'the same page'")
-    until(lambda: "It may be promoted" in staff.one("#enc-state").text, "the comparison", 2 * PATIENCE)
+    wait_until(lambda: "It may be promoted" in staff.one("#enc-state").text, "the comparison", 2 * TIMEOUT)
     assert staff.run("return window.mark") == "the same page"
     page = staff.path
 

@@ -6,7 +6,7 @@ import pytest
 from selenium.webdriver.support.ui import Select
 
 from tests.helpers.garments import write_garments
-from tests.helpers.site import PATIENCE, Site, until
+from tests.helpers.site import TIMEOUT, Site, wait_until
 from tests.system.test_browser import CHROMIUM, DRIVER, Browser, browser, staff
 
 __all__ = ["browser", "staff"]  # fixtures
@@ -58,7 +58,7 @@ def test_a_run_is_checked_started_and_seen_to_move_until_it_is_done(staff: Brows
     staff.one("#run-clone").send_keys("")  # takes the focus, as the Tab key would give it
     staff.wait(lambda: staff.all(".curves"), "the first curve")
     staff.run("document.getElementById('run-trace').open = true; window.scrollTo(0, 200)")
-    until(lambda: state(staff) in ("done", "failed"), "the end of the run", 4 * PATIENCE)
+    wait_until(lambda: state(staff) in ("done", "failed"), "the end of the run", 4 * TIMEOUT)
     assert state(staff) == "done", staff.text
     assert staff.run("return window.mark") == "the same page"
     seen = staff.run("return [...seen].join('\\n')")

@@ -15,7 +15,7 @@ import requests
 from PIL import Image
 
 from demo.sample import draw_photo, phone_photo, sample_items
-from tests.helpers.site import Phone, Site, until
+from tests.helpers.site import Phone, Site, wait_until
 from tests.system.conftest import ITEMS, PHOTOGRAPHED
 
 pytestmark = [pytest.mark.system, pytest.mark.database]
@@ -143,7 +143,7 @@ def test_an_answer_that_takes_too_long_is_told_in_time_and_found_when_the_photo_
     assert slow.headers["Retry-After"] == "5"
     site.start("gpu")
     kept = site.shell(NEWEST)
-    until(lambda: site.shell(STATE.format(kept)) == "done", "the photo that was not lost")
+    wait_until(lambda: site.shell(STATE.format(kept)) == "done", "the photo that was not lost")
     again = App(site.address).ask(photo, 4)
     assert (again.status, len(again.images)) == (200, 4)
     assert site.shell(NEWEST) == kept
@@ -169,7 +169,7 @@ def test_without_a_queue_it_is_told_at_once_and_the_photo_is_answered_later(site
         shown = App(site.address).ask(photo, 5)
         return shown if shown.status == 200 else None
 
-    assert len(until(answered, "the answer once the queue is back").images) == 5
+    assert len(wait_until(answered, "the answer once the queue is back").images) == 5
 
 
 def test_one_address_cannot_keep_the_site_busy(site: Site, app: App) -> None:
@@ -181,7 +181,7 @@ def test_one_address_cannot_keep_the_site_busy(site: Site, app: App) -> None:
         assert shown.status in (415, 429)
         return shown if shown.status == 429 else None
 
-    last = until(refused, "the end of the patience")
+    last = wait_until(refused, "the end of the patience")
     assert 1 <= int(last.headers["Retry-After"]) <= 60
     assert last.hello and last.images == []
     assert app.ask(b"no picture" * 20, 1).status == 415

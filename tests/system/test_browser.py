@@ -18,7 +18,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from demo.sample import sample_items
-from tests.helpers.site import Phone, Site, until
+from tests.helpers.site import Phone, Site, wait_until
 from tests.system.conftest import ITEMS, PHOTOGRAPHED
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -108,7 +108,7 @@ class Browser:
                 return look()
             return None
 
-        until(calmly, what)
+        wait_until(calmly, what)
 
     def names(self) -> list[str]:
         """The names of the items in the grid, best first, once there is a grid."""

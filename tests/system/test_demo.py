@@ -13,7 +13,7 @@ import pytest
 import requests
 from PIL import Image
 
-from tests.helpers.site import PATIENCE, ROOT, free_port, until
+from tests.helpers.site import ROOT, TIMEOUT, free_port, wait_until
 
 pytestmark = pytest.mark.system
 
@@ -42,8 +42,8 @@ class Demo:
         return self.output.read_text(errors="replace")
 
     def wait_until_serving(self) -> str:
-        until(
-            lambda: "Serving until Ctrl-C" in self.text or self.process.poll() is not None, "the answer", 3 * PATIENCE
+        wait_until(
+            lambda: "Serving until Ctrl-C" in self.text or self.process.poll() is not None, "the answer", 3 * TIMEOUT
         )
         assert self.process.poll() is None, self.text
         return self.text
@@ -113,11 +113,11 @@ def test_it_keeps_serving_and_the_printed_token_works(demo: Demo) -> None:
 def test_a_process_that_is_killed_is_started_again(demo: Demo, name: str) -> None:
     pid = demo.pid_of(name)
     os.kill(pid, signal.SIGKILL)
-    until(lambda: demo.pid_of(name) != pid and demo.pid_of(name) in demo.processes(), f"another {name}")
+    wait_until(lambda: demo.pid_of(name) != pid and demo.pid_of(name) in demo.processes(), f"another {name}")
 
 
 def test_a_second_demo_on_the_same_port_says_so_in_one_line(demo: Demo, tmp_path: Path) -> None:
-    until(demo.answers, "the web server that the test before has killed")
+    wait_until(demo.answers, "the web server that the test before has killed")
     result = subprocess.run(
         [sys.executable, "manage.py", "demo", "--port", str(demo.port)],
         cwd=ROOT,
@@ -133,7 +133,7 @@ def test_a_second_demo_on_the_same_port_says_so_in_one_line(demo: Demo, tmp_path
 
 def test_a_second_demo_in_the_same_folder_says_so_in_one_line(demo: Demo) -> None:
     second = Demo(demo.folder, output=demo.folder.with_suffix(".second"))
-    assert second.process.wait(timeout=PATIENCE) == 2
+    assert second.process.wait(timeout=TIMEOUT) == 2
     assert (
         second.text
         == f"CommandError: A demo runs in {demo.folder} already. Stop it, or use another folder: VAR_DIR=…\n"
@@ -144,8 +144,8 @@ def test_a_second_demo_in_the_same_folder_says_so_in_one_line(demo: Demo) -> Non
 def test_ctrl_c_leaves_no_process_behind(demo: Demo) -> None:
     assert len(demo.processes()) > 5
     demo.process.send_signal(signal.SIGINT)
-    demo.process.wait(timeout=PATIENCE)
-    until(lambda: not demo.processes(), "the end of every process", 10)
+    demo.process.wait(timeout=TIMEOUT)
+    wait_until(lambda: not demo.processes(), "the end of every process", 10)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", demo.port))
@@ -154,9 +154,9 @@ def test_ctrl_c_leaves_no_process_behind(demo: Demo) -> None:
 
 def test_ctrl_c_during_the_preparations_ends_without_a_traceback(tmp_path: Path) -> None:
     demo = Demo(tmp_path / "site")
-    until(lambda: "Preparing" in demo.text, "the preparations")
+    wait_until(lambda: "Preparing" in demo.text, "the preparations")
     demo.process.send_signal(signal.SIGINT)
-    assert demo.process.wait(timeout=PATIENCE) == 130
+    assert demo.process.wait(timeout=TIMEOUT) == 130
     assert "Traceback" not in demo.text
     assert demo.processes() == {}
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.helpers.site import PATIENCE, Phone, Site, until
+from tests.helpers.site import TIMEOUT, Phone, Site, wait_until
 
 pytestmark = pytest.mark.system
 
@@ -19,7 +19,7 @@ print(SimilarityQuery.objects.claim({query_id!r}, QueryState.TO_FETCH, worker={w
 def ask(phone: Phone, photo_url: str, *, wait: int = 0) -> requests.Response:
     headers = phone.headers | ({"Prefer": f"wait={wait}"} if wait else {})
     url = f"{phone.site.address}/api/v1/queries/"
-    return requests.post(url, headers=headers, json={"photo_url": photo_url, "k": 3}, timeout=PATIENCE)
+    return requests.post(url, headers=headers, json={"photo_url": photo_url, "k": 3}, timeout=TIMEOUT)
 
 
 def an_item(phone: Phone) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def test_the_picture_of_an_item_finds_the_item(phone: Phone, site: Site) -> None
     answer = response.json()
     assert answer["recommendations"][0]["item"]["id"] == item["id"]
     assert answer["timings"]["fetch"] > 0
-    assert requests.get(answer["photo"]["url"], timeout=PATIENCE).status_code == 200
+    assert requests.get(answer["photo"]["url"], timeout=TIMEOUT).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -64,4 +64,4 @@ def test_what_a_worker_held_when_it_was_killed_is_fetched_after_its_restart(phon
     worker = f"net@{socket.gethostname()}"
     assert site.shell(CLAIM.format(query_id=query_id, worker=worker)) == f"query {query_id}"
     site.start("net")
-    assert until(lambda: phone.ended(query_id), "the answer")["state"] == "done"
+    assert wait_until(lambda: phone.wait_for_end(query_id), "the answer")["state"] == "done"

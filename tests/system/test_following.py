@@ -9,7 +9,7 @@ import requests
 from standardwebhooks import Webhook
 
 from tests.helpers.servers import Server, answer
-from tests.helpers.site import PATIENCE, Phone, Site, until
+from tests.helpers.site import TIMEOUT, Phone, Site, wait_until
 
 pytestmark = pytest.mark.system
 
@@ -18,7 +18,7 @@ def followed(phone: Phone, query_id: str) -> Iterator[tuple[float, str, str]]:
     """The events as they arrive: when, the name, and the state that is told."""
     url = f"{phone.site.address}/api/v1/queries/{query_id}/events/"
     headers = {**phone.headers, "Accept": "text/event-stream", "Accept-Encoding": "br, gzip"}
-    with requests.get(url, headers=headers, stream=True, timeout=PATIENCE) as response:
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         assert response.status_code == 200
         name = ""
         for line in response.iter_lines(chunk_size=1, decode_unicode=True):
@@ -42,11 +42,13 @@ def test_a_query_is_followed_event_by_event_and_its_end_is_told(phone: Phone, si
     assert len({at for at, *_ in rest}) == len(rest)
     assert rest[-1][0] - first_at > 0.5  # a worker takes longer to start
 
-    until(lambda: receiver.requests, "the webhook")
+    wait_until(lambda: receiver.requests, "the webhook")
     head, _, body = receiver.requests[0].partition(b"\r\n\r\n")
     told = Webhook(secret).verify(body, dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:]))
     assert (told["query"], told["state"]) == (made["id"], "done")
     assert site.address + told["url"] == made["url"]
-    delivered = until(lambda: (now := phone.query(made["id"])["webhook"])["state"] == "delivered" and now, "its state")
+    delivered = wait_until(
+        lambda: (now := phone.query(made["id"])["webhook"])["state"] == "delivered" and now, "its state"
+    )
     assert delivered["attempts"] == 1
     receiver.close()

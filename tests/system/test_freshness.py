@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.site import Site, until
+from tests.helpers.site import Site, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.database]
 
@@ -57,10 +57,10 @@ def test_a_worker_that_is_killed_while_it_saves_starts_with_what_was_saved_befor
         return list((site.folder / "index").glob(pattern))
 
     site.shell("from tests.helpers.freshness_stream import fill; fill(100)")
-    [current] = until(lambda: folders("*/current.json"), "a snapshot")
+    [current] = wait_until(lambda: folders("*/current.json"), "a snapshot")
     saved = current.read_bytes()
     site.shell("from tests.helpers.freshness_stream import fill; fill(5000)")
-    until(lambda: folders("*/*.part") or current.read_bytes() != saved, "another")
+    wait_until(lambda: folders("*/*.part") or current.read_bytes() != saved, "another")
     for worker in ("cpu", "cpu2"):
         site.kill(worker)
     json.loads(current.read_bytes())  # whole: the old one, or the new

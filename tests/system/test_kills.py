@@ -6,14 +6,14 @@ import pytest
 
 from demo.sample import draw_photo, sample_items
 from tests.helpers.pictures import jpeg_of
-from tests.helpers.site import Phone, Site, until
+from tests.helpers.site import Phone, Site, wait_until
 from tests.system.conftest import ITEMS
 
 pytestmark = [pytest.mark.system, pytest.mark.database]
 
 
 def assert_answered_once(phone: Phone, query_id: str) -> None:
-    answer = phone.ended(query_id)
+    answer = phone.wait_for_end(query_id)
     assert answer["state"] == "done", answer
     assert [entry["rank"] for entry in answer["recommendations"]] == list(range(1, 11))
 
@@ -51,7 +51,7 @@ def test_what_a_worker_held_when_it_was_killed_is_answered_after_its_restart(
 ) -> None:
     site.kill(worker)
     query_id = phone.post(photo).json()["id"]
-    until(lambda: phone.query(query_id)["state"] == waiting.lower(), f"the query to be {waiting}")
+    wait_until(lambda: phone.query(query_id)["state"] == waiting.lower(), f"the query to be {waiting}")
     claimed = site.shell(CLAIM.format(query_id=query_id, waiting=waiting, worker=f"{worker}@{socket.gethostname()}"))
     assert claimed == f"query {query_id}"
     site.start(worker)

@@ -7,7 +7,7 @@ import pytest
 
 from demo.sample import draw_photo, phone_photo, sample_items
 from tests.helpers.pictures import jpeg_of
-from tests.helpers.site import Phone, Site, until
+from tests.helpers.site import Phone, Site, wait_until
 from tests.system.conftest import ITEMS, PHOTOGRAPHED
 
 pytestmark = [pytest.mark.system, pytest.mark.database]
@@ -45,7 +45,7 @@ def test_without_a_wait_the_answer_is_fetched_later(phone: Phone, photo: bytes) 
     response = phone.post(photo)
     assert response.status_code == 202
     assert response.headers["Location"].endswith(f"/api/v1/queries/{response.json()['id']}/")
-    assert phone.ended(response.json()["id"])["state"] == "done"
+    assert phone.wait_for_end(response.json()["id"])["state"] == "done"
 
 
 def test_the_same_picture_twice_is_one_photo_with_the_same_answer(phone: Phone, photo: bytes) -> None:
@@ -69,7 +69,7 @@ def test_a_new_item_is_found_within_two_seconds_of_its_embedding(phone: Phone, s
     newcomer = sample_items(ITEMS + 1)[-1]
     picture = jpeg_of(draw_photo(newcomer))
     site.shell(NEW_ITEM.format(photo=picture, external_id=newcomer.external_id))
-    until(lambda: site.shell(VECTORS.format(external_id=newcomer.external_id)) == "1", "its embedding")
+    wait_until(lambda: site.shell(VECTORS.format(external_id=newcomer.external_id)) == "1", "its embedding")
     found_at = time.monotonic() + 2
     answer = phone.post(picture, wait=20, k=1).json()
     assert answer["recommendations"][0]["item"]["external_id"] == newcomer.external_id
@@ -137,7 +137,7 @@ def test_a_process_goes_the_way_of_a_query_before_the_first_one(site: Site) -> N
     site.kill("web")
     site.start("web")
     site.wait_until_ready()
-    until(lambda: asked() > before, "the message of the warm-up")
+    wait_until(lambda: asked() > before, "the message of the warm-up")
     assert not [name for name in ("web", "gpu", "cpu") if "warm-up" in site.log(name)]
     count = "User.objects.filter(username__startswith='warm-up-').count()"
     assert site.shell(f"from catalog.models import User; print({count})") == "0"

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from demo.sample import sample_items
-from tests.helpers.site import Phone, Site, free_port, until
+from tests.helpers.site import Phone, Site, free_port, wait_until
 from tests.system.conftest import PHOTOGRAPHED
 
 pytestmark = pytest.mark.system
@@ -27,7 +27,7 @@ def s3() -> Iterator[str]:
     server = subprocess.Popen([sys.executable, "-m", "moto.server", "--port", str(port)], stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
     try:
-        until(lambda: _answers(address), "the S3 server")
+        wait_until(lambda: _answers(address), "the S3 server")
         yield address
     finally:
         server.kill()
@@ -46,7 +46,7 @@ def site_on_s3(tmp_path_factory: pytest.TempPathFactory, s3: str, sample: Path) 
     site = Site(tmp_path_factory.mktemp("s3"), S3_BUCKET=BUCKET, S3_ENDPOINT_URL=s3, **KEYS)
     _bucket(s3).create(CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     try:
-        site.open(sample)
+        site.set_up(sample)
         yield site
     finally:
         site.stop()
@@ -63,7 +63,7 @@ def _bucket(address: str) -> Any:
 
 
 def test_a_photo_is_kept_answered_and_shown_from_the_bucket(site_on_s3: Site, s3: str, photo: bytes) -> None:
-    phone = Phone(site_on_s3, site_on_s3.token_of("someone"))
+    phone = Phone(site_on_s3, site_on_s3.create_token("someone"))
     answer = phone.post(photo, wait=30, k=5).json()
     assert answer["state"] == "done"
     found = [entry["item"]["external_id"] for entry in answer["recommendations"]]

@@ -17,7 +17,7 @@ ENDING = r"/sign-out|/me/$|/auth/password|/devices/"
 
 def found(site: Site, *options: str) -> str:
     """What it says after trying every operation it is to try. Each token is a new person's."""
-    token = site.strangers_token()
+    token = site.new_user_token()
     command = [
         *(str(Path(sys.executable).parent / "schemathesis"), "run", f"{site.address}/api/v1/schema/"),
         *("--header", f"Authorization: Token {token}", "--seed", "1", "--max-examples", "5", "--no-color"),

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from demo.sample import sample_items
-from tests.helpers.site import PATIENCE, Phone
+from tests.helpers.site import TIMEOUT, Phone
 from tests.system.conftest import ITEMS
 
 pytestmark = [pytest.mark.system, pytest.mark.database]
@@ -49,7 +49,7 @@ def by_the_old_app(phone: Phone, photo: bytes) -> str:
     """The app gets a picture and no name: the one it gets is looked for among those of the catalogue."""
     body = json.dumps({"numResults": 1, "photo": base64.encodebytes(photo).decode()})
     headers = {"Content-Type": "application/json"}
-    response = requests.post(phone.site.address, data=body, headers=headers, timeout=PATIENCE)
+    response = requests.post(phone.site.address, data=body, headers=headers, timeout=TIMEOUT)
     assert response.status_code == 200, response.text
     shown = base64.b64decode(response.json()["images"][0]["image"])
     again = phone.post(shown, wait=20, k=1).json()["recommendations"][0]
@@ -58,7 +58,7 @@ def by_the_old_app(phone: Phone, photo: bytes) -> str:
 
 def ask(phone: Phone, body: dict[str, Any]) -> requests.Response:
     url = f"{phone.site.address}/api/v1/queries/"
-    return requests.post(url, headers=phone.headers | {"Prefer": "wait=20"}, json=body, timeout=PATIENCE)
+    return requests.post(url, headers=phone.headers | {"Prefer": "wait=20"}, json=body, timeout=TIMEOUT)
 
 
 @pytest.mark.parametrize("route", [as_form, as_json, by_address, by_the_old_app])

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.helpers.garments import write_garments
-from tests.helpers.site import Site, until
+from tests.helpers.site import Site, wait_until
 from worker.processes.child import find_marked, kill_marked
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
@@ -73,23 +73,23 @@ def test_whatever_is_killed_a_run_goes_on_and_the_next_one_waits(site: Site) -> 
     folder = site.folder / "runs" / number
     mark = str((folder / "lock").resolve())
     with never_two(mark) as seen:
-        until((folder / "run" / "checkpoint.pt").exists, "the first epoch", LONG)
+        wait_until((folder / "run" / "checkpoint.pt").exists, "the first epoch", LONG)
         assert kill_marked(mark) == 1
-        until(lambda: epochs_in(folder) >= 2, "another epoch after the death of the training", LONG)
+        wait_until(lambda: epochs_in(folder) >= 2, "another epoch after the death of the training", LONG)
 
         site.kill("train")
         died = time.monotonic()
-        until(lambda: not find_marked(mark), "the end of the training without its worker", patience=2)
+        wait_until(lambda: not find_marked(mark), "the end of the training without its worker", timeout=2)
         assert time.monotonic() - died < 2
         site.start("train")
-        until(lambda: epochs_in(folder) >= 3 and find_marked(mark), "another epoch after the death of the worker", LONG)
+        wait_until(lambda: epochs_in(folder) >= 3 and find_marked(mark), "an epoch after the death of the worker", LONG)
 
         site.kill("redis")
         site.start("redis")
         told = json.loads(site.shell(LOOK))
         assert (told["first"], told["second"], told["later"]) == ("running", "queued", "cancelled")
-        until((site.folder / "encoders" / "first" / "card.json").exists, "the encoder", LONG)
-        told = until(
+        wait_until((site.folder / "encoders" / "first" / "card.json").exists, "the encoder", LONG)
+        told = wait_until(
             lambda: next((it for it in [json.loads(site.shell(LOOK))] if it["first"] != "running"), None), "end"
         )
     assert (told["first"], told["reason"], told["encoder"]) == ("done", "", "first")

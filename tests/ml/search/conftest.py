@@ -17,7 +17,7 @@ from tests.helpers.search_rows import ENCODER
 def postgres() -> Iterator[str]:
     """Its address."""
     with postgres_server.postgres() as address:
-        if not postgres_server.given():
+        if not postgres_server.configured_postgres():
             with psycopg.connect(address, autocommit=True) as connection:
                 connection.execute("ALTER SYSTEM SET fsync = off")  # these rows need not outlive the machine
                 connection.execute("SELECT pg_reload_conf()")
@@ -42,7 +42,7 @@ def addresses(postgres: str, owner: psycopg.Connection[Any]) -> Iterator[Callabl
         return make_conninfo(postgres, options=f"-c search_path={schemas[-1]},public -c synchronous_commit=off")
 
     yield address
-    if postgres_server.given():  # else they go with their server
+    if postgres_server.configured_postgres():  # else they go with their server
         for schema in schemas:
             owner.execute(f"DROP SCHEMA {schema} CASCADE")
 
