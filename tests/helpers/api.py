@@ -1,21 +1,43 @@
-"""Signed-in API clients, answered queries, concurrent requests, and the check of an error response."""
+"""Signed-in API clients, photos in requests, answered queries, concurrent requests, and the check of a problem."""
 
+import base64
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from knox.models import AuthToken
 from rest_framework.test import APIClient
 
 from catalog.models import Encoder, QueryState, Recommendation, SimilarityQuery, User
-from tests.helpers.factories import make_encoder, make_item, make_item_photo, make_query, make_upload
+from catalog.services.accounts.devices import device_sign_in
+from tests.helpers.factories import jpeg, make_encoder, make_item, make_item_photo, make_query, make_upload
 
 T = TypeVar("T")
+QUERIES = "/api/v1/queries/"
+
+
+def in_base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def multipart(content: bytes | None = None, **fields: Any) -> dict[str, Any]:
+    """Arguments of `client.post` for a multipart form with a photo."""
+    file = SimpleUploadedFile("photo.jpg", jpeg() if content is None else content, "image/jpeg")
+    return {"data": {"photo": file, **fields}, "format": "multipart"}
+
+
+def client_with(user: User, scope: str) -> APIClient:
+    """A client that is signed in by a token of this scope."""
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Token {device_sign_in(user=user, scope=scope)[1]}")
+    return client
 
 
 def device_of(user: User) -> APIClient:
+    """A client that is signed in by a token of its own, without a device row."""
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION=f"Token {AuthToken.objects.create(user=user)[1]}")
     return client
@@ -38,9 +60,9 @@ def answered_query(user: User, *, items: int = 3, photos: int = 2, encoder: Enco
 
 
 def at_once(count: int, work: Callable[[int], T]) -> list[T]:
-    """What `count` requests at the same moment get, each in a thread with a connection of its own.
+    """Run `work(number)` in `count` threads, each with its own connection; return the results in order.
 
-    For tests with real transactions. Skips where the database cannot wait for a lock.
+    For tests with real transactions. Skips on SQLite, whose in-memory database does not wait for locks.
     """
     if connection.vendor == "sqlite":
         pytest.skip("SQLite's database in memory, as tests have it, does not wait for a lock")
@@ -58,6 +80,7 @@ def at_once(count: int, work: Callable[[int], T]) -> list[T]:
 def assert_refused(
     answer: Any, status: int, code: str, field: str | None = None, field_code: str | None = None
 ) -> None:
+    """Check that a response is a problem (RFC 9457) with this status and code, and names the field."""
     assert answer.status_code == status, answer.content
     assert answer["Content-Type"] == "application/problem+json"
     body = answer.json()

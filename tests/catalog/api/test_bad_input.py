@@ -12,8 +12,7 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from catalog.models import SimilarityQuery, UploadedPhoto, User
-from tests.catalog.api.test_queries import QUERIES, in_base64, multipart
-from tests.helpers.api import assert_refused
+from tests.helpers.api import QUERIES, assert_refused, in_base64, multipart
 from tests.helpers.factories import jpeg, make_upload
 
 pytestmark = pytest.mark.django_db

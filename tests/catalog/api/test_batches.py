@@ -8,8 +8,7 @@ from rest_framework.test import APIClient
 
 from catalog import events
 from catalog.models import QueryState, SimilarityQuery, UploadedPhoto, User
-from tests.catalog.api.test_queries import in_base64
-from tests.helpers.api import assert_refused
+from tests.helpers.api import assert_refused, in_base64
 from tests.helpers.factories import jpeg, make_item, make_upload, make_user
 
 pytestmark = pytest.mark.django_db

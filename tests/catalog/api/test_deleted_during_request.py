@@ -13,10 +13,9 @@ from catalog.models import Favourite, SimilarityQuery, UploadedPhoto, User
 from catalog.services import uploads
 from catalog.services.accounts.users import user_delete
 from catalog.services.queries import create
-from tests.catalog.api.test_events import address, parsed
-from tests.catalog.api.test_queries import QUERIES, in_base64, multipart
-from tests.helpers.api import assert_refused
+from tests.helpers.api import QUERIES, assert_refused, in_base64, multipart
 from tests.helpers.factories import jpeg, make_item, make_query, make_upload
+from tests.helpers.sse import events_url, parse_events
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -60,7 +59,7 @@ def test_while_a_batch_is_waited_for(device: APIClient, me: User, media: Path, m
 
 
 def test_while_a_query_is_followed(device: APIClient, me: User, media: Path) -> None:
-    stream = parsed(device.get(address(make_query(make_upload(me)))).streaming_content)
+    stream = parse_events(device.get(events_url(make_query(make_upload(me)))).streaming_content)
     assert [next(stream)[0], next(stream)[0]] == ["retry", "state"]
     leaves(me)
     assert [event for event in stream if event[0] != "comment"] == [("gone", {})]

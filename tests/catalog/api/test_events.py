@@ -1,10 +1,7 @@
 """Following a query by server-sent events, with a Redis of the test's own or without any."""
 
-import json
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from pytest_django import DjangoAssertNumQueries
@@ -16,24 +13,9 @@ from catalog.models import QueryState, SimilarityQuery, User
 from tests.helpers.api import answered_query, assert_refused
 from tests.helpers.factories import make_query, make_upload, make_user
 from tests.helpers.redis_server import OwnRedis
+from tests.helpers.sse import events_url, parse_events
 
 pytestmark = pytest.mark.django_db
-
-
-def address(query: SimilarityQuery) -> str:
-    return f"/api/v1/queries/{query.pk}/events/"
-
-
-def parsed(stream: Any) -> Iterator[tuple[str, Any]]:
-    """The events one by one; comments and the pause for the next try are events called "comment" and "retry"."""
-    for block in stream:
-        lines = dict(line.split(": ", 1) for line in block.decode().strip().split("\n") if not line.startswith(":"))
-        if "retry" in lines:
-            yield "retry", int(lines["retry"])
-        elif lines:
-            yield lines["event"], json.loads(lines["data"])
-        else:
-            yield "comment", None
 
 
 @pytest.fixture
@@ -45,25 +27,25 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_query_that_has_ended_is_told_whole_at_once(device: APIClient, me: User) -> None:
     query = answered_query(me)
-    answer = device.get(address(query), HTTP_ACCEPT="text/event-stream")
+    answer = device.get(events_url(query), HTTP_ACCEPT="text/event-stream")
     assert answer.status_code == 200
     assert answer["Content-Type"] == "text/event-stream"
     assert answer["Cache-Control"] == "no-store"
-    told = list(parsed(answer.streaming_content))
+    told = list(parse_events(answer.streaming_content))
     assert [name for name, _ in told] == ["retry", "done"]
     assert told[1][1] == device.get(f"/api/v1/queries/{query.pk}/").json()
 
 
 def test_a_query_that_failed_is_told_with_its_error(device: APIClient, me: User) -> None:
     query = make_query(make_upload(me), state=QueryState.FAILED, error_code="no_encoder", error_detail="Not ready.")
-    told = dict(parsed(device.get(address(query)).streaming_content))
+    told = dict(parse_events(device.get(events_url(query)).streaming_content))
     assert told["done"]["error"]["code"] == "no_encoder"
 
 
 def test_a_query_that_waits_is_told_with_its_place_in_line(device: APIClient, me: User, short: None) -> None:
     ahead, query = make_query(), make_query(make_upload(me))
     make_query()
-    stream = parsed(device.get(address(query)).streaming_content)
+    stream = parse_events(device.get(events_url(query)).streaming_content)
     assert next(stream) == ("retry", view.RETRY_MS)
     assert next(stream) == ("state", {"state": "queued", "position": 2})
     ahead.delete()
@@ -74,7 +56,7 @@ def test_a_stream_ends_when_its_time_is_over_with_signs_of_life_until_then(
     device: APIClient, me: User, short: None
 ) -> None:
     started = time.monotonic()
-    told = [name for name, _ in parsed(device.get(address(make_query(make_upload(me)))).streaming_content)]
+    told = [name for name, _ in parse_events(device.get(events_url(make_query(make_upload(me)))).streaming_content)]
     assert 0.9 < time.monotonic() - started < 10
     assert told[:2] == ["retry", "state"]
     assert set(told[2:]) == {"comment"}
@@ -84,7 +66,7 @@ def test_a_stream_ends_when_its_time_is_over_with_signs_of_life_until_then(
 def test_each_change_is_told_as_it_happens(own_redis: OwnRedis, device: APIClient, me: User) -> None:
     own_redis.start()
     query = make_query(make_upload(me))
-    stream = parsed(device.get(address(query)).streaming_content)
+    stream = parse_events(device.get(events_url(query)).streaming_content)
     assert [next(stream)[0], next(stream)] == ["retry", ("state", {"state": "queued", "position": 1})]
     for state, announce in (
         (QueryState.EMBEDDING, events.announce_change),
@@ -103,7 +85,7 @@ def test_each_change_is_told_as_it_happens(own_redis: OwnRedis, device: APIClien
 
 def test_without_redis_the_row_is_read_every_second(own_redis: OwnRedis, device: APIClient, me: User) -> None:
     query = make_query(make_upload(me))
-    stream = parsed(device.get(address(query)).streaming_content)
+    stream = parse_events(device.get(events_url(query)).streaming_content)
     assert [next(stream)[0], next(stream)[0]] == ["retry", "state"]
     SimilarityQuery.objects.filter(pk=query.pk).update(state=QueryState.DONE)
     started = time.monotonic()
@@ -114,7 +96,7 @@ def test_without_redis_the_row_is_read_every_second(own_redis: OwnRedis, device:
 @pytest.mark.database
 def test_a_query_that_is_deleted_meanwhile_is_gone(device: APIClient, me: User, short: None) -> None:
     query = make_query(make_upload(me))
-    stream = parsed(device.get(address(query)).streaming_content)
+    stream = parse_events(device.get(events_url(query)).streaming_content)
     assert [next(stream)[0], next(stream)[0]] == ["retry", "state"]
     query.delete()
     assert [event for event in stream if event[0] != "comment"] == [("gone", {})]
@@ -125,15 +107,15 @@ def test_too_many_streams_tell_the_state_once_and_ask_to_come_again(
 ) -> None:
     monkeypatch.setattr(view, "_slots", threading.BoundedSemaphore(1))
     query = make_query(make_upload(me))
-    open_stream = parsed(device.get(address(query)).streaming_content)
+    open_stream = parse_events(device.get(events_url(query)).streaming_content)
     assert [next(open_stream)[0], next(open_stream)[0]] == ["retry", "state"]
-    assert [name for name, _ in parsed(device.get(address(query)).streaming_content)] == ["retry", "state"]
+    assert [name for name, _ in parse_events(device.get(events_url(query)).streaming_content)] == ["retry", "state"]
 
 
 def test_a_client_that_goes_frees_its_place(device: APIClient, me: User, monkeypatch: pytest.MonkeyPatch) -> None:
     slots = threading.BoundedSemaphore(1)
     monkeypatch.setattr(view, "_slots", slots)
-    answer = device.get(address(make_query(make_upload(me))))
+    answer = device.get(events_url(make_query(make_upload(me))))
     stream = iter(answer.streaming_content)
     assert [len(next(stream)) > 0 for _ in range(2)] == [True, True]
     assert not slots.acquire(blocking=False)
@@ -143,13 +125,13 @@ def test_a_client_that_goes_frees_its_place(device: APIClient, me: User, monkeyp
 
 @pytest.mark.parametrize("method", ["head", "post", "put", "patch", "delete"])
 def test_a_stream_can_only_be_read(device: APIClient, me: User, method: str) -> None:
-    assert getattr(device, method)(address(make_query(make_upload(me)))).status_code == 405
+    assert getattr(device, method)(events_url(make_query(make_upload(me)))).status_code == 405
 
 
 def test_nobody_follows_someone_elses_query(device: APIClient) -> None:
     query = make_query(make_upload(make_user()))
-    assert_refused(device.get(address(query), HTTP_ACCEPT="text/event-stream"), 404, "not_found")
-    assert APIClient().get(address(query)).status_code == 401
+    assert_refused(device.get(events_url(query), HTTP_ACCEPT="text/event-stream"), 404, "not_found")
+    assert APIClient().get(events_url(query)).status_code == 401
 
 
 @pytest.mark.parametrize("items", [1, 9])
@@ -159,4 +141,4 @@ def test_a_stream_takes_as_many_queries_whatever_the_answers_length(
     query = answered_query(me, items=items)
     # the token, whether it is mine, its state; the query, its other photos, its recommendations, their items' photos
     with django_assert_num_queries(7):
-        list(device.get(address(query)).streaming_content)
+        list(device.get(events_url(query)).streaming_content)

@@ -7,11 +7,9 @@ from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
 from catalog.models import Feedback, Recommendation, SimilarityQuery, Triplet, UploadedPhoto, User
-from tests.catalog.api.test_schema import fits, schema
 from tests.helpers.api import answered_query, assert_refused, at_once, device_of
+from tests.helpers.api_schema import assert_matches_schema
 from tests.helpers.factories import make_item, make_item_photo, make_query, make_user
-
-__all__ = ["schema"]  # a fixture
 
 pytestmark = pytest.mark.django_db
 
@@ -158,10 +156,10 @@ def test_feedback_answers_as_described(schema: dict[str, Any], device: APIClient
     one = f"{V1}recommendations/{{id}}/feedback/"
     first = ranked(query)[0]
     for body in ({"verdict": "up", "clicked": True, "may_train": True}, {"verdict": None}, {"verdict": 1}):
-        fits(schema, one, "post", device.post(address(first), body))
-    fits(schema, one, "post", device.post(f"{V1}recommendations/0/feedback/", {}))
-    fits(schema, f"{V1}queries/{{id}}/", "get", device.get(f"{V1}queries/{query.pk}/"))
-    fits(schema, f"{V1}me/", "patch", device.patch(f"{V1}me/", {"may_train": True}))
+        assert_matches_schema(schema, one, "post", device.post(address(first), body))
+    assert_matches_schema(schema, one, "post", device.post(f"{V1}recommendations/0/feedback/", {}))
+    assert_matches_schema(schema, f"{V1}queries/{{id}}/", "get", device.get(f"{V1}queries/{query.pk}/"))
+    assert_matches_schema(schema, f"{V1}me/", "patch", device.patch(f"{V1}me/", {"may_train": True}))
 
 
 @pytest.mark.parametrize("items", [2, 9])

@@ -9,8 +9,7 @@ from rest_framework.test import APIClient
 
 from catalog.models import CatalogItem, SimilarityQuery, UploadedPhoto, User
 from catalog.services.queries import create as service
-from tests.catalog.api.test_queries import QUERIES, in_base64, multipart
-from tests.helpers.api import assert_refused, at_once, device_of
+from tests.helpers.api import QUERIES, assert_refused, at_once, device_of, in_base64, multipart
 from tests.helpers.factories import jpeg, make_item, make_upload, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]

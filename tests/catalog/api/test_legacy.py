@@ -175,11 +175,11 @@ def test_a_photo_that_is_deleted_while_it_waits_is_told(monkeypatch: pytest.Monk
 
 def test_no_close_match_and_no_match_at_all_are_said(worker: Callable[..., None]) -> None:
     worker("red", outcome=Outcome.NO_CLOSE_MATCH)
-    assert "come nearest" in send().json()["hello"]
+    assert "these come close" in send().json()["hello"]
     worker()
     nothing = send()
     assert (nothing.status_code, nothing.json()["images"]) == (200, [])
-    assert "nothing like it" in nothing.json()["hello"]
+    assert "nothing similar" in nothing.json()["hello"]
 
 
 def test_an_app_that_asks_for_a_language_is_answered_in_it_and_others_in_english(worker: Callable[..., None]) -> None:
@@ -187,7 +187,7 @@ def test_an_app_that_asks_for_a_language_is_answered_in_it_and_others_in_english
     polish = send(HTTP_ACCEPT_LANGUAGE="pl-PL")
     assert polish.json()["hello"] == "Te są najbardziej podobne do zdjęcia, od najlepiej pasującego."
     assert polish["Content-Language"] == "pl"
-    assert send(HTTP_ACCEPT_LANGUAGE="de").json()["hello"].startswith("These look most like your photo")
+    assert send(HTTP_ACCEPT_LANGUAGE="de").json()["hello"].startswith("These are most similar to your photo")
     worker(state=QueryState.FAILED, error_code="crop_too_small", error_detail="It is 3 pixels.")
     late = send(wish(jpeg("red")), HTTP_ACCEPT_LANGUAGE="pl")
     assert late.json()["hello"] == late.json()["detail"] == "Kadr obejmuje zbyt mały fragment zdjęcia."

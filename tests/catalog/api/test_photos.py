@@ -16,8 +16,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from rest_framework.test import APIClient
 
 from catalog.models import SimilarityQuery, UploadedPhoto, User
-from tests.catalog.api.test_queries import in_base64
-from tests.helpers.api import assert_refused, at_once, device_of
+from tests.helpers.api import assert_refused, at_once, device_of, in_base64
 from tests.helpers.factories import jpeg, make_query, make_upload, make_user
 from tests.helpers.pictures import CORNERS, encode_image, exif_with_orientation, four_colours
 

@@ -1,6 +1,5 @@
 """Making queries and reading their answers, with nobody to answer them."""
 
-import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -19,23 +18,10 @@ from catalog.api.serializers.queries import QuerySerializer
 from catalog.models import Feedback, QueryState, SimilarityQuery, UploadedPhoto, User
 from catalog.services.queries.answers import queries_with_answers, query_with_answer
 from catalog.services.queries.webhooks import webhook_create
-from tests.helpers.api import answered_query, at_once
+from tests.helpers.api import QUERIES, answered_query, at_once, in_base64, multipart
 from tests.helpers.factories import jpeg, make_item_photo, make_query, make_upload
 
 pytestmark = pytest.mark.django_db
-
-QUERIES = "/api/v1/queries/"
-
-
-def in_base64(content: bytes) -> str:
-    return base64.b64encode(content).decode()
-
-
-def multipart(content: bytes | None = None, **fields: Any) -> dict[str, Any]:
-    from django.core.files.uploadedfile import SimpleUploadedFile
-
-    file = SimpleUploadedFile("photo.jpg", jpeg() if content is None else content, "image/jpeg")
-    return {"data": {"photo": file, **fields}, "format": "multipart"}
 
 
 def test_a_photo_sent_as_a_form_becomes_a_query_with_an_address(device: APIClient, me: User) -> None:

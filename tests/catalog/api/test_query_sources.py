@@ -11,8 +11,7 @@ from rest_framework.test import APIClient
 
 from catalog.models import QueryState, Recommendation, SimilarityQuery, UploadedPhoto, User
 from catalog.services.uploads import upload_delete
-from tests.catalog.api.test_queries import QUERIES, in_base64, multipart
-from tests.helpers.api import answered_query, assert_refused
+from tests.helpers.api import QUERIES, answered_query, assert_refused, in_base64, multipart
 from tests.helpers.factories import jpeg, make_item, make_item_photo, make_query, make_upload
 
 pytestmark = pytest.mark.django_db

@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 from catalog.api.permissions import EVERYBODY, PEOPLE, STAFF_ONLY, SignUpIsOpen
 from catalog.models import Scope, User
 from catalog.services.accounts.devices import device_sign_in
-from tests.helpers.api import answered_query, assert_refused, device_of
+from tests.helpers.api import answered_query, assert_refused, client_with, device_of
 from tests.helpers.factories import make_user
 
 pytestmark = pytest.mark.django_db
@@ -25,12 +25,6 @@ SIGN_IN = "/api/v1/auth/sign-in/"
 def may_add_devices(user: User) -> User:
     user.user_permissions.add(Permission.objects.get(codename="add_device"))
     return user
-
-
-def client_with(user: User, scope: str) -> APIClient:
-    client = APIClient()
-    client.credentials(HTTP_AUTHORIZATION=f"Token {device_sign_in(user=user, scope=scope)[1]}")
-    return client
 
 
 @pytest.fixture

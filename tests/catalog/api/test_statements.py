@@ -15,8 +15,7 @@ from rest_framework.test import APIClient
 from catalog.models import Favourite, User
 from catalog.services.accounts.devices import device_sign_in
 from catalog.services.accounts.passwords import password_reset_code
-from tests.catalog.api.test_queries import QUERIES, in_base64
-from tests.helpers.api import answered_query, device_of
+from tests.helpers.api import QUERIES, answered_query, device_of, in_base64
 from tests.helpers.factories import jpeg, make_item, make_item_photo, make_query, make_upload
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]

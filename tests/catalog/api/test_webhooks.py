@@ -10,8 +10,7 @@ from rest_framework.test import APIClient
 from catalog.http.problems import FAILURE_SENTENCES
 from catalog.models import SimilarityQuery, User, WebhookDelivery, WebhookSecret, WebhookState
 from catalog.services.queries.webhooks import webhook_create
-from tests.catalog.api.test_queries import QUERIES, in_base64, multipart
-from tests.helpers.api import answered_query, assert_refused, device_of
+from tests.helpers.api import QUERIES, answered_query, assert_refused, device_of, in_base64, multipart
 from tests.helpers.factories import jpeg, make_item, make_query, make_upload, make_user
 
 pytestmark = pytest.mark.django_db

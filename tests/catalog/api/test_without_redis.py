@@ -8,7 +8,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from catalog.models import User
-from tests.catalog.api.test_queries import QUERIES, multipart
+from tests.helpers.api import QUERIES, multipart
 
 pytestmark = pytest.mark.django_db
 

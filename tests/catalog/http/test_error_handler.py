@@ -13,8 +13,7 @@ from rest_framework.test import APIClient
 
 from catalog.http.error_handler import api_problem_for
 from catalog.models import SimilarityQuery, User
-from tests.catalog.api.test_queries import QUERIES, in_base64, multipart
-from tests.helpers.api import assert_refused
+from tests.helpers.api import QUERIES, assert_refused, in_base64, multipart
 from tests.helpers.factories import jpeg
 
 pytestmark = pytest.mark.django_db

@@ -12,8 +12,7 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from catalog.models import User
-from tests.catalog.api.test_queries import QUERIES, multipart
-from tests.helpers.api import assert_refused, device_of
+from tests.helpers.api import QUERIES, assert_refused, device_of, multipart
 from tests.helpers.factories import jpeg, make_item, make_user
 from tests.helpers.redis_server import OwnRedis
 

@@ -133,7 +133,7 @@ def test_a_photo_is_not_lent_unless_the_box_is_ticked(browser: Client, found: li
     judge(found, up=(1,), down=(2,))
     html = page(browser, query)
     assert re.search(r'name="may_train"(?![^>]*checked)', html)
-    assert "Not unless you tick this." in html
+    assert "Only if you tick this box." in html
     assert "for up to 365 days instead of 30" in html
     assert not Triplet.objects.exists()
     html = consent(browser, query, may_train="on")

@@ -42,11 +42,11 @@ def test_a_person_gets_from_the_first_page_to_a_new_password(anna: User) -> None
         assert answer.status_code == 200
         return answer.content.decode()
 
-    assert "Look into your mail" in send(FORGOTTEN, email="anna@example.org")
+    assert "Check your mail" in send(FORGOTTEN, email="anna@example.org")
     wait_for_mails()
     link = re.search(r"http://testserver(/account/\S+)", str(mail.outbox[0].body))
     assert link is not None
-    assert "Your password is changed" in send(link[1], password="a blue raincoat")
+    assert "Your password has been changed" in send(link[1], password="a blue raincoat")
     anna.refresh_from_db()
     assert anna.check_password("a blue raincoat")
 

@@ -56,7 +56,7 @@ def test_an_answer_shows_the_matches_in_order_with_what_one_wants_to_know(browse
     html = page(browser, answered(name="Red dress", brand="Norrland", category="Dress", price="19.99", currency="EUR"))
     assert "http-equiv" not in html
     assert "hx-get" not in html
-    for text in ("Red dress", "Norrland · Dress", "19.99&nbsp;EUR", "88&nbsp;%", "0.21&nbsp;s by encoder-"):
+    for text in ("Red dress", "Norrland · Dress", "19.99&nbsp;EUR", "88&nbsp;%", "0.21&nbsp;s with encoder-"):
         assert text in html
     assert re.findall(r"Rank </span>(\d)", html) == ["1", "2"]
     assert 'alt="Your photo"' in html

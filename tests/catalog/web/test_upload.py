@@ -130,4 +130,4 @@ def test_a_full_disk_is_told_beside_the_form(client: Client, monkeypatch: pytest
     monkeypatch.setattr(FileSystemStorage, "_save", full)
     answer = client.post("/", {"photo": file()})
     assert answer.status_code == 507
-    assert "no room left" in answer.content.decode()
+    assert "no space left" in answer.content.decode()

@@ -10,7 +10,7 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from catalog.models import QueryState, User
-from tests.catalog.api.test_queries import QUERIES
+from tests.helpers.api import QUERIES
 from tests.helpers.factories import make_query, make_upload, make_user
 from tests.helpers.mail import wait_for_mails
 
