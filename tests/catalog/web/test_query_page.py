@@ -119,7 +119,7 @@ def test_an_answer_without_a_close_match_says_so_and_shows_the_nearest(browser: 
     query = answered(name="Grey coat")
     SimilarityQuery.objects.update(outcome="no_close_match")
     html = page(browser, query)
-    assert "A similar item" in html
+    assert "Similar items" in html
     assert "We may not have this exact garment" in html
     assert "Grey coat" in html
     assert "look most like it" not in html
