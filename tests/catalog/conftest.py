@@ -11,7 +11,7 @@ from catalog import redis_client, tasks
 from catalog.http import rate_limits
 from catalog.models import User
 from clothes_matcher import app
-from tests.helpers.api import device_of
+from tests.helpers.api import signed_in_client
 from tests.helpers.factories import make_user
 from tests.helpers.redis_server import OwnRedis
 
@@ -24,7 +24,7 @@ def me(db: None) -> User:
 @pytest.fixture
 def device(me: User) -> APIClient:
     """A client that is signed in by token, as the app is."""
-    return device_of(me)
+    return signed_in_client(me)
 
 
 @pytest.fixture

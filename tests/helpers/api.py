@@ -36,7 +36,7 @@ def client_with(user: User, scope: str) -> APIClient:
     return client
 
 
-def device_of(user: User) -> APIClient:
+def signed_in_client(user: User) -> APIClient:
     """A client that is signed in by a token of its own, without a device row."""
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION=f"Token {AuthToken.objects.create(user=user)[1]}")
@@ -59,7 +59,7 @@ def answered_query(user: User, *, items: int = 3, photos: int = 2, encoder: Enco
     return query
 
 
-def at_once(count: int, work: Callable[[int], T]) -> list[T]:
+def run_concurrently(count: int, work: Callable[[int], T]) -> list[T]:
     """Run `work(number)` in `count` threads, each with its own connection; return the results in order.
 
     For tests with real transactions. Skips on SQLite, whose in-memory database does not wait for locks.

@@ -25,7 +25,7 @@ from catalog.services.accounts.users import user_delete
 from catalog.services.feedback.feedback import feedback_give, user_consent_set
 from catalog.services.feedback.reviews import triplet_review
 from catalog.services.queries.webhooks import webhook_create, webhook_secret
-from tests.helpers.api import answered_query, assert_refused, device_of
+from tests.helpers.api import answered_query, assert_refused, signed_in_client
 from tests.helpers.factories import jpeg, make_item, make_query, make_upload, make_user
 from tests.helpers.judged_answers import answers, judge
 
@@ -117,7 +117,7 @@ def test_nothing_at_all_is_left_of_an_account_that_is_deleted(media: Path) -> No
     mine = set(person.photos.values_list("file", flat=True))
     left_by_items = files(media) - mine
 
-    answer = device_of(person).delete(ME, PASSWORD)
+    answer = signed_in_client(person).delete(ME, PASSWORD)
     assert answer.status_code == 200
     assert answer.json() == {
         "photos": 3,
@@ -169,7 +169,7 @@ def test_the_admin_deletes_as_completely(media: Path) -> None:
 )
 def test_without_the_password_nothing_is_deleted(me: User, body: object, status: int, code: str) -> None:
     photo = make_upload(me)
-    assert_refused(device_of(me).delete(ME, body), status, code)
+    assert_refused(signed_in_client(me).delete(ME, body), status, code)
     assert default_storage.exists(photo.file.name)
     assert User.objects.filter(pk=me.pk).exists()
 
@@ -185,7 +185,7 @@ def test_while_the_storage_is_away_the_account_stays_and_can_be_deleted_later(
     me: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answered_query(me)
-    device = device_of(me)
+    device = signed_in_client(me)
 
     def away(*_: object) -> None:
         raise OSError("no route to the disk")
@@ -240,7 +240,7 @@ def exported(device: APIClient) -> tuple[dict[str, Any], dict[str, bytes]]:
 
 def test_everything_of_mine_is_in_the_archive() -> None:
     person = full_account()
-    texts, pictures = exported(device_of(person))
+    texts, pictures = exported(signed_in_client(person))
     account = texts["account.json"]
     assert (account["id"], account["username"], account["email"]) == (person.pk, NAME, EMAIL)
     assert {device["name"] for device in texts["devices.json"]} == {"", f"{NAME}'s phone"}
@@ -269,7 +269,7 @@ def test_everything_of_mine_is_in_the_archive() -> None:
 
 def test_nothing_of_others_is_in_the_archive(me: User) -> None:
     full_account()
-    texts, pictures = exported(device_of(me))
+    texts, pictures = exported(signed_in_client(me))
     assert pictures == {}
     assert texts.pop("account.json")["id"] == me.pk
     (here,) = texts.pop("devices.json")
@@ -278,7 +278,7 @@ def test_nothing_of_others_is_in_the_archive(me: User) -> None:
 
 
 def test_no_secret_is_in_the_archive(me: User) -> None:
-    device = device_of(me)
+    device = signed_in_client(me)
     token, signs = AuthToken.objects.get(), webhook_secret(user=me)
     text = json.dumps(exported(device)[0])
     assert not [secret for secret in (me.password, token.digest, token.token_key, signs) if secret in text]
@@ -287,14 +287,14 @@ def test_no_secret_is_in_the_archive(me: User) -> None:
 def test_a_photo_whose_file_is_gone_is_left_out(me: User) -> None:
     photo, kept = make_upload(me), make_upload(me)
     default_storage.delete(photo.file.name)
-    texts, pictures = exported(device_of(me))
+    texts, pictures = exported(signed_in_client(me))
     assert set(pictures) == {f"photos/{kept.pk}.jpg"}
     assert len(texts["photos.json"]) == 2
 
 
 @pytest.mark.parametrize("accept", ["application/zip", "*/*", "application/json"])
 def test_the_archive_comes_whatever_the_client_says_it_likes(me: User, accept: str) -> None:
-    assert device_of(me).get(EXPORT, HTTP_ACCEPT=accept)["Content-Type"] == "application/zip"
+    assert signed_in_client(me).get(EXPORT, HTTP_ACCEPT=accept)["Content-Type"] == "application/zip"
 
 
 @pytest.mark.parametrize("times", [1, 4])
@@ -303,7 +303,7 @@ def test_an_export_takes_as_many_queries_however_much_there_is(
 ) -> None:
     for _ in range(times):
         answered_query(me)
-    device = device_of(me)
+    device = signed_in_client(me)
     # the token; photos and what is learned from them, devices, favourites; queries, their further photos and answers
     with django_assert_num_queries(8):
         exported(device)

@@ -7,7 +7,7 @@ from knox.models import AuthToken
 from rest_framework.test import APIClient
 
 from catalog.models import User
-from tests.helpers.api import device_of
+from tests.helpers.api import signed_in_client
 from tests.helpers.factories import make_user
 
 pytestmark = pytest.mark.django_db
@@ -57,7 +57,7 @@ def test_a_sign_in_that_makes_no_sense_is_refused(db: None, body: object) -> Non
 
 
 def test_signing_out_ends_this_device_and_no_other(me: User) -> None:
-    one, other = device_of(me), device_of(me)
+    one, other = signed_in_client(me), signed_in_client(me)
     assert one.post("/api/v1/auth/sign-out/").status_code == 204
     assert one.get("/api/v1/me/").status_code == 401
     assert other.get("/api/v1/me/").status_code == 200

@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 
 from catalog.models import Device, User
 from catalog.services.accounts.devices import TOUCH_INTERVAL, device_id, device_sign_in
-from tests.helpers.api import assert_refused, device_of
+from tests.helpers.api import assert_refused, signed_in_client
 from tests.helpers.factories import make_user
 
 pytestmark = pytest.mark.django_db
@@ -52,7 +52,7 @@ def test_signing_in_names_the_device(me: User) -> None:
 def test_my_devices_are_listed_and_nobody_elses(me: User, phone: APIClient) -> None:
     signed_in(me, "tablet")
     signed_in(make_user(), "strange")
-    unnamed = device_of(me)
+    unnamed = signed_in_client(me)
     assert {row["name"] for row in listed(phone)} == {"phone", "tablet", ""}
     assert [row["name"] for row in listed(unnamed) if row["current"]] == [""]
 
@@ -72,7 +72,7 @@ def test_a_device_can_be_read_and_renamed(phone: APIClient) -> None:
 
 
 def test_a_device_that_nobody_named_can_be_named(me: User) -> None:
-    client = device_of(me)
+    client = signed_in_client(me)
     address = f"{DEVICES}{listed(client)[0]['id']}/"
     assert client.patch(address, {"name": "found"}).status_code == 200
     assert listed(client)[0]["name"] == "found"

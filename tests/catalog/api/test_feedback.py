@@ -7,7 +7,7 @@ from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
 from catalog.models import Feedback, Recommendation, SimilarityQuery, Triplet, UploadedPhoto, User
-from tests.helpers.api import answered_query, assert_refused, at_once, device_of
+from tests.helpers.api import answered_query, assert_refused, run_concurrently, signed_in_client
 from tests.helpers.api_schema import assert_matches_schema
 from tests.helpers.factories import make_item, make_item_photo, make_query, make_user
 
@@ -94,8 +94,8 @@ def test_consent_makes_triplets_and_taking_it_back_removes_them(device: APIClien
 def test_thumbs_at_the_same_moment_find_each_other(me: User) -> None:
     found = ranked(answered_query(me))
     UploadedPhoto.objects.update(may_train=True)
-    phones = [device_of(me) for _ in found]
-    at_once(3, lambda number: say(phones[number], found[number], verdict="down" if number else "up"))
+    phones = [signed_in_client(me) for _ in found]
+    run_concurrently(3, lambda number: say(phones[number], found[number], verdict="down" if number else "up"))
     assert Triplet.objects.filter(positive=found[0].photo).count() == 2
 
 
@@ -134,10 +134,10 @@ def test_an_answer_that_there_is_not_has_no_feedback(device: APIClient, number: 
 
 def test_an_answer_of_somebody_else_is_not_there(query: SimilarityQuery) -> None:
     found = ranked(query)[0]
-    assert_refused(device_of(make_user()).post(address(found), {"verdict": "up"}), 404, "not_found")
+    assert_refused(signed_in_client(make_user()).post(address(found), {"verdict": "up"}), 404, "not_found")
     visitors = make_query(visitor="a browser", item=make_item())
     theirs = visitors.recommendations.create(rank=1, item=found.item, photo=found.photo, score=0.5)
-    assert_refused(device_of(make_user()).post(address(theirs), {"verdict": "up"}), 404, "not_found")
+    assert_refused(signed_in_client(make_user()).post(address(theirs), {"verdict": "up"}), 404, "not_found")
     assert not Feedback.objects.exists()
 
 

@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 
 from catalog.models import CatalogItem, SimilarityQuery, UploadedPhoto, User
 from catalog.services.queries import create as service
-from tests.helpers.api import QUERIES, assert_refused, at_once, device_of, in_base64, multipart
+from tests.helpers.api import QUERIES, assert_refused, in_base64, multipart, run_concurrently, signed_in_client
 from tests.helpers.factories import jpeg, make_item, make_upload, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -54,7 +54,7 @@ def test_an_item_under_the_key_of_another_item_is_refused(device: APIClient) -> 
 
 
 def test_a_key_is_one_persons_own(device: APIClient) -> None:
-    mine, theirs = post(device, "a"), post(device_of(make_user()), "a", k=3)
+    mine, theirs = post(device, "a"), post(signed_in_client(make_user()), "a", k=3)
     assert (mine.status_code, theirs.status_code) == (202, 202)
     assert mine.json()["id"] != theirs.json()["id"]
 
@@ -121,7 +121,7 @@ def test_nobody_gets_at_a_hidden_item_or_photo_by_the_key_of_somebody_else(devic
     again(device, {"item_id": item.pk})
     device.post(QUERIES, {"photo_id": str(photo.pk)}, HTTP_IDEMPOTENCY_KEY="b")
     CatalogItem.objects.update(is_active=False)
-    other = device_of(make_user())
+    other = signed_in_client(make_user())
     assert_refused(again(other, {"item_id": item.pk}), 400, "invalid_input", "item_id", "unknown_item")
     refused = other.post(QUERIES, {"photo_id": str(photo.pk)}, HTTP_IDEMPOTENCY_KEY="b")
     assert_refused(refused, 400, "invalid_input", "photo_id", "unknown_photo")
@@ -164,7 +164,7 @@ def test_of_two_requests_under_one_key_at_the_same_moment_one_makes_the_query(
 def test_many_requests_under_one_key_from_many_threads_make_one_query(
     transactional_db: None, me: User, device: APIClient, media: Path
 ) -> None:
-    answers = at_once(6, lambda _: post(device, "a"))
+    answers = run_concurrently(6, lambda _: post(device, "a"))
     assert [answer.status_code for answer in answers] == [202] * 6
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert sum("Idempotency-Replayed" in answer for answer in answers) == 5

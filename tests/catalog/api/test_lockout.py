@@ -13,7 +13,7 @@ from rest_framework.test import APIClient
 
 from catalog.http.rate_limits import UNKNOWN_IP
 from catalog.models import User
-from tests.helpers.api import assert_refused, device_of
+from tests.helpers.api import assert_refused, signed_in_client
 
 pytestmark = pytest.mark.django_db
 
@@ -106,7 +106,7 @@ def test_the_admin_locks_out_with_a_page_and_shares_the_count(me: User) -> None:
 
 @pytest.mark.parametrize("method", ["patch", "delete"])
 def test_a_stolen_token_cannot_guess_the_password_for_ever(me: User, method: str) -> None:
-    stolen = device_of(me)
+    stolen = signed_in_client(me)
     body = {"password": "wrong"} | ({"email": "thief@example.org"} if method == "patch" else {})
     answers = [getattr(stolen, method)("/api/v1/me/", body).status_code for _ in range(10)]
     assert answers == [403] * 9 + [429]

@@ -5,7 +5,7 @@ from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
 from catalog.models import User
-from tests.helpers.api import assert_refused, device_of
+from tests.helpers.api import assert_refused, signed_in_client
 from tests.helpers.factories import make_user
 
 pytestmark = pytest.mark.django_db
@@ -66,7 +66,7 @@ def test_a_change_of_nothing_changes_nothing(device: APIClient) -> None:
 
 
 def test_a_change_takes_a_fixed_number_of_queries(me: User, django_assert_num_queries: DjangoAssertNumQueries) -> None:
-    device = device_of(me)
+    device = signed_in_client(me)
     with django_assert_num_queries(1):  # the token with its person
         device.get(ME)
     with django_assert_num_queries(4):  # and the change in a savepoint

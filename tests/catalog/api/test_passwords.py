@@ -13,7 +13,7 @@ from rest_framework.test import APIClient
 from catalog.models import User
 from catalog.services.accounts import passwords
 from catalog.services.accounts.passwords import password_reset_code
-from tests.helpers.api import assert_refused, device_of
+from tests.helpers.api import assert_refused, signed_in_client
 from tests.helpers.factories import make_user
 from tests.helpers.mail import wait_for_mails
 
@@ -105,7 +105,7 @@ def test_an_address_that_is_none_is_refused(body: object) -> None:
 
 @pytest.mark.database
 def test_a_new_password_ends_all_devices_and_browsers_of_the_person(anna: User) -> None:
-    device, strange, browser = device_of(anna), device_of(make_user()), Client()
+    device, strange, browser = signed_in_client(anna), signed_in_client(make_user()), Client()
     browser.force_login(anna)
     assert APIClient().post(CONFIRM, confirmation(anna)).status_code == 204
     assert device.get("/api/v1/me/").status_code == browser.get("/api/v1/me/").status_code == 401
@@ -164,7 +164,7 @@ def test_of_two_who_use_a_code_at_the_same_moment_one_wins(anna: User, monkeypat
 def test_setting_a_new_password_takes_a_fixed_number_of_queries(
     anna: User, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    device_of(anna), device_of(anna)
+    signed_in_client(anna), signed_in_client(anna)
     body = confirmation(anna)
     # the person; in a savepoint the password, the tokens, their devices, themselves, the wrong passwords
     with django_assert_num_queries(8):
@@ -172,7 +172,7 @@ def test_setting_a_new_password_takes_a_fixed_number_of_queries(
 
 
 def test_a_password_is_changed_in_exchange_for_the_old_one(anna: User) -> None:
-    here, elsewhere, browser = device_of(anna), device_of(anna), Client()
+    here, elsewhere, browser = signed_in_client(anna), signed_in_client(anna), Client()
     browser.force_login(anna)
     assert here.post(CHANGE, {"old_password": "long enough 1", "password": NEW}).status_code == 204
     assert can_sign_in("anna", NEW)
@@ -181,7 +181,7 @@ def test_a_password_is_changed_in_exchange_for_the_old_one(anna: User) -> None:
 
 
 def test_a_browser_that_changes_the_password_stays_signed_in(anna: User) -> None:
-    browser, device = APIClient(), device_of(anna)
+    browser, device = APIClient(), signed_in_client(anna)
     browser.force_login(anna)
     assert browser.post(CHANGE, {"old_password": "long enough 1", "password": NEW}).status_code == 204
     assert browser.get("/api/v1/me/").status_code == 200
@@ -206,7 +206,7 @@ def test_another_site_cannot_change_the_password_through_the_browser(anna: User)
     ],
 )
 def test_a_change_that_is_not_right_changes_nothing(anna: User, body: object, status: int, code: str) -> None:
-    other = device_of(anna)
-    assert_refused(device_of(anna).post(CHANGE, body), status, code)
+    other = signed_in_client(anna)
+    assert_refused(signed_in_client(anna).post(CHANGE, body), status, code)
     assert other.get("/api/v1/me/").status_code == 200
     assert can_sign_in("anna", "long enough 1")

@@ -16,7 +16,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from rest_framework.test import APIClient
 
 from catalog.models import SimilarityQuery, UploadedPhoto, User
-from tests.helpers.api import assert_refused, at_once, device_of, in_base64
+from tests.helpers.api import assert_refused, in_base64, run_concurrently, signed_in_client
 from tests.helpers.factories import jpeg, make_query, make_upload, make_user
 from tests.helpers.pictures import CORNERS, encode_image, exif_with_orientation, four_colours
 
@@ -59,14 +59,14 @@ def test_the_same_bytes_twice_are_one_photo_that_is_kept_longer(device: APIClien
     assert (first.status_code, again.status_code) == (201, 200)
     assert again.json()["id"] == first.json()["id"]
     assert UploadedPhoto.objects.get().expires_at > timezone.now() + timedelta(days=2)
-    assert send(device_of(make_user()), "form", jpeg()).status_code == 201  # somebody else's is another one
+    assert send(signed_in_client(make_user()), "form", jpeg()).status_code == 201  # somebody else's is another one
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.database
 def test_the_same_bytes_at_the_same_moment_are_one_photo_with_one_file(me: User, media: Path) -> None:
-    devices = [device_of(me) for _ in range(4)]
-    answers = at_once(4, lambda number: send(devices[number], "form", jpeg()))
+    devices = [signed_in_client(me) for _ in range(4)]
+    answers = run_concurrently(4, lambda number: send(devices[number], "form", jpeg()))
     assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 201]
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert len([path for path in media.rglob("*") if path.is_file()]) == 1

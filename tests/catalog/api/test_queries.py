@@ -18,7 +18,7 @@ from catalog.api.serializers.queries import QuerySerializer
 from catalog.models import Feedback, QueryState, SimilarityQuery, UploadedPhoto, User
 from catalog.services.queries.answers import queries_with_answers, query_with_answer
 from catalog.services.queries.webhooks import webhook_create
-from tests.helpers.api import QUERIES, answered_query, at_once, in_base64, multipart
+from tests.helpers.api import QUERIES, answered_query, in_base64, multipart, run_concurrently
 from tests.helpers.factories import jpeg, make_item_photo, make_query, make_upload
 
 pytestmark = pytest.mark.django_db
@@ -209,7 +209,7 @@ def test_my_queries_come_in_pages_newest_first_without_gaps(device: APIClient, m
 def test_parallel_uploads_of_the_same_photo_both_succeed(
     transactional_db: None, me: User, device: APIClient, media: Path
 ) -> None:
-    answers = at_once(4, lambda _: device.post(QUERIES, **multipart()))
+    answers = run_concurrently(4, lambda _: device.post(QUERIES, **multipart()))
     assert [answer.status_code for answer in answers] == [202] * 4
     assert UploadedPhoto.objects.count() == 1
     stored = [path for path in media.rglob("*") if path.is_file()]

@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 from catalog.api.permissions import EVERYBODY, PEOPLE, STAFF_ONLY, SignUpIsOpen
 from catalog.models import Scope, User
 from catalog.services.accounts.devices import device_sign_in
-from tests.helpers.api import answered_query, assert_refused, client_with, device_of
+from tests.helpers.api import answered_query, assert_refused, client_with, signed_in_client
 from tests.helpers.factories import make_user
 
 pytestmark = pytest.mark.django_db
@@ -88,7 +88,7 @@ def test_a_scope_that_there_is_not_is_refused(boss: User) -> None:
 
 
 def test_a_program_changes_no_password_and_signs_nobody_else_out(boss: User) -> None:
-    program, phone = client_with(boss, Scope.SERVICE), device_of(boss)
+    program, phone = client_with(boss, Scope.SERVICE), signed_in_client(boss)
     passwords = {"old_password": "long enough 1", "password": "a blue raincoat"}
     assert_refused(program.post("/api/v1/auth/password/", passwords), 403, "scope_missing")
     assert_refused(program.post("/api/v1/auth/sign-out-everywhere/"), 403, "scope_missing")
@@ -113,8 +113,8 @@ def test_a_staff_persons_other_tokens_do_nothing_of_staff(boss: User, scope: str
 
 
 def test_a_token_that_nobody_named_is_a_phones(boss: User) -> None:
-    assert device_of(boss).get("/api/v1/me/").status_code == 200
-    request = APIRequestFactory().get("/", HTTP_AUTHORIZATION=device_of(boss)._credentials["HTTP_AUTHORIZATION"])
+    assert signed_in_client(boss).get("/api/v1/me/").status_code == 200
+    request = APIRequestFactory().get("/", HTTP_AUTHORIZATION=signed_in_client(boss)._credentials["HTTP_AUTHORIZATION"])
     assert StaffView.as_view()(request).status_code == 403
 
 

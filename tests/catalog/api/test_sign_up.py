@@ -8,7 +8,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from rest_framework.test import APIClient
 
 from catalog.models import User
-from tests.helpers.api import assert_refused, at_once
+from tests.helpers.api import assert_refused, run_concurrently
 from tests.helpers.factories import make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -102,7 +102,7 @@ def test_of_many_who_want_the_same_at_once_one_gets_it(same: str) -> None:
         del own[same]
         return APIClient().post(SIGN_UP, wish(**own)).status_code
 
-    answers = sorted(at_once(6, sign_up))
+    answers = sorted(run_concurrently(6, sign_up))
     assert answers == [201] + [409] * 5
     assert User.objects.count() == AuthToken.objects.count() == 1
 

@@ -15,7 +15,7 @@ from rest_framework.test import APIClient
 from catalog.models import Favourite, User
 from catalog.services.accounts.devices import device_sign_in
 from catalog.services.accounts.passwords import password_reset_code
-from tests.helpers.api import QUERIES, answered_query, device_of, in_base64
+from tests.helpers.api import QUERIES, answered_query, in_base64, signed_in_client
 from tests.helpers.factories import jpeg, make_item, make_item_photo, make_query, make_upload
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -149,7 +149,7 @@ def statements(work: Callable[[], Any]) -> list[str]:
 def test_a_request_takes_as_many_statements_however_much_there_is(
     me: User, case: Callable[..., Any], much: int
 ) -> None:
-    taken = statements(case(device_of(me), me, much))
+    taken = statements(case(signed_in_client(me), me, much))
     assert len(taken) == CASES[case], "\n".join(taken)
 
 

@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 from catalog.http.problems import FAILURE_SENTENCES
 from catalog.models import SimilarityQuery, User, WebhookDelivery, WebhookSecret, WebhookState
 from catalog.services.queries.webhooks import webhook_create
-from tests.helpers.api import QUERIES, answered_query, assert_refused, device_of, in_base64, multipart
+from tests.helpers.api import QUERIES, answered_query, assert_refused, in_base64, multipart, signed_in_client
 from tests.helpers.factories import jpeg, make_item, make_query, make_upload, make_user
 
 pytestmark = pytest.mark.django_db
@@ -100,7 +100,7 @@ def test_the_secret_stays_until_it_is_renewed(device: APIClient, me: User) -> No
 
 
 def test_each_person_has_a_secret_of_their_own(device: APIClient) -> None:
-    assert device.get(SECRET).json() != device_of(make_user()).get(SECRET).json()
+    assert device.get(SECRET).json() != signed_in_client(make_user()).get(SECRET).json()
 
 
 def test_a_secret_may_be_renewed_before_there_is_one(device: APIClient) -> None:

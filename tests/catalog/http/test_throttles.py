@@ -12,7 +12,7 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from catalog.models import User
-from tests.helpers.api import QUERIES, assert_refused, device_of, multipart
+from tests.helpers.api import QUERIES, assert_refused, multipart, signed_in_client
 from tests.helpers.factories import jpeg, make_item, make_user
 from tests.helpers.redis_server import OwnRedis
 
@@ -42,9 +42,9 @@ def test_too_many_queries_are_refused_with_the_time_to_wait(device: APIClient, m
 
 def test_a_person_is_counted_on_all_devices_together_and_apart_from_others(me: User) -> None:
     for _ in range(3):
-        device_of(me).post(QUERIES, **multipart())
-    assert device_of(me).post(QUERIES, **multipart()).status_code == 429
-    assert device_of(make_user()).post(QUERIES, **multipart()).status_code == 202
+        signed_in_client(me).post(QUERIES, **multipart())
+    assert signed_in_client(me).post(QUERIES, **multipart()).status_code == 429
+    assert signed_in_client(make_user()).post(QUERIES, **multipart()).status_code == 202
 
 
 def test_reading_has_a_rate_of_its_own(device: APIClient) -> None:

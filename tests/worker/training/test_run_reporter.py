@@ -40,7 +40,7 @@ def test_what_is_new_is_written_once_a_second_at_most(run: TrainingRun) -> None:
     reporter.send()
     assert on_the_row(run).stage == "collecting photos"
     assert on_the_row(run).progress == {"share": 0.0, "trace": [], "done": 1, "of": 5}
-    reporter.send(at_once=True)
+    reporter.send(run_concurrently=True)
     assert on_the_row(run).progress["trace"] == [{"at": 0.25, "loss": 1.5}]
 
 
@@ -72,7 +72,7 @@ def test_while_the_database_is_away_the_news_wait(run: TrainingRun, monkeypatch:
         patched.setattr(run, "record_progress", away)
         reporter.send()
     assert on_the_row(run).stage == ""
-    reporter.send(at_once=True)
+    reporter.send(run_concurrently=True)
     assert on_the_row(run).stage == "training"
 
 

@@ -8,7 +8,7 @@ from rest_framework.test import APIClient
 
 from catalog.http.middleware import ApiResponseHeaders
 from catalog.models import User
-from tests.helpers.api import answered_query, device_of
+from tests.helpers.api import answered_query, signed_in_client
 from tests.helpers.factories import make_item, make_user
 
 pytestmark = pytest.mark.django_db
@@ -46,7 +46,7 @@ def test_a_query_that_is_done_is_sent_once(device: APIClient, me: User) -> None:
 def test_an_etag_opens_nothing_to_others(device: APIClient, me: User) -> None:
     path = f"/api/v1/queries/{answered_query(me).pk}/"
     tag = device.get(path)["ETag"]
-    assert device_of(make_user()).get(path, headers={"If-None-Match": tag}).status_code == 404
+    assert signed_in_client(make_user()).get(path, headers={"If-None-Match": tag}).status_code == 404
     assert APIClient().get(path, headers={"If-None-Match": tag}).status_code == 401
 
 

@@ -21,7 +21,7 @@ from catalog.services.encoders.release import (
     encoder_retire,
     encoder_roll_back,
 )
-from tests.helpers.api import at_once
+from tests.helpers.api import run_concurrently
 from tests.helpers.encoder_rows import embed_all, encoder_in, evaluation_set_of
 from tests.helpers.factories import make_embedding, make_encoder, make_item_photo, make_query, make_run, make_user, unit
 
@@ -264,7 +264,7 @@ def test_a_command_that_cannot_be_obeyed_is_one_sentence_and_exit_code_2(command
 def test_of_promotions_at_the_same_moment_each_follows_the_one_before(place: Path) -> None:
     encoders = [encoder_in(place, name) for name in ("first", "second", "third")]
     encoder_promote(encoder=encoders[0])
-    told = at_once(3, lambda number: encoder_promote(encoder=encoders[number % 3], reason=WHY))
+    told = run_concurrently(3, lambda number: encoder_promote(encoder=encoders[number % 3], reason=WHY))
     assert len([promotion for promotion in told if promotion]) >= 2
     chain = list(Promotion.objects.order_by("pk").values_list("previous_name", "encoder_name"))
     assert [before for before, _ in chain[1:]] == [after for _, after in chain[:-1]]

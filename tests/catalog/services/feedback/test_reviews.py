@@ -19,7 +19,7 @@ from catalog.services.feedback.reviews import (
     triplet_upcoming,
     triplets_to_review,
 )
-from tests.helpers.api import at_once
+from tests.helpers.api import run_concurrently
 from tests.helpers.factories import make_user
 from tests.helpers.judged_answers import answers, judge
 
@@ -97,7 +97,7 @@ def test_of_decisions_at_the_same_moment_one_counts(anna: User, boris: User) -> 
             return refused.code
         return ""
 
-    told = at_once(2, decide)
+    told = run_concurrently(2, decide)
     assert sorted(told) == ["", "already_reviewed"]
     only.refresh_from_db()
     assert only.state == ("accepted", "rejected")[told.index("")]
@@ -106,7 +106,7 @@ def test_of_decisions_at_the_same_moment_one_counts(anna: User, boris: User) -> 
 @pytest.mark.django_db(transaction=True)
 def test_two_people_who_begin_at_the_same_moment_get_two(anna: User, boris: User) -> None:
     mine = propose(3)
-    taken = at_once(2, lambda number: triplet_take(by=(anna, boris)[number]))
+    taken = run_concurrently(2, lambda number: triplet_take(by=(anna, boris)[number]))
     assert len({one.pk for one in taken if one}) == 2
     assert {one.pk for one in taken if one} <= {one.pk for one in mine}
 
