@@ -167,7 +167,7 @@ def alternated(rival: Step, options: ClassifierOptions, steps: int) -> Alternati
     with tempfile.TemporaryDirectory() as folder:
         run = Run(ClassifierTask(data, options), encoder, data, options, RunFolder(Path(folder)), {})
         watcher = Alternating(rival)
-        run.go(watcher)
+        run.train(watcher)
     return watcher
 
 

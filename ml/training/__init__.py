@@ -1,6 +1,6 @@
-"""Training: from a manifest to an encoder folder. Needs torch; nothing that serves imports it.
+"""Training: from a manifest to an encoder folder. Needs torch; serving does not import it.
 
-In the order of a run: options, photos, views, store (views made once and kept), sampling and data (batches), building
-and encoder (the network), losses, metric and classifier (what differs between the two), optimizing, distributed,
-checkpoints, loop; then showing (pictures) and publishing (the encoder folder). running puts them together.
+In the order of a run: options, dataset (photos, cached views, batches), model (the network with frozen stages), losses,
+mixup, metric and classifier (the two tasks), optimizer, distributed, checkpoints, loop; then run_pictures, prototypes
+and publish (the encoder folder). run puts them together; pretrained builds an encoder without training.
 """

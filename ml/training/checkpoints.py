@@ -1,7 +1,7 @@
-"""Checkpoints: all that a run needs to go on after `kill -9` as if nothing had happened.
+"""Checkpoints: the state from which a killed run continues with the same results.
 
-Written whole at the end of each epoch. Every draw of an epoch follows from the seed and the epoch's number, so the
-state of no random generator belongs to it. Read with `weights_only`: tensors and plain values, no code.
+Written atomically at the end of each epoch. Every random draw of an epoch follows from the seed and the epoch's number,
+so no generator state is stored. Read with `weights_only`: tensors and plain values, no code.
 """
 
 import io
@@ -18,36 +18,41 @@ CHECKPOINT_FORMAT = 1
 
 
 class CheckpointError(InputError):
-    """A run cannot be resumed: its checkpoint is damaged, or was made with other options or photos."""
+    """A run cannot be resumed: its checkpoint is damaged, or belongs to other options or photos."""
+
+    code = "checkpoint_unreadable"
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write `state` (tensors, numbers, texts, in dicts and lists). Raises `UnwritableError`."""
-    buffer = io.BytesIO()  # torch makes a RuntimeError of a full disk
+    """Write `state` (tensors, numbers, texts, in dicts and lists) atomically. Raises `UnwritableError`."""
+    buffer = io.BytesIO()  # torch raises a RuntimeError for a full disk
     torch.save(dict(state) | {"format": CHECKPOINT_FORMAT}, buffer)
     with atomic_write(path) as file:
         file.write(buffer.getbuffer())
 
 
-def load_checkpoint(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `save_checkpoint` wrote, if its "about" agrees with `about`. Raises `CheckpointError`."""
+def load_checkpoint(path: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state that `save_checkpoint` wrote.
+
+    Raises `CheckpointError` for an unreadable file, and where an entry of `fingerprint` differs from the stored one.
+    """
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make torch raise anything from KeyError to RuntimeError
-        raise CheckpointError(f"The checkpoint {path.name!r} cannot be read; start the run anew.") from error
+        raise CheckpointError(f"The checkpoint {path.name!r} cannot be read; start the run again.") from error
     if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT:
-        raise CheckpointError(f"The checkpoint {path.name!r} has another format; start the run anew.")
-    for name, value in about.items():
-        _require_same(name, state["about"].get(name), value)
+        message = f"The checkpoint {path.name!r} has another format; start the run again."
+        raise CheckpointError(message, code="checkpoint_format")
+    for name, value in fingerprint.items():
+        _require_equal(name, state["about"].get(name), value)
     return state
 
 
-def _require_same(name: str, then: Any, now: Any) -> None:
-    if then == now:
+def _require_equal(name: str, stored: Any, current: Any) -> None:
+    if stored == current:
         return
-    if isinstance(then, Mapping) and isinstance(now, Mapping):
-        for key in sorted(then.keys() | now.keys()):
-            if then.get(key) != now.get(key):
-                text = f"The run was started with {key} {then.get(key)!r}, not {now.get(key)!r}"
-                raise CheckpointError(f"{text}; resume it with the same.")
-    raise CheckpointError(f"The run was started with other {name}; resume it with the same.")
+    message = f"The run was started with other {name}"
+    if isinstance(stored, Mapping) and isinstance(current, Mapping):
+        key = next(key for key in sorted(stored.keys() | current.keys()) if stored.get(key) != current.get(key))
+        message = f"The run was started with {key} {stored.get(key)!r}, not {current.get(key)!r}"
+    raise CheckpointError(f"{message}; resume it with the same.", code="checkpoint_mismatch")

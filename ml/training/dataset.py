@@ -1,4 +1,4 @@
-"""Everything a run sees: which photos train and which validate, and their views as pictures or kept maps."""
+"""Data of a run: train and held-out photos, and their views as pictures or as cached maps of the frozen stages."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -22,15 +22,17 @@ from ml.training.model import TrainableEncoder, export_frozen_stages
 from ml.training.options import TrainingOptions
 
 SHRINK_TO = 1.4
-"""Photos are kept in memory with a longer side of this many times the network's: phone views crop them further."""
+"""Photos stay in memory with a longer side of this many times the network's input, because phone views crop them."""
 
 CLEAN, PHONE = 0, 1
 
 
 @dataclass(frozen=True)
 class Batch:
-    """`inputs` (copies x photos, c, h, w): pictures or maps, all first views, then all second ones; and the numbers of
-    their labels and items (copies x photos)."""
+    """`inputs` (copies x photos, c, h, w): pictures or maps, all first views before all second ones.
+
+    `labels` and `items` (copies x photos) are the numbers of their labels and items.
+    """
 
     inputs: Tensor
     labels: Tensor
@@ -55,19 +57,18 @@ class TrainingData:
             view_numbers(batch, self.options.views, copies, self.options.seed, epoch, step)[:, rank() :: world_size()]
             for step, batch in enumerate(positions)
         ]
-        kept = bool(self.options.views)
-        inputs = self._kept(shares, numbers) if kept else self._fresh(shares, numbers)
+        inputs = self._cached_batches(shares, numbers) if self.options.views else self._fresh_batches(shares, numbers)
         for share, views in zip(shares, inputs, strict=True):
             labels = torch.from_numpy(np.tile(self.train.labels[share], copies))
             items = torch.from_numpy(np.tile(self.train.items[share], copies))
             device = training_device()
             yield Batch(views.to(device, non_blocking=True), labels.to(device), items.to(device))
 
-    def _kept(self, shares: list[Ints], numbers: list[Ints]) -> Iterator[Tensor]:
+    def _cached_batches(self, shares: list[Ints], numbers: list[Ints]) -> Iterator[Tensor]:
         for share, views in zip(shares, numbers, strict=True):
             yield self.train_store.batch(np.tile(share, len(views)), views.reshape(-1))
 
-    def _fresh(self, shares: list[Ints], numbers: list[Ints]) -> Iterator[Tensor]:
+    def _fresh_batches(self, shares: list[Ints], numbers: list[Ints]) -> Iterator[Tensor]:
         pairs: list[tuple[int, int]] = []
         batches: list[list[int]] = []
         for share, views in zip(shares, numbers, strict=True):
@@ -91,27 +92,28 @@ def load_data(
     cache: Path,
     progress: Progress = silent,
 ) -> TrainingData:
-    """Decode the photos and make, or find in `cache`, the views that are kept. Raises `InputError`."""
+    """Decode the photos; make the cached views, or read them from `cache`. Raises `InputError`."""
     longest = round(SHRINK_TO * options.side)
     pictures = decoded(train, longest, progress) + decoded(held_out, longest, progress)
     viewer = Viewer(pictures, encoder.preprocess, options.augment, options.seed)
     phone = Viewer(pictures, encoder.preprocess, "phone", options.seed + 1, plain_share=0.0)
-    frozen, about = _frozen(encoder, options), _about(train, held_out, encoder, options)
+    frozen, source = _frozen_stages(encoder, options), _fingerprint(train, held_out, encoder, options)
 
-    def stored(name: str, by: Viewer, photos: range, views: int) -> ViewStore:
-        kind = about | {"augment": by.augment}
-        return stored_views(cache / f"{name}.npy", kind, by, photos, views, frozen, options.workers, progress)
+    def load_views(name: str, viewer: Viewer, photos: range, views: int) -> ViewStore:
+        origin = source | {"augment": viewer.augment}
+        return stored_views(cache / f"{name}.npy", origin, viewer, photos, views, frozen, options.workers, progress)
 
     if rank() != 0:
-        barrier()  # the first process makes the views, the others find them
-    train_store = stored("train", viewer, range(len(train)), max(1, options.views))
-    held_out_store = stored("held", phone, range(len(train), len(pictures)), 2)
+        barrier()  # rank 0 makes the views, the others read them
+    train_store = load_views("train", viewer, range(len(train)), max(1, options.views))
+    held_out_store = load_views("held", phone, range(len(train), len(pictures)), 2)
     if rank() == 0:
         barrier()
     return TrainingData(train, held_out, viewer, train_store, held_out_store, options)
 
 
-def _frozen(encoder: TrainableEncoder, options: TrainingOptions) -> Callable[[Tensor], Tensor] | None:
+def _frozen_stages(encoder: TrainableEncoder, options: TrainingOptions) -> Callable[[Tensor], Tensor] | None:
+    """Return the frozen stages as a function of pictures; None where no stage is frozen."""
     if not options.freeze_stages:
         return None
     device = training_device()
@@ -120,13 +122,16 @@ def _frozen(encoder: TrainableEncoder, options: TrainingOptions) -> Callable[[Te
         return lambda pictures: encoder.run_frozen_stages(pictures.to(device))
 
     @cache
-    def exported() -> Callable[[Tensor], Tensor]:  # takes seconds, and where all views are kept already nobody asks
+    def exported() -> Callable[[Tensor], Tensor]:  # takes seconds, and is not needed where all views are cached
         return export_frozen_stages(encoder, options.side, options.threads)
 
     return lambda pictures: exported()(pictures)
 
 
-def _about(train: PhotoSet, held_out: PhotoSet, encoder: TrainableEncoder, options: TrainingOptions) -> dict[str, str]:
+def _fingerprint(
+    train: PhotoSet, held_out: PhotoSet, encoder: TrainableEncoder, options: TrainingOptions
+) -> dict[str, str]:
+    """Return what the cached views depend on; views with another fingerprint are made again."""
     photos = train.photos + held_out.photos
     order = repr([(photo.path, photo.box) for photo in photos])
     return {

@@ -1,4 +1,4 @@
-"""Several processes that train one network, as `torchrun` starts them: NCCL between GPUs, gloo between CPUs."""
+"""Distributed training: several processes started by `torchrun`, over NCCL between GPUs or gloo between CPUs."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -8,20 +8,20 @@ from datetime import timedelta
 import torch
 from torch import Tensor, distributed, nn
 
-PATIENCE = timedelta(days=2)
-"""How long processes wait for each other. The first one makes the views, validates and draws while the others wait, and
-torch's own ten minutes are soon over. A process that died is not waited for: `torchrun` then ends the others."""
+TIMEOUT = timedelta(days=2)
+"""How long processes wait for each other. Rank 0 makes the views, validates and draws while the others wait, which
+takes longer than torch's default of ten minutes. A dead process is not waited for: `torchrun` ends the others."""
 
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Join the other processes where `torchrun` started this one, and leave them at the end."""
+    """Join the process group of `torchrun` and leave it at the end; do nothing in a process started without it."""
     if "WORLD_SIZE" not in os.environ or distributed.is_initialized():
         yield
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
     try:
         yield
     finally:
@@ -29,12 +29,12 @@ def process_group() -> Iterator[None]:
 
 
 def rank() -> int:
-    """Return the number of this process; the one with 0 writes files and talks."""
+    """Return the number of this process. Rank 0 writes files and reports progress."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def world_size() -> int:
-    """Return how many processes there are."""
+    """Return the number of processes."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
@@ -44,7 +44,7 @@ def training_device() -> torch.device:
 
 
 def gather_rows(rows: Tensor) -> Tensor:
-    """Return the rows (n, ...) of all processes, those of the first one first: the same in each of them.
+    """Return the rows (n, ...) of all processes, in the order of their ranks: the same in each process.
 
     Gradients flow to this process' own rows alone. The processes may have different numbers of rows.
     """
@@ -62,11 +62,11 @@ def gather_rows(rows: Tensor) -> Tensor:
 
 
 def all_reduce_gradients(network: Iterable[nn.Parameter], loss: Iterable[nn.Parameter]) -> None:
-    """Make the gradients in all processes those of the joint batch.
+    """Replace the gradients in all processes by those of the joint batch.
 
-    Each process has computed the loss of the rows that `gather_rows` gave. It reached the network through the process'
-    own rows alone, so there the sum over the processes is the joint gradient. The loss' own weights (proxies) have the
-    whole gradient in each process, so there it is the mean, which only evens out rounding.
+    Each process has computed the loss of the rows from `gather_rows`. The loss reaches the network through the process'
+    own rows alone, so the joint gradient of the network is the sum over the processes. The loss' own weights (proxies)
+    have the whole gradient in each process, so there it is the mean, which only evens out rounding.
     """
     if world_size() == 1:
         return
@@ -81,7 +81,7 @@ def all_reduce_gradients(network: Iterable[nn.Parameter], loss: Iterable[nn.Para
 
 
 def broadcast_from_first(value: float) -> float:
-    """Return what the first process has, in all of them."""
+    """Return the value of rank 0, in every process."""
     if world_size() == 1:
         return value
     shared = torch.tensor([value], dtype=torch.float64, device=training_device())
@@ -90,6 +90,6 @@ def broadcast_from_first(value: float) -> float:
 
 
 def barrier() -> None:
-    """Let the first process go ahead: the others wait until it, too, calls this."""
+    """Wait until every process has called this."""
     if world_size() > 1:
         distributed.barrier()

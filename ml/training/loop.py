@@ -1,4 +1,4 @@
-"""The training loop, in the order in which it happens; the same for classifiers and metric encoders."""
+"""The training loop: epochs, checkpoints, choice of the best epoch, early stopping; the same for both tasks."""
 
 import hashlib
 import math
@@ -31,66 +31,66 @@ from ml.training.task import Tally, Task, TrainingFailed
 CHECKPOINT_FILE = "checkpoint.pt"
 BEST_FILE = "best.pt"
 
-COLLAPSED = 0.01
-"""A spread below this: all photos have nearly the same vector (their mean cosine is above 0.99)."""
+COLLAPSED_SPREAD = 0.01
+"""Vectors whose spread is below this have collapsed: the mean cosine of all pairs is above 0.99."""
 
 
 class Watcher(Protocol):
-    """Is told how the run goes: a progress bar, or JSON lines for another program."""
+    """Receives the progress of a run: a progress bar, or JSON lines for another program."""
 
     def stage(self, what: str) -> None:
-        """From now on something else is done; `what` says it in a few words."""
+        """A new stage begins; `what` names it in a few words."""
 
     def step(self, step: Step) -> None:
-        """A batch is done."""
+        """A batch has been trained."""
 
     def epoch(self, row: Mapping[str, float]) -> None:
-        """An epoch is done; `row` is its line of metrics.jsonl."""
+        """An epoch has ended; `row` is its line of metrics.jsonl."""
 
 
 class Clock:
-    """Told when epochs begin and steps are done, it estimates the time that is left.
+    """Estimates the remaining time of a run.
 
-    An epoch takes its steps, at the mean pace of all so far, and what comes after them: validation and pictures, as
-    long as they took in the epochs before. In the first one nobody knows that yet, so it counts as nothing.
+    An epoch takes its steps, at the mean pace of all steps so far, and validation and pictures, at the mean of the
+    epochs before. In the first epoch the latter are unknown and count as 0.
     """
 
     def __init__(self, epochs: int, now: Callable[[], float] = time.monotonic) -> None:
         self._epochs, self._now = epochs, now
         self._epoch, self._step, self._steps = 0, 0, 0
-        self._began, self._stepped = 0.0, 0.0  # the moments of the epoch's begin and of its latest step
-        self._stepping, self._steps_done = 0.0, 0  # of the finished epochs
-        self._after, self._epochs_done = 0.0, 0
+        self._epoch_start, self._last_step = 0.0, 0.0  # times of the epoch's start and of its latest step
+        self._step_seconds, self._steps_done = 0.0, 0  # of the finished epochs
+        self._validation_seconds, self._epochs_done = 0.0, 0
 
-    def epoch_begins(self, epoch: int) -> None:
-        """The epoch before it, if there was one, has ended with all that belongs to it."""
+    def start_epoch(self, epoch: int) -> None:
+        """Start the clock of `epoch`; the epoch before, if any, has ended with its validation and pictures."""
         now = self._now()
         if self._step:
-            self._stepping += self._stepped - self._began
+            self._step_seconds += self._last_step - self._epoch_start
             self._steps_done += self._step
-            self._after += now - self._stepped
+            self._validation_seconds += now - self._last_step
             self._epochs_done += 1
-        self._epoch, self._step, self._began = epoch, 0, now
+        self._epoch, self._step, self._epoch_start = epoch, 0, now
 
-    def step_done(self, step: int, steps: int) -> None:
-        """Step `step` of the `steps` of the epoch."""
-        self._step, self._steps, self._stepped = step, steps, self._now()
+    def finish_step(self, step: int, steps: int) -> None:
+        """Record that step `step` of the epoch's `steps` has ended."""
+        self._step, self._steps, self._last_step = step, steps, self._now()
 
     def seconds_left(self) -> float | None:
-        """Of all epochs that are left, this one's rest included; None before the first step."""
+        """Return the seconds until the end of the run; None before the first step."""
         if not self._step:
             return None
-        pace = (self._stepping + self._stepped - self._began) / (self._steps_done + self._step)
-        after = self._after / max(self._epochs_done, 1)
+        pace = (self._step_seconds + self._last_step - self._epoch_start) / (self._steps_done + self._step)
+        validation = self._validation_seconds / max(self._epochs_done, 1)
         epochs_to_come = self._epochs - self._epoch
         steps = self._steps - self._step + epochs_to_come * self._steps
-        return steps * pace + (epochs_to_come + 1) * after
+        return steps * pace + (epochs_to_come + 1) * validation
 
 
 class Run:
-    """One training run: `go` trains until the end or until it stops getting better, and returns the best network.
+    """One training run: `train` runs until the last epoch, or until `patience` ends, and returns the best network.
 
-    `about` names what a resumed run must have in common with its beginning.
+    `fingerprint` holds the options and the data hash, which must be the same when the run is resumed.
     """
 
     def __init__(
@@ -100,9 +100,9 @@ class Run:
         data: TrainingData,
         options: TrainingOptions,
         folder: RunFolder,
-        about: Mapping[str, Any],
+        fingerprint: Mapping[str, Any],
     ) -> None:
-        self.task, self.data, self.options, self.folder, self.about = task, data, options, folder, about
+        self.task, self.data, self.options, self.folder, self.fingerprint = task, data, options, folder, fingerprint
         device = training_device()
         self.encoder: TrainableEncoder = encoder.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.task.loss.to(device)
@@ -114,10 +114,10 @@ class Run:
             self.encoder.compile_parts()
 
     def resume(self) -> None:
-        """Go back to the end of the last whole epoch, if there is one. Raises `CheckpointError`."""
+        """Restore the state at the end of the last whole epoch, if there is one. Raises `CheckpointError`."""
         path = self.folder.path / CHECKPOINT_FILE
         if path.exists():
-            state = load_checkpoint(path, self.about)
+            state = load_checkpoint(path, self.fingerprint)
             self.encoder.load_state_dict(state["body"])
             self.task.loss.load_state_dict(state["loss"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -129,32 +129,32 @@ class Run:
             self.folder.keep_until(self.epochs_done)
 
     @property
-    def ending(self) -> bool:
-        """Whether no epoch is left to train, or too many have brought nothing better."""
-        tired = bool(self.options.patience) and self.epochs_done - self.best_epoch >= self.options.patience
-        return tired or self.epochs_done >= self.options.epochs
+    def is_finished(self) -> bool:
+        """Whether all epochs are trained, or `patience` epochs have passed without a better score."""
+        out_of_patience = bool(self.options.patience) and self.epochs_done - self.best_epoch >= self.options.patience
+        return out_of_patience or self.epochs_done >= self.options.epochs
 
-    def go(self, watcher: Watcher) -> TrainableEncoder:
-        """Train the epochs that are left. Raises `TrainingFailed`."""
+    def train(self, watcher: Watcher) -> TrainableEncoder:
+        """Train the remaining epochs and return the network of the best one. Raises `TrainingFailed`."""
         clock = Clock(self.options.epochs)
-        if rank() == 0 and not self.ending:
+        if rank() == 0 and not self.is_finished:
             watcher.stage("training")
-        while not self.ending:
+        while not self.is_finished:
             started = time.monotonic()
             epoch = self.epochs_done + 1
             row: dict[str, float] = {"epoch": epoch}
-            clock.epoch_begins(epoch)
+            clock.start_epoch(epoch)
             row |= self._train_epoch(epoch, watcher, clock)
             if rank() == 0:
                 row |= self.task.validate(self.average.network)
-            self._judge(epoch, row)
+            self._keep_best(epoch, row)
             self.epochs_done = epoch
             if rank() == 0:
                 row["seconds"] = round(time.monotonic() - started, 3)
-                self.folder.append(row)  # first: a row after the checkpoint's epoch is dropped, a missing one is lost
+                self.folder.append(row)  # first: resuming drops a surplus row; a missing one is lost
                 self._save()
                 watcher.epoch(row)
-        barrier()  # it alone writes the file that all now read
+        barrier()  # rank 0 alone writes the file that all processes now read
         return self.best_encoder()
 
     def best_encoder(self) -> TrainableEncoder:
@@ -166,39 +166,40 @@ class Run:
 
     def _train_epoch(self, epoch: int, watcher: Watcher, clock: Clock) -> dict[str, float]:
         options = self.options
-        torch.manual_seed(_seed_of(options.seed, epoch, rank()))
+        torch.manual_seed(_derive_seed(options.seed, epoch, rank()))
         batches = epoch_batches(
             self.data.train.labels, options.batch_size, self.task.per_label, options.balance, options.seed, epoch
         )
-        tally, started, seen, rate = Tally(), time.monotonic(), 0, 0.0
+        tally, started, photos, rate = Tally(), time.monotonic(), 0, 0.0
         for step, batch in enumerate(self.data.batches(batches, self.task.copies, epoch)):
             self.encoder.set_training(head_only=epoch <= options.head_epochs)
             rate = set_rates(self.optimizer, (epoch - 1 + (step + 1) / len(batches)) / options.epochs, options.warmup)
             draw = np.random.default_rng([options.seed, epoch, step, 1])
             with self._precision():
-                loss, shown = self.task.batch_loss(self.encoder, batch, draw)
+                loss, figures = self.task.batch_loss(self.encoder, batch, draw)
             value = loss.item()
             if not math.isfinite(value):
-                raise TrainingFailed(f"The loss became {value} in epoch {epoch}: lower --lr or --head-lr.")
+                message = f"The loss became {value} in epoch {epoch}: lower --lr or --head-lr."
+                raise TrainingFailed(message, code="loss_not_finite")
             self._step(loss)
-            tally.add({"train_loss": value} | dict(shown), len(batch.labels))
-            seen += len(batch.labels) * world_size()
-            clock.step_done(step + 1, len(batches))
+            tally.add({"train_loss": value} | dict(figures), len(batch.labels))
+            photos += len(batch.labels) * world_size()
+            clock.finish_step(step + 1, len(batches))
             if rank() == 0:
-                speed = seen / max(time.monotonic() - started, 1e-9)
+                speed = photos / max(time.monotonic() - started, 1e-9)
                 left, means = clock.seconds_left(), tally.means()
                 watcher.step(Step(epoch, options.epochs, step + 1, len(batches), value, speed, left, means))
-        speed = seen / max(time.monotonic() - started, 1e-9)
+        speed = photos / max(time.monotonic() - started, 1e-9)
         return tally.means() | {"photos_per_second": round(speed, 2), "lr": options.lr * rate}
 
     def _step(self, loss: torch.Tensor) -> None:
         options = self.options
         parts = [*self.encoder.trained_stages, self.encoder.network.head]
         self.optimizer.zero_grad()
-        whole = (
+        total = (
             loss + penalty(parts, options.l1, options.l2) / world_size()
         )  # each process adds its share of the penalty
-        whole.backward()  # type: ignore[no-untyped-call] # torch's own
+        total.backward()  # type: ignore[no-untyped-call] # torch's own
         all_reduce_gradients(self.encoder.parameters(), self.task.loss.parameters())
         if options.clip:
             weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
@@ -212,13 +213,17 @@ class Run:
             chosen = "bfloat16" if _has_bfloat16(training_device()) else "float32"
         return torch.autocast(training_device().type, torch.bfloat16) if chosen == "bfloat16" else nullcontext()
 
-    def _judge(self, epoch: int, row: Mapping[str, float]) -> None:
-        """Keep the network of the best epoch; raise for one whose vectors have become one. All processes agree."""
+    def _keep_best(self, epoch: int, row: Mapping[str, float]) -> None:
+        """Save the network if this epoch is the best; the same decision in all processes.
+
+        Raises `TrainingFailed` where the vectors have collapsed into one.
+        """
         spread = broadcast_from_first(row.get("spread", 1.0))
-        if broadcast_from_first(float(rank() == 0 and self._collapsed(spread))):
+        if broadcast_from_first(float(rank() == 0 and self._has_collapsed(spread))):
             raise TrainingFailed(
                 f"The vectors collapsed in epoch {epoch}: their spread is {spread:.4f}. Lower the learning rate, or "
-                "choose an easier miner (--miner semihard) or a loss with proxies (--label-loss softmax)."
+                "choose an easier miner (--miner semihard) or a loss with proxies (--label-loss softmax).",
+                code="vectors_collapsed",
             )
         score = broadcast_from_first(self.task.score(row) if rank() == 0 else 0.0)
         if score > self.best:
@@ -226,9 +231,9 @@ class Run:
             if rank() == 0:
                 save_checkpoint(self.folder.path / BEST_FILE, {"body": self.average.network.state_dict()})
 
-    def _collapsed(self, spread: float) -> bool:
-        """Random weights, too, give all photos nearly the same vector, but training then spreads them."""
-        if spread >= COLLAPSED:
+    def _has_collapsed(self, spread: float) -> bool:
+        """Return whether the spread is near 0 and not rising: random weights start there, but training spreads them."""
+        if spread >= COLLAPSED_SPREAD:
             return False
         rows = self.folder.rows()
         if not rows:
@@ -239,7 +244,7 @@ class Run:
         save_checkpoint(
             self.folder.path / CHECKPOINT_FILE,
             {
-                "about": dict(self.about),
+                "about": dict(self.fingerprint),
                 "body": self.encoder.state_dict(),
                 "loss": self.task.loss.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
@@ -253,10 +258,10 @@ class Run:
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    """Whether the device is a GPU that computes with bfloat16; older ones only imitate it, slowly."""
+    """Return whether the device is a GPU with bfloat16 arithmetic; older ones emulate it slowly."""
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-def _seed_of(seed: int, epoch: int, process: int) -> int:
-    """A number that differs between epochs and processes, for dropout and stochastic depth."""
+def _derive_seed(seed: int, epoch: int, process: int) -> int:
+    """Return a seed for dropout and stochastic depth that differs between epochs and processes."""
     return int.from_bytes(hashlib.sha256(f"{seed} {epoch} {process}".encode()).digest()[:7], "big")

@@ -22,10 +22,10 @@ from ml.training.options import PAIR_LOSSES, MetricOptions
 
 @dataclass(frozen=True)
 class LossValue:
-    """The loss of a batch and what is shown of it.
+    """The loss of a batch, its parts, and counts of triplets for the progress display.
 
-    `mined`: the triplets of the label that the miner chose, or all of the batch where the loss has no miner; `active`:
-    those of them that violate the margin.
+    `mined`: the label's triplets that the miner chose, or all of the batch where the loss has no miner; `active`: those
+    of them that violate the margin.
     """
 
     total: Tensor
@@ -36,10 +36,10 @@ class LossValue:
 
 
 class MetricLoss(nn.Module):
-    """label_weight x the label loss on the label's numbers + identity_weight x the identity loss on the others.
+    """label_weight x label loss on the label part + identity_weight x identity loss on the identity part.
 
-    With `label_size` 0 both work on the whole vector. Weights of its own (proxies) are trained with the head's rate;
-    the seed alone decides what they are at first, so that all processes of a run begin with the same.
+    With `label_size` 0 both work on the whole vector. Its own weights (proxies) are trained with the head's rate; they
+    are initialised from the seed alone, so that all processes of a run begin with the same.
     """
 
     def __init__(self, options: MetricOptions, classes: int) -> None:
@@ -47,22 +47,22 @@ class MetricLoss(nn.Module):
         self._options = options
         label_size = options.label_size or options.embedding_size
         torch.manual_seed(options.seed)
-        self.label = label_loss(options, classes, label_size)
-        self.miner = miner(options)
+        self.label = build_label_loss(options, classes, label_size)
+        self.miner = build_miner(options)
         if options.memory:
-            self.label = Memory(self.label, label_size, options.memory, self.miner)
-        self.identity = identity_loss(options)
+            self.label = CrossBatchMemory(self.label, label_size, options.memory, self.miner)
+        self.identity = build_identity_loss(options)
 
     @property
     def has_memory(self) -> bool:
-        """Whether a batch changes the loss of the next one."""
+        """Whether the loss has a cross-batch memory, so that a batch changes the loss of the next one."""
         return bool(self._options.memory)
 
     def forward(self, outputs: Tensor, labels: Tensor, items: Tensor, mixing: Mixing | None = None) -> LossValue:
         """Return the loss of outputs (n, d) with labels and items (n): rows of one item are views of one garment.
 
-        Of mixed rows the label loss is that of both labels; for identity a mixture is an item of its own. In a
-        distributed run, of those of all processes together (see `distributed.all_reduce_gradients`).
+        The label loss of mixed rows is that of both labels; for identity a mixture is an item of its own. In a
+        distributed run, the rows of all processes count (see `distributed.all_reduce_gradients`).
         """
         mixed = None if mixing is None else (mixing.share, gather_rows(mixing.partners(labels)))
         return self.local_loss(gather_rows(outputs), gather_rows(labels), gather_rows(items), mixed)
@@ -70,9 +70,9 @@ class MetricLoss(nn.Module):
     def local_loss(
         self, outputs: Tensor, labels: Tensor, items: Tensor, mixed: tuple[float, Tensor] | None = None
     ) -> LossValue:
-        """Return the loss of these outputs only, whatever other processes do.
+        """Return the loss of these outputs alone, without those of other processes.
 
-        mixed: the share of `labels` in each row, and the labels (n) that have the rest.
+        mixed: the share of `labels` in each row, and the labels (n) of the partners, which have the rest.
         """
         label_part, identity_part = unit_parts(outputs, self._options.label_size)
         zero = outputs.sum() * 0.0
@@ -83,19 +83,19 @@ class MetricLoss(nn.Module):
             label = share * label + (1 - share) * self.label(label_part, partners)
         identity = zero if self.identity is None else self.identity(identity_part, items)
         total = self._options.label_weight * label + self._options.identity_weight * identity
-        mined, active = _counted(label_part.detach(), labels, indices, self._options.margin)
+        mined, active = _count_triplets(label_part.detach(), labels, indices, self._options.margin)
         return LossValue(total, label.item(), identity.item(), mined, active)
 
     @torch.no_grad()
     def _mined(self, vectors: Tensor, labels: Tensor) -> Any:
-        """What the miner chooses; None where the label's loss takes no such choice, or its memory makes its own."""
+        """Return the miner's choice; None where the label loss takes none, or its memory makes its own."""
         if self.miner is None or self._options.memory or self._options.label_loss not in PAIR_LOSSES:
             return None
         return self.miner(vectors, labels)
 
 
-class Memory(losses.CrossBatchMemory):  # type: ignore[misc] # the library has no types
-    """The library's cross-batch memory. A checkpoint of it also tells how far it is filled, which the library forgets.
+class CrossBatchMemory(losses.CrossBatchMemory):  # type: ignore[misc] # the library has no types
+    """The library's cross-batch memory; its state also holds the fill level, which the library does not save.
 
     Wang et al., "Cross-Batch Memory for Embedding Learning", 2020.
     """
@@ -107,7 +107,7 @@ class Memory(losses.CrossBatchMemory):  # type: ignore[misc] # the library has n
         self.queue_idx, self.has_been_filled = state["queue_idx"], bool(state["has_been_filled"])
 
 
-def label_loss(options: MetricOptions, classes: int, size: int) -> Any:
+def build_label_loss(options: MetricOptions, classes: int, size: int) -> Any:
     """Return the loss that `options.label_loss` names for unit vectors (n, size) and labels below `classes`."""
     cosine = CosineSimilarity()
     match options.label_loss:
@@ -134,8 +134,8 @@ def label_loss(options: MetricOptions, classes: int, size: int) -> Any:
             return None
 
 
-def identity_loss(options: MetricOptions) -> Any:
-    """Return the loss whose labels are items: views of one photo against all other photos of the batch.
+def build_identity_loss(options: MetricOptions) -> Any:
+    """Return the loss that takes items for labels: views of one photo against all other photos of the batch.
 
     "ntxent" is the normalised temperature-scaled cross entropy of Chen et al., "A Simple Framework for Contrastive
     Learning of Visual Representations", 2020, equation 1.
@@ -149,7 +149,7 @@ def identity_loss(options: MetricOptions) -> Any:
             return None
 
 
-def miner(options: MetricOptions) -> Any:
+def build_miner(options: MetricOptions) -> Any:
     """Return the miner that `options.miner` names, with the losses' margin and distance."""
     cosine = CosineSimilarity()
     match options.miner:
@@ -162,21 +162,21 @@ def miner(options: MetricOptions) -> Any:
 
 
 @torch.no_grad()
-def _counted(vectors: Tensor, labels: Tensor, indices: Any, margin: float) -> tuple[int, int]:
-    """Return how many triplets `indices` are (None: all there are), and how many of them violate the margin."""
+def _count_triplets(vectors: Tensor, labels: Tensor, indices: Any, margin: float) -> tuple[int, int]:
+    """Return the number of triplets in `indices` (None: of the batch), and how many of them violate the margin."""
     cosines = vectors @ vectors.T
     if indices is None:
-        return _all_triplets(cosines, labels, margin)
+        return _count_all_triplets(cosines, labels, margin)
     anchors, positives, negatives = loss_and_miner_utils.convert_to_triplets(indices, labels)
     gap = cosines[anchors, positives] - cosines[anchors, negatives]
     return len(anchors), int((gap < margin).sum())
 
 
-def _all_triplets(cosines: Tensor, labels: Tensor, margin: float) -> tuple[int, int]:
-    """The same for all triplets: counted by sorting each anchor's negatives, as there are n^3."""
+def _count_all_triplets(cosines: Tensor, labels: Tensor, margin: float) -> tuple[int, int]:
+    """Count all n^3 triplets without listing them, by sorting each anchor's negatives."""
     same = labels[:, None] == labels
     positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     negatives = cosines.masked_fill(same, -math.inf).sort(dim=1).values
-    harmless = torch.searchsorted(negatives, cosines - margin, right=True)  # (n, n), the -inf among them
-    existing = (positive.sum(dim=1) * (~same).sum(dim=1)).sum()
-    return int(existing), int(((len(labels) - harmless) * positive).sum())
+    below_margin = torch.searchsorted(negatives, cosines - margin, right=True)  # (n, n), the -inf among them
+    triplets = (positive.sum(dim=1) * (~same).sum(dim=1)).sum()
+    return int(triplets), int(((len(labels) - below_margin) * positive).sum())

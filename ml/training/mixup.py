@@ -9,24 +9,24 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Mixing:
-    """Who is mixed with whom: `share` of each row stays, the rest is its `partner`'s (rows). One share for a batch."""
+    """Which row is mixed with which: `share` of each row stays, the rest is row `partner` (n). One share per batch."""
 
     share: float
     partner: Tensor
 
-    def mixed(self, maps: Tensor) -> Tensor:
-        """Return the mixed maps (rows, c, h, w). What frozen stages made is mixed as well as pictures are."""
+    def mix(self, maps: Tensor) -> Tensor:
+        """Return the mixed pictures or maps (n, c, h, w); outputs of frozen stages can be mixed like pictures."""
         return maps.lerp(maps[self.partner.to(maps.device)], 1 - self.share)
 
     def partners(self, numbers: Tensor) -> Tensor:
-        """Return the labels (rows) of what is mixed in."""
+        """Return the labels or items (n) of the partners."""
         return numbers[self.partner.to(numbers.device)]
 
 
 def draw_mixing(alpha: float, photos: int, copies: int, draw: np.random.Generator) -> Mixing:
     """Return a mixing of a batch of (copies x photos) rows with a share of Beta(alpha, alpha), at least one half.
 
-    All views of a photo are mixed with views of the same other photo, so that they stay views of one thing.
+    All views of a photo are mixed with views of the same other photo, so that they stay views of one garment.
     """
     share = float(draw.beta(alpha, alpha))
     partner = draw.permutation(photos)

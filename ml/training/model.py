@@ -1,4 +1,4 @@
-"""The network in training: which stages are frozen, what goes in (pictures or kept maps), what learns how fast."""
+"""The network in training: frozen stages, cached feature maps, construction from options, ONNX export."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +19,10 @@ Floats = npt.NDArray[np.float32]
 
 
 class TrainableEncoder(nn.Module):
-    """An encoder's network whose first `frozen` stages stay as they are.
+    """An encoder's network of which the first `freeze_stages` stages are not trained.
 
-    Takes uint8 pictures (n, 3, side, side), or the float16 maps that `run_frozen_stages` made of them, and gives the
-    pooled features and the outputs.
+    Takes uint8 pictures (n, 3, side, side), or the float16 maps that `run_frozen_stages` returned for them, and returns
+    outputs (n, dim).
     """
 
     mean: Tensor
@@ -34,14 +34,15 @@ class TrainableEncoder(nn.Module):
         super().__init__()
         stages = list(network.trunk.stages)  # type: ignore[arg-type] # every trunk has stages
         if options.freeze_stages > len(stages):
-            raise OptionsError(f"freeze_stages is {options.freeze_stages}, but {options.backbone} has {len(stages)}.")
+            message = f"freeze_stages is {options.freeze_stages}, but {options.backbone} has {len(stages)}."
+            raise OptionsError(message, code="too_many_frozen_stages")
         self.network = network
         self.preprocess = preprocess
         self.head_kind = head_kind
-        self._stages = stages  # a plain list: their weights are the network's
+        self._stages = stages  # a plain list, so that torch does not register their weights twice
         self._frozen = options.freeze_stages
-        self._keep_statistics = options.statistics == "frozen"
-        self.drop = nn.Dropout(0.0 if head_kind == "hidden512" else options.drop)  # that head has its own
+        self._freeze_statistics = options.statistics == "frozen"
+        self.drop = nn.Dropout(0.0 if head_kind == "hidden512" else options.drop)  # that head has its own dropout
         self.register_buffer("mean", torch.tensor(preprocess.mean).reshape(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(preprocess.std).reshape(1, 3, 1, 1), persistent=False)
         for stage in stages[: self._frozen]:
@@ -54,11 +55,11 @@ class TrainableEncoder(nn.Module):
 
     @property
     def trained_stages(self) -> list[nn.Module]:
-        """The others, first to last; the head is not among them."""
+        """The stages that are trained, first to last, without the head."""
         return self._stages[self._frozen :]
 
     def run_frozen_stages(self, pictures: Tensor) -> Tensor:
-        """Return what the frozen stages make of uint8 pictures (n, 3, h, w): maps (n, c, h', w')."""
+        """Normalise uint8 pictures (n, 3, h, w) and return the maps (n, c, h', w') of the frozen stages."""
         maps = (pictures.to(self.mean.dtype) - self.mean) / self.std
         with torch.no_grad():
             for stage in self.frozen_stages:
@@ -66,17 +67,17 @@ class TrainableEncoder(nn.Module):
         return maps
 
     def frozen_features(self, inputs: Tensor) -> Tensor:
-        """Return the maps (n, c, h, w) that training starts from, of pictures or of kept maps."""
+        """Return the maps (n, c, h, w) that enter the trained stages, for uint8 pictures or for cached maps."""
         return self.run_frozen_stages(inputs) if inputs.dtype == torch.uint8 else inputs.to(self.mean.dtype)
 
     def features(self, maps: Tensor) -> Tensor:
-        """Return the pooled features (n, channels) of what `frozen_features` gave."""
+        """Return the pooled features (n, channels) of maps from `frozen_features`."""
         for stage in self.trained_stages:
             maps = stage(maps)
         return self.network.pool(maps.float())
 
     def outputs(self, maps: Tensor) -> Tensor:
-        """Return the outputs (n, dim) of what `frozen_features` gave."""
+        """Return the outputs (n, dim) of maps from `frozen_features`."""
         outputs: Tensor = self.network.head(self.drop(self.features(maps)))
         return outputs
 
@@ -84,16 +85,16 @@ class TrainableEncoder(nn.Module):
         return self.outputs(self.frozen_features(inputs))
 
     def compile_parts(self) -> None:
-        """Compile the way from pictures or maps to outputs, in two parts: who mixes maps calls these, not `forward`."""
+        """Compile `frozen_features` and `outputs` separately, because mixup calls them instead of `forward`."""
         self.frozen_features = torch.compile(self.frozen_features)  # type: ignore[method-assign]
         self.outputs = torch.compile(self.outputs)  # type: ignore[method-assign]
 
     def set_training(self, *, head_only: bool) -> None:
-        """Before a training step: what is frozen, and statistics that are to be kept, stay in evaluation mode."""
+        """Set training mode, except for frozen stages (`head_only`: all stages) and frozen batch normalisation."""
         self.train()
         for stage in self._stages if head_only else self.frozen_stages:
             stage.eval()
-        if self._keep_statistics:
+        if self._freeze_statistics:
             for module in self.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
@@ -116,7 +117,7 @@ def build_encoder(options: ClassifierOptions | MetricOptions, labels: int) -> Tr
 
 
 def head_kind(options: TrainingOptions) -> Head:
-    """Return what the card will say of the head."""
+    """Return the kind of head that the options ask for, as the card names it."""
     if isinstance(options, ClassifierOptions):
         return options.head
     return "parts" if isinstance(options, MetricOptions) and options.label_size else "linear"
@@ -131,11 +132,12 @@ def _head(options: ClassifierOptions | MetricOptions, channels: int, labels: int
 
 
 def _load_trunk(trunk: nn.Module, options: TrainingOptions) -> None:
-    """Fill `trunk` with that of a trained encoder of the same backbone, whatever its head is for."""
+    """Copy the trunk of the encoder in `options.start_from`, of either kind, into `trunk`."""
     folder = Path(options.start_from)
     card = read_card(folder)
     if card.backbone != options.backbone:
-        raise OptionsError(f"{options.start_from!r} has the backbone {card.backbone}, not {options.backbone}.")
+        message = f"{options.start_from!r} has the backbone {card.backbone}, not {options.backbone}."
+        raise OptionsError(message, code="backbone_mismatch")
     trunk.load_state_dict(network_from_card(card, read_weights(folder, card)).trunk.state_dict())
 
 
@@ -150,7 +152,7 @@ def export_frozen_stages(encoder: TrainableEncoder, side: int, threads: int) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns that it is the older one
         torch.onnx.export(
-            _Frozen(encoder).eval(),
+            _FrozenStages(encoder).eval(),
             (torch.zeros(2, 3, side, side, dtype=torch.uint8),),
             buffer,  # type: ignore[arg-type] # the TorchScript exporter writes to a buffer, the stub knows paths only
             input_names=["pictures"],
@@ -164,14 +166,14 @@ def export_frozen_stages(encoder: TrainableEncoder, side: int, threads: int) -> 
     settings.log_severity_level = 3
     session = onnxruntime.InferenceSession(buffer.getvalue(), settings, providers=["CPUExecutionProvider"])
 
-    def maps_of(pictures: Tensor) -> Tensor:
+    def run(pictures: Tensor) -> Tensor:
         return torch.from_numpy(session.run(None, {"pictures": pictures.contiguous().numpy()})[0])
 
-    return maps_of
+    return run
 
 
-class _Frozen(nn.Module):
-    """The exporter calls `forward` and nothing else."""
+class _FrozenStages(nn.Module):
+    """Makes `run_frozen_stages` the `forward` that the exporter calls."""
 
     def __init__(self, encoder: TrainableEncoder) -> None:
         super().__init__()

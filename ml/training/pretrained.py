@@ -58,9 +58,9 @@ NOTES = (
 )
 
 Doubles = npt.NDArray[np.float64]
-Look = Callable[[Path, Sequence[Path]], Image.Image]
+ViewMaker = Callable[[Path, Sequence[Path]], Image.Image]
 
-LOOKS: dict[str, Look] = {
+VIEWS: dict[str, ViewMaker] = {
     "clean": lambda path, _: read_picture(path),
     "phone": lambda path, others: phone_view_of(path, others, "fit 0"),
     "phone again": lambda path, others: phone_view_of(path, others, "fit 1"),
@@ -72,10 +72,12 @@ LOOKS: dict[str, Look] = {
 class TooFewPhotosError(InputError):
     """Fewer photos than dimensions: the principal components are not determined."""
 
+    code = "too_few_photos"
+
 
 @dataclass(frozen=True)
 class Projection:
-    """features (n, c) to components (n, dim): `features @ weight.T + bias`, the weights of a linear layer."""
+    """A linear layer from features (n, c) to components (n, dim): `features @ weight.T + bias`."""
 
     weight: Floats  # (dim, c)
     bias: Floats  # (dim,)
@@ -86,7 +88,7 @@ class Projection:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to build, and `command`: what was typed, for the card. `data` says in words what the photos are."""
+    """What to build. For the card: `data` describes the photos, `command` is the command line."""
 
     name: str
     backbone: BackboneName
@@ -96,9 +98,9 @@ class Recipe:
 
 
 def fit_pretrained(manifest: Manifest, out: Path, recipe: Recipe, progress: Progress = silent) -> Card:
-    """Build the encoder of `recipe` from the train photos of `manifest`, measure it on the others, write it to `out`.
+    """Build an encoder from the train photos of `manifest`, measure it on the others, write it to `out` atomically.
 
-    The same photos and software give the same bytes on the same machine. Raises `InputError` with what is amiss.
+    The same photos and software give the same bytes on the same machine. Raises `InputError`.
     """
     train = [photo for photo in manifest.photos if photo.split == "train"]
     _require_enough(manifest, train, recipe)  # before the long work
@@ -109,20 +111,22 @@ def fit_pretrained(manifest: Manifest, out: Path, recipe: Recipe, progress: Prog
     rounded = round_filters(exact)
     onnx_model = halve_exact_weights(export_onnx(rounded, PREPROCESSING.height, PREPROCESSING.width))
     embedder = Embedder(card, "onnx", onnx_forward(card, onnx_model))
-    figures = measure_metric_encoder(embedder, manifest, progress) | _faithfulness(embedder, exact, rounded, manifest)
+    figures = measure_metric_encoder(embedder, manifest, progress) | _smallest_cosines(
+        embedder, exact, rounded, manifest
+    )
     return write_encoder(out, replace(card, metrics=figures), network_weights(rounded), onnx_model)
 
 
 def _fitted(
     network: EncoderNetwork, manifest: Manifest, train: Sequence[Photo], dim: int, progress: Progress
 ) -> Projection:
-    """Fit the head on the features of all looks; the backgrounds of the phone views are train photos, too."""
+    """Fit the head on the features of all views; the backgrounds of the phone views are train photos, too."""
     files = [manifest.file(photo) for photo in train]
     pooled = torch_outputs(network.pooled)
     views = []
-    for name, look in LOOKS.items():
-        seen = progress(files, f"features, {name}")
-        batches = read_batches(seen, _reader(look, files))
+    for name, make_view in VIEWS.items():
+        counted = progress(files, f"features, {name}")
+        batches = read_batches(counted, _reader(make_view, files))
         views.append(np.concatenate([pooled(pixels) for pixels in batches]))
     return whitened_pca(np.stack(views, axis=1), dim, SHRINKAGE)
 
@@ -130,12 +134,13 @@ def _fitted(
 def _require_enough(manifest: Manifest, train: Sequence[Photo], recipe: Recipe) -> None:
     require_photos(len(train), recipe.dim)
     if len(train) == len(manifest.photos):
-        raise InputError("The manifest has no val or test photos to measure the encoder on.")
+        message = "The manifest has no val or test photos to measure the encoder on."
+        raise InputError(message, code="nothing_held_out")
     require_encoder_name(recipe.name)
 
 
-def _reader(look: Look, files: Sequence[Path]) -> Callable[[Path], Floats]:
-    return lambda path: PREPROCESSING(look(path, files))
+def _reader(make_view: ViewMaker, files: Sequence[Path]) -> Callable[[Path], Floats]:
+    return lambda path: PREPROCESSING(make_view(path, files))
 
 
 def _set_head(network: EncoderNetwork, projection: Projection) -> None:
@@ -159,10 +164,10 @@ def _card(recipe: Recipe, manifest: Manifest, train: Sequence[Photo]) -> Card:
     )
 
 
-def _faithfulness(
+def _smallest_cosines(
     embedder: Embedder, exact: EncoderNetwork, rounded: EncoderNetwork, manifest: Manifest
 ) -> dict[str, float]:
-    """The smallest cosine, over some photos, of the shipped vectors to those of torch and of the unrounded network."""
+    """Return the smallest cosine of some shipped vectors to those of torch and of the unrounded network."""
     files = [manifest.file(photo) for photo in manifest.photos[:CHECKED_PHOTOS]]
     batches = list(read_batches(files, lambda path: read_pixels(path, PREPROCESSING)))
     shipped = embedder.embed_batches(batches)
@@ -180,14 +185,14 @@ def _smallest_cosine(some: Floats, others: Floats) -> float:
 
 
 def whitened_pca(views: Floats, dim: int, shrinkage: float) -> Projection:
-    """Fit on the features of `views` (photos, views per photo, c) and keep `dim` principal components.
+    """Fit on the features `views` (photos, views per photo, c) and keep `dim` principal components.
 
-    What changes between views of one photo is noise; what differs between photos is what a search looks for. So the
-    noise is whitened first (its covariance becomes, up to shrinkage, the identity), and the principal components are
-    those of the photos' means after that: the "learned whitening" of Mikolajczyk and Matas, "Improving Descriptors for
+    Differences between views of one photo are noise, differences between photos are the signal. The noise is whitened
+    first (its covariance becomes, up to shrinkage, the identity); the principal components are those of the photos'
+    means after that: the "learned whitening" of Mikolajczyk and Matas, "Improving Descriptors for
     Fast Tree Matching by Optimal Linear Projection", 2007, in the form of Radenovic, Tolias and Chum, "Fine-tuning CNN
     Image Retrieval with No Human Annotation", 2018, section 3.4. `shrinkage` adds that many times the mean eigenvalue
-    to each eigenvalue of the noise, so that directions which happen to be quiet in few views are not blown up.
+    to each eigenvalue of the noise, so that directions with little noise by chance are not amplified.
 
     Signs are fixed (the largest entry of each component is positive), so that two machines agree.
     Raises `TooFewPhotosError`, or `InputError` for more components than features or views that are all alike.
@@ -196,12 +201,13 @@ def whitened_pca(views: Floats, dim: int, shrinkage: float) -> Projection:
     photos, _, channels = stacked.shape
     require_photos(photos, dim)
     if channels < dim:
-        raise InputError(f"{channels} features cannot be reduced to {dim} components.")
+        message = f"{channels} features cannot be reduced to {dim} components."
+        raise InputError(message, code="too_many_components")
     means = stacked.mean(axis=1)  # (photos, c)
     centre = means.mean(axis=0)
-    quiet = _inverse_root(_covariance((stacked - means[:, None]).reshape(-1, channels)), shrinkage)  # (c, c)
-    _, vectors = np.linalg.eigh(_covariance((means - centre) @ quiet))
-    components = (quiet @ vectors[:, ::-1][:, :dim]).T  # (dim, c); eigh sorts upwards
+    whitening = _inverse_root(_covariance((stacked - means[:, None]).reshape(-1, channels)), shrinkage)  # (c, c)
+    _, vectors = np.linalg.eigh(_covariance((means - centre) @ whitening))
+    components = (whitening @ vectors[:, ::-1][:, :dim]).T  # (dim, c); eigh sorts upwards
     largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
     components *= np.sign(largest)
     # The length of all vectors together is free, as they are normalised later: about one suits float16 and float32.
@@ -210,7 +216,7 @@ def whitened_pca(views: Floats, dim: int, shrinkage: float) -> Projection:
 
 
 def require_photos(photos: int, dim: int) -> None:
-    """Raise `TooFewPhotosError` where `photos` photos do not determine `dim` components."""
+    """Raise `TooFewPhotosError` unless there are more photos than components."""
     if photos <= dim:
         raise TooFewPhotosError(f"{dim} components need more than {dim} train photos, and there are {photos}.")
 
@@ -222,7 +228,8 @@ def _covariance(centred: Doubles) -> Doubles:
 def _inverse_root(covariance: Doubles, shrinkage: float) -> Doubles:
     """Return (covariance + shrinkage * mean eigenvalue)^(-1/2), a symmetric matrix."""
     values, vectors = np.linalg.eigh(covariance)
-    raised = np.maximum(values, 0.0) + shrinkage * values.mean()
-    if not (raised > 0).all():
-        raise InputError("The views of each photo are all alike, so there is no noise to whiten.")
-    return np.asarray((vectors / np.sqrt(raised)) @ vectors.T)
+    shrunk = np.maximum(values, 0.0) + shrinkage * values.mean()
+    if not (shrunk > 0).all():
+        message = "The views of each photo are identical, so there is no noise to whiten."
+        raise InputError(message, code="views_identical")
+    return np.asarray((vectors / np.sqrt(shrunk)) @ vectors.T)

@@ -1,4 +1,4 @@
-"""What a run needs of its task, and small helpers of both tasks."""
+"""The interface of a training task (classifier or metric encoder), and helpers that both use."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -13,45 +13,47 @@ from ml.training.dataset import Batch
 from ml.training.model import TrainableEncoder
 from ml.vectors import Floats
 
-EVALUATED_AT_A_TIME = 64
+EVALUATION_BATCH = 64
 
 
 class TrainingFailed(InputError):
-    """A run that cannot become good: its numbers are none any more, or all vectors have become one."""
+    """The run cannot continue: its loss or outputs are not finite, or all vectors have collapsed into one."""
+
+    code = "training_failed"
 
 
 class Task(Protocol):
-    """A classifier's or a metric encoder's own part of a run."""
+    """The part of a run that differs between a classifier and a metric encoder."""
 
     @property
     def copies(self) -> int:
-        """How many views of each photo a batch holds."""
+        """Views of each photo in a batch."""
 
     @property
     def per_label(self) -> int:
-        """How many photos of one label follow each other in a batch."""
+        """Photos of one label that follow each other in a batch."""
 
     @property
     def loss(self) -> nn.Module:
-        """The loss, whose own weights are trained beside the network's."""
+        """The loss; its own weights, if any, are trained together with the network's."""
 
     def batch_loss(
         self, encoder: TrainableEncoder, batch: Batch, draw: np.random.Generator
     ) -> tuple[Tensor, Mapping[str, float]]:
-        """Return the loss of a batch, ready for `backward`, and numbers to show of it.
+        """Return the loss of a batch, ready for `backward`, and figures of the batch for the progress display.
 
-        In a distributed run those of the joint batch, in each process (see `ml.training.distributed.gather_rows`).
+        In a distributed run, those of the joint batch, in each process (see `ml.training.distributed.gather_rows`).
         """
 
     def validate(self, encoder: TrainableEncoder) -> dict[str, float]:
-        """Return the figures of an epoch on the photos that are held out."""
+        """Return the figures of an epoch on the held-out photos."""
 
     def score(self, figures: Mapping[str, float]) -> float:
-        """Return what the best epoch is the largest of."""
+        """Return the number by which the best epoch is chosen: higher is better."""
 
 
 class Tally:
-    """Means of named numbers, weighed by how many photos each was over; counts of triplets are summed instead."""
+    """Running means of named numbers, weighted by their numbers of photos; counts of triplets are summed instead."""
 
     SUMMED = ("mined_triplets", "active_triplets")
 
@@ -66,33 +68,34 @@ class Tally:
             self._sums[name] = self._sums.get(name, 0.0) + number * (1.0 if name in self.SUMMED else weight)
 
     def means(self) -> dict[str, float]:
-        """Return what has come together so far."""
+        """Return the means, or sums, of all batches so far."""
         weight = max(self._weight, 1e-12)
         return {name: total if name in self.SUMMED else total / weight for name, total in self._sums.items()}
 
 
-def outputs_of(encoder: TrainableEncoder, store: ViewStore, photos: int, view: int) -> Floats:
-    """Return the network's outputs (photos, dim) for one kept view of the first `photos` photos."""
-    return _rows_of(encoder, encoder, store, photos, view)
+def compute_outputs(encoder: TrainableEncoder, store: ViewStore, photos: int, view: int) -> Floats:
+    """Return the outputs (photos, dim) for one cached view of the first `photos` photos. Raises `TrainingFailed`."""
+    return _compute(encoder, encoder, store, photos, view)
 
 
-def features_of(encoder: TrainableEncoder, store: ViewStore, photos: int, view: int) -> Floats:
-    """Return the pooled features (photos, channels) for one kept view of the first `photos` photos."""
-    return _rows_of(encoder, lambda inputs: encoder.features(encoder.frozen_features(inputs)), store, photos, view)
+def compute_features(encoder: TrainableEncoder, store: ViewStore, photos: int, view: int) -> Floats:
+    """Return the pooled features (photos, channels) for one cached view, like `compute_outputs`."""
+    return _compute(encoder, lambda inputs: encoder.features(encoder.frozen_features(inputs)), store, photos, view)
 
 
 @torch.inference_mode()
-def _rows_of(
-    encoder: TrainableEncoder, answer: Callable[[Tensor], Tensor], store: ViewStore, photos: int, view: int
+def _compute(
+    encoder: TrainableEncoder, forward: Callable[[Tensor], Tensor], store: ViewStore, photos: int, view: int
 ) -> Floats:
     encoder.eval()
     device = next(encoder.parameters()).device
-    rows = []
-    for start in range(0, photos, EVALUATED_AT_A_TIME):
-        numbers = np.arange(start, min(start + EVALUATED_AT_A_TIME, photos))
+    batches = []
+    for start in range(0, photos, EVALUATION_BATCH):
+        numbers = np.arange(start, min(start + EVALUATION_BATCH, photos))
         inputs = store.batch(numbers, np.full(len(numbers), view)).to(device)
-        rows.append(answer(inputs).float().cpu().numpy())
-    outputs: Floats = np.concatenate(rows)
-    if not np.isfinite(outputs).all():
-        raise TrainingFailed("The network answers with values that are no numbers: lower --lr or --head-lr.")
-    return outputs
+        batches.append(forward(inputs).float().cpu().numpy())
+    rows: Floats = np.concatenate(batches)
+    if not np.isfinite(rows).all():
+        message = "The network returns values that are not finite: lower --lr or --head-lr."
+        raise TrainingFailed(message, code="outputs_not_finite")
+    return rows

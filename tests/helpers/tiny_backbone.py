@@ -20,7 +20,7 @@ STAGES = 6
 
 
 class TinyBackbone(backbones.Trunk):
-    """Pictures (n, 3, h, w) to maps (n, 64, h/32, w/32). `weights`: None for random ones, else the "pretrained" ones."""
+    """Pictures (n, 3, h, w) to maps (n, 64, h/32, w/32). `weights`: None for random, else "pretrained" ones."""
 
     channels = 64
 
@@ -48,7 +48,7 @@ def tiny_backbone() -> Iterator[None]:
     """Build `TinyBackbone` for every EfficientNet-Lite, with or without pretrained weights."""
     with ExitStack() as stack:
         stack.enter_context(patch.object(backbones, "EfficientNetLite", TinyBackbone))
-        stack.enter_context(patch.object(backbones, "_packaged", lambda name: {}))
+        stack.enter_context(patch.object(backbones, "_load_packaged", lambda name: {}))
         yield
 
 

@@ -1,12 +1,13 @@
 """Training runs small enough for a test: 54 tiny pictures, two epochs, no pictures of the run unless asked for."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ml.data.manifest import Manifest, data_hash
 from ml.data.photos import training_photos
+from ml.encoder.card import Card
 from ml.progress import Step
 from ml.reporting.run_folder import RunFolder
 from ml.training.classifier import ClassifierTask
@@ -15,7 +16,7 @@ from ml.training.loop import Run
 from ml.training.metric import MetricTask
 from ml.training.model import build_encoder
 from ml.training.options import ClassifierOptions, MetricOptions
-from ml.training.run import Job
+from ml.training.run import Job, train_and_publish
 
 TINY = {"side": 64, "freeze_stages": 4, "epochs": 2, "views": 2, "batch_size": 12, "threads": 1}
 OF_METRIC = {"embedding_size": 24, "label_size": 8, "per_label": 2}
@@ -24,7 +25,7 @@ Options = ClassifierOptions | MetricOptions
 
 
 class RecordingWatcher:
-    """A watcher that keeps what it is told."""
+    """A watcher that records its calls."""
 
     def __init__(self) -> None:
         self.stages: list[str] = []
@@ -83,3 +84,21 @@ def job(folder: Path, name: str = "tiny", **changes: Any) -> Job:
             **changes,
         }
     )
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A successful run: its encoder folder, run folder and card, and the watcher that recorded it."""
+
+    out: Path
+    run: Path
+    card: Card
+    watcher: RecordingWatcher
+
+
+def finish_run(manifest: Manifest, options: Options, folder: Path, **changes: Any) -> FinishedRun:
+    """Train and publish an encoder in `folder`."""
+    place, watcher = job(folder, **changes), RecordingWatcher()
+    card = train_and_publish(manifest, options, place, watcher)
+    assert card is not None
+    return FinishedRun(place.out, place.run, card, watcher)

@@ -2,26 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from ml.data.manifest import Manifest
-from ml.encoder.card import Card
-from ml.training.run import train_and_publish
 from tests.helpers.tiny_backbone import tiny_backbone
-from tests.helpers.tiny_training import Options, RecordingWatcher, classifier_options, job, metric_options
-
-
-@dataclass(frozen=True)
-class FinishedRun:
-    """A successful run: its encoder folder, run folder and card, and the watcher that recorded it."""
-
-    out: Path
-    run: Path
-    card: Card
-    watcher: RecordingWatcher
+from tests.helpers.tiny_training import FinishedRun, classifier_options, finish_run, metric_options
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,17 +27,11 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def metric_run(manifest: Manifest, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     with tiny_backbone():
-        return finish(manifest, metric_options(), tmp_path_factory.mktemp("metric"), cache)
+        return finish_run(manifest, metric_options(), tmp_path_factory.mktemp("metric"), cache=cache, pictures=True)
 
 
 @pytest.fixture(scope="session")
 def classifier_run(manifest: Manifest, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     with tiny_backbone():
-        return finish(manifest, classifier_options(), tmp_path_factory.mktemp("classifier"), cache)
-
-
-def finish(manifest: Manifest, options: Options, folder: Path, cache: Path) -> FinishedRun:
-    place, watcher = job(folder, cache=cache, pictures=True), RecordingWatcher()
-    card = train_and_publish(manifest, options, place, watcher)
-    assert card is not None
-    return FinishedRun(place.out, place.run, card, watcher)
+        folder = tmp_path_factory.mktemp("classifier")
+        return finish_run(manifest, classifier_options(), folder, cache=cache, pictures=True)

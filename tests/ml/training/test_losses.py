@@ -8,7 +8,7 @@ import pytest
 import torch
 from pytorch_metric_learning.distances import CosineSimilarity
 
-from ml.training.losses import MetricLoss, identity_loss, label_loss, miner
+from ml.training.losses import MetricLoss, build_identity_loss, build_label_loss, build_miner
 from ml.training.options import PAIR_LOSSES, MetricOptions
 from tests.helpers.naive_losses import OPTIONS, mean_of_losses_above_zero, unit
 
@@ -296,28 +296,33 @@ def test_every_distance_in_a_loss_is_the_cosine(name):
 def test_every_margin_is_the_options_one(margin):
     options = replace(OPTIONS, margin=margin, identity_loss="triplet")
     for name in ("triplet", "proxy-anchor", "arcface"):
-        assert label_loss(replace(options, label_loss=name), 3, 8).margin == pytest.approx(margin), name
-    assert identity_loss(options).margin == margin
+        assert build_label_loss(replace(options, label_loss=name), 3, 8).margin == pytest.approx(margin), name
+    assert build_identity_loss(options).margin == margin
     for name in ("all", "hard", "semihard", "easy"):
-        assert (miner(replace(options, miner=name)).margin, miner(replace(options, miner=name)).type_of_triplets) == (
+        assert (
+            build_miner(replace(options, miner=name)).margin,
+            build_miner(replace(options, miner=name)).type_of_triplets,
+        ) == (
             margin,
             name,
         )
-    assert miner(replace(options, miner="multi-similarity")).epsilon == margin
+    assert build_miner(replace(options, miner="multi-similarity")).epsilon == margin
 
 
 def test_scale_and_temperature_go_where_a_softmax_or_an_exponential_is():
     options = replace(OPTIONS, scale=12.0, temperature=0.05)
-    made = {name: label_loss(replace(options, label_loss=name), 3, 8) for name in ("softmax", "supcon", "arcface")}
+    made = {
+        name: build_label_loss(replace(options, label_loss=name), 3, 8) for name in ("softmax", "supcon", "arcface")
+    }
     assert made["softmax"].temperature == pytest.approx(1 / 12)
     assert made["supcon"].temperature == 0.05
     assert made["arcface"].scale == 12.0
-    assert label_loss(replace(options, label_loss="multi-similarity"), 3, 8).beta == 12.0
-    assert label_loss(replace(options, label_loss="proxy-anchor"), 3, 8).alpha == 12.0
-    assert identity_loss(options).temperature == 0.05
+    assert build_label_loss(replace(options, label_loss="multi-similarity"), 3, 8).beta == 12.0
+    assert build_label_loss(replace(options, label_loss="proxy-anchor"), 3, 8).alpha == 12.0
+    assert build_identity_loss(options).temperature == 0.05
 
 
 def test_what_is_none_is_none():
     options = replace(OPTIONS, label_loss="none")
-    assert (label_loss(options, 3, 8), miner(options)) == (None, None)
-    assert identity_loss(replace(OPTIONS, identity_loss="none")) is None
+    assert (build_label_loss(options, 3, 8), build_miner(options)) == (None, None)
+    assert build_identity_loss(replace(OPTIONS, identity_loss="none")) is None

@@ -9,7 +9,7 @@ from ml.data.manifest import Manifest
 from ml.training.dataset import CLEAN, PHONE, TrainingData
 from ml.training.metric import MetricTask
 from ml.training.model import TrainableEncoder, build_encoder
-from ml.training.task import outputs_of
+from ml.training.task import compute_outputs
 from ml.vectors import unit_rows
 from tests.helpers.tiny_training import loaded, metric_options
 
@@ -70,8 +70,8 @@ def test_the_figures_are_what_loops_over_the_photos_give(task, data):
 
 def test_an_epoch_is_judged_by_clean_and_phone_views(task, data, encoder):
     figures = task.validate(encoder)
-    train = unit_rows(outputs_of(encoder, data.train_store, 36, CLEAN))
-    clean, phone = (unit_rows(outputs_of(encoder, data.held_out_store, 18, view)) for view in (CLEAN, PHONE))
+    train = unit_rows(compute_outputs(encoder, data.train_store, 36, CLEAN))
+    clean, phone = (unit_rows(compute_outputs(encoder, data.held_out_store, 18, view)) for view in (CLEAN, PHONE))
     assert figures == pytest.approx(
         by_loops(data, train, clean, phone) | {"spread": figures["spread"], "val_loss": figures["val_loss"]}
     )

@@ -12,6 +12,7 @@ from ml.training.model import build_encoder, export_frozen_stages
 from ml.training.options import ClassifierOptions, MetricOptions
 from tests.helpers.tiny_model import SIDE, tiny_encoder, tiny_pictures
 
+REAL_BACKBONE = True
 OPTIONS = MetricOptions(embedding_size=6, label_size=2, drop=0.0)
 
 

@@ -8,7 +8,7 @@ import torch
 from ml.training.dataset import CLEAN, PHONE, TrainingData
 from ml.training.metric import MetricTask
 from ml.training.model import build_encoder
-from ml.training.prototypes import GARMENT_COST, SHARES, SHARPNESSES, refine_with_prototypes
+from ml.training.prototypes import MAX_GARMENT_LOSS, SHARES, SHARPNESSES, refine_with_prototypes
 from tests.helpers.tiny_training import RecordingWatcher, begun, loaded, metric_options
 
 
@@ -16,7 +16,7 @@ from tests.helpers.tiny_training import RecordingWatcher, begun, loaded, metric_
 def trained(manifest, cache, tmp_path_factory):
     """The network of a short run and its task."""
     run = begun(manifest, metric_options(), tmp_path_factory.mktemp("run"), cache)
-    return run.go(RecordingWatcher()), run.task
+    return run.train(RecordingWatcher()), run.task
 
 
 @pytest.fixture
@@ -40,15 +40,15 @@ def figures_of(task: MetricTask, encoder) -> dict[str, float]:
     )
 
 
-def test_the_label_gains(encoder, task, data):
+def test_map_at_r_rises(encoder, task, data):
     before = figures_of(task, encoder)
     refine_with_prototypes(encoder, task, data)
     assert figures_of(task, encoder)["map_at_r"] > before["map_at_r"]
 
 
-def test_it_is_the_best_bargain_of_those_that_are_allowed(encoder, task, data):
+def test_the_chosen_setting_has_the_best_map_at_r_of_those_allowed(encoder, task, data):
     chosen = refine_with_prototypes(encoder, task, data)
-    mine = figures_of(task, encoder)
+    chosen_figures = figures_of(task, encoder)
     prototypes = encoder.network.head.prototypes.detach().clone()
     others = []
     for sharpness, share in product(SHARPNESSES, SHARES):
@@ -56,14 +56,14 @@ def test_it_is_the_best_bargain_of_those_that_are_allowed(encoder, task, data):
             encoder.network.head.refine(prototypes, sharpness, share)
         others.append(figures_of(task, encoder))
     best = max(figures["garment_at_1"] for figures in others)
-    allowed = [figures for figures in others if figures["garment_at_1"] >= best - GARMENT_COST]
+    allowed = [figures for figures in others if figures["garment_at_1"] >= best - MAX_GARMENT_LOSS]
     assert chosen in product(SHARPNESSES, SHARES)
-    assert mine["garment_at_1"] >= best - GARMENT_COST
-    assert mine["map_at_r"] == pytest.approx(max(figures["map_at_r"] for figures in allowed))
+    assert chosen_figures["garment_at_1"] >= best - MAX_GARMENT_LOSS
+    assert chosen_figures["map_at_r"] == pytest.approx(max(figures["map_at_r"] for figures in allowed))
 
 
 def test_a_prototype_is_the_mean_direction_of_its_label_s_train_photos(encoder, task, data):
-    parts = task.embed_train(encoder)[:, :8]  # the label's numbers, before anything draws on them
+    parts = task.embed_train(encoder)[:, :8]  # the label part before the refinement
     sharpness, share = refine_with_prototypes(encoder, task, data)
     head = encoder.network.head
     for label, prototype in enumerate(head.prototypes.detach().numpy()):
@@ -73,6 +73,6 @@ def test_a_prototype_is_the_mean_direction_of_its_label_s_train_photos(encoder, 
     assert head.split.tolist() == pytest.approx([8, share, sharpness])
 
 
-def test_a_vector_of_one_part_cannot_be_sharpened(task, data):
-    with pytest.raises(TypeError, match="two parts"):
+def test_a_vector_of_one_part_has_no_prototypes(task, data):
+    with pytest.raises(TypeError):
         refine_with_prototypes(build_encoder(metric_options(label_size=0), 3), task, data)

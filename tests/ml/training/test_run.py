@@ -9,12 +9,14 @@ from ml.data.manifest import Manifest
 from ml.data.photos import UnfitDataError
 from ml.encoder.card import Card
 from ml.encoder.folder import read_weights
-from ml.formats.encoder_folder import EncoderError
-from ml.formats.errors import InputError
+from ml.formats.atomic_files import UnwritableError
+from ml.formats.encoder_folder import EncoderCorrupt, EncoderError
 from ml.images.pictures import PictureError
 from ml.training.checkpoints import CheckpointError
 from ml.training.options import OptionsError
 from ml.training.run import train_and_publish
+from tests.helpers.errors import raises_code
+from tests.helpers.tiny_backbone import STAGES
 from tests.helpers.tiny_training import Options, RecordingWatcher, classifier_options, job, metric_options
 
 CURVES = {"loss.png", "mined.png", "spread.png", "retrieval.png"}
@@ -55,7 +57,7 @@ class TestWhole:
         assert card.files["weights.safetensors"] == metric_run.card.files["weights.safetensors"]
         assert card.metrics == metric_run.card.metrics
 
-    def test_a_run_that_is_over_only_publishes(self, metric_run, manifest, cache, tmp_path):
+    def test_a_finished_run_only_publishes(self, metric_run, manifest, cache, tmp_path):
         watcher = RecordingWatcher()
         card = run(manifest, tmp_path, metric_options(), watcher, run=metric_run.run, cache=cache)
         assert watcher.steps == []
@@ -68,33 +70,34 @@ class TestWhole:
     def test_a_classifier_s_trunk_may_be_where_a_metric_run_starts(self, classifier_run, manifest, tmp_path):
         options = metric_options(start_from=str(classifier_run.out), lr=0.0, epochs=1)
         card = run(manifest, tmp_path, options, pictures=False)
-        mine, theirs = read_weights(tmp_path / "tiny", card), read_weights(classifier_run.out, classifier_run.card)
+        ours, theirs = read_weights(tmp_path / "tiny", card), read_weights(classifier_run.out, classifier_run.card)
         trunk = [name for name in theirs if name.startswith("trunk.")]
-        assert len(trunk) > 100
-        assert all((mine[name] == theirs[name]).all() for name in trunk)
+        assert len(trunk) == 5 * STAGES  # a filter and four vectors of batch normalisation each
+        assert all((ours[name] == theirs[name]).all() for name in trunk)
 
     def test_a_catalogue_of_one_contributor_can_be_trained_on(self, manifest, tmp_path):
         photos = tuple(replace(photo, extra={"contributor": "shop"}) for photo in manifest.photos)
-        card = run(replace(manifest, photos=photos), tmp_path, metric_options(epochs=1))
+        card = run(replace(manifest, photos=photos), tmp_path, metric_options(epochs=1), pictures=True)
         assert "map_at_r" not in card.metrics
-        assert card.metrics["garment_at_1"] > 0
+        assert 0 <= card.metrics["garment_at_1"] <= 1
 
-    def test_tensorboard_follows(self, manifest, cache, tmp_path):
+    def test_tensorboard_has_the_figures_and_pictures(self, manifest, cache, tmp_path):
         pytest.importorskip("tensorboard")
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
         watcher = RecordingWatcher()
-        run(manifest, tmp_path, classifier_options(), watcher, cache=cache, tracker="tensorboard")
+        place = {"cache": cache, "tracker": "tensorboard", "pictures": True}
+        run(manifest, tmp_path, classifier_options(), watcher, **place)
         events = EventAccumulator(str(tmp_path / "tiny.run" / "tensorboard")).Reload()
-        told = [event.value for event in events.Scalars("val_accuracy")]
-        assert told == pytest.approx([row["val_accuracy"] for row in watcher.rows])
+        logged = [event.value for event in events.Scalars("val_accuracy")]
+        assert logged == pytest.approx([row["val_accuracy"] for row in watcher.rows])
         assert [event.step for event in events.Images("confusion")] == [1, 2]
 
 
 class TestRefused:
     @pytest.fixture
     def nothing_left(self, tmp_path):
-        """After the test neither an encoder nor half a file is there, and no run that could be resumed."""
+        """After the test there is no encoder, no partial file and no checkpoint."""
         yield
         left = {path.name for path in tmp_path.rglob("*")}
         assert not left & {"tiny", "tiny.part", "checkpoint.pt"}
@@ -102,17 +105,17 @@ class TestRefused:
 
     @pytest.mark.usefixtures("nothing_left")
     @pytest.mark.parametrize(
-        ("changes", "error", "complaint"),
+        ("changes", "error", "named"),
         [
-            ({"label_column": "colour"}, UnfitDataError, "no column 'colour'"),
-            ({"label_column": "contributor"}, UnfitDataError, "no photos outside the training splits"),
-            ({"freeze_stages": 40}, OptionsError, "freeze_stages is 40"),
-            ({"start_from": "nowhere"}, InputError, "no encoder folder 'nowhere'"),
+            ({"label_column": "colour"}, UnfitDataError, "'colour'"),
+            ({"label_column": "contributor"}, UnfitDataError, ""),
+            ({"freeze_stages": 40}, OptionsError, "40"),
+            ({"start_from": "nowhere"}, EncoderCorrupt, "'nowhere'"),
         ],
         ids=["unknown column", "labels of one split", "too many stages", "nowhere to start"],
     )
-    def test_options_that_do_not_fit_the_photos_or_the_network(self, manifest, tmp_path, changes, error, complaint):
-        with pytest.raises(error, match=complaint):
+    def test_options_that_do_not_fit_the_photos_or_the_network(self, manifest, tmp_path, changes, error, named):
+        with pytest.raises(error, match=named):
             run(manifest, tmp_path, metric_options(**changes))
 
     @pytest.mark.usefixtures("nothing_left")
@@ -121,20 +124,20 @@ class TestRefused:
         folder.mkdir()
         for photo in manifest.photos:
             (folder / photo.path).write_bytes(manifest.file(photo).read_bytes()[:-40])
-        with pytest.raises(PictureError, match="is not a readable picture"):
+        with raises_code(PictureError, "picture_unreadable", ".png"):
             run(Manifest(folder, manifest.photos), tmp_path, metric_options())
 
     @pytest.mark.usefixtures("nothing_left")
     def test_a_disk_that_is_full_before_the_first_checkpoint(self, manifest, cache, tmp_path, file_size_limit):
         run_of_cache = job(tmp_path, cache=cache)
-        with file_size_limit(4_000_000), pytest.raises(InputError, match=r"Cannot write .*\.pt"):
+        with file_size_limit(60_000), raises_code(UnwritableError, "unwritable", ".pt"):
             train_and_publish(manifest, metric_options(), run_of_cache, RecordingWatcher())
 
     def test_a_disk_that_is_full_at_the_end_costs_no_epoch(
         self, metric_run, manifest, cache, tmp_path, file_size_limit
     ):
         place = {"run": metric_run.run, "cache": cache}
-        with file_size_limit(1_000_000), pytest.raises(EncoderError, match="Cannot write the encoder"):
+        with file_size_limit(20_000), raises_code(EncoderError, "folder_unwritable"):
             run(manifest, tmp_path, metric_options(), **place)
         assert list(tmp_path.iterdir()) == []
         watcher = RecordingWatcher()
@@ -146,23 +149,23 @@ class TestRefused:
     ):
         stamps = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
         fewer = replace(manifest, photos=manifest.photos[1:])
-        for photos, options, complaint in (
-            (manifest, metric_options(side=96), "started with side 64, not 96"),
-            (fewer, metric_options(), "started with other data"),
+        for photos, options, named in (
+            (manifest, metric_options(side=96), ["side", 64, 96]),
+            (fewer, metric_options(), ["data"]),
         ):
-            with pytest.raises(CheckpointError, match=complaint):
+            with raises_code(CheckpointError, "checkpoint_mismatch", *named):
                 run(photos, tmp_path, options, run=metric_run.run, cache=cache)
         assert stamps == {path: path.stat().st_mtime_ns for path in cache.iterdir()}
 
 
 class Failing(RecordingWatcher):
-    """A watcher whose pipe is closed: whoever listened has gone."""
+    """A watcher whose pipe is closed by its reader."""
 
     def epoch(self, row: Mapping[str, float]) -> None:
         raise BrokenPipeError
 
 
-def test_a_run_whose_listener_goes_away_can_be_resumed(manifest, cache, tmp_path, metric_run):
+def test_a_run_whose_watcher_fails_can_be_resumed(manifest, cache, tmp_path, metric_run):
     with pytest.raises(BrokenPipeError):
         run(manifest, tmp_path, metric_options(), Failing(), cache=cache, pictures=False)
     card = run(manifest, tmp_path, metric_options(), cache=cache, pictures=False)

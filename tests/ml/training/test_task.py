@@ -6,7 +6,8 @@ from torch import nn
 from ml.data.pixel_cache import ViewStore
 from ml.training import task
 from ml.training.model import build_encoder
-from ml.training.task import Tally, TrainingFailed, features_of, outputs_of
+from ml.training.task import Tally, TrainingFailed, compute_features, compute_outputs
+from tests.helpers.errors import raises_code
 from tests.helpers.tiny_training import metric_options
 
 
@@ -17,7 +18,7 @@ class TestTally:
         tally.add({"train_loss": 5.0, "mined_triplets": 20, "active_triplets": 0}, weight=1)
         assert tally.means() == {"train_loss": 2.0, "mined_triplets": 30, "active_triplets": 4}
 
-    def test_nothing_was_added(self):
+    def test_an_empty_tally_has_no_means(self):
         assert Tally().means() == {}
 
 
@@ -32,24 +33,24 @@ def store() -> ViewStore:
 
 
 class TestOutputs:
-    def test_they_are_those_of_the_body_a_few_photos_at_a_time(self, encoder, store, monkeypatch):
-        monkeypatch.setattr(task, "EVALUATED_AT_A_TIME", 2)
+    def test_outputs_in_batches_equal_those_at_once(self, encoder, store, monkeypatch):
+        monkeypatch.setattr(task, "EVALUATION_BATCH", 2)
         pictures = torch.from_numpy(store.array[:, 1].copy()).permute(0, 3, 1, 2)
         with torch.inference_mode():
             expected = encoder.eval()(pictures).numpy()
             features = encoder.features(encoder.frozen_features(pictures)).numpy()
-        assert outputs_of(encoder, store, 5, 1) == pytest.approx(expected, abs=1e-5)
-        assert features_of(encoder, store, 5, 1) == pytest.approx(features, abs=1e-4)
-        assert outputs_of(encoder, store, 3, 1) == pytest.approx(expected[:3], abs=1e-5)
+        assert compute_outputs(encoder, store, 5, 1) == pytest.approx(expected, abs=1e-5)
+        assert compute_features(encoder, store, 5, 1) == pytest.approx(features, abs=1e-4)
+        assert compute_outputs(encoder, store, 3, 1) == pytest.approx(expected[:3], abs=1e-5)
 
-    def test_the_network_is_in_evaluation_mode_and_learns_nothing(self, encoder, store):
+    def test_the_network_is_in_evaluation_mode_and_stays_unchanged(self, encoder, store):
         encoder.train()
-        first, second = (outputs_of(encoder, store, 5, 0) for _ in range(2))
+        first, second = (compute_outputs(encoder, store, 5, 0) for _ in range(2))
         assert np.array_equal(first, second)
         assert not encoder.training
 
-    def test_a_network_whose_weights_are_no_numbers_any_more_is_told_as_such(self, store):
+    def test_a_network_with_weights_that_are_not_finite_fails(self, store):
         broken = build_encoder(metric_options(freeze_stages=0, pretrained=False), 3)
         nn.init.constant_(broken.network.head.layer.bias, float("nan"))
-        with pytest.raises(TrainingFailed, match="no numbers: lower --lr or --head-lr"):
-            outputs_of(broken, store, 5, 0)
+        with raises_code(TrainingFailed, "outputs_not_finite"):
+            compute_outputs(broken, store, 5, 0)
