@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from ml import progress
-from ml.data.augment import Viewer
+from ml.data.augment import ViewGenerator
 from ml.data.manifest import Manifest, Photo
 from ml.data.photos import PhotoSet
-from ml.data.pixel_cache import ViewStore
+from ml.data.pixel_cache import ViewCache
 from ml.reporting.run_folder import RunFolder
 from ml.training.classifier import ClassifierTask
 from ml.training.dataset import TrainingData
@@ -195,9 +195,9 @@ def data_of(encoder: TrainableEncoder, options: ClassifierOptions, photos: int) 
         with torch.inference_mode():
             maps = encoder.run_frozen_stages(torch.from_numpy(kept[:, 0]).permute(0, 3, 1, 2))
         kept = maps.permute(0, 2, 3, 1).numpy().astype(np.float16)[:, None]
-    store = ViewStore(kept[np.arange(photos) % len(kept)])
-    held_out = ViewStore(np.repeat(kept[:2], 2, axis=1))
-    viewer = Viewer([], encoder.preprocess, "none", options.seed)
+    store = ViewCache(kept[np.arange(photos) % len(kept)])
+    held_out = ViewCache(np.repeat(kept[:2], 2, axis=1))
+    viewer = ViewGenerator([], encoder.preprocess, "none", options.seed)
     return TrainingData(photos_of(photos), photos_of(2), viewer, store, held_out, options)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from ml.commands.bars import bar
 from ml.data.checks import check_data
 from ml.formats.errors import InputError
-from ml.images.pictures import accept_heic
+from ml.images.pictures import register_heic
 
 HELP = "Read every photo of a manifest and list broken files, duplicates across splits, empty labels and more."
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> str:
     if args.show < 0:
         raise InputError("--show must be 0 or more.")
-    accept_heic()
+    register_heic()
     report = check_data(args.data, bar, read_photos=not args.quick)
     for severity, found in (("error", report.errors), ("warning", report.warnings)):
         for line in _lines(severity, found, args.show):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ml.commands import pictures_in
 from ml.formats.atomic_files import atomic_write
-from ml.images.pictures import accept_heic
+from ml.images.pictures import register_heic
 from ml.inference.classifier import load_classifier
 from ml.vectors import Floats
 
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> str:
-    accept_heic()
+    register_heic()
     pictures = pictures_in.PicturesIn(args.images)
     classifier = load_classifier(args.encoder, args.runtime, args.threads)
     with atomic_write(args.out) as file:

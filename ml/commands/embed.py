@@ -6,7 +6,7 @@ import numpy as np
 
 from ml.commands import pictures_in
 from ml.formats.atomic_files import atomic_write
-from ml.images.pictures import accept_heic
+from ml.images.pictures import register_heic
 from ml.inference.embedder import load_embedder
 
 HELP = "Embed every picture in a folder: FILE.npz with names (n) and embeddings (n, d), float32 unit rows."
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> str:
-    accept_heic()
+    register_heic()
     pictures = pictures_in.PicturesIn(args.images)
     embedder = load_embedder(args.encoder, args.runtime, args.threads)
     with atomic_write(args.out) as file:

@@ -14,7 +14,7 @@ from ml.evaluation.tables import report_to_text
 from ml.formats.atomic_files import atomic_write
 from ml.formats.errors import InputError
 from ml.formats.manifest_csv import SPLITS
-from ml.images.pictures import accept_heic
+from ml.images.pictures import register_heic
 from ml.runtime.types import RUNTIMES
 
 HELP = "Measure an encoder on the photos of a manifest, with confidence intervals; compare it with another encoder."
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> str:
     if args.resamples < 1:
         raise InputError("--resamples must be 1 or more.", code="option_invalid")
-    accept_heic()
+    register_heic()
     dataset = build_dataset(read_manifest(args.data), args.split, args.label_column)
     require_two_labels(dataset)
     folders = [args.encoder] if args.against is None else [args.encoder, args.against]

@@ -7,7 +7,7 @@ from pathlib import Path
 from ml.commands.bars import bar
 from ml.data.manifest import read_manifest
 from ml.formats.errors import InputError
-from ml.images.pictures import accept_heic
+from ml.images.pictures import register_heic
 from ml.runtime.allocator import keep_freed_pages
 
 HELP = "Reduce the features of a pretrained backbone by a whitened PCA and write the result as an encoder folder."
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> str:
         raise InputError("--embedding-size and --threads must be 1 or more.")
     if args.out.exists():
         raise InputError(f"{str(args.out)!r} exists already; remove it or choose another folder.")
-    accept_heic()
+    register_heic()
     manifest = read_manifest(args.data)
     keep_freed_pages()  # before torch is imported
     import torch

@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ml.formats.errors import InputError
-from ml.images.pictures import PictureError, find_pictures, in_batches, read_ahead, read_pixels
+from ml.images.pictures import PictureError, find_pictures, read_ahead, read_pixels, stack_batches
 from ml.images.preprocess import Preprocess
 from ml.runtime.load import BATCH
 from ml.runtime.types import RUNTIMES
@@ -41,7 +41,7 @@ class PicturesIn:
         """
         read: list[Path] = []
         decoded = read_ahead(tqdm(self.paths, unit="photo", desc=doing), lambda path: read_pixels(path, preprocess))
-        rows = network(in_batches(self._readable(decoded, read), BATCH))
+        rows = network(stack_batches(self._readable(decoded, read), BATCH))
         if not read:
             raise InputError(f"None of the {len(self.paths)} pictures in {str(self.folder)!r} can be read.")
         return [path.relative_to(self.folder).as_posix() for path in read], rows

@@ -11,7 +11,7 @@ from ml.data.manifest import read_manifest
 from ml.encoder.card import Card
 from ml.formats.encoder_folder import require_encoder_name
 from ml.formats.errors import InputError
-from ml.images.pictures import accept_heic
+from ml.images.pictures import register_heic
 from ml.runtime.allocator import keep_freed_pages
 from ml.training.options import (
     ClassifierOptions,
@@ -55,7 +55,7 @@ class TrainCommand:
         options = options_from(self.options, args)
         run_folder = args.run or args.out.with_name(args.out.name + ".run")
         _require_free_output(args.out, run_folder, args.resume)
-        accept_heic()
+        register_heic()
         manifest = read_manifest(args.data)
         keep_freed_pages()  # before torch is imported
         from ml.training.run import Job, train_and_publish

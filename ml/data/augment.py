@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from ml.images.phone_view import phone_view
+from ml.images.phone_view import simulate_phone_photo
 from ml.images.preprocess import Preprocess
 
 Bytes = npt.NDArray[np.uint8]
@@ -23,7 +23,7 @@ PLAIN_SHARE = 0.15
 is made of such."""
 
 
-class Viewer:
+class ViewGenerator:
     """Makes views of decoded photos, uint8 (height, width, 3). Phone views lie on other ones of them, blurred."""
 
     def __init__(
@@ -43,7 +43,7 @@ class Viewer:
 
     def clean(self, photo: int) -> Bytes:
         """Return the photo as an encoder reads it."""
-        return np.asarray(self._preprocess.fitted(self._photos[photo]))
+        return np.asarray(self._preprocess.fit(self._photos[photo]))
 
     def view(self, photo: int, number: int) -> Bytes:
         """Return view `number` of the photo."""
@@ -51,10 +51,10 @@ class Viewer:
         picture = self._photos[photo]
         if self.augment == "phone" and rng.random() >= self._plain_share:
             background = self._photos[rng.randrange(len(self._photos))]
-            picture = phone_view(picture, background, rng)
+            picture = simulate_phone_photo(picture, background, rng)
         elif self.augment != "none" and rng.random() < 0.5:
             picture = ImageOps.mirror(picture)
-        fitted = self._preprocess.fitted(picture)
+        fitted = self._preprocess.fit(picture)
         if self._randaugment is not None:
             fitted = _seeded(self._randaugment, fitted, rng)
         return np.asarray(fitted)

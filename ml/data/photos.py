@@ -10,7 +10,7 @@ from PIL import Image
 
 from ml.data.manifest import Manifest, Photo
 from ml.formats.errors import InputError
-from ml.images.pictures import or_raise, read_ahead
+from ml.images.pictures import raise_if_error, read_ahead
 from ml.progress import Progress, silent
 
 Ints = npt.NDArray[np.int64]
@@ -43,7 +43,7 @@ class PhotoSet:
         return np.bincount(self.labels, minlength=len(self.classes)).astype(np.int64)
 
 
-def labelled_by(manifest: Manifest, column: str) -> Manifest:
+def relabel(manifest: Manifest, column: str) -> Manifest:
     """Return the photos with what stands in `column` as their label, those without any left out.
 
     Raises `UnfitDataError` where there is no such column.
@@ -56,18 +56,20 @@ def labelled_by(manifest: Manifest, column: str) -> Manifest:
     return replace(manifest, photos=kept)
 
 
-def training_photos(manifest: Manifest, train: Sequence[str], held_out: Sequence[str]) -> tuple[PhotoSet, PhotoSet]:
+def select_training_photos(
+    manifest: Manifest, train: Sequence[str], held_out: Sequence[str]
+) -> tuple[PhotoSet, PhotoSet]:
     """Return the photos of the splits to train on, and those of the others that have a label of these.
 
     Raises `UnfitDataError`.
     """
-    chosen = photo_set(manifest, train)
-    held = photo_set(manifest, held_out, chosen.classes)
+    chosen = build_photo_set(manifest, train)
+    held = build_photo_set(manifest, held_out, chosen.classes)
     _require_trainable(chosen, held)
     return chosen, held
 
 
-def photo_set(manifest: Manifest, splits: Sequence[str], classes: Sequence[str] = ()) -> PhotoSet:
+def build_photo_set(manifest: Manifest, splits: Sequence[str], classes: Sequence[str] = ()) -> PhotoSet:
     """Return the photos of `splits`, in the order of the manifest.
 
     `classes`: those of the training; photos of others are left out. Without it they are the labels found, sorted.
@@ -98,19 +100,19 @@ def _require_trainable(train: PhotoSet, held_out: PhotoSet) -> None:
         raise UnfitDataError("There are no photos outside the training splits to validate on.")
 
 
-def decoded(photos: PhotoSet, longest: int, progress: Progress = silent) -> list[Image.Image]:
+def decode_photos(photos: PhotoSet, longest: int, progress: Progress = silent) -> list[Image.Image]:
     """Decode all photos, upright RGB, and shrink those whose longer side is above `longest` pixels.
 
     They stay in memory: 4,000 photos of 288 x 384 pixels are 1.3 GB. Raises `PictureError`.
     """
 
     def read(photo: Photo) -> Image.Image:
-        return shrunk(photos.manifest.read(photo), longest)
+        return shrink(photos.manifest.read(photo), longest)
 
-    return [or_raise(picture) for picture in read_ahead(progress(photos.photos, "decoding"), read)]
+    return [raise_if_error(picture) for picture in read_ahead(progress(photos.photos, "decoding"), read)]
 
 
-def shrunk(picture: Image.Image, longest: int) -> Image.Image:
+def shrink(picture: Image.Image, longest: int) -> Image.Image:
     """Return the picture, its proportions kept and its longer side at most `longest` pixels."""
     scale = longest / max(picture.size)
     if scale >= 1:

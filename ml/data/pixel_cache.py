@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from ml.data.augment import Bytes, Viewer
+from ml.data.augment import Bytes, ViewGenerator
 from ml.formats.atomic_files import atomic_path, require_disk_space, unwritable
 from ml.progress import Progress, silent
 
@@ -28,7 +28,7 @@ CHUNK = 32
 
 
 @dataclass(frozen=True)
-class ViewStore:
+class ViewCache:
     """`array` (photos, views, h, w, c): pictures as uint8, or maps as float16, channels last, mapped from a file."""
 
     array: Kept
@@ -46,7 +46,7 @@ class ViewStore:
 class ViewDataset(Dataset[Bytes]):
     """The views named by (photo, view) pairs; view 0 is the photo as it is. For a DataLoader with processes."""
 
-    def __init__(self, viewer: Viewer, pairs: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, viewer: ViewGenerator, pairs: Sequence[tuple[int, int]]) -> None:
         self._viewer = viewer
         self._pairs = pairs
 
@@ -58,16 +58,16 @@ class ViewDataset(Dataset[Bytes]):
         return self._viewer.clean(photo) if view == 0 else self._viewer.view(photo, view)
 
 
-def stored_views(
+def load_or_fill_cache(
     path: Path,
     about: dict[str, str],
-    viewer: Viewer,
+    viewer: ViewGenerator,
     photos: Sequence[int],
     views: int,
     frozen: Callable[[Tensor], Tensor] | None,
     workers: int,
     progress: Progress = silent,
-) -> ViewStore:
+) -> ViewCache:
     """Return the first `views` views of `photos`, from `path` if that was made of the same things, else made anew.
 
     `frozen` takes uint8 pictures (b, 3, h, w) to maps (b, c, h', w'); None keeps the pictures themselves.
@@ -77,14 +77,14 @@ def stored_views(
     wanted = about | {"photos": _digest(photos), "views": str(views)}
     kept = _kept_before(path, label, wanted)
     if kept is not None:
-        return ViewStore(kept)
+        return ViewCache(kept)
     with unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as part:
             _fill(part, viewer, photos, views, frozen, workers, progress)
             label.unlink(missing_ok=True)
         label.write_text(json.dumps(wanted))
-    return ViewStore(np.load(path, mmap_mode="r"))
+    return ViewCache(np.load(path, mmap_mode="r"))
 
 
 def _kept_before(path: Path, label: Path, wanted: dict[str, str]) -> Kept | None:
@@ -109,7 +109,7 @@ def weights_digest(module: nn.Module | Sequence[nn.Module]) -> str:
 
 def _fill(
     part: Path,
-    viewer: Viewer,
+    viewer: ViewGenerator,
     photos: Sequence[int],
     views: int,
     frozen: Callable[[Tensor], Tensor] | None,
@@ -117,7 +117,7 @@ def _fill(
     progress: Progress,
 ) -> None:
     pairs = [(photo, view) for photo in photos for view in range(views)]
-    loader = DataLoader(ViewDataset(viewer, pairs), batch_size=CHUNK, num_workers=workers, collate_fn=stacked)
+    loader = DataLoader(ViewDataset(viewer, pairs), batch_size=CHUNK, num_workers=workers, collate_fn=stack_pictures)
     array: Kept | None = None
     done = 0
     pictures: Tensor
@@ -141,7 +141,7 @@ def _kept(pictures: Tensor, frozen: Callable[[Tensor], Tensor] | None) -> Kept:
         return frozen(pictures).permute(0, 2, 3, 1).contiguous().cpu().numpy().astype(np.float16)
 
 
-def stacked(pictures: list[Bytes]) -> Tensor:
+def stack_pictures(pictures: list[Bytes]) -> Tensor:
     """(b, 3, h, w) in memory order b, h, w, c, as convolutions on a CPU like it best."""
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
 

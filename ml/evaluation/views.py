@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ml.data.manifest import Manifest, Photo
-from ml.images.phone_view import phone_view
+from ml.images.phone_view import simulate_phone_photo
 from ml.images.pictures import read_pixels
 from ml.images.preprocess import Preprocess
 from ml.vectors import Floats
@@ -30,4 +30,4 @@ def read_phone_view(manifest: Manifest, preprocess: Preprocess, photo: Photo) ->
     """
     rng = random.Random(f"{SEED} {Path(photo.path).name}")  # noqa: S311 - a simulation, not a secret
     background = manifest.read(manifest.photos[rng.randrange(len(manifest.photos))])
-    return preprocess(phone_view(manifest.read(photo), background, rng))
+    return preprocess(simulate_phone_photo(manifest.read(photo), background, rng))

@@ -25,7 +25,7 @@ GARMENT_SCALE = (0.70, 0.95)  # side of the pasted garment as a share of the bac
 JPEG_QUALITY = (35, 75)
 
 
-def phone_view(photo: Image.Image, background: Image.Image, rng: random.Random) -> Image.Image:
+def simulate_phone_photo(photo: Image.Image, background: Image.Image, rng: random.Random) -> Image.Image:
     """Return one simulated phone photo of `photo` (RGB, upright); `background` is used for half of the calls.
 
     The same pictures and the same state of `rng` give the same pixels.
@@ -40,14 +40,14 @@ def phone_view(photo: Image.Image, background: Image.Image, rng: random.Random) 
     return _as_jpeg(picture, rng.randint(*JPEG_QUALITY))
 
 
-def phone_view_of(path: Path, backgrounds: Sequence[Path], seed: str) -> Image.Image:
+def simulate_from_file(path: Path, backgrounds: Sequence[Path], seed: str) -> Image.Image:
     """Return the phone view of a file. `seed` and the file's name decide everything, the background among it.
 
     Raises `PictureError`.
     """
     rng = random.Random(f"{seed} {path.name}")  # noqa: S311 - a simulation, not a secret
     background = read_picture(backgrounds[rng.randrange(len(backgrounds))])
-    return phone_view(read_picture(path), background, rng)
+    return simulate_phone_photo(read_picture(path), background, rng)
 
 
 def _seen_from_elsewhere(photo: Image.Image, rng: random.Random) -> tuple[Image.Image, Image.Image]:

@@ -32,7 +32,7 @@ class PictureError(InputError):
     code = "picture_unreadable"
 
 
-def accept_heic() -> None:
+def register_heic() -> None:
     """Teach Pillow to open what iPhones take, for the whole process: a command does this at its start."""
     from pillow_heif import register_heif_opener
 
@@ -84,10 +84,10 @@ def read_ahead(jobs: Iterable[Job], read: Callable[[Job], Decoded]) -> Iterator[
         except PictureError as error:
             return error
 
-    return work_ahead(jobs, read_or_error, threads=DECODING_THREADS, ahead=READ_AHEAD)
+    return map_ahead(jobs, read_or_error, threads=DECODING_THREADS, ahead=READ_AHEAD)
 
 
-def work_ahead(jobs: Iterable[Job], work: Callable[[Job], Done], *, threads: int, ahead: int) -> Iterator[Done]:
+def map_ahead(jobs: Iterable[Job], work: Callable[[Job], Done], *, threads: int, ahead: int) -> Iterator[Done]:
     """Yield `work(job)` for each job in order, while `threads` threads are at the next ones, `ahead` of them at most.
 
     The jobs themselves are taken by the caller's thread. An error is raised in the place of its job, and ends it all:
@@ -108,15 +108,15 @@ def work_ahead(jobs: Iterable[Job], work: Callable[[Job], Done], *, threads: int
 
 def read_batches(jobs: Iterable[Job], read: Callable[[Job], Floats], size: int = 32) -> Iterator[Floats]:
     """Yield the pixels of `jobs` in batches (size, 3, h, w), the last one smaller. Raises `PictureError`."""
-    return in_batches((or_raise(pixels) for pixels in read_ahead(jobs, read)), size)
+    return stack_batches((raise_if_error(pixels) for pixels in read_ahead(jobs, read)), size)
 
 
-def in_batches(pictures: Iterable[Floats], size: int) -> Iterator[Floats]:
+def stack_batches(pictures: Iterable[Floats], size: int) -> Iterator[Floats]:
     """Stack pictures (3, h, w) to batches (size, 3, h, w), the last one smaller."""
     return (np.stack(group) for group in chunked(pictures, size))
 
 
-def or_raise(decoded: Decoded | PictureError) -> Decoded:
+def raise_if_error(decoded: Decoded | PictureError) -> Decoded:
     """Return what was decoded, or raise the error that stands in its place."""
     if isinstance(decoded, PictureError):
         raise decoded

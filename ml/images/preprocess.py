@@ -51,14 +51,14 @@ class Preprocess:
         A JPEG that Pillow has not decoded yet is decoded at a reduced scale, which changes `image` itself.
         """
         side = max(self.height, self.width)
-        picture = self.fitted(upright_rgb(_reduced_decode(image, side)))
+        picture = self.fit(upright_rgb(_reduced_decode(image, side)))
         pixels = np.empty((3, self.height, self.width), dtype=np.float32)
         # Straight into its place, channel after channel: five times as fast as on pixels of three numbers each.
         np.subtract(np.asarray(picture).transpose(2, 0, 1), _column(self.mean), out=pixels)
         pixels /= _column(self.std)
         return pixels
 
-    def fitted(self, picture: Image.Image) -> Image.Image:
+    def fit(self, picture: Image.Image) -> Image.Image:
         """Bring an upright RGB picture to (width, height), still as a picture; training starts from this."""
         size = (self.width, self.height)
         resample = Image.Resampling[self.filter.upper()]

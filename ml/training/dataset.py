@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ml.data.augment import Viewer
+from ml.data.augment import ViewGenerator
 from ml.data.manifest import data_hash
-from ml.data.photos import Ints, PhotoSet, decoded
-from ml.data.pixel_cache import ViewDataset, ViewStore, stacked, stored_views, weights_digest
+from ml.data.photos import Ints, PhotoSet, decode_photos
+from ml.data.pixel_cache import ViewDataset, ViewCache, stack_pictures, load_or_fill_cache, weights_digest
 from ml.data.sampling import view_numbers
 from ml.progress import Progress, silent
 from ml.training.distributed import barrier, rank, training_device, world_size
@@ -45,9 +45,9 @@ class TrainingData:
 
     train: PhotoSet
     held_out: PhotoSet
-    viewer: Viewer
-    train_store: ViewStore
-    held_out_store: ViewStore
+    viewer: ViewGenerator
+    train_store: ViewCache
+    held_out_store: ViewCache
     options: TrainingOptions
 
     def batches(self, positions: list[Ints], copies: int, epoch: int) -> Iterator[Batch]:
@@ -79,7 +79,7 @@ class TrainingData:
             ViewDataset(self.viewer, pairs),
             batch_sampler=batches,
             num_workers=self.options.workers,
-            collate_fn=stacked,
+            collate_fn=stack_pictures,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -94,14 +94,14 @@ def load_data(
 ) -> TrainingData:
     """Decode the photos; make the cached views, or read them from `cache`. Raises `InputError`."""
     longest = round(SHRINK_TO * options.side)
-    pictures = decoded(train, longest, progress) + decoded(held_out, longest, progress)
-    viewer = Viewer(pictures, encoder.preprocess, options.augment, options.seed)
-    phone = Viewer(pictures, encoder.preprocess, "phone", options.seed + 1, plain_share=0.0)
+    pictures = decode_photos(train, longest, progress) + decode_photos(held_out, longest, progress)
+    viewer = ViewGenerator(pictures, encoder.preprocess, options.augment, options.seed)
+    phone = ViewGenerator(pictures, encoder.preprocess, "phone", options.seed + 1, plain_share=0.0)
     frozen, source = _frozen_stages(encoder, options), _fingerprint(train, held_out, encoder, options)
 
-    def load_views(name: str, viewer: Viewer, photos: range, views: int) -> ViewStore:
+    def load_views(name: str, viewer: ViewGenerator, photos: range, views: int) -> ViewCache:
         origin = source | {"augment": viewer.augment}
-        return stored_views(cache / f"{name}.npy", origin, viewer, photos, views, frozen, options.workers, progress)
+        return load_or_fill_cache(cache / f"{name}.npy", origin, viewer, photos, views, frozen, options.workers, progress)
 
     if rank() != 0:
         barrier()  # rank 0 makes the views, the others read them

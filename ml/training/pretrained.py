@@ -24,7 +24,7 @@ from ml.encoder.onnx_export import halve_exact_weights
 from ml.evaluation.metric_encoder import measure_metric_encoder
 from ml.formats.encoder_folder import BackboneName, require_encoder_name
 from ml.formats.errors import InputError
-from ml.images.phone_view import phone_view_of
+from ml.images.phone_view import simulate_from_file
 from ml.images.pictures import read_batches, read_picture, read_pixels
 from ml.images.preprocess import Preprocess
 from ml.inference.embedder import Embedder
@@ -62,9 +62,9 @@ ViewMaker = Callable[[Path, Sequence[Path]], Image.Image]
 
 VIEWS: dict[str, ViewMaker] = {
     "clean": lambda path, _: read_picture(path),
-    "phone": lambda path, others: phone_view_of(path, others, "fit 0"),
-    "phone again": lambda path, others: phone_view_of(path, others, "fit 1"),
-    "squeezed": lambda path, others: phone_view_of(path, others, "fit 2").resize(SQUEEZED, Image.Resampling.BICUBIC),
+    "phone": lambda path, others: simulate_from_file(path, others, "fit 0"),
+    "phone again": lambda path, others: simulate_from_file(path, others, "fit 1"),
+    "squeezed": lambda path, others: simulate_from_file(path, others, "fit 2").resize(SQUEEZED, Image.Resampling.BICUBIC),
 }
 """The views of the fit. The squeezed one lifts the garment found from a squeezed photo from 80 to 84 %."""
 
@@ -197,15 +197,15 @@ def whitened_pca(views: Floats, dim: int, shrinkage: float) -> Projection:
     Signs are fixed (the largest entry of each component is positive), so that two machines agree.
     Raises `TooFewPhotosError`, or `InputError` for more components than features or views that are all alike.
     """
-    stacked = np.asarray(views, dtype=np.float64)
-    photos, _, channels = stacked.shape
+    stack_pictures = np.asarray(views, dtype=np.float64)
+    photos, _, channels = stack_pictures.shape
     require_photos(photos, dim)
     if channels < dim:
         message = f"{channels} features cannot be reduced to {dim} components."
         raise InputError(message, code="too_many_components")
-    means = stacked.mean(axis=1)  # (photos, c)
+    means = stack_pictures.mean(axis=1)  # (photos, c)
     centre = means.mean(axis=0)
-    whitening = _inverse_root(_covariance((stacked - means[:, None]).reshape(-1, channels)), shrinkage)  # (c, c)
+    whitening = _inverse_root(_covariance((stack_pictures - means[:, None]).reshape(-1, channels)), shrinkage)  # (c, c)
     _, vectors = np.linalg.eigh(_covariance((means - centre) @ whitening))
     components = (whitening @ vectors[:, ::-1][:, :dim]).T  # (dim, c); eigh sorts upwards
     largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
@@ -228,8 +228,8 @@ def _covariance(centred: Doubles) -> Doubles:
 def _inverse_root(covariance: Doubles, shrinkage: float) -> Doubles:
     """Return (covariance + shrinkage * mean eigenvalue)^(-1/2), a symmetric matrix."""
     values, vectors = np.linalg.eigh(covariance)
-    shrunk = np.maximum(values, 0.0) + shrinkage * values.mean()
-    if not (shrunk > 0).all():
+    shrink = np.maximum(values, 0.0) + shrinkage * values.mean()
+    if not (shrink > 0).all():
         message = "The views of each photo are identical, so there is no noise to whiten."
         raise InputError(message, code="views_identical")
-    return np.asarray((vectors / np.sqrt(shrunk)) @ vectors.T)
+    return np.asarray((vectors / np.sqrt(shrink)) @ vectors.T)

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 
 from ml.data.manifest import Manifest, data_hash
-from ml.data.photos import labelled_by, training_photos
+from ml.data.photos import relabel, select_training_photos
 from ml.encoder.card import Card
 from ml.progress import Progress, Step, silent
 from ml.reporting.run_folder import RunFolder
@@ -53,8 +53,8 @@ def train_and_publish(
     """
     torch.set_num_threads(options.threads)
     with process_group():
-        manifest = labelled_by(manifest, options.label_column)
-        train, held_out = training_photos(manifest, options.splits, options.held_out)
+        manifest = relabel(manifest, options.label_column)
+        train, held_out = select_training_photos(manifest, options.splits, options.held_out)
         _require_batch_size(min(options.batch_size, len(train)))
         fingerprint = {"options": asdict(options), "data": data_hash(manifest, train.photos + held_out.photos)}
         if (job.run / CHECKPOINT_FILE).exists():

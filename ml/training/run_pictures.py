@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ml.data.photos import Ints, PhotoSet, shrunk
+from ml.data.photos import Ints, PhotoSet, shrink
 from ml.reporting.curves import draw_curves
 from ml.reporting.maps import embedding_map
 from ml.reporting.sheets import Strip, confusion_matrix, predictions_sheet, result_strips
@@ -105,7 +105,7 @@ def _gallery_thumbnail(data: TrainingData, at: int) -> Image.Image:
 
 
 def _thumbnail(photos: PhotoSet, at: int) -> Image.Image:
-    return shrunk(photos.manifest.read(photos.photos[at]), THUMBNAIL)
+    return shrink(photos.manifest.read(photos.photos[at]), THUMBNAIL)
 
 
 def _evenly_spaced(count: int, wanted: int) -> Ints:

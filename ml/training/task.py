@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ml.data.pixel_cache import ViewStore
+from ml.data.pixel_cache import ViewCache
 from ml.formats.errors import InputError
 from ml.training.dataset import Batch
 from ml.training.model import TrainableEncoder
@@ -73,19 +73,19 @@ class Tally:
         return {name: total if name in self.SUMMED else total / weight for name, total in self._sums.items()}
 
 
-def compute_outputs(encoder: TrainableEncoder, store: ViewStore, photos: int, view: int) -> Floats:
+def compute_outputs(encoder: TrainableEncoder, store: ViewCache, photos: int, view: int) -> Floats:
     """Return the outputs (photos, dim) for one cached view of the first `photos` photos. Raises `TrainingFailed`."""
     return _compute(encoder, encoder, store, photos, view)
 
 
-def compute_features(encoder: TrainableEncoder, store: ViewStore, photos: int, view: int) -> Floats:
+def compute_features(encoder: TrainableEncoder, store: ViewCache, photos: int, view: int) -> Floats:
     """Return the pooled features (photos, channels) for one cached view, like `compute_outputs`."""
     return _compute(encoder, lambda inputs: encoder.features(encoder.frozen_features(inputs)), store, photos, view)
 
 
 @torch.inference_mode()
 def _compute(
-    encoder: TrainableEncoder, forward: Callable[[Tensor], Tensor], store: ViewStore, photos: int, view: int
+    encoder: TrainableEncoder, forward: Callable[[Tensor], Tensor], store: ViewCache, photos: int, view: int
 ) -> Floats:
     encoder.eval()
     device = next(encoder.parameters()).device

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.data.manifest import Manifest, data_hash
-from ml.data.photos import training_photos
+from ml.data.photos import select_training_photos
 from ml.encoder.card import Card
 from ml.progress import Step
 from ml.reporting.run_folder import RunFolder
@@ -55,13 +55,13 @@ def classifier_options(**changes: Any) -> ClassifierOptions:
 
 def loaded(manifest: Manifest, options: Options, cache: Path) -> TrainingData:
     """The photos and views of a run with these options."""
-    train, held_out = training_photos(manifest, options.splits, options.held_out)
+    train, held_out = select_training_photos(manifest, options.splits, options.held_out)
     return load_data(train, held_out, build_encoder(options, len(train.classes)), options, cache)
 
 
 def begun(manifest: Manifest, options: Options, folder: Path, cache: Path | None = None) -> Run:
     """A run that is ready to go, from its checkpoint if it has one."""
-    train, held_out = training_photos(manifest, options.splits, options.held_out)
+    train, held_out = select_training_photos(manifest, options.splits, options.held_out)
     encoder = build_encoder(options, len(train.classes))
     data = load_data(train, held_out, encoder, options, cache or folder / "cache")
     task = MetricTask(data, options) if isinstance(options, MetricOptions) else ClassifierTask(data, options)

@@ -20,7 +20,7 @@ from catalog.models import CatalogItem, Embedding, Encoder, ItemPhoto, QueryStat
 from catalog.models.queries import NOT_CLOTHES
 from catalog.photos.colour import garment_colour
 from catalog.photos.crops import Crop, crop_box, require_min_size
-from ml.images.pictures import work_ahead
+from ml.images.pictures import map_ahead
 from ml.inference.embedder import Embedder
 from ml.runtime.load import pixel_batches
 from ml.runtime.types import available_cores
@@ -137,7 +137,7 @@ def embed_missing(encoder: Encoder, seconds: float = STREAK_SECONDS) -> int:
     """
     embedder, lanes = embedder_of(encoder), available_cores()
     portions = takewhile(_while_idle(seconds), chunked(_missing_photos(encoder), embedder.portion))
-    results = work_ahead(portions, lambda photos: _embed_photos(photos, embedder), threads=lanes, ahead=lanes)
+    results = map_ahead(portions, lambda photos: _embed_photos(photos, embedder), threads=lanes, ahead=lanes)
     processed = 0
     for batch in chunked((result for portion in results for result in portion), BATCH):
         _write_embeddings(encoder, batch)

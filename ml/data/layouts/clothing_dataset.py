@@ -5,7 +5,7 @@ Its parts circulate in many sizes, so there is no count to insist on.
 
 from pathlib import Path
 
-from ml.data.layouts.reading import ConversionError, existing, read_csv, relative, require_distinct
+from ml.data.layouts.source_files import ConversionError, read_csv, relative_path, require_distinct, require_file
 from ml.data.manifest import Photo
 from ml.formats.manifest_csv import SPLITS
 
@@ -26,7 +26,7 @@ def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[P
     require_distinct(row["image"] for row in rows)
     return [
         Photo(
-            path=relative(existing(source / "images", row["image"]), manifest_folder),
+            path=relative_path(require_file(source / "images", row["image"]), manifest_folder),
             label=row["label"],
             item=Path(row["image"]).stem,
             split=row["split"],

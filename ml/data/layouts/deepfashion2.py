@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ml.data.layouts.reading import ConversionError, box_text, existing, relative, require_count
-from ml.data.layouts.splits import drawn_val
+from ml.data.layouts.source_files import ConversionError, format_box, relative_path, require_count, require_file
+from ml.data.layouts.splits import val_by_hash
 from ml.data.manifest import Photo
 
 PICTURES = {"train": 191_961, "validation": 32_153}
@@ -30,8 +30,8 @@ def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[P
         annotations = sorted((source / part / "annos").glob("*.json"))
         require_count(f"annotated pictures in {part}/annos", len(annotations), published, subset)
         for annotation in annotations:
-            picture = existing(source / part / "image", f"{annotation.stem}.jpg")
-            photos += _garments(annotation, part, relative(picture, manifest_folder))
+            picture = require_file(source / part / "image", f"{annotation.stem}.jpg")
+            photos += _garments(annotation, part, relative_path(picture, manifest_folder))
     if not photos:
         raise ConversionError(f"There are no annotations in {str(source)!r}: wanted are train/annos/*.json.")
     return photos
@@ -42,11 +42,11 @@ def _garments(annotation: Path, part: str, path: str) -> Iterator[Photo]:
     try:
         entries = json.loads(annotation.read_bytes())
         pair, source = int(entries["pair_id"]), str(entries["source"])
-        split = "test" if part == "validation" else drawn_val(f"{part}/{pair}")
+        split = "test" if part == "validation" else val_by_hash(f"{part}/{pair}")
         boxes = set()
         for name in sorted(filter(GARMENT.fullmatch, entries)):
             entry: Mapping[str, Any] = entries[name]
-            style, box = int(entry["style"]), box_text(*(int(corner) for corner in entry["bounding_box"]))
+            style, box = int(entry["style"]), format_box(*(int(corner) for corner in entry["bounding_box"]))
             item = f"{part}/{pair}/{style}" if style > 0 else f"{part}/{annotation.stem}/{name}"
             if box not in boxes:
                 boxes.add(box)

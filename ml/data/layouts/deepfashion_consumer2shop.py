@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 from ml.data.layouts.deepfashion_lists import (
     Row,
-    garment_of,
-    list_file,
-    picture_file,
+    find_garment,
+    find_list,
+    find_picture,
     read_garments,
     read_list,
-    require_one_side,
+    require_one_split,
 )
-from ml.data.layouts.reading import ConversionError, relative, require_count
+from ml.data.layouts.source_files import ConversionError, relative_path, require_count
 from ml.data.manifest import Photo
 from ml.formats.manifest_csv import SPLITS
 
@@ -40,18 +40,18 @@ def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[P
     The label is the folder (`img/DRESSES/Dress/id_…/shop_01.jpg` is a Dress), the column `source` consumer or shop.
     With the list of boxes there are `group` (upper, lower, full) and `box`.
     """
-    partition = list_file(source, "Eval", "list_eval_partition.txt")
+    partition = find_list(source, "Eval", "list_eval_partition.txt")
     pairs = read_list(partition, (*SOURCES, "item_id", "evaluation_status"), subset)
     listed = _photos_of(pairs)
     require_count("photos", len(listed), PHOTOS, subset)
     require_count("items", len({photo.item for photo in listed.values()}), ITEMS, subset)
-    garments = read_garments(list_file(source, "Anno", "list_bbox_consumer2shop.txt"), subset)
+    garments = read_garments(find_list(source, "Anno", "list_bbox_consumer2shop.txt"), subset)
     photos = []
     for name, photo in listed.items():
         if len(Path(name).parts) < 4:
             raise ConversionError(f"{name!r} lies in no folder of a label and an item.")
-        more = {"source": photo.source, **garment_of(garments, name)}
-        path = relative(picture_file(source, name), manifest_folder)
+        more = {"source": photo.source, **find_garment(garments, name)}
+        path = relative_path(find_picture(source, name), manifest_folder)
         photos.append(Photo(path, Path(name).parts[-3], photo.item, photo.split, more))
     return photos
 
@@ -63,7 +63,7 @@ def _photos_of(pairs: Iterable[Row]) -> dict[str, _Listed]:
     for name, photo in _sides(pairs):
         if photo.split not in SPLITS:
             raise ConversionError(f"{name!r} is in an unknown split {photo.split!r}.")
-        require_one_side(photo.item, photo.split, split_of)
+        require_one_split(photo.item, photo.split, split_of)
         if listed.setdefault(name, photo) != photo:
             raise ConversionError(f"{name!r} is listed as {' '.join(listed[name])} and as {' '.join(photo)}.")
     return listed

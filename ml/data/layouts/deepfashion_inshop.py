@@ -8,15 +8,15 @@ from pathlib import Path
 
 from ml.data.layouts.deepfashion_lists import (
     Row,
-    garment_of,
-    list_file,
-    picture_file,
+    find_garment,
+    find_list,
+    find_picture,
     read_garments,
     read_list,
-    require_one_side,
+    require_one_split,
 )
-from ml.data.layouts.reading import ConversionError, relative, require_count, require_distinct
-from ml.data.layouts.splits import drawn_val
+from ml.data.layouts.source_files import ConversionError, relative_path, require_count, require_distinct
+from ml.data.layouts.splits import val_by_hash
 from ml.data.manifest import Photo
 
 PHOTOS = 52_712
@@ -30,23 +30,23 @@ def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[P
     Query and gallery are the test split, told apart by the column `role`; the benchmark has no val, so a tenth of its
     train items is drawn. With the list of boxes there are `group` (upper, lower, full) and `box`.
     """
-    partition = list_file(source, "Eval", "list_eval_partition.txt")
+    partition = find_list(source, "Eval", "list_eval_partition.txt")
     listed = read_list(partition, ("image_name", "item_id", "evaluation_status"), subset)
     require_distinct(row["image_name"] for row in listed)
     require_count("photos", len(listed), PHOTOS, subset)
     require_count("items", len({row["item_id"] for row in listed}), ITEMS, subset)
-    garments = read_garments(list_file(source, "Anno", "list_bbox_inshop.txt"), subset)
+    garments = read_garments(find_list(source, "Anno", "list_bbox_inshop.txt"), subset)
     split_of: dict[str, str] = {}
     photos = []
     for row in listed:
         name, item = row["image_name"], row["item_id"]
         split = _split(row)
-        require_one_side(item, split, split_of)
+        require_one_split(item, split, split_of)
         if len(Path(name).parts) < 5:
             raise ConversionError(f"{name!r} lies in no folder of a gender, a label and an item.")
         gender, label = Path(name).parts[-4:-2]
-        more = {"gender": gender, "role": ROLES[row["evaluation_status"]], **garment_of(garments, name)}
-        photos.append(Photo(relative(picture_file(source, name), manifest_folder), label, item, split, more))
+        more = {"gender": gender, "role": ROLES[row["evaluation_status"]], **find_garment(garments, name)}
+        photos.append(Photo(relative_path(find_picture(source, name), manifest_folder), label, item, split, more))
     return photos
 
 
@@ -54,4 +54,4 @@ def _split(row: Row) -> str:
     status = row["evaluation_status"]
     if status not in ROLES:
         raise ConversionError(f"{row['image_name']!r} has the unknown status {status!r}.")
-    return "test" if ROLES[status] else drawn_val(row["item_id"])
+    return "test" if ROLES[status] else val_by_hash(row["item_id"])

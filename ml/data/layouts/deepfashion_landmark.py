@@ -8,15 +8,15 @@ from pathlib import Path
 
 from ml.data.layouts.deepfashion_lists import (
     BOX_COLUMNS,
-    box_of,
-    by_picture,
-    group_of,
-    list_file,
-    picture_file,
+    find_list,
+    find_picture,
+    index_by_picture,
+    parse_box,
+    parse_group,
     read_list,
-    row_of,
+    require_row,
 )
-from ml.data.layouts.reading import ConversionError, relative, require_count, require_distinct
+from ml.data.layouts.source_files import ConversionError, relative_path, require_count, require_distinct
 from ml.data.manifest import Photo
 from ml.formats.manifest_csv import SPLITS
 
@@ -26,10 +26,10 @@ VARIATIONS = {"1": "normal", "2": "medium pose", "3": "large pose", "4": "medium
 
 def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[Photo]:
     """The label is the clothes type, each photo an item of its own, the split that of the benchmark."""
-    bbox, landmarks = (list_file(source, "Anno", name) for name in ("list_bbox.txt", "list_landmarks.txt"))
-    partition = list_file(source, "Eval", "list_eval_partition.txt")
-    boxes = by_picture(read_list(bbox, ("image_name", *BOX_COLUMNS), subset))
-    types = by_picture(read_list(landmarks, ("image_name", "clothes_type", "variation_type"), subset))
+    bbox, landmarks = (find_list(source, "Anno", name) for name in ("list_bbox.txt", "list_landmarks.txt"))
+    partition = find_list(source, "Eval", "list_eval_partition.txt")
+    boxes = index_by_picture(read_list(bbox, ("image_name", *BOX_COLUMNS), subset))
+    types = index_by_picture(read_list(landmarks, ("image_name", "clothes_type", "variation_type"), subset))
     listed = read_list(partition, ("image_name", "evaluation_status"), subset)
     require_distinct(row["image_name"] for row in listed)
     require_count("photos", len(listed), PHOTOS, subset)
@@ -38,16 +38,16 @@ def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[P
         name, split = row["image_name"], row["evaluation_status"]
         if split not in SPLITS:
             raise ConversionError(f"{name!r} is in an unknown split {split!r}.")
-        kind = row_of(types, name, "landmarks")
+        kind = require_row(types, name, "landmarks")
         photos.append(
             Photo(
-                path=relative(picture_file(source, name), manifest_folder),
-                label=group_of(kind),
+                path=relative_path(find_picture(source, name), manifest_folder),
+                label=parse_group(kind),
                 item=Path(name).with_suffix("").as_posix(),
                 split=split,
                 extra={
                     "variation": VARIATIONS.get(kind["variation_type"], ""),
-                    "box": box_of(row_of(boxes, name, "box")),
+                    "box": parse_box(require_row(boxes, name, "box")),
                 },
             )
         )

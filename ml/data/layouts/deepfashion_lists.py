@@ -7,7 +7,7 @@ any number of blanks. Rows of landmarks may be shorter than the heading, since l
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ml.data.layouts.reading import ConversionError, box_text, existing
+from ml.data.layouts.source_files import ConversionError, format_box, require_file
 
 GROUPS = {"1": "upper", "2": "lower", "3": "full"}
 """What the lists call clothes type."""
@@ -42,41 +42,41 @@ def read_list(path: Path, columns: Sequence[str], subset: bool = False) -> list[
     return rows
 
 
-def list_file(source: Path, folder: str, name: str) -> Path:
+def find_list(source: Path, folder: str, name: str) -> Path:
     """`source`/`folder`/`name`, or `source`/`name`, where older releases keep it."""
     path = source / folder / name
     return path if path.is_file() or not (source / name).is_file() else source / name
 
 
-def by_picture(rows: Sequence[Row]) -> dict[str, Row]:
+def index_by_picture(rows: Sequence[Row]) -> dict[str, Row]:
     """The rows by their `image_name`."""
     return {row["image_name"]: row for row in rows}
 
 
-def row_of(rows: Mapping[str, Row], picture: str, what: str) -> Row:
+def require_row(rows: Mapping[str, Row], picture: str, what: str) -> Row:
     """The row of one picture. Raises `ConversionError` naming the picture and `what` it lacks."""
     if picture not in rows:
         raise ConversionError(f"{picture!r} has no {what}.")
     return rows[picture]
 
 
-def picture_file(source: Path, name: str) -> Path:
+def find_picture(source: Path, name: str) -> Path:
     """Where the picture "img/…" of a list lies: releases unpack to `source` or to `source`/Img."""
     folder = source if (source / name).is_file() or not (source / "Img" / name).is_file() else source / "Img"
-    return existing(folder, name)
+    return require_file(folder, name)
 
 
-def group_of(row: Row) -> str:
+def parse_group(row: Row) -> str:
     """upper, lower or full. Raises `ConversionError`."""
     if row["clothes_type"] not in GROUPS:
         raise ConversionError(f"{row['image_name']!r} has the unknown clothes type {row['clothes_type']!r}.")
     return GROUPS[row["clothes_type"]]
 
 
-def box_of(row: Row) -> str:
+def parse_box(row: Row) -> str:
     """The column `box` of a manifest. Raises `ConversionError`."""
     try:
-        return box_text(*(int(row[name]) for name in BOX_COLUMNS))
+        return format_box(*(int(row[name]) for name in BOX_COLUMNS))
     except ValueError as error:
         raise ConversionError(f"{row['image_name']!r} has a box that is no four numbers.") from error
 
@@ -86,15 +86,15 @@ def read_garments(path: Path, subset: bool = False) -> dict[str, Row]:
     if not path.is_file():
         return {}
     rows = read_list(path, ("image_name", "clothes_type", *BOX_COLUMNS), subset)
-    return {row["image_name"]: {"group": group_of(row), "box": box_of(row)} for row in rows}
+    return {row["image_name"]: {"group": parse_group(row), "box": parse_box(row)} for row in rows}
 
 
-def garment_of(garments: Mapping[str, Row], picture: str) -> Row:
+def find_garment(garments: Mapping[str, Row], picture: str) -> Row:
     """`group` and `box` of one picture, both empty without a list. Raises `ConversionError` for one that it lacks."""
-    return row_of(garments, picture, "box") if garments else {"group": "", "box": ""}
+    return require_row(garments, picture, "box") if garments else {"group": "", "box": ""}
 
 
-def require_one_side(name: str, split: str, split_of: dict[str, str]) -> None:
+def require_one_split(name: str, split: str, split_of: dict[str, str]) -> None:
     """Remember the split of an item. Raises `ConversionError` where it was another one before."""
     if split_of.setdefault(name, split) != split:
         raise ConversionError(f"The item {name!r} is in two splits, {split_of[name]} and {split}.")

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ml.data.layouts.reading import ConversionError, relative, require_count
-from ml.data.layouts.splits import drawn_val
+from ml.data.layouts.source_files import ConversionError, relative_path, require_count
+from ml.data.layouts.splits import val_by_hash
 from ml.data.manifest import Photo
 from ml.formats.atomic_files import UnwritableError, atomic_folder, unwritable
 
@@ -55,8 +55,8 @@ def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[P
             for number, (pixels, label) in enumerate(zip(pictures, labels, strict=True)):
                 item = f"{part}/{number:05}"
                 Image.fromarray(pixels).save(folder / f"{item}.png")
-                path = relative(target / f"{item}.png", manifest_folder)
-                photos.append(Photo(path, LABELS[label], item, "test" if part == "t10k" else drawn_val(item)))
+                path = relative_path(target / f"{item}.png", manifest_folder)
+                photos.append(Photo(path, LABELS[label], item, "test" if part == "t10k" else val_by_hash(item)))
     return photos
 
 

@@ -5,8 +5,8 @@ Its parts circulate in many sizes, so there is no count to insist on.
 
 from pathlib import Path
 
-from ml.data.layouts.reading import ConversionError, read_csv, relative, require_distinct
-from ml.data.layouts.splits import drawn_split
+from ml.data.layouts.source_files import ConversionError, read_csv, relative_path, require_distinct
+from ml.data.layouts.splits import split_by_hash
 from ml.data.manifest import Photo
 
 MAX_MISSING_SHARE = 0.01
@@ -28,10 +28,10 @@ def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[P
         raise ConversionError(f"{len(rows) - len(kept)} of {len(rows)} products have no picture in images/.")
     return [
         Photo(
-            path=relative(source / "images" / f"{row['id']}.jpg", manifest_folder),
+            path=relative_path(source / "images" / f"{row['id']}.jpg", manifest_folder),
             label=row["articleType"],
             item=row["id"],
-            split=drawn_split(row["id"]),
+            split=split_by_hash(row["id"]),
             extra={name: row[name] for name in more},
         )
         for row in kept

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ml.data.layouts.reading import ConversionError, relative
-from ml.data.layouts.splits import drawn_split
+from ml.data.layouts.source_files import ConversionError, relative_path
+from ml.data.layouts.splits import split_by_hash
 from ml.data.manifest import Photo
 from ml.images.pictures import find_pictures
 
@@ -17,5 +17,5 @@ def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[P
         if len(inside.parts) < 2:
             raise ConversionError(f"{inside.name!r} lies in no folder of its own label.")
         item = inside.with_suffix("").as_posix()
-        photos.append(Photo(relative(path, manifest_folder), inside.parts[0], item, drawn_split(item)))
+        photos.append(Photo(relative_path(path, manifest_folder), inside.parts[0], item, split_by_hash(item)))
     return photos

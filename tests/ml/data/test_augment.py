@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from ml.data.augment import PLAIN_SHARE, Viewer
+from ml.data.augment import PLAIN_SHARE, ViewGenerator
 from ml.images.preprocess import Preprocess
 from tests.helpers.drawn_pictures import drawn_picture
 
@@ -13,14 +13,14 @@ PHOTOS = [drawn_picture(seed) for seed in range(4)]
 MANY = range(1, 60)
 
 
-def viewer(augment: str, seed: int = 0, photos: list[Image.Image] = PHOTOS, **more: float) -> Viewer:
-    return Viewer(photos, SQUASHED, augment, seed, **more)
+def viewer(augment: str, seed: int = 0, photos: list[Image.Image] = PHOTOS, **more: float) -> ViewGenerator:
+    return ViewGenerator(photos, SQUASHED, augment, seed, **more)
 
 
 def plain(photo: int) -> list[np.ndarray]:
     """A photo as it is and mirrored, each as the network reads it."""
     pictures = (PHOTOS[photo], ImageOps.mirror(PHOTOS[photo]))
-    return [np.asarray(SQUASHED.fitted(picture)) for picture in pictures]
+    return [np.asarray(SQUASHED.fit(picture)) for picture in pictures]
 
 
 def among(view: np.ndarray, known: list[np.ndarray]) -> bool:

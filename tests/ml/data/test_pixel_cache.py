@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ml.data.augment import Viewer
-from ml.data.pixel_cache import CHUNK, ViewStore, stored_views, weights_digest
+from ml.data.augment import ViewGenerator
+from ml.data.pixel_cache import CHUNK, ViewCache, load_or_fill_cache, weights_digest
 from ml.formats.atomic_files import UnwritableError
 from ml.images.preprocess import Preprocess
 from tests.helpers.drawn_pictures import drawn_picture
@@ -18,7 +18,7 @@ SQUASHED = Preprocess(SIDE, SIDE, "squash", "bicubic", (127.0,) * 3, (128.0,) * 
 ABOUT = {"seed": "0"}
 
 
-class Counting(Viewer):
+class Counting(ViewGenerator):
     """A viewer that counts the views it made."""
 
     def __init__(self, photos: int = 5) -> None:
@@ -40,9 +40,9 @@ def halved(pictures: Tensor) -> Tensor:
     return torch.cat([small, small.sum(dim=1, keepdim=True)], dim=1)
 
 
-def store(folder: Path, viewer: Viewer, photos: range = range(5), views: int = 2, **more: object) -> ViewStore:
+def store(folder: Path, viewer: ViewGenerator, photos: range = range(5), views: int = 2, **more: object) -> ViewCache:
     options = {"about": ABOUT, "frozen": None, "workers": 0} | more
-    return stored_views(folder / "cache" / "train.npy", viewer=viewer, photos=photos, views=views, **options)
+    return load_or_fill_cache(folder / "cache" / "train.npy", viewer=viewer, photos=photos, views=views, **options)
 
 
 def names(folder: Path) -> set[str]:

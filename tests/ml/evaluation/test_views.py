@@ -4,7 +4,7 @@ from PIL import Image
 
 from ml.data.manifest import Manifest, Photo
 from ml.evaluation.views import SEED, read_clean, read_phone_view
-from ml.images.phone_view import phone_view_of
+from ml.images.phone_view import simulate_from_file
 from ml.images.pictures import PictureError, read_pixels
 from tests.helpers.colour_encoder import PREPROCESSING
 from tests.helpers.drawn_pictures import drawn_folder
@@ -33,7 +33,7 @@ def test_the_clean_view_of_a_box_is_the_crop(manifest):
 def test_the_phone_view_is_simulated_on_a_background_of_the_manifest(manifest):
     files = [manifest.file(photo) for photo in manifest.photos]
     for photo, file in zip(manifest.photos, files, strict=True):
-        expected = PREPROCESSING(phone_view_of(file, files, SEED))
+        expected = PREPROCESSING(simulate_from_file(file, files, SEED))
         assert np.array_equal(read_phone_view(manifest, PREPROCESSING, photo), expected)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ml.images.phone_view import _homography, phone_view, phone_view_of
+from ml.images.phone_view import _homography, simulate_from_file, simulate_phone_photo
 from ml.images.pictures import PictureError
 from tests.helpers.drawn_pictures import drawn_folder, drawn_picture
 
@@ -12,11 +12,11 @@ from tests.helpers.drawn_pictures import drawn_folder, drawn_picture
 def views(count: int, photo: Image.Image | None = None) -> list[Image.Image]:
     rng = random.Random(0)  # noqa: S311 - a simulation
     photo = drawn_picture(1) if photo is None else photo
-    return [phone_view(photo, drawn_picture(2), rng) for _ in range(count)]
+    return [simulate_phone_photo(photo, drawn_picture(2), rng) for _ in range(count)]
 
 
 def test_the_same_seed_gives_the_same_pixels():
-    first, second = (phone_view(drawn_picture(1), drawn_picture(2), random.Random(5)) for _ in range(2))  # noqa: S311
+    first, second = (simulate_phone_photo(drawn_picture(1), drawn_picture(2), random.Random(5)) for _ in range(2))  # noqa: S311
     assert np.array_equal(np.asarray(first), np.asarray(second))
 
 
@@ -58,7 +58,7 @@ def test_a_homography_sends_corners_to_corners():
 
 def test_a_file_s_view_depends_on_seed_and_name_alone(tmp_path):
     files = drawn_folder(tmp_path, 3)
-    first, again, other = (phone_view_of(files[0], files, seed) for seed in ("a", "a", "b"))
+    first, again, other = (simulate_from_file(files[0], files, seed) for seed in ("a", "a", "b"))
     assert np.array_equal(np.asarray(first), np.asarray(again))
     assert first.size != other.size or not np.array_equal(np.asarray(first), np.asarray(other))
 
@@ -66,4 +66,4 @@ def test_a_file_s_view_depends_on_seed_and_name_alone(tmp_path):
 def test_a_broken_file_is_named(tmp_path):
     (tmp_path / "x.jpg").write_text("no picture")
     with pytest.raises(PictureError, match=r"x\.jpg"):
-        phone_view_of(tmp_path / "x.jpg", [tmp_path / "x.jpg"], "a")
+        simulate_from_file(tmp_path / "x.jpg", [tmp_path / "x.jpg"], "a")

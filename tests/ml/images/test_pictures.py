@@ -8,14 +8,14 @@ from PIL import Image
 from ml.formats.errors import InputError
 from ml.images.pictures import (
     PictureError,
-    accept_heic,
     find_pictures,
-    in_batches,
+    map_ahead,
     read_ahead,
     read_batches,
     read_picture,
     read_pixels,
-    work_ahead,
+    register_heic,
+    stack_batches,
 )
 from ml.images.preprocess import Preprocess
 from tests.helpers.drawn_pictures import drawn_folder, drawn_picture
@@ -94,9 +94,9 @@ def test_reading_ahead_does_not_run_far_ahead():
 
 def test_batches_are_full_but_for_the_last():
     pictures = [np.full((3, 2, 2), number, dtype=np.float32) for number in range(7)]
-    assert [len(batch) for batch in in_batches(pictures, 3)] == [3, 3, 1]
-    assert np.array_equal(np.concatenate(list(in_batches(pictures, 3))), np.stack(pictures))
-    assert list(in_batches([], 3)) == []
+    assert [len(batch) for batch in stack_batches(pictures, 3)] == [3, 3, 1]
+    assert np.array_equal(np.concatenate(list(stack_batches(pictures, 3))), np.stack(pictures))
+    assert list(stack_batches([], 3)) == []
 
 
 def test_where_every_picture_counts_a_broken_one_stops_the_work(tmp_path):
@@ -108,14 +108,14 @@ def test_where_every_picture_counts_a_broken_one_stops_the_work(tmp_path):
 
 def test_heic_is_read_once_it_is_asked_for(tmp_path):
     pillow_heif = pytest.importorskip("pillow_heif")
-    accept_heic()
+    register_heic()
     pillow_heif.from_pillow(drawn_picture(1, (64, 96))).save(tmp_path / "a.heic")
     assert read_picture(tmp_path / "a.heic").size == (64, 96)
 
 
 def test_what_is_begun_is_finished_and_the_rest_is_dropped_when_the_caller_stops():
     done = []
-    ahead = work_ahead(range(1000), done.append, threads=2, ahead=8)
+    ahead = map_ahead(range(1000), done.append, threads=2, ahead=8)
     next(ahead)
     ahead.close()
     assert 1 <= len(done) <= 8
@@ -127,7 +127,7 @@ def test_an_error_comes_in_the_place_of_its_job_and_ends_the_work():
             raise ValueError("the sixth")
         return job
 
-    ahead = work_ahead(range(20), work, threads=2, ahead=4)
+    ahead = map_ahead(range(20), work, threads=2, ahead=4)
     assert [next(ahead) for _ in range(5)] == [0, 1, 2, 3, 4]
     with pytest.raises(ValueError, match="the sixth"):
         next(ahead)
@@ -143,6 +143,6 @@ def test_jobs_are_taken_by_the_thread_that_asks():
             takers.append(threading.get_ident())
             yield number
 
-    workers = list(work_ahead(jobs(), lambda _: threading.get_ident(), threads=2, ahead=4))
+    workers = list(map_ahead(jobs(), lambda _: threading.get_ident(), threads=2, ahead=4))
     assert set(takers) == {threading.get_ident()}
     assert threading.get_ident() not in workers

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from ml.data.pixel_cache import ViewStore
+from ml.data.pixel_cache import ViewCache
 from ml.training import task
 from ml.training.model import build_encoder
 from ml.training.task import Tally, TrainingFailed, compute_features, compute_outputs
@@ -28,8 +28,8 @@ def encoder():
 
 
 @pytest.fixture(scope="module")
-def store() -> ViewStore:
-    return ViewStore(np.random.default_rng(0).integers(0, 256, (5, 2, 64, 64, 3)).astype(np.uint8))
+def store() -> ViewCache:
+    return ViewCache(np.random.default_rng(0).integers(0, 256, (5, 2, 64, 64, 3)).astype(np.uint8))
 
 
 class TestOutputs:

@@ -4,8 +4,15 @@ import pytest
 
 from ml.cli import main
 from ml.commands.convert import LAYOUTS
-from ml.data.layouts.reading import ConversionError, box_text, existing, relative, require_count, require_distinct
-from ml.data.layouts.splits import drawn_split, drawn_val
+from ml.data.layouts.source_files import (
+    ConversionError,
+    format_box,
+    relative_path,
+    require_count,
+    require_distinct,
+    require_file,
+)
+from ml.data.layouts.splits import split_by_hash, val_by_hash
 from ml.formats.errors import InputError
 from tests.helpers.drawn_pictures import drawn_folder
 
@@ -38,17 +45,17 @@ def test_every_layout_says_what_it_is(name):
 
 
 def test_the_drawn_split_is_lasting_and_about_eight_to_one_to_one():
-    splits = [drawn_split(str(number)) for number in range(2000)]
-    assert [drawn_split("15000"), drawn_split("15001")] == [drawn_split("15000"), drawn_split("15001")]
+    splits = [split_by_hash(str(number)) for number in range(2000)]
+    assert [split_by_hash("15000"), split_by_hash("15001")] == [split_by_hash("15000"), split_by_hash("15001")]
     assert 1520 < splits.count("train") < 1680
     assert 150 < splits.count("val") < 250
 
 
 def test_the_drawn_val_is_a_tenth_and_the_rest_is_train():
-    splits = [drawn_val(str(number)) for number in range(2000)]
+    splits = [val_by_hash(str(number)) for number in range(2000)]
     assert set(splits) == {"train", "val"}
     assert 150 < splits.count("val") < 250
-    assert drawn_val("a") == drawn_val("a")
+    assert val_by_hash("a") == val_by_hash("a")
 
 
 def test_a_wrong_count_is_told_with_both_numbers_unless_a_part_is_meant():
@@ -68,19 +75,19 @@ def test_a_name_may_lead_into_folders_but_not_out(tmp_path):
     (tmp_path / "in" / "deep").mkdir(parents=True)
     (tmp_path / "in" / "deep" / "a.jpg").touch()
     (tmp_path / "b.jpg").touch()
-    assert existing(tmp_path / "in", "deep/a.jpg") == tmp_path / "in" / "deep" / "a.jpg"
+    assert require_file(tmp_path / "in", "deep/a.jpg") == tmp_path / "in" / "deep" / "a.jpg"
     for name in ("../b.jpg", "deep/../../b.jpg", str(tmp_path / "b.jpg"), "deep", "none.jpg"):
         with pytest.raises(ConversionError, match="no such file"):
-            existing(tmp_path / "in", name)
+            require_file(tmp_path / "in", name)
 
 
 def test_paths_are_written_as_the_manifest_folder_sees_them(tmp_path):
-    assert relative(tmp_path / "a" / "b.jpg", tmp_path) == "a/b.jpg"
-    assert relative(tmp_path / "a" / "b.jpg", tmp_path / "c") == "../a/b.jpg"
+    assert relative_path(tmp_path / "a" / "b.jpg", tmp_path) == "a/b.jpg"
+    assert relative_path(tmp_path / "a" / "b.jpg", tmp_path / "c") == "../a/b.jpg"
 
 
 def test_two_corners_make_a_box_in_whatever_order_and_none_without_area():
-    assert box_text(72, 79, 232, 273) == "72,79,232,273"
-    assert box_text(232, 79, 72, 273) == "72,79,232,273"
-    assert box_text(72, 273, 232, 79) == "72,79,232,273"
-    assert box_text(72, 79, 72, 273) == ""
+    assert format_box(72, 79, 232, 273) == "72,79,232,273"
+    assert format_box(232, 79, 72, 273) == "72,79,232,273"
+    assert format_box(72, 273, 232, 79) == "72,79,232,273"
+    assert format_box(72, 79, 72, 273) == ""

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from ml.data.layouts.clothing_dataset import convert
-from ml.data.layouts.reading import ConversionError
+from ml.data.layouts.source_files import ConversionError
 from ml.data.manifest import read_manifest, write_manifest
 from tests.helpers.drawn_pictures import drawn_folder
 

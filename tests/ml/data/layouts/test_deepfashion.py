@@ -6,8 +6,8 @@ import pytest
 
 from ml.data.layouts import deepfashion_consumer2shop, deepfashion_inshop, deepfashion_landmark
 from ml.data.layouts.deepfashion_lists import read_list
-from ml.data.layouts.reading import ConversionError
-from ml.data.layouts.splits import drawn_val
+from ml.data.layouts.source_files import ConversionError
+from ml.data.layouts.splits import val_by_hash
 from ml.data.manifest import Manifest, validate_manifest
 from tests.helpers.drawn_pictures import drawn_picture
 
@@ -131,7 +131,7 @@ def inshop(tmp_path) -> Path:
 
 def test_query_and_gallery_are_the_test_split_with_their_roles(inshop):
     photos = deepfashion_inshop.convert(inshop, inshop, subset=True)
-    drawn = drawn_val("id_00000001")
+    drawn = val_by_hash("id_00000001")
     assert [(photo.label, photo.item, photo.split, photo.extra["role"]) for photo in photos] == [
         ("Dresses", "id_00000001", drawn, ""),
         ("Dresses", "id_00000001", drawn, ""),

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from ml.data.layouts import deepfashion2
-from ml.data.layouts.reading import ConversionError
-from ml.data.layouts.splits import drawn_val
+from ml.data.layouts.source_files import ConversionError
+from ml.data.layouts.splits import val_by_hash
 from ml.data.manifest import Manifest, validate_manifest
 from tests.helpers.drawn_pictures import drawn_picture
 
@@ -35,7 +35,7 @@ def source(tmp_path) -> Path:
 
 def test_each_garment_is_a_row_and_pair_and_style_make_an_item(source):
     photos = deepfashion2.convert(source, source, subset=True)
-    drawn = drawn_val("train/7")
+    drawn = val_by_hash("train/7")
     assert [(photo.path, photo.label, photo.item, photo.split) for photo in photos] == [
         ("train/image/000001.jpg", "short sleeve top", "train/7/1", drawn),
         ("train/image/000001.jpg", "trousers", "train/000001/item2", drawn),

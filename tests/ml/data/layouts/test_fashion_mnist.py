@@ -7,8 +7,8 @@ from PIL import Image
 
 from ml.data.layouts import fashion_mnist
 from ml.data.layouts.fashion_mnist import FOLDER, LABELS, convert
-from ml.data.layouts.reading import ConversionError
-from ml.data.layouts.splits import drawn_val
+from ml.data.layouts.source_files import ConversionError
+from ml.data.layouts.splits import val_by_hash
 from ml.data.manifest import Manifest, validate_manifest
 from ml.formats.atomic_files import UnwritableError
 from tests.helpers.errors import raises_code
@@ -48,7 +48,7 @@ def test_pictures_become_pngs_with_their_labels(source, pixels, tmp_path):
         ("t10k/00001", "Shirt"),
     ]
     assert photos[0].path == f"{FOLDER}/train/00000.png"
-    assert [photo.split for photo in photos[:3]] == [drawn_val(photo.item) for photo in photos[:3]]
+    assert [photo.split for photo in photos[:3]] == [val_by_hash(photo.item) for photo in photos[:3]]
     assert {photo.split for photo in photos[3:]} == {"test"}
     for photo, expected in zip(photos, pixels, strict=True):
         assert np.array_equal(np.asarray(Image.open(tmp_path / photo.path)), expected)

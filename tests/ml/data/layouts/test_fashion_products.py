@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from ml.data.layouts.fashion_products import convert
-from ml.data.layouts.reading import ConversionError
-from ml.data.layouts.splits import drawn_split
+from ml.data.layouts.source_files import ConversionError
+from ml.data.layouts.splits import split_by_hash
 from tests.helpers.drawn_pictures import drawn_folder
 
 HEADING = "id,gender,masterCategory,subCategory,articleType,baseColour,season,year,usage\n"
@@ -26,7 +26,7 @@ def test_products_become_items_with_a_drawn_split(products):
     first, second = convert(products, products)
     assert (first.path, first.label, first.item) == ("images/15000.jpg", "Tshirts", "15000")
     assert second.extra["baseColour"] == "Red"
-    assert first.split == drawn_split("15000")
+    assert first.split == split_by_hash("15000")
 
 
 def test_products_without_pictures_are_refused_when_they_are_many(products):

@@ -1,7 +1,7 @@
 import pytest
 
 from ml.data.layouts.folder import convert
-from ml.data.layouts.reading import ConversionError
+from ml.data.layouts.source_files import ConversionError
 from tests.helpers.drawn_pictures import drawn_folder
 
 

@@ -48,7 +48,7 @@ def require_distinct(names: Iterable[str]) -> None:
         seen.add(name)
 
 
-def existing(folder: Path, name: str) -> Path:
+def require_file(folder: Path, name: str) -> Path:
     """The file `name` below `folder`; a name that leads out of it is refused. Raises `ConversionError`."""
     path = folder / name
     if Path(name).is_absolute() or ".." in Path(name).parts or not path.is_file():
@@ -56,12 +56,12 @@ def existing(folder: Path, name: str) -> Path:
     return path
 
 
-def relative(path: Path, start: Path) -> str:
+def relative_path(path: Path, start: Path) -> str:
     """`path` as a manifest in the folder `start` writes it."""
     return Path(os.path.relpath(path.absolute(), start.absolute())).as_posix()
 
 
-def box_text(x_1: int, y_1: int, x_2: int, y_2: int) -> str:
+def format_box(x_1: int, y_1: int, x_2: int, y_2: int) -> str:
     """Two opposite corners as the column `box`; "", the whole picture, where they span nothing."""
     left, right = sorted((x_1, x_2))
     top, bottom = sorted((y_1, y_2))
