@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from ml.data.augment import ViewGenerator
 from ml.data.manifest import data_hash
 from ml.data.photos import Ints, PhotoSet, decode_photos
-from ml.data.pixel_cache import ViewDataset, ViewCache, stack_pictures, load_or_fill_cache, weights_digest
+from ml.data.pixel_cache import ViewCache, ViewDataset, load_or_fill_cache, stack_pictures, weights_digest
 from ml.data.sampling import view_numbers
 from ml.progress import Progress, silent
 from ml.training.distributed import barrier, rank, training_device, world_size
@@ -101,7 +101,9 @@ def load_data(
 
     def load_views(name: str, viewer: ViewGenerator, photos: range, views: int) -> ViewCache:
         origin = source | {"augment": viewer.augment}
-        return load_or_fill_cache(cache / f"{name}.npy", origin, viewer, photos, views, frozen, options.workers, progress)
+        return load_or_fill_cache(
+            cache / f"{name}.npy", origin, viewer, photos, views, frozen, options.workers, progress
+        )
 
     if rank() != 0:
         barrier()  # rank 0 makes the views, the others read them

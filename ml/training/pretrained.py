@@ -64,7 +64,9 @@ VIEWS: dict[str, ViewMaker] = {
     "clean": lambda path, _: read_picture(path),
     "phone": lambda path, others: simulate_from_file(path, others, "fit 0"),
     "phone again": lambda path, others: simulate_from_file(path, others, "fit 1"),
-    "squeezed": lambda path, others: simulate_from_file(path, others, "fit 2").resize(SQUEEZED, Image.Resampling.BICUBIC),
+    "squeezed": lambda path, others: simulate_from_file(path, others, "fit 2").resize(
+        SQUEEZED, Image.Resampling.BICUBIC
+    ),
 }
 """The views of the fit. The squeezed one lifts the garment found from a squeezed photo from 80 to 84 %."""
 
