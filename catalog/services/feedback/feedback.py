@@ -1,4 +1,4 @@
-"""What a person makes of an answer, and whether encoders may learn from it."""
+"""Feedback on recommendations, and the consent to use photos for training."""
 
 from uuid import UUID
 
@@ -17,72 +17,76 @@ def feedback_give(
     clicked: bool = False,
     may_train: bool | None = None,
 ) -> Feedback:
-    """Keep what was said about one answer, and what may be learned from it; saying it twice changes nothing.
+    """Save feedback on a recommendation and update the photo's training triplets, atomically. Idempotent.
 
-    `verdict`: None leaves what was said before, "" takes it back. `clicked`: the item was opened, which stays so.
-    `may_train` is about the photo of the query, if it has one; None leaves it. Where nothing is left to keep, there
-    is no row, and the returned one is unsaved. Refused if the answer was deleted at this moment.
+    `verdict`: None leaves the verdict unchanged, "" removes it. `clicked`: the item was opened; a click is never
+    removed. `may_train`: consent for the photo of the query, if it has one; None leaves it unchanged.
+
+    Returns the feedback: an unsaved one when there is neither a verdict nor a click.
+    Raises `Refused`: `not_found` (404) when the recommendation was deleted.
     """
     with transaction.atomic():
-        found = _locked_answer(recommendation)
-        photo = _locked_photo(found.query.photo_id)
-        said = _keep(found, verdict, clicked)
+        locked = _lock_recommendation(recommendation)
+        photo = _lock_photo(locked.query.photo_id)
+        feedback = _save(locked, verdict, clicked)
         if photo is not None:
             _set_consent(photo, photo.may_train if may_train is None else may_train)
-            found.query.photo = photo
-    said.recommendation = found
-    return said
+            locked.query.photo = photo
+    feedback.recommendation = locked
+    return feedback
 
 
 def photo_consent_set(*, photo: UploadedPhoto, may_train: bool) -> None:
-    """Whether encoders may learn from one photo. A no takes back whatever was made of it."""
+    """Set the training consent of one photo, atomically. Withdrawing it deletes the photo's triplets."""
     with transaction.atomic():
-        locked = _locked_photo(photo.pk)
+        locked = _lock_photo(photo.pk)
         if locked is not None:
             _set_consent(locked, may_train)
 
 
 def user_consent_set(*, user: User, may_train: bool) -> None:
-    """Whether encoders may learn from the photos that this person sends from now on. A no is about all of them."""
+    """Set the training consent for a user's future photos, atomically. Withdrawing it applies to all photos."""
     with transaction.atomic():
         User.objects.filter(pk=user.pk).update(may_train=may_train)
         user.may_train = may_train
         if not may_train:
-            theirs = UploadedPhoto.objects.owned_by(user=user)
-            theirs.filter(may_train=True).update(may_train=False)
-            triplets_delete(photos=theirs)
+            photos = UploadedPhoto.objects.owned_by(user=user)
+            photos.filter(may_train=True).update(may_train=False)
+            triplets_delete(photos=photos)
 
 
-def _locked_answer(recommendation: Recommendation) -> Recommendation:
-    """The row as it is now, which nobody changes or deletes before us."""
-    locked = Recommendation.objects.select_for_update(of=("self",)).select_related("query")
-    found = locked.defer("query__vector").filter(pk=recommendation.pk).first()
-    if found is None:
+def _lock_recommendation(recommendation: Recommendation) -> Recommendation:
+    """The current row, locked until the end of the transaction."""
+    rows = Recommendation.objects.select_for_update(of=("self",)).select_related("query")
+    locked = rows.defer("query__vector").filter(pk=recommendation.pk).first()
+    if locked is None:
         raise Refused("not_found", "There is nothing at this address, or it is not yours.", status=404)
-    return found
+    return locked
 
 
-def _locked_photo(pk: UUID | None) -> UploadedPhoto | None:
+def _lock_photo(pk: UUID | None) -> UploadedPhoto | None:
     return UploadedPhoto.objects.select_for_update().filter(pk=pk).first() if pk else None
 
 
-def _keep(found: Recommendation, verdict: str | None, clicked: bool) -> Feedback:
-    said = Feedback.objects.filter(recommendation=found).first() or Feedback(recommendation=found)
-    before = said.verdict, said.clicked_at
+def _save(recommendation: Recommendation, verdict: str | None, clicked: bool) -> Feedback:
+    """Write the feedback where it changes, or delete its row when nothing is left."""
+    existing = Feedback.objects.filter(recommendation=recommendation).first()
+    feedback = existing or Feedback(recommendation=recommendation)
+    before = feedback.verdict, feedback.clicked_at
     if verdict is not None:
-        said.verdict = verdict
-    if clicked and said.clicked_at is None:
-        said.clicked_at = timezone.now()
-    if not said.verdict and said.clicked_at is None:
-        if said.pk is not None:
-            said.delete()
-    elif (said.verdict, said.clicked_at) != before:
-        said.save()
-    return said
+        feedback.verdict = verdict
+    if clicked and feedback.clicked_at is None:
+        feedback.clicked_at = timezone.now()
+    if not feedback.verdict and feedback.clicked_at is None:
+        if existing is not None:
+            feedback.delete()
+    elif (feedback.verdict, feedback.clicked_at) != before:
+        feedback.save()
+    return feedback
 
 
 def _set_consent(photo: UploadedPhoto, may_train: bool) -> None:
-    """Write it where it is new; the triplets follow it, and what was said."""
+    """Write the consent where it changes, and bring the triplets in line with it and with the feedback."""
     if photo.may_train != may_train:
         photo.may_train = may_train
         photo.save(update_fields=["may_train"])

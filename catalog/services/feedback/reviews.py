@@ -1,4 +1,4 @@
-"""Staff's look at the triplets that feedback proposes: one after the other, never two people at the same one."""
+"""Review of proposed triplets by staff, one at a time; a triplet is held for one reviewer."""
 
 from datetime import timedelta
 
@@ -15,41 +15,45 @@ from catalog.services.feedback.triplets import (
     triplets_usable,
 )
 
-HOLD = timedelta(minutes=2)  # what somebody looks at is shown to nobody else for so long
-UNDO = timedelta(hours=1)  # a decision can be taken back for so long
+HOLD = timedelta(minutes=2)  # a triplet shown to a reviewer is not shown to others for so long
+UNDO = timedelta(hours=1)  # a decision can be undone for so long
 DECISIONS = (TripletState.ACCEPTED, TripletState.REJECTED, TripletState.SKIPPED)
 
-# Of a triplet that is still proposed `reviewed_by` and `reviewed_at` say who looks at it, and since when.
+# While a triplet is proposed, `reviewed_by` and `reviewed_at` name the reviewer who holds it, and since when.
 
 
 def triplets_to_review() -> "QuerySet[Triplet]":
+    """The usable proposed triplets in order of review, with their photos."""
     waiting = triplets_usable().filter(state=TripletState.PROPOSED).order_by("pk")
     return waiting.select_related("anchor", "query", "positive__item", "negative__item")
 
 
 def triplet_take(*, by: User) -> Triplet | None:
-    """The next one for this person to look at, held for them; None if there is none."""
-    for _ in range(20):  # others may be faster, but not for ever
+    """Hold and return the next triplet for a reviewer; None if there is none. Atomic: a conditional UPDATE."""
+    for _ in range(20):  # a concurrent reviewer may take the same triplet first
         waiting = triplets_to_review()
         held = waiting.filter(_is_held(), reviewed_by=by).order_by("-reviewed_at").first()
         triplet = held or waiting.filter(~_is_held()).first()
         if triplet is None:
             return None
-        mine = Triplet.objects.filter(~_is_held() | Q(reviewed_by=by), pk=triplet.pk, state=TripletState.PROPOSED)
-        if mine.update(reviewed_by=by, reviewed_at=timezone.now()):
+        free = Triplet.objects.filter(~_is_held() | Q(reviewed_by=by), pk=triplet.pk, state=TripletState.PROPOSED)
+        if free.update(reviewed_by=by, reviewed_at=timezone.now()):
             return triplet
     return None
 
 
 def triplet_upcoming(*, triplet: Triplet, by: User) -> Triplet | None:
-    """Which one this person probably gets next: its pictures can be fetched in advance."""
+    """The triplet that the reviewer probably gets after `triplet`, to prefetch its pictures."""
     return triplets_to_review().filter(~_is_held() | Q(reviewed_by=by)).exclude(pk=triplet.pk).first()
 
 
 def triplet_review(*, triplet: Triplet, state: TripletState, by: User) -> None:
-    """proposed -> accepted, rejected or skipped. Refused if someone else was faster, or the photo was taken back."""
+    """proposed -> accepted, rejected or skipped, in one transaction. Accepting extends the expiry of the photo.
+
+    Raises `Refused`: `already_reviewed` (409); `photo_taken_back` (410) when the owner withdrew the photo.
+    """
     with transaction.atomic():
-        photo = _locked_anchor(triplet)
+        photo = _lock_anchor(triplet)
         columns = {"state": state, "reviewed_by": by, "reviewed_at": timezone.now()}
         if not Triplet.objects.filter(pk=triplet.pk, state=TripletState.PROPOSED).update(**columns):
             raise Refused("already_reviewed", "Someone has decided about this one already.", status=409)
@@ -58,28 +62,31 @@ def triplet_review(*, triplet: Triplet, state: TripletState, by: User) -> None:
 
 
 def triplet_undo(*, by: User) -> Triplet | None:
-    """Take back this person's latest decision, and hold it for them again; None without one in the last hour."""
+    """Undo the reviewer's latest decision and hold the triplet for them; None without a decision within `UNDO`.
+
+    One transaction. Raises `Refused`: `photo_taken_back` (410) when the owner withdrew the photo.
+    """
     since = timezone.now() - UNDO
-    last = Triplet.objects.filter(reviewed_by=by, state__in=DECISIONS, reviewed_at__gt=since)
-    triplet = last.order_by("-reviewed_at", "-pk").first()
+    decided = Triplet.objects.filter(reviewed_by=by, state__in=DECISIONS, reviewed_at__gt=since)
+    triplet = decided.order_by("-reviewed_at", "-pk").first()
     if triplet is None:
         return None
     with transaction.atomic():
-        photo = _locked_anchor(triplet)
-        last.filter(pk=triplet.pk).update(state=TripletState.PROPOSED, reviewed_at=timezone.now())
-        triplets_propose(photo=photo)  # the person may have thought better of it meanwhile
+        photo = _lock_anchor(triplet)
+        decided.filter(pk=triplet.pk).update(state=TripletState.PROPOSED, reviewed_at=timezone.now())
+        triplets_propose(photo=photo)  # the feedback may have changed since
         photos_reset_expiry(photos=UploadedPhoto.objects.filter(pk=photo.pk))
     return triplet
 
 
 def triplets_unskip(*, triplets: "QuerySet[Triplet]") -> int:
-    """Put those that were skipped back among those that wait. Returns how many there were."""
+    """skipped -> proposed, for another review. Returns how many."""
     skipped = triplets.filter(state=TripletState.SKIPPED)
     return skipped.update(state=TripletState.PROPOSED, reviewed_by=None, reviewed_at=None)
 
 
 def review_progress() -> tuple[int, int]:
-    """How many are decided, and how many there are with those that wait."""
+    """The number of decided triplets, and of decided and waiting triplets together."""
     decided = Triplet.objects.exclude(state=TripletState.PROPOSED).count()
     return decided, decided + triplets_to_review().count()
 
@@ -88,7 +95,8 @@ def _is_held() -> Q:
     return Q(reviewed_by__isnull=False, reviewed_at__gt=timezone.now() - HOLD)
 
 
-def _locked_anchor(triplet: Triplet) -> UploadedPhoto:
+def _lock_anchor(triplet: Triplet) -> UploadedPhoto:
+    """The user's photo of a triplet, locked until the end of the transaction."""
     photo = UploadedPhoto.objects.select_for_update().filter(pk=triplet.anchor_id, may_train=True).first()
     if photo is None:
         raise Refused("photo_taken_back", "This photo was taken back by whoever sent it.", status=410)

@@ -1,7 +1,7 @@
-"""What people say about answers, as triplets to learn from; and staff's look at each of them.
+"""Training triplets derived from feedback.
 
-A triplet is a person's photo, a picture that it shall be near to, and one that it shall be farther from. It is there
-only while the person lets encoders learn from the photo. Writers lock the photo's row first, then the triplets'.
+A triplet is a user's photo (anchor), an item photo to move near to it (positive) and one to move away from it
+(negative). It exists only while the user's consent does. Lock order: the photo's row, then its triplets.
 """
 
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ from catalog.models.items import is_searchable
 from catalog.models.photos import UploadedPhotoQuerySet, expiry
 from catalog.run_folder import photo_copies_delete
 
-MOST = 6  # of one query: more triplets of the same photo teach little, and tire whoever looks at them
-LEARNING_DAYS = 365  # a photo with an accepted triplet is kept for so long, where PHOTO_DAYS is less
+MAX_PER_QUERY = 6  # more triplets of the same photo teach little and cost reviewing time
+LEARNING_DAYS = 365  # a photo with an accepted triplet is kept for so long, if PHOTO_DAYS is less
 UNDECIDED = (TripletState.PROPOSED, TripletState.SKIPPED)
 
 
-class Pair(NamedTuple):
-    """The two pictures of a triplet, as answers of one query, and the feedback they come from."""
+class Proposal(NamedTuple):
+    """The positive and the negative of a triplet, as recommendations of one query, and the feedback behind it."""
 
     positive: Recommendation
     negative: Recommendation
@@ -31,15 +31,15 @@ class Pair(NamedTuple):
 
 
 def triplets_propose(*, photo: UploadedPhoto) -> None:
-    """Bring a photo's triplets in line with what was said about its answers; doing it twice changes nothing.
+    """Bring a photo's undecided triplets in line with the feedback on its queries. Idempotent.
 
-    What staff have accepted or rejected stays as it is. For use in the transaction that writes what was said, with
-    the photo's row locked.
+    Accepted and rejected triplets stay. Call in the transaction that writes the feedback, with the photo's row locked.
     """
-    wanted = {(pair.positive.photo_id, pair.negative.photo_id): pair for pair in reversed(list(_pairs(photo)))}
-    known = list(photo.triplets.all())
-    stale = [one.pk for one in known if one.state in UNDECIDED and (one.positive_id, one.negative_id) not in wanted]
-    new = wanted.keys() - {(one.positive_id, one.negative_id) for one in known}
+    proposals = reversed(list(_proposals(photo)))
+    wanted = {(proposal.positive.photo_id, proposal.negative.photo_id): proposal for proposal in proposals}
+    existing = list(photo.triplets.all())
+    stale = [one.pk for one in existing if one.state in UNDECIDED and (one.positive_id, one.negative_id) not in wanted]
+    new = wanted.keys() - {(one.positive_id, one.negative_id) for one in existing}
     if stale:
         Triplet.objects.filter(pk__in=stale).delete()
     if new:
@@ -47,7 +47,7 @@ def triplets_propose(*, photo: UploadedPhoto) -> None:
 
 
 def triplets_delete(*, photos: UploadedPhotoQuerySet) -> None:
-    """Remove all triplets of these photos, which are then kept no longer than a photo that comes in now."""
+    """Delete all triplets of the photos, and the photos' copies in run folders; reset extended expiry."""
     photo_copies_delete(photos.filter(triplets__isnull=False).values_list("pk", flat=True).distinct())
     Triplet.objects.filter(anchor__in=photos).delete()
     limit = expiry()
@@ -55,7 +55,7 @@ def triplets_delete(*, photos: UploadedPhotoQuerySet) -> None:
 
 
 def triplets_usable() -> "QuerySet[Triplet]":
-    """Those that a training may take once they are accepted: allowed, still there, and of no evaluation set."""
+    """Triplets that training may use once accepted: consented, not expired, and in no evaluation set."""
     return Triplet.objects.filter(
         ~Exists(EvaluationItem.objects.filter(item=OuterRef("positive__item"))),
         ~Exists(EvaluationItem.objects.filter(item=OuterRef("negative__item"))),
@@ -67,41 +67,38 @@ def triplets_usable() -> "QuerySet[Triplet]":
 
 
 def photo_extend_expiry(*, photo: UploadedPhoto) -> None:
-    """A photo of an accepted triplet is kept for up to a year from when it was sent."""
+    """Extend the expiry of a photo with an accepted triplet to `LEARNING_DAYS` after its upload."""
     until = photo.created_at + timedelta(days=LEARNING_DAYS)
     UploadedPhoto.objects.filter(pk=photo.pk, expires_at__lt=until).update(expires_at=until)
 
 
 def photos_reset_expiry(*, photos: UploadedPhotoQuerySet) -> None:
-    """Those that are kept longer than others, and have no accepted triplet any more, are so no longer.
-
-    It may have gone with an item, say.
-    """
+    """Reset the extended expiry of photos without an accepted triplet, which may have been deleted with its item."""
     limit = expiry()
     accepted = Triplet.objects.filter(anchor=OuterRef("pk"), state=TripletState.ACCEPTED)
     photos.filter(~Exists(accepted), expires_at__gt=limit).update(expires_at=limit)
 
 
-def _triplet(photo: UploadedPhoto, pair: Pair) -> Triplet:
+def _triplet(photo: UploadedPhoto, proposal: Proposal) -> Triplet:
     return Triplet(
-        query_id=pair.positive.query_id,
+        query_id=proposal.positive.query_id,
         anchor=photo,
-        positive_id=pair.positive.photo_id,
-        negative_id=pair.negative.photo_id,
-        why=pair.why,
+        positive_id=proposal.positive.photo_id,
+        negative_id=proposal.negative.photo_id,
+        why=proposal.why,
     )
 
 
-def _pairs(photo: UploadedPhoto) -> Iterator[Pair]:
-    """All that was said about the photo's answers, in the order of its queries."""
+def _proposals(photo: UploadedPhoto) -> Iterator[Proposal]:
+    """The proposals from the feedback on the photo's queries, in the order of the queries."""
     if not photo.may_train or photo.expires_at <= timezone.now():
         return
-    for _, ranked in groupby(_judged(photo), key=lambda found: found.query_id):
-        yield from _pairs_of_query(list(ranked))
+    for _, ranked in groupby(_recommendations(photo), key=lambda one: one.query_id):
+        yield from _proposals_of_query(list(ranked))
 
 
-def _judged(photo: UploadedPhoto) -> "QuerySet[Recommendation]":
-    """The answers of those queries of which one was judged, without what encoders must not learn from."""
+def _recommendations(photo: UploadedPhoto) -> "QuerySet[Recommendation]":
+    """The recommendations of the photo's queries with feedback, without those that training must not use."""
     judged = Feedback.objects.filter(recommendation__query__photo=photo).values("recommendation__query")
     usable = Recommendation.objects.filter(
         ~Exists(EvaluationItem.objects.filter(item=OuterRef("photo__item"))),
@@ -111,35 +108,38 @@ def _judged(photo: UploadedPhoto) -> "QuerySet[Recommendation]":
     return usable.select_related("feedback").order_by("query__created_at", "query", "rank")
 
 
-def _pairs_of_query(ranked: list[Recommendation]) -> list[Pair]:
-    """What is liked, beside what is not. Where no thumb points up a click says the same, more weakly: what it passed
-    over on the way down is less like the photo."""
-    up = [found for found in ranked if _verdict(found) == Verdict.UP]
-    down = [found for found in ranked if _verdict(found) == Verdict.DOWN]
+def _proposals_of_query(ranked: list[Recommendation]) -> list[Proposal]:
+    """Pair liked recommendations with disliked ones.
+
+    Without a thumb up, a click counts as weaker evidence: the recommendations ranked above it that were not opened are
+    less similar to the photo.
+    """
+    up = [one for one in ranked if _verdict(one) == Verdict.UP]
+    down = [one for one in ranked if _verdict(one) == Verdict.DOWN]
     if up:
-        return _spread([Pair(liked, other, "thumbs up, thumbs down") for liked, other in product(up, down)], up)
-    opened = [found for found in ranked if _is_opened(found) and found not in down]
-    disliked = [Pair(liked, other, "opened, thumbs down") for liked, other in product(opened, down)]
+        return _limit([Proposal(liked, other, "thumbs up, thumbs down") for liked, other in product(up, down)], up)
+    opened = [one for one in ranked if _is_opened(one) and one not in down]
+    disliked = [Proposal(liked, other, "opened, thumbs down") for liked, other in product(opened, down)]
     passed = [
-        Pair(liked, other, "opened, passed over")
+        Proposal(liked, other, "opened, passed over")
         for liked, other in product(opened, ranked)
         if other.rank < liked.rank and not _is_opened(other) and other not in down
     ]
-    return _spread(disliked + passed, opened)
+    return _limit(disliked + passed, opened)
 
 
-def _spread(pairs: list[Pair], liked: list[Recommendation]) -> list[Pair]:
-    """The first few, taking turns between the liked ones."""
-    turns = [[pair for pair in pairs if pair.positive == one] for one in liked]
-    places = [(turn, number, pair) for number, mine in enumerate(turns) for turn, pair in enumerate(mine)]
-    return [pair for _, _, pair in sorted(places, key=lambda place: place[:2])][:MOST]
+def _limit(proposals: list[Proposal], liked: list[Recommendation]) -> list[Proposal]:
+    """The first `MAX_PER_QUERY` proposals, round-robin over the liked recommendations."""
+    by_liked = [[proposal for proposal in proposals if proposal.positive == one] for one in liked]
+    order = [(turn, number, one) for number, group in enumerate(by_liked) for turn, one in enumerate(group)]
+    return [proposal for _, _, proposal in sorted(order, key=lambda entry: entry[:2])][:MAX_PER_QUERY]
 
 
-def _verdict(found: Recommendation) -> str:
-    said: Feedback | None = getattr(found, "feedback", None)
-    return said.verdict if said else ""
+def _verdict(recommendation: Recommendation) -> str:
+    feedback: Feedback | None = getattr(recommendation, "feedback", None)
+    return feedback.verdict if feedback else ""
 
 
-def _is_opened(found: Recommendation) -> bool:
-    said: Feedback | None = getattr(found, "feedback", None)
-    return bool(said and said.clicked_at)
+def _is_opened(recommendation: Recommendation) -> bool:
+    feedback: Feedback | None = getattr(recommendation, "feedback", None)
+    return bool(feedback and feedback.clicked_at)
