@@ -1,4 +1,4 @@
-"""Drawing what encoders are compared on."""
+"""Draw evaluation sets: the catalogue items that encoders are compared on and never trained on."""
 
 from typing import Final
 
@@ -10,18 +10,19 @@ from catalog.services.datasets.rows import TEST, VAL, PhotoRow, photo_rows
 from catalog.services.datasets.split import draw_groups
 
 SHARE: Final = 0.15
-LEAST_GROUPS: Final = 5  # of a label that is to be in the set
+MIN_GROUPS: Final = 5  # a label with fewer groups is not in the set
 
 
 def evaluation_set_draw(*, name: str = "", share: float = SHARE, by: User | None = None) -> EvaluationSet:
-    """Draw an evaluation set and make it the current one.
+    """Draw an evaluation set and make it the current one, in one transaction.
 
-    Where items were imported with a split, it is those with `val`: of the clothing data set that is what the encoders
-    that ship have not learned from. Without any `val` it is those with `test`. Else `share` of the photos of each
-    label with five groups or more, always the same groups as long as there are no new ones; and those of earlier sets
-    first, so that a new set takes little more away from the training.
+    Items imported with the split `val` form the set: for the clothing data set these are the items that the shipped
+    encoders were not trained on. Without any `val`, items with `test` form it. Otherwise `share` of the photos of each
+    label with `MIN_GROUPS` groups or more: drawn deterministically from the groups, those of earlier sets first, so
+    that a new set takes few further items out of training.
 
-    Refused when there is nothing to draw (`evaluation_set_empty`), and for an impossible share or a name that is taken.
+    Raises `Refused`: `bad_share`; `evaluation_set_empty` when the catalogue is too small; `evaluation_set_exists`
+    (409) when the name is taken.
     """
     if not 0 < share <= 0.5:
         raise Refused("bad_share", "The share must be above 0 and at most 0.5.")
@@ -42,25 +43,25 @@ def evaluation_set_draw(*, name: str = "", share: float = SHARE, by: User | None
 
 
 def evaluation_set_ensure(*, by: User | None = None) -> EvaluationSet | None:
-    """The current evaluation set, drawn now if there is none yet; None where there is nothing to draw."""
+    """The current evaluation set, drawn now if there is none; None when the catalogue is too small. Idempotent."""
     current = EvaluationSet.current()
     if current is not None:
         return current
     try:
         return evaluation_set_draw(by=by)
-    except Refused:  # an empty catalogue; or somebody drew one at this very moment
+    except Refused:  # too small a catalogue, or a concurrent request has just drawn one
         return EvaluationSet.current()
 
 
 def evaluation_rows_planned(*, share: float = SHARE) -> list[PhotoRow]:
-    """The photos of the set that would be drawn now."""
+    """The photos of the evaluation set that would be drawn now. Writes nothing."""
     rows = [row for row in photo_rows(ItemPhoto.objects.searchable()) if row.label]
     for split in (VAL, TEST):
-        if given := [row for row in rows if row.given == split]:
-            return given
-    before = photo_rows(ItemPhoto.objects.filter(item__evaluation_memberships__isnull=False).distinct())
-    first = {row.group for row in before}
-    groups = draw_groups((row.member for row in rows), share, least_groups=LEAST_GROUPS, first=first)
+        if imported := [row for row in rows if row.imported_split == split]:
+            return imported
+    earlier = photo_rows(ItemPhoto.objects.filter(item__evaluation_memberships__isnull=False).distinct())
+    first = {row.group for row in earlier}
+    groups = draw_groups((row.member for row in rows), share, least_groups=MIN_GROUPS, first=first)
     return [row for row in rows if row.group in groups]
 
 

@@ -1,4 +1,7 @@
-"""What reviewed feedback adds to a training: photos of people who allow it, as further photos of the items they fit."""
+"""Users' photos for training, from accepted triplets, without leaks from evaluation sets.
+
+A user's photo becomes a further photo of the item that it matches.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,8 +20,8 @@ Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A person's photo, and the item of the catalogue that it belongs to. `box`: the part that counts, in pixels."""
+class TrainingPair:
+    """A user's photo and the catalogue item that it shows. `box`: the crop in pixels; None for the whole photo."""
 
     anchor: UploadedPhoto
     item: int
@@ -26,17 +29,17 @@ class Pair:
 
 
 def accepted_triplets() -> "QuerySet[Triplet]":
-    """Those that may be learned from at this moment: accepted, with a photo that is there and whose owner allows it."""
+    """The accepted triplets with an unexpired photo whose owner consents to training."""
     usable = Triplet.objects.filter(
         state=TripletState.ACCEPTED, anchor__may_train=True, anchor__expires_at__gt=timezone.now()
     )
     return usable.order_by("id")
 
 
-def training_pairs(*, held: HeldOut) -> Iterator[Pair]:
-    """A pair for each photo with an accepted triplet: the first one counts, since a photo shows one garment.
+def training_pairs(*, held: HeldOut) -> Iterator[TrainingPair]:
+    """One pair per photo, from its first accepted triplet, because a photo shows one garment.
 
-    None whose items, or whose photo, are in an evaluation set.
+    Leaves out triplets with an item of an evaluation set, and photos that look like a photo of one.
     """
     done = set()
     for triplet in accepted_triplets().select_related("anchor", "positive", "negative", "query"):
@@ -46,11 +49,11 @@ def training_pairs(*, held: HeldOut) -> Iterator[Pair]:
         box = _box(triplet)
         if not _shows_evaluated(triplet.anchor, box, held):
             done.add(triplet.anchor_id)
-            yield Pair(triplet.anchor, triplet.positive.item_id, box)
+            yield TrainingPair(triplet.anchor, triplet.positive.item_id, box)
 
 
 def training_pairs_count() -> int:
-    """How many photos have an accepted triplet, whether or not an evaluation set keeps them out."""
+    """The number of photos with an accepted triplet, including those that an evaluation set excludes."""
     return accepted_triplets().order_by().values("anchor").distinct().count()
 
 
@@ -62,7 +65,7 @@ def _box(triplet: Triplet) -> Box | None:
 
 
 def _shows_evaluated(photo: UploadedPhoto, box: Box | None, held: HeldOut) -> bool:
-    """Whether the photo, or the part that counts, may show a picture of an evaluation set; yes if nobody can tell."""
+    """Whether the photo, or its crop, may show a photo of an evaluation set; True when the file cannot be read."""
     if held.shows_same((photo.sha256, photo.source_sha256)):
         return True
     try:
@@ -71,6 +74,6 @@ def _shows_evaluated(photo: UploadedPhoto, box: Box | None, held: HeldOut) -> bo
         looks = {compute_perceptual_hash(raw), compute_perceptual_hash(raw, box)}
     except (OSError, Refused):
         return True
-    known = [int(look, 16) for look in held.looks if look != FLAT]
-    # The hash also matches some different products; a pair too few does no harm.
-    return any((int(look, 16) ^ other).bit_count() <= NEAR_BITS for look in looks for other in known)
+    held_looks = [int(look, 16) for look in held.looks if look != FLAT]
+    # The hash also matches some different products: a missing pair does no harm, a leaked one does.
+    return any((int(look, 16) ^ other).bit_count() <= NEAR_BITS for look in looks for other in held_looks)

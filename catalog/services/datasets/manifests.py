@@ -1,4 +1,4 @@
-"""Manifests: the tables of photos that a training reads, and those that staff bring along."""
+"""Manifests below `TRAINING_DATA_DIR`: list, read, check and write them."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,28 +17,31 @@ NOT_LEARNED: Final = "labels without a train photo"
 
 
 def manifest_names() -> list[str]:
-    """The tables below the folder for training data, as a run names them."""
+    """The manifests below `TRAINING_DATA_DIR`, as relative paths."""
     folder = Path(settings.TRAINING_DATA_DIR)
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.csv") if path.is_file())
 
 
 def manifest_path(name: str) -> Path:
-    """The table of this name, below the folder for training data. Refused for what is not there, or not below it."""
+    """The path of a manifest below `TRAINING_DATA_DIR`.
+
+    Raises `Refused`: `manifest_unknown` when there is no such file, or it is outside the folder.
+    """
     folder = Path(settings.TRAINING_DATA_DIR).resolve()
     try:
         path = (folder / name).resolve()
-        found = path.is_relative_to(folder) and path.suffix == ".csv" and path.is_file()
-    except (OSError, ValueError, RuntimeError):  # a name that no file can have, or links in a ring
-        found = False
-    if not found:
+        exists = path.is_relative_to(folder) and path.suffix == ".csv" and path.is_file()
+    except (OSError, ValueError, RuntimeError):  # an impossible file name, or a loop of symbolic links
+        exists = False
+    if not exists:
         raise Refused("manifest_unknown", "There is no such manifest in the folder for training data.")
     return path
 
 
 def manifest_rows(path: Path) -> Iterator[Row]:
-    """The rows of a table, each with all its columns and the path of its photo made absolute.
+    """Read the rows of a manifest, with absolute paths.
 
-    Refused (`manifest_unreadable`) for a file that is no manifest.
+    Raises `Refused`: `manifest_unreadable` for a file that is not a manifest, when its bad row is reached.
     """
     try:
         for row in read_rows(path):
@@ -49,21 +52,23 @@ def manifest_rows(path: Path) -> Iterator[Row]:
 
 
 def manifest_check(path: Path) -> None:
-    """Refused for a table that no training could read: an item in two splits, a missing file and so on."""
+    """Check a manifest as training does: items in two splits, missing files and so on.
+
+    Raises `Refused`: `manifest_unfit`, with up to three errors.
+    """
     try:
         result = run_ml("check-data", "--quick", "--show", "1", "--data", str(path), seconds=CHECK_SECONDS)
     except MlTimeout:
         raise Refused("manifest_unfit", "Checking this manifest took too long; it is larger than we take.") from None
-    wrong = list(_errors(result.stdout))
-    if not wrong and "errors" not in result.stderr and result.exit_code:  # there is no table at all
-        wrong = [result.error_line]
-    if wrong:
-        told = " ".join(wrong[:3]).replace(str(path), path.name)
-        raise Refused("manifest_unfit", told)
+    errors = list(_errors(result.stdout))
+    if not errors and "errors" not in result.stderr and result.exit_code:  # the file could not be read as a manifest
+        errors = [result.error_line]
+    if errors:
+        raise Refused("manifest_unfit", " ".join(errors[:3]).replace(str(path), path.name))
 
 
 def _errors(report: str) -> Iterator[str]:
-    """The first sentence of each kind of error. Labels that are only looked at are left out by the training."""
+    """The first line of each kind of error, except for labels without train photos, which training leaves out."""
     kind = ""
     for line in report.splitlines():
         if not line.startswith(" "):

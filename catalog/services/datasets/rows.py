@@ -1,4 +1,4 @@
-"""Which photos of the catalogue encoders learn from, and which they are only measured on."""
+"""Choose the catalogue photos to train on, with their splits, and the held-out photos of evaluation sets."""
 
 from collections import Counter
 from collections.abc import Iterable, Set
@@ -12,13 +12,13 @@ from catalog.models import EvaluationItem, ItemPhoto
 from catalog.services.datasets.split import Member, draw_groups
 
 VALIDATION_SHARE: Final = 0.1
-VALIDATION_GROUPS: Final = 3  # of a label that is to be judged during the training
-STUDIO: Final = 0.25
-FLAT: Final = "0" * 16  # the hash of a picture without any contrast; it says nothing
+VALIDATION_GROUPS: Final = 3  # a label with fewer groups has no validation photos
+STUDIO_SHARE: Final = 0.25  # a contributor of a larger share of the photos counts as a studio
+FLAT: Final = "0" * 16  # the perceptual hash of a picture without contrast; it matches any such picture
 
 TRAIN, VAL, TEST = "train", "val", "test"
 
-# Why photos are left out; each follows "Left out: 12 photos".
+# Reasons to leave photos out; each continues the sentence "Left out: 12 photos".
 UNLABELLED: Final = gettext_noop("of items without a category")
 EVALUATED: Final = gettext_noop("of items of an evaluation set")
 SAME_CONTRIBUTOR: Final = gettext_noop("by contributors of an evaluation set")
@@ -41,7 +41,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class PhotoRow:
-    """A photo of the catalogue as training sees it. `group`: who photographed it if that is known, else the item."""
+    """A catalogue photo for training. `group`: its contributor if known, else its item; a group is never split."""
 
     photo: int
     item: int
@@ -49,9 +49,9 @@ class PhotoRow:
     group: str
     file: str
     size: int
-    hashes: frozenset[str]  # of its bytes, as they came and as they are stored
+    hashes: frozenset[str]  # SHA-256 of the file as imported and as stored
     look: str  # the perceptual hash
-    given: str  # the split that the item was imported with, if any
+    imported_split: str  # the split that the item was imported with; "" if none
     split: str = ""
 
     @property
@@ -61,7 +61,7 @@ class PhotoRow:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What never enters a training: all that is or was in any evaluation set, and what shows the same."""
+    """What training must not use: everything in any evaluation set, by item, group, file hash and perceptual hash."""
 
     items: frozenset[int] = frozenset()
     groups: frozenset[str] = frozenset()
@@ -69,26 +69,27 @@ class HeldOut:
     looks: frozenset[str] = frozenset()
 
     def shows_same(self, hashes: Iterable[str], look: str = FLAT) -> bool:
+        """Whether a photo with these file hashes or this perceptual hash is held out."""
         return not self.hashes.isdisjoint(hashes) or (look != FLAT and look in self.looks)
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """The photos of a training with their splits, and how many were left out for which reason."""
+class TrainingRows:
+    """The photos to train on with their splits, and the number of photos left out by reason."""
 
     rows: list[PhotoRow]
     left_out: Counter[str] = field(default_factory=Counter)
 
 
 def photo_rows(photos: "QuerySet[ItemPhoto]") -> list[PhotoRow]:
-    """In the order of their ids; those without a label among them."""
+    """The photos as rows, in the order of their ids. Photos without a label are included."""
     studios = _studios()
-    found = photos.order_by("id").values_list(*_COLUMNS).iterator(chunk_size=2000)
-    return [_row(studios, *values) for values in found]
+    values = photos.order_by("id").values_list(*_COLUMNS).iterator(chunk_size=2000)
+    return [_row(studios, *columns) for columns in values]
 
 
 def held_out(planned: Iterable[PhotoRow] = ()) -> HeldOut:
-    """What is in evaluation sets, or will be: `planned` are the photos of the set that the next run draws."""
+    """Everything that evaluation sets hold out. `planned`: the photos of a set that will be drawn."""
     members = EvaluationItem.objects.values("item")
     rows = [*photo_rows(ItemPhoto.objects.filter(item__in=members)), *planned]
     return HeldOut(
@@ -99,10 +100,10 @@ def held_out(planned: Iterable[PhotoRow] = ()) -> HeldOut:
     )
 
 
-def training_rows(*, held: HeldOut, keep: Iterable[int] = ()) -> Chosen:
-    """The photos of the catalogue that may be learned from, about a tenth of the groups as `val`, the rest as `train`.
+def training_rows(*, held: HeldOut, keep: Iterable[int] = ()) -> TrainingRows:
+    """The catalogue photos to train on: about `VALIDATION_SHARE` as `val`, the rest as `train`.
 
-    The items `keep` are not among those of `val`, as far as that is possible: people's photos belong to them.
+    The items `keep`, to which users' photos belong, are kept out of `val` where possible.
     """
     left_out: Counter[str] = Counter()
     rows = [row for row in photo_rows(ItemPhoto.objects.searchable()) if not _is_left_out(row, held, left_out)]
@@ -113,7 +114,7 @@ def training_rows(*, held: HeldOut, keep: Iterable[int] = ()) -> Chosen:
     groups = {row.group for row in rows if row.item in items}
     members = [row.member for row in rows]
     val = _validation(members, groups) or _validation(members, set())
-    return Chosen([replace(row, split=VAL if row.group in val else TRAIN) for row in rows], +left_out)
+    return TrainingRows([replace(row, split=VAL if row.group in val else TRAIN) for row in rows], +left_out)
 
 
 def _validation(members: list[Member], keep: set[str]) -> set[str]:
@@ -136,15 +137,15 @@ def _is_left_out(row: PhotoRow, held: HeldOut, left_out: Counter[str]) -> bool:
 
 
 def _studios() -> set[str]:
-    """The contributors of so large a part of the catalogue that their items must go one by one."""
-    by = (
+    """The contributors above `STUDIO_SHARE`, too large to be held out as one group: their items are groups."""
+    rows = (
         ItemPhoto.objects.searchable()
         .order_by()
         .values_list("item__attributes__contributor")
         .annotate(count=Count("id"))
     )
-    counts = {str(name).strip(): count for name, count in by}
-    return {name for name, count in counts.items() if count > STUDIO * sum(counts.values())}
+    counts = {str(name).strip(): count for name, count in rows}
+    return {name for name, count in counts.items() if count > STUDIO_SHARE * sum(counts.values())}
 
 
 def _row(
@@ -159,12 +160,12 @@ def _row(
     source: str,
     look: str,
 ) -> PhotoRow:
-    contributor, given = _told(attributes, "contributor"), _told(attributes, "split")
+    contributor, split = _attribute(attributes, "contributor"), _attribute(attributes, "split")
     group = f"contributor {contributor}" if contributor and contributor not in studios else f"item {item}"
-    return PhotoRow(photo, item, category.strip(), group, file, size, frozenset((sha256, source)), look, given)
+    return PhotoRow(photo, item, category.strip(), group, file, size, frozenset((sha256, source)), look, split)
 
 
-def _told(attributes: object, name: str) -> str:
-    """An attribute as text; whatever else than a dictionary the column holds has none."""
+def _attribute(attributes: object, name: str) -> str:
+    """An attribute as text; "" when it is missing or the column holds no dictionary."""
     value = attributes.get(name) if isinstance(attributes, dict) else None
     return "" if value is None else str(value).strip()

@@ -1,4 +1,4 @@
-"""Which groups of items are held out: drawn by a hash of their names, so that the same are drawn again at any time."""
+"""Draw groups to hold out, deterministically by a hash of their names."""
 
 import hashlib
 import math
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Member:
-    """A photo as a draw sees it. A group goes as a whole: who photographed two garments shows one floor twice."""
+    """A photo with its label and its group. A group is never split: a contributor's photos share a background."""
 
     label: str
     group: str
@@ -23,40 +23,40 @@ def draw_groups(
     keep: Collection[str] = (),
     first: Collection[str] = (),
 ) -> set[str]:
-    """The groups that are held out: at least `share` of the photos of each label with `least_groups` groups or more.
+    """Draw groups with at least `share` of the photos of each label that has `least_groups` groups or more.
 
-    Each label keeps the larger part of its photos, and two of them at least. Groups of `keep` are never drawn, those
-    of `first` before any other. Of a label with fewer groups photos are drawn only along with another label's.
+    Each label keeps at least half of its photos, and at least two. Groups in `keep` are never drawn; groups in `first`
+    are drawn before others. Photos of a label with fewer groups are drawn only along with those of another label.
     """
-    photos: dict[str, Counter[str]] = defaultdict(Counter)  # of each label, by group
+    photos: dict[str, Counter[str]] = defaultdict(Counter)  # photos of each label by group
     labels: dict[str, set[str]] = defaultdict(set)
     for member in members:
         photos[member.label][member.group] += 1
         labels[member.group].add(member.label)
     wanted = {label: math.ceil(share * counts.total()) for label, counts in photos.items()}
-    largest = {label: min(counts.total() / 2, counts.total() - 2) for label, counts in photos.items()}
+    most = {label: min(counts.total() / 2, counts.total() - 2) for label, counts in photos.items()}
     chosen: set[str] = set()
     out: Counter[str] = Counter()
 
-    def too_many(group: str) -> int:
+    def excess(group: str) -> int:
         return sum(max(0, out[label] + photos[label][group] - wanted[label]) for label in labels[group])
 
-    def spares(group: str) -> bool:
-        return all(out[label] + photos[label][group] <= largest[label] for label in labels[group])
+    def leaves_enough(group: str) -> bool:
+        return all(out[label] + photos[label][group] <= most[label] for label in labels[group])
 
-    for label in sorted(photos, key=lambda label: (len(photos[label]), label)):  # the rare ones first
+    for label in sorted(photos, key=lambda label: (len(photos[label]), label)):  # rare labels first
         counts = photos[label]
         if len(counts) < least_groups:
             continue
-        # A contributor brings photos of other labels along: those with whom the fewest are too many go first.
-        for group in sorted(counts, key=lambda group: (group not in first, too_many(group), _place(group))):
+        # A contributor brings photos of other labels along: groups with the smallest excess of those go first.
+        for group in sorted(counts, key=lambda group: (group not in first, excess(group), _rank(group))):
             if out[label] >= wanted[label]:
                 break
-            if group not in chosen and group not in keep and spares(group):
+            if group not in chosen and group not in keep and leaves_enough(group):
                 chosen.add(group)
                 out.update({label: photos[label][group] for label in labels[group]})
     return chosen
 
 
-def _place(group: str) -> str:
+def _rank(group: str) -> str:
     return hashlib.sha256(group.encode(errors="surrogatepass")).hexdigest()

@@ -1,7 +1,7 @@
-"""Encoder folders as zip files: out to another site, and in from anywhere.
+"""Download and upload encoder folders as zip archives. Uploads are untrusted.
 
-An archive is judged by its list of contents before a byte of it is unpacked, and what is unpacked is checked by a
-process of its own before the site knows of it. Until then it lies in a folder ending in ".part".
+The list of contents is checked before anything is unpacked (zip bombs, path traversal, links), and a child process
+checks the unpacked files before the encoder is registered. Until then they are in a folder that ends in ".part".
 """
 
 import json
@@ -26,23 +26,26 @@ from catalog.services.encoders.register import encoder_register
 from ml.formats.encoder_folder import DATA_FILES, FOLDER_FILES, file_sha256, is_encoder_name
 
 IGNORED = ("README", "README.md", "README.txt", ".DS_Store")
-NOT_OURS = "__MACOSX"  # what a Mac puts beside the folder it packs
+MAC_FOLDER = "__MACOSX"  # metadata that macOS adds beside the packed folder
 MAX_ENTRIES = 32
-TAIL = 22 + 20  # the last bytes of an archive without a comment: its end, and before it the mark of a zip64
+TAIL = 22 + 20  # bytes: the end record of a zip without a comment, and before it the locator of a zip64
 CHUNK = 1 << 20
 CHECK_SECONDS = 120
-CHECK_MEMORY = 8 << 30  # bytes of address space: a network may ask for any amount, and the machine has other work
-STALE_SECONDS = 3600  # what is still ".part" by then was left by a process that died
+CHECK_MEMORY = 8 << 30  # bytes of address space: a network may allocate any amount, and other processes need memory
+STALE_SECONDS = 3600  # an older ".part" folder was left by a process that died
 
 
 def encoder_upload(*, archive: IO[bytes], name: str = "") -> Encoder:
-    """Unpack, check and register an archive that may come from anywhere. Refused leaves nothing behind.
+    """Unpack, check and register an untrusted archive, as a candidate. An error leaves no files and no row.
 
-    `name`: what to call the encoder; "" takes the name in its card.
+    `name` "" takes the name in the card. Idempotent: an encoder with the same name and files is returned unchanged.
+
+    Raises `Refused`: `archive` for a bad zip; `encoder_unusable` when the check fails; `encoder_name`,
+    `encoder_name_taken`; `disk` (507).
     """
     if name:
         _require_free(name)
-    entries = _entries_of(archive)
+    entries = _checked_entries(archive)
     part = settings.ENCODER_DIRS[0] / f"{uuid.uuid4().hex}.part"
     _clear_stale(part.parent)
     try:
@@ -50,7 +53,7 @@ def encoder_upload(*, archive: IO[bytes], name: str = "") -> Encoder:
         card = _checked_card(part)
         if not name:
             _require_free(card["name"])
-        return _registered(part, card, name or card["name"])
+        return _register(part, card, name or card["name"])
     except OSError as error:
         raise Refused("disk", f"The encoder cannot be kept here: {error.strerror or error}.", status=507) from None
     finally:
@@ -58,95 +61,99 @@ def encoder_upload(*, archive: IO[bytes], name: str = "") -> Encoder:
 
 
 def encoder_download(*, encoder: Encoder) -> Iterator[bytes]:
-    """The folder as a zip, piece by piece, not made smaller: weights do not shrink. Refused if it is gone."""
+    """Stream the encoder folder as a zip without compression, because weights do not shrink.
+
+    Raises `Refused`: `encoder_folder` (404) when the folder or a file is missing.
+    """
     try:
         folder = encoder.folder
     except FileNotFoundError as error:
         raise Refused("encoder_folder", str(error), status=404) from None
     if missing := [name for name in FOLDER_FILES if not (folder / name).is_file()]:
         raise Refused("encoder_folder", f"The folder of {encoder} lacks {missing[0]}.", status=404)
-    return _zipped(folder, encoder.name)
+    return _zip_chunks(folder, encoder.name)
 
 
-def _entries_of(archive: IO[bytes]) -> dict[str, zipfile.ZipInfo]:
-    """The three files by name, from a list of contents that holds nothing else."""
-    _refuse_long_list(archive)
+def _checked_entries(archive: IO[bytes]) -> dict[str, zipfile.ZipInfo]:
+    """The entries of `FOLDER_FILES` by name. Raises `Refused` for any other contents."""
+    _check_length_of_contents(archive)
     try:
         with zipfile.ZipFile(archive) as opened:
-            listed = opened.infolist()
+            entries = opened.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError):
-        raise _no_archive() from None
-    found: dict[str, zipfile.ZipInfo] = {}
-    tops = set()
-    for entry in listed:
-        top, name = _place(entry)
-        if top == NOT_OURS or name in IGNORED:
+        raise _not_a_zip() from None
+    files: dict[str, zipfile.ZipInfo] = {}
+    folders = set()
+    for entry in entries:
+        folder, name = _split_path(entry)
+        if folder == MAC_FOLDER or name in IGNORED:
             continue
-        tops.add(top)
-        if name and (name not in FOLDER_FILES or name in found):
+        folders.add(folder)
+        if name and (name not in FOLDER_FILES or name in files):
             raise Refused(
-                "archive", f"The archive holds {_shown(entry)}. It may hold {', '.join(FOLDER_FILES)}, once each."
+                "archive", f"The archive holds {_quoted(entry)}. It may hold {', '.join(FOLDER_FILES)}, once each."
             )
         if name:
             _require_plain(entry)
-            found[name] = entry
-    if len(tops) > 1:
+            files[name] = entry
+    if len(folders) > 1:
         raise Refused("archive", "The archive holds more than one folder. Pack one encoder alone.")
-    if missing := [name for name in FOLDER_FILES if name not in found]:
+    if missing := [name for name in FOLDER_FILES if name not in files]:
         raise Refused("archive", f"The archive has no {' and no '.join(missing)}.")
-    if sum(entry.file_size for entry in found.values()) > _max_bytes():
-        raise Refused("archive", f"Unpacked it is larger than {settings.ENCODER_MAX_MB} MB, the most we take.")
-    return found
+    if sum(entry.file_size for entry in files.values()) > _max_bytes():
+        raise Refused("archive", f"Unpacked it is larger than {settings.ENCODER_MAX_MB} MB, the limit of this site.")
+    return files
 
 
-def _refuse_long_list(archive: IO[bytes]) -> None:
-    """Python reads a whole list of contents, which could fill the memory; its length is told at the very end."""
+def _check_length_of_contents(archive: IO[bytes]) -> None:
+    """Refuse a long list of contents by the end record: `zipfile` would read all of it into memory."""
     size = archive.seek(0, os.SEEK_END)
     archive.seek(max(0, size - TAIL))
     tail = archive.read(TAIL)
     end = tail[-22:]
     if size < TAIL or not end.startswith(b"PK\x05\x06") or not end.endswith(b"\0\0"):
-        raise _no_archive()
+        raise _not_a_zip()
     entries, length = int.from_bytes(end[10:12], "little"), int.from_bytes(end[12:16], "little")
     if tail.startswith(b"PK\x06\x07") or entries > MAX_ENTRIES or length > MAX_ENTRIES * 1024:
         raise Refused("archive", f"The archive holds far more than {', '.join(FOLDER_FILES)}.")
 
 
-def _place(entry: zipfile.ZipInfo) -> tuple[str, str]:
-    """The top folder of an entry and its name there, each "" if it has none."""
+def _split_path(entry: zipfile.ZipInfo) -> tuple[str, str]:
+    """The folder of an entry and its name in it, each "" if there is none. Raises `Refused` for unsafe paths."""
     path = PurePosixPath(entry.orig_filename)
     unsafe = path.is_absolute() or ".." in path.parts or re.search(r"[\\:\x00-\x1f]", entry.orig_filename)
     if unsafe or not path.parts:
-        raise Refused("archive", f"The archive names a file {_shown(entry)}, outside of its own folder.")
-    if path.parts[0] == NOT_OURS:
-        return NOT_OURS, ""
+        raise Refused("archive", f"The archive names a file {_quoted(entry)}, outside of its own folder.")
+    if path.parts[0] == MAC_FOLDER:
+        return MAC_FOLDER, ""
     if len(path.parts) > 2:
-        raise Refused("archive", f"The archive holds {_shown(entry)}, which lies too deep.")
+        raise Refused("archive", f"The archive holds {_quoted(entry)}, which lies too deep.")
     if entry.is_dir():
         if len(path.parts) == 1:
             return path.parts[0], ""
-        raise Refused("archive", f"The archive holds a folder {_shown(entry)}.")
+        raise Refused("archive", f"The archive holds a folder {_quoted(entry)}.")
     return (path.parts[0] if len(path.parts) == 2 else ""), path.parts[-1]
 
 
 def _require_plain(entry: zipfile.ZipInfo) -> None:
+    """Raise `Refused` unless the entry is a regular, unencrypted file, stored or deflated."""
     mode = entry.external_attr >> 16
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-        raise Refused("archive", f"{_shown(entry)} is a link or a device, not a file.")
+        raise Refused("archive", f"{_quoted(entry)} is a link or a device, not a file.")
     if entry.flag_bits & 1:
-        raise Refused("archive", f"{_shown(entry)} is encrypted.")
+        raise Refused("archive", f"{_quoted(entry)} is encrypted.")
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise Refused("archive", f"{_shown(entry)} is packed in a way that few programs know.")
+        raise Refused("archive", f"{_quoted(entry)} is compressed with an unsupported method. Store or deflate it.")
 
 
 def _unpack(archive: IO[bytes], entries: dict[str, zipfile.ZipInfo], folder: Path) -> None:
-    """Write the files under their own names, never under those of the archive, and never more than it announced."""
+    """Write the files under our names, not those of the archive, and at most the announced size. Raises `Refused`."""
     folder.mkdir(parents=True)
     try:
         with zipfile.ZipFile(archive) as opened:
             for name, entry in entries.items():
                 with opened.open(entry) as source, (folder / name).open("xb") as target:
-                    shutil.copyfileobj(source, target, CHUNK)  # ends with an error where the checksum is another
+                    shutil.copyfileobj(source, target, CHUNK)  # raises an error for a wrong checksum
                     target.flush()
                     os.fsync(target.fileno())
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError):
@@ -178,16 +185,16 @@ def _require_free(name: str) -> None:
         raise Refused("encoder_name_taken", f"{name!r} is the name of a training run. Give the encoder another name.")
 
 
-def _registered(part: Path, card: dict[str, Any], name: str) -> Encoder:
-    """Move the checked folder to where the workers look, unless the very same lies there already."""
+def _register(part: Path, card: dict[str, Any], name: str) -> Encoder:
+    """Move the checked folder into `ENCODER_DIRS[0]`, unless the same files are there already, and register it."""
     target: Path = settings.ENCODER_DIRS[0] / name
-    here = [place / name for place in settings.ENCODER_DIRS if (place / name).exists()]
-    known = Encoder.objects.filter(name=name).first()
-    others = [known.card.get("files")] if known else [_hashes(folder) for folder in here]
-    if any(files != card["files"] for files in others):
+    existing = [place / name for place in settings.ENCODER_DIRS if (place / name).exists()]
+    encoder = Encoder.objects.filter(name=name).first()
+    hashes = [encoder.card.get("files")] if encoder else [_hashes(folder) for folder in existing]
+    if any(files != card["files"] for files in hashes):
         raise Refused("encoder_name_taken", f"Another encoder is called {name!r}. Give this one another name.")
-    if here:
-        return encoder_register(folder=here[0], card=card)
+    if existing:
+        return encoder_register(folder=existing[0], card=card)
     part.rename(target)
     try:
         return encoder_register(folder=target, card=card)
@@ -207,31 +214,32 @@ def _clear_stale(place: Path) -> None:
 
 
 class _Sink:
-    """What a zip is written to: a list that is emptied after each piece. It cannot seek, so nothing is corrected."""
+    """Write-only output of `zipfile`, read in chunks. It cannot seek, so `zipfile` writes a streamed archive."""
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
+        self._chunks: list[bytes] = []
 
-    def write(self, piece: bytes) -> int:
-        self._pieces.append(bytes(piece))
-        return len(piece)
+    def write(self, chunk: bytes) -> int:
+        self._chunks.append(bytes(chunk))
+        return len(chunk)
 
     def flush(self) -> None:
-        """For zipfile, which asks for it."""
+        """Do nothing; `zipfile` calls it."""
 
     def take(self) -> bytes:
-        taken = b"".join(self._pieces)
-        self._pieces.clear()
+        """Return and forget the bytes written since the last call."""
+        taken = b"".join(self._chunks)
+        self._chunks.clear()
         return taken
 
 
-def _zipped(folder: Path, name: str) -> Iterator[bytes]:
+def _zip_chunks(folder: Path, name: str) -> Iterator[bytes]:
     sink = _Sink()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]  # write and flush do
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]  # write and flush suffice
         for file in FOLDER_FILES:
             with (folder / file).open("rb") as source, archive.open(f"{name}/{file}", "w") as target:
-                while piece := source.read(CHUNK):
-                    target.write(piece)
+                while chunk := source.read(CHUNK):
+                    target.write(chunk)
                     yield sink.take()
     yield sink.take()
 
@@ -240,9 +248,9 @@ def _max_bytes() -> int:
     return int(settings.ENCODER_MAX_MB) << 20
 
 
-def _no_archive() -> Refused:
-    return Refused("archive", "This is not a zip file, or not all of it. It must be a plain one, without a comment.")
+def _not_a_zip() -> Refused:
+    return Refused("archive", "This is not a complete zip file without a comment.")
 
 
-def _shown(entry: zipfile.ZipInfo) -> str:
+def _quoted(entry: zipfile.ZipInfo) -> str:
     return repr(entry.orig_filename[:80])

@@ -1,10 +1,10 @@
-"""The gate: what speaks against letting an encoder answer instead of the one that does.
+"""Release checks of a candidate against the live encoder.
 
-Of a report's figures three are looked at. `garment_at_1`: a phone photo of a garment finds that very garment first,
-which is what the product promises. `near10` and `phone_near10`: how many of the ten nearest have the right label, which
-is the page of answers that a person sees, asked with a photo of the catalogue's own kind and with a phone's. The others
-say the same of more or fewer answers (`recall_at_k`, `map_at_r`), or stand on the few items with several photos
-(`item_at_k`): each further figure would only refuse more encoders by chance.
+Three metrics of an evaluation report are checked. `garment_at_1`: a phone photo of a garment finds the same garment
+first, which is what the product promises. `near10` and `phone_near10`: the share of the ten nearest items with the
+right label, which is the page that a user sees, for a catalogue photo and for a phone photo. The other metrics say the
+same for more or fewer results (`recall_at_k`, `map_at_r`), or depend on the few items with several photos
+(`item_at_k`): each further metric would only reject more encoders by chance.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,33 +18,34 @@ from django.conf import settings
 from catalog.models import Encoder, Evaluation, EvaluationSet, EvaluationState
 from ml.formats.encoder_folder import DATA_FILES, EncoderCorrupt, file_sha256, hash_files, read_card_entries
 
-FIGURES: Final = {
+CHECKED_METRICS: Final = {
     "garment_at_1": "the very garment first, from a phone photo,",
     "near10": "the right label among the ten nearest",
     "phone_near10": "the right label among the ten nearest, from a phone photo,",
 }
-BLOCKING: Final = ("kind", "folder", "card", "coverage")  # no reason helps: queries would fail, or items be missing
+BLOCKING: Final = ("kind", "folder", "card", "coverage")  # no reason overrides: queries would fail, or miss items
 
 Report = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Objection:
-    """`code` is for machines, `text` a sentence for staff."""
+    """A reason not to promote an encoder: a stable `code`, and a sentence for staff."""
 
     code: str
     text: str
 
     @property
     def is_blocking(self) -> bool:
-        """Whether no written reason can override it."""
+        """Whether no written reason overrides it."""
         return self.code in BLOCKING
 
 
 def release_objections(encoder: Encoder) -> list[Objection]:
-    """Everything that speaks against promoting an encoder now; nothing does against the live one.
+    """The reasons not to promote an encoder now; none for the live encoder.
 
-    Where no encoder answers yet it only has to be a usable one.
+    Without a live encoder it only has to be usable. Otherwise it must have embedded every searchable photo and have
+    been compared with the live encoder on the current evaluation set, without a drop above `GATE_MAX_DROP`.
     """
     live = Encoder.objects.live()
     if live == encoder:
@@ -55,24 +56,24 @@ def release_objections(encoder: Encoder) -> list[Objection]:
 
 
 def usability_objection(encoder: Encoder) -> Objection | None:
-    """Why queries would fail with it, if so: its kind, its folder, its card, a changed byte in its files."""
+    """The reason why queries with the encoder would fail: its kind, folder, card, or changed files. None if usable."""
     if encoder.kind != "metric":
         return Objection("kind", f"It is a {encoder.kind}; only a metric encoder can answer queries.")
     try:
         folder = encoder.folder
     except FileNotFoundError as error:
         return Objection("folder", str(error))
-    return _damage(folder, encoder)
+    return _check_files(folder, encoder)
 
 
-def _damage(folder: Path, encoder: Encoder) -> Objection | None:
+def _check_files(folder: Path, encoder: Encoder) -> Objection | None:
     try:
         card = read_card_entries(folder)
         hashes = hash_files(folder, _sha256)
     except (OSError, EncoderCorrupt) as error:
         return Objection("folder", f"Its folder cannot be read: {str(error).rstrip('.')}.")
     if any(card.get(name) != encoder.card.get(name) for name in ("files", "kind")):
-        return Objection("card", "The card in its folder is another one than that it was registered with.")
+        return Objection("card", "The card in its folder differs from the card that was registered.")
     if card.get("dim") != encoder.dim:
         return Objection("card", f"Its card says {card.get('dim')!r} numbers a vector; its vectors have {encoder.dim}.")
     if not isinstance(card.get("format"), int) or not isinstance(card.get("preprocessing"), dict):
@@ -95,55 +96,56 @@ def _comparison(encoder: Encoder, live: Encoder) -> Iterator[Objection]:
             "There is no evaluation set to compare on: too few items have a category, or none was drawn yet.",
         )
         return
-    found = Evaluation.objects.filter(encoder=encoder, against=live, evaluation_set=chosen).defer("samples").first()
-    if found is not None and found.state == EvaluationState.DONE:
-        yield from metric_objections(found.report)
+    rows = Evaluation.objects.filter(encoder=encoder, against=live, evaluation_set=chosen)
+    evaluation = rows.defer("samples").first()
+    if evaluation is not None and evaluation.state == EvaluationState.DONE:
+        yield from metric_objections(evaluation.report)
     else:
-        yield Objection("not_compared", _not_compared(found, live, chosen))
+        yield Objection("not_compared", _not_compared(evaluation, live, chosen))
 
 
-def _not_compared(found: Evaluation | None, live: Encoder, chosen: EvaluationSet) -> str:
+def _not_compared(evaluation: Evaluation | None, live: Encoder, chosen: EvaluationSet) -> str:
     both = f"with the live encoder {live} on {chosen}"
-    if found is None:
+    if evaluation is None:
         return f"It was not compared {both} yet."
-    if found.state == EvaluationState.FAILED:
-        return f"Its comparison {both} has failed: {found.reason}"
-    return f"Its comparison {both} is {'under way' if found.state == EvaluationState.RUNNING else 'waiting'}."
+    if evaluation.state == EvaluationState.FAILED:
+        return f"Its comparison {both} has failed: {evaluation.reason}"
+    return f"Its comparison {both} is {'running' if evaluation.state == EvaluationState.RUNNING else 'queued'}."
 
 
 def metric_objections(report: Report) -> list[Objection]:
-    """The figures that fall by more than the settings allow: over all photos, and for each label with enough of them.
+    """The metrics that drop by more than `GATE_MAX_DROP` points, overall and for labels with `GATE_MIN_PHOTOS` photos.
 
-    It is the measured fall that counts, not the end of its interval: a label of a few dozen photos has a wide one, and
-    would pass whatever happened to it. The interval is told, so that staff can judge.
+    The measured drop counts, not the end of its confidence interval: a label with a few dozen photos has such a wide
+    interval that any drop would pass. The text names the interval, so that staff can judge.
     """
     against = report.get("against") or {}
-    parts = [_Part("figure_falls", "All", report.get("figures"), against.get("differences"), least=0)]
+    parts = [_Part("figure_falls", "All", report.get("figures"), against.get("differences"), min_photos=0)]
     for label, differences in (against.get("labels") or {}).items():
         figures = (report.get("labels") or {}).get(label)
-        parts.append(_Part("label_falls", label, figures, differences, least=settings.GATE_MIN_PHOTOS))
-    return [fall for part in parts for name in FIGURES if (fall := _fall(part, name))]
+        parts.append(_Part("label_falls", label, figures, differences, min_photos=settings.GATE_MIN_PHOTOS))
+    return [objection for part in parts for name in CHECKED_METRICS if (objection := _drop(part, name))]
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Some of the photos: their figures, and the differences from the other encoder's. `least`: photos that count."""
+    """A part of the photos: its metrics and their differences from the live encoder. `min_photos`: below, no check."""
 
     code: str
-    who: str
+    name: str
     figures: Report | None
     differences: Report | None
-    least: int
+    min_photos: int
 
 
-def _fall(part: _Part, name: str) -> Objection | None:
-    difference = (part.differences or {}).get(name) or {}
-    photos = ((part.figures or {}).get(name) or {}).get("queries") or 0
-    fall = -(difference.get("value") or 0.0)
-    if photos < part.least or fall <= settings.GATE_MAX_DROP / 100:
+def _drop(part: _Part, metric: str) -> Objection | None:
+    difference = (part.differences or {}).get(metric) or {}
+    photos = ((part.figures or {}).get(metric) or {}).get("queries") or 0
+    drop = -(difference.get("value") or 0.0)
+    if photos < part.min_photos or drop <= settings.GATE_MAX_DROP / 100:
         return None
-    told = f"{part.who} ({photos:,} photos): {FIGURES[name]} falls by {100 * fall:.1f} points"
-    return Objection(part.code, f"{told}{_interval(difference)}.")
+    text = f"{part.name} ({photos:,} photos): {CHECKED_METRICS[metric]} falls by {100 * drop:.1f} points"
+    return Objection(part.code, f"{text}{_interval(difference)}.")
 
 
 def _interval(difference: Report) -> str:
@@ -153,12 +155,12 @@ def _interval(difference: Report) -> str:
 
 
 def _sha256(path: Path) -> str:
-    about = path.stat()
-    return _hashed(path, (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns))
+    status = path.stat()
+    return _cached_sha256(path, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
 
 
 @lru_cache(maxsize=64)
-def _hashed(path: Path, version: tuple[int, ...]) -> str:
-    """Read once for each version of a file: a page asks every few seconds."""
+def _cached_sha256(path: Path, version: tuple[int, ...]) -> str:
+    """SHA-256 of a file, computed once per version of it, because an admin page asks every few seconds."""
     del version
     return file_sha256(path)

@@ -1,4 +1,4 @@
-"""Looking ahead before a training run starts: what would stop it, and what is good to know, in words."""
+"""Preflight check of a training run: the problems that prevent it and notes for staff, in words."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -18,13 +18,13 @@ from catalog.services.datasets.rows import TRAIN, held_out, training_rows
 from catalog.services.training.memory import ResourceEstimate, estimate_resources, free_disk_bytes, free_memory_bytes
 from catalog.services.training.options import all_options, checked_options
 
-FEW: Final = 10  # photos of a label with fewer are not enough to learn it well
-SHOWN: Final = 5  # names in a sentence
+FEW_PHOTOS: Final = 10  # a label with fewer training photos is not learned well
+MAX_NAMES: Final = 5  # in a sentence
 
 
 @dataclass(frozen=True)
 class Preflight:
-    """`problems` stop the run, `notes` inform; `counts` has the photos by split, and the labels to learn."""
+    """`problems` prevent the run; `notes` inform; `counts` holds the photos by split and the labels."""
 
     problems: tuple[str, ...]
     notes: tuple[str, ...]
@@ -32,25 +32,25 @@ class Preflight:
 
 
 def preflight(*, kind: str, source: str, manifest: str = "", options: Mapping[str, Any]) -> Preflight:
-    """What would become of a run. `options` are all that it names, a preset's among them. Writes nothing."""
+    """Check a run before it is created. `options` include those of the preset. Writes nothing, raises nothing."""
     try:
-        every = all_options(kind, checked_options(kind, options))
-        counted = _Counted()
+        complete = all_options(kind, checked_options(kind, options))
+        counts = _Counts()
         if source != RunSource.MANIFEST:
-            _count_catalogue(counted)
+            _count_catalogue(counts)
         if source != RunSource.CATALOGUE:
-            _count_manifest(counted, manifest, every, source)
+            _count_manifest(counts, manifest, complete, source)
     except Refused as error:
         return Preflight((error.detail,), (), {})
-    problems = [*counted.problems, *_about_photos(counted, every), *_about_start(every)]
-    needs = estimate_resources(options=every, train=counted.train, held=counted.held)
-    problems += _about_room(needs)
-    notes = [*counted.notes, *_about_labels(counted), *_about_time(needs), *_about_others()]
-    return Preflight(tuple(problems), tuple(notes), counted.as_json())
+    problems = [*counts.problems, *_photo_problems(counts), *_start_problems(complete)]
+    estimate = estimate_resources(options=complete, train=counts.train, held=counts.held)
+    problems += _space_problems(estimate)
+    notes = [*counts.notes, *_label_notes(counts), *_time_notes(estimate), *_queue_notes()]
+    return Preflight(tuple(problems), tuple(notes), counts.as_json())
 
 
-class _Counted:
-    """The photos of a run so far."""
+class _Counts:
+    """The photos of a run, counted by split and label, with problems and notes about them."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
@@ -78,22 +78,22 @@ class _Counted:
         return {**self.splits, "labels": labels, "left_out": dict(self.left_out), "pairs": self.pairs}
 
 
-def _count_catalogue(counted: _Counted) -> None:
+def _count_catalogue(counts: _Counts) -> None:
     drawn = EvaluationSet.objects.exists()
     planned = [] if drawn else evaluation_rows_planned()
     chosen = training_rows(held=held_out(planned))
     for row in chosen.rows:
-        counted.add(row.label, row.split, row.split == TRAIN)
-    counted.left_out += chosen.left_out
-    counted.pairs = training_pairs_count()
+        counts.add(row.label, row.split, row.split == TRAIN)
+    counts.left_out += chosen.left_out
+    counts.pairs = training_pairs_count()
     if planned:
         detail = _("{count} photos will be set aside to compare encoders on; they are never learned from.")
-        counted.notes.append(detail.format(count=len(planned)))
+        counts.notes.append(detail.format(count=len(planned)))
     elif not drawn:
-        counted.notes.append(_("There are too few items to set some aside, so encoders cannot be compared yet."))
+        counts.notes.append(_("There are too few items to set some aside, so encoders cannot be compared yet."))
 
 
-def _count_manifest(counted: _Counted, manifest: str, options: Mapping[str, Any], source: str) -> None:
+def _count_manifest(counts: _Counts, manifest: str, options: Mapping[str, Any], source: str) -> None:
     path = manifest_path(manifest)
     column = options["label_column"]
     if column != "label" and source == RunSource.BOTH:
@@ -104,27 +104,27 @@ def _count_manifest(counted: _Counted, manifest: str, options: Mapping[str, Any]
         if column not in row:
             raise Refused("bad_option", _("The manifest has no column {name!r}.").format(name=column))
         if row[column]:
-            counted.add(row[column], row["split"], row["split"] in splits)
+            counts.add(row[column], row["split"], row["split"] in splits)
 
 
-def _about_photos(counted: _Counted, options: Mapping[str, Any]) -> list[str]:
-    if not counted.splits.total():
+def _photo_problems(counts: _Counts) -> list[str]:
+    if not counts.splits.total():
         return [_("There are no photos to learn from: import a catalogue with categories, or choose a manifest.")]
     problems = []
-    enough = [label for label, count in counted.labels.items() if count > 1]
+    enough = [label for label, count in counts.labels.items() if count > 1]
     if len(enough) < 2:
-        told = _("Two categories with two photos or more to learn from are needed. Found: {count}.")
-        problems.append(told.format(count=len(enough)))
-    elif len(enough) < len(counted.labels):
-        lonely = sorted(set(counted.labels) - set(enough))
-        told = _("Some labels have one photo to learn from, and two are needed: {names}.")
-        problems.append(told.format(names=_some(lonely)))
-    if not counted.held:
+        detail = _("Two categories with two photos or more to learn from are needed. Found: {count}.")
+        problems.append(detail.format(count=len(enough)))
+    elif len(enough) < len(counts.labels):
+        single = sorted(set(counts.labels) - set(enough))
+        detail = _("Some labels have one photo to learn from, and two are needed: {names}.")
+        problems.append(detail.format(names=_names(single)))
+    if not counts.held:
         problems.append(_("There are too few items to hold some back and see how the training goes."))
     return problems
 
 
-def _about_start(options: Mapping[str, Any]) -> list[str]:
+def _start_problems(options: Mapping[str, Any]) -> list[str]:
     name = options["start_from"]
     if not name:
         return []
@@ -141,45 +141,45 @@ def _about_start(options: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _about_room(needs: ResourceEstimate) -> list[str]:
+def _space_problems(estimate: ResourceEstimate) -> list[str]:
     problems = []
     free = free_disk_bytes(Path(settings.RUNS_DIR))
-    if free < needs.disk:
+    if free < estimate.disk:
         detail = _("The run needs about {needed} of disk, and {free} are free. Fewer views need less.")
-        problems.append(detail.format(needed=_size(needs.disk), free=_size(free)))
+        problems.append(detail.format(needed=_size(estimate.disk), free=_size(free)))
     memory = free_memory_bytes()
-    if memory is not None and memory < needs.memory:
+    if memory is not None and memory < estimate.memory:
         detail = _("The run needs about {needed} of memory, and {free} are free. A smaller side needs less.")
-        problems.append(detail.format(needed=_size(needs.memory), free=_size(memory)))
+        problems.append(detail.format(needed=_size(estimate.memory), free=_size(memory)))
     return problems
 
 
-def _about_labels(counted: _Counted) -> list[str]:
+def _label_notes(counts: _Counts) -> list[str]:
     notes = []
-    few = sorted(label for label, count in counted.labels.items() if 1 < count < FEW)
+    few = sorted(label for label, count in counts.labels.items() if 1 < count < FEW_PHOTOS)
     if few:
-        notes.append(_("Few photos, so little will be learned of: {names}.").format(names=_some(few)))
-    for reason, count in counted.left_out.items():
+        notes.append(_("Few photos, so little will be learned of: {names}.").format(names=_names(few)))
+    for reason, count in counts.left_out.items():
         notes.append(_("Left out: {count} photos {reason}.").format(count=count, reason=_(reason)))
-    if counted.pairs:
-        notes.append(_("Photos of people whose feedback was accepted: {count}.").format(count=counted.pairs))
+    if counts.pairs:
+        notes.append(_("Photos of people whose feedback was accepted: {count}.").format(count=counts.pairs))
     return notes
 
 
-def _about_time(needs: ResourceEstimate) -> list[str]:
+def _time_notes(estimate: ResourceEstimate) -> list[str]:
     if any(Path("/dev").glob("nvidia[0-9]*")):
-        return []  # there it depends on the GPU, and is short
-    return [_("It will take about {time} on two free cores.").format(time=_span(needs.minutes))]
+        return []  # with a GPU the time is short and depends on its model
+    return [_("It will take about {time} on two free cores.").format(time=_span(estimate.minutes))]
 
 
-def _about_others() -> list[str]:
+def _queue_notes() -> list[str]:
     waiting = TrainingRun.objects.filter(state__in=(RunState.QUEUED, RunState.RUNNING))
     return [_("Another run is under way; this one will wait for it.")] if waiting.exists() else []
 
 
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:SHOWN])
-    return f"{shown} (+{len(names) - SHOWN})" if len(names) > SHOWN else shown
+def _names(names: list[str]) -> str:
+    shown = ", ".join(names[:MAX_NAMES])
+    return f"{shown} (+{len(names) - MAX_NAMES})" if len(names) > MAX_NAMES else shown
 
 
 def _size(count: int) -> str:

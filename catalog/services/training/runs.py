@@ -1,4 +1,4 @@
-"""Training runs: starting, stopping, going on, deleting."""
+"""Create, cancel, resume and delete training runs."""
 
 import shutil
 from collections.abc import Mapping
@@ -33,9 +33,12 @@ def run_create(
     started_by: User | None = None,
     cloned_from: TrainingRun | None = None,
 ) -> TrainingRun:
-    """A queued run. `options` change single values of the preset; an empty preset stands for all default values.
+    """Create a training run and queue it after commit. `options` override values of the preset; "" means no preset.
 
-    Refused for whatever would make it fail later: see `preflight`, whose problems come as one text.
+    Draws an evaluation set first when there is none. An empty `name` becomes a free name with the date.
+
+    Raises `Refused`: `preflight` with all problems that `preflight` finds; `unknown_kind`, `unknown_source`,
+    `unknown_tracker` or `unknown_preset`; `bad_name`; `name_taken` (409); `bad_option`.
     """
     chosen = run_options(kind=kind, preset=preset, options=options or {})
     _require_known(source, RunSource, "source")
@@ -43,9 +46,9 @@ def run_create(
     name = name.strip() or _free_name(kind)
     _require_free(name)
     manifest = "" if source == RunSource.CATALOGUE else manifest
-    look = preflight(kind=kind, source=source, manifest=manifest, options=chosen)
-    if look.problems:
-        raise Refused("preflight", " ".join(look.problems))
+    check = preflight(kind=kind, source=source, manifest=manifest, options=chosen)
+    if check.problems:
+        raise Refused("preflight", " ".join(check.problems))
     evaluation_set_ensure(by=started_by)
     run = TrainingRun(
         name=name,
@@ -68,7 +71,10 @@ def run_create(
 
 
 def run_options(*, kind: str, preset: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a preset, changed by `options` and checked."""
+    """The options of a preset, overridden by `options` and checked.
+
+    Raises `Refused`: `unknown_kind`; `unknown_preset`; `bad_option`.
+    """
     _require_known(kind, RunKind, "kind")
     if preset and preset not in PRESETS[kind]:
         known = ", ".join(PRESETS[kind])
@@ -77,9 +83,9 @@ def run_options(*, kind: str, preset: str, options: Mapping[str, Any]) -> dict[s
 
 
 def run_arguments(*, run: TrainingRun) -> list[str]:
-    """The words of the command line for its options; an encoder to start from is named by its folder on this machine.
+    """The command-line arguments for the options of a run. `start_from` becomes the encoder's folder on this machine.
 
-    Refused when that encoder is gone.
+    Raises `Refused`: `unknown_encoder` when that encoder was deleted or has no folder here.
     """
     options, name = dict(run.options), run.options.get("start_from")
     if name:
@@ -93,7 +99,10 @@ def run_arguments(*, run: TrainingRun) -> list[str]:
 
 
 def run_cancel(*, run: TrainingRun) -> None:
-    """Have a run stopped. Refused if it has ended."""
+    """Cancel a queued run at once, a running one within seconds.
+
+    Raises `Refused`: `run_ended` (409).
+    """
     try:
         run.request_cancel()
     except IllegalTransition:
@@ -102,7 +111,10 @@ def run_cancel(*, run: TrainingRun) -> None:
 
 
 def run_resume(*, run: TrainingRun) -> None:
-    """Let a failed or cancelled run go on from its last checkpoint. Refused for others."""
+    """Queue a failed or cancelled run again; it continues from its last checkpoint.
+
+    Raises `Refused`: `run_not_resumable` (409).
+    """
     try:
         with transaction.atomic():
             run.resume()
@@ -115,15 +127,18 @@ def run_resume(*, run: TrainingRun) -> None:
 
 
 def run_delete(*, run: TrainingRun) -> None:
-    """Delete an ended run with its files; its encoder stays. Refused while it waits or runs."""
+    """Delete a run with its files; its registered encoder stays. Idempotent.
+
+    Raises `Refused`: `run_not_ended` (409).
+    """
     ended = TrainingRun.objects.filter(pk=run.pk, state__in=ENDED)
     if TrainingRun.objects.filter(pk=run.pk).exists() and not ended.exists():
         raise Refused("run_not_ended", "Only a run that has ended can be deleted. Cancel it first.", status=409)
-    folder, written = run_folder(run), run_encoder_folder(run)
+    folder, encoder_folder = run_folder(run), run_encoder_folder(run)
     ended.delete()
     shutil.rmtree(folder, ignore_errors=True)
-    if not Encoder.objects.filter(name=run.name).exists():  # written, but never registered: it would block the name
-        shutil.rmtree(written, ignore_errors=True)
+    if not Encoder.objects.filter(name=run.name).exists():  # an unregistered folder would block the name
+        shutil.rmtree(encoder_folder, ignore_errors=True)
 
 
 def _require_free(name: str) -> None:
@@ -136,8 +151,8 @@ def _require_free(name: str) -> None:
 
 
 def _is_taken(name: str) -> bool:
-    rows = TrainingRun.objects.filter(name=name).exists() or Encoder.objects.filter(name=name).exists()
-    return rows or any((place / name).exists() for place in settings.ENCODER_DIRS)
+    has_row = TrainingRun.objects.filter(name=name).exists() or Encoder.objects.filter(name=name).exists()
+    return has_row or any((place / name).exists() for place in settings.ENCODER_DIRS)
 
 
 def _taken(name: str) -> Refused:
@@ -146,7 +161,7 @@ def _taken(name: str) -> Refused:
 
 
 def _free_name(kind: str) -> str:
-    """Such as metric-2026-11-24, and metric-2026-11-24-2 for the next one of that day."""
+    """A free name such as metric-2026-11-24, or metric-2026-11-24-2 for the second run of the day."""
     day = f"{kind}-{timezone.localdate():%Y-%m-%d}"
     name, number = day, 1
     while _is_taken(name):
@@ -155,8 +170,8 @@ def _free_name(kind: str) -> str:
     return name
 
 
-def _require_known(value: str, choices: Any, what: str) -> None:
+def _require_known(value: str, choices: Any, field: str) -> None:
     if value not in choices.values:
         known = ", ".join(choices.values)
-        detail = _("{what} is one of: {names}.").format(what=what, names=known)
-        raise Refused(f"unknown_{what}", detail)
+        detail = _("{what} is one of: {names}.").format(what=field, names=known)
+        raise Refused(f"unknown_{field}", detail)

@@ -1,4 +1,4 @@
-"""What a queued training run waits for, in words: whoever started it wants to know why nothing happens."""
+"""Explain in words why a queued training run has not started, and what a running one is doing."""
 
 from datetime import timedelta
 
@@ -6,12 +6,12 @@ from django.utils import timezone
 
 from catalog.models import RunState, TrainingRun
 
-SILENT_AFTER = timedelta(seconds=15)  # a worker that trains is heard of every few seconds
-UNTAKEN_AFTER = timedelta(seconds=20)  # by then the message was sent a second time
+SILENT_AFTER = timedelta(seconds=15)  # a training worker extends its claim every few seconds
+UNTAKEN_AFTER = timedelta(seconds=20)  # the message has been sent a second time by then
 
 
 def run_waiting_reason(*, run: TrainingRun) -> str:
-    """One sentence; empty for a run that does not wait."""
+    """The reason in one sentence; empty for a run that is not queued."""
     if run.state != RunState.QUEUED:
         return ""
     others = TrainingRun.objects.exclude(pk=run.pk).defer("log_tail", "metrics")
@@ -25,7 +25,7 @@ def run_waiting_reason(*, run: TrainingRun) -> str:
 
 
 def run_stage_description(*, run: TrainingRun) -> str:
-    """Such as "in epoch 3 of 16", or what it does before and after the epochs."""
+    """The progress of a run, such as "in epoch 3 of 16", or its stage outside of the epochs."""
     epoch, epochs = run.progress.get("epoch"), run.progress.get("epochs")
     if epoch and epochs and run.stage in ("", "training"):
         return f"in epoch {epoch} of {epochs}"
@@ -33,6 +33,8 @@ def run_stage_description(*, run: TrainingRun) -> str:
 
 
 def run_is_silent(*, run: TrainingRun) -> bool:
-    """Whether a running run's worker was not heard of for longer than it should be."""
-    heard = run.claimed_at
-    return run.state == RunState.RUNNING and heard is not None and timezone.now() - heard > SILENT_AFTER
+    """Whether the worker of a running run has not extended its claim for `SILENT_AFTER`."""
+    extended_at = run.claimed_at
+    if run.state != RunState.RUNNING or extended_at is None:
+        return False
+    return timezone.now() - extended_at > SILENT_AFTER

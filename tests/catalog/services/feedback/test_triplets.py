@@ -17,7 +17,7 @@ from catalog.models import (
 )
 from catalog.services.feedback.feedback import feedback_give, photo_consent_set, user_consent_set
 from catalog.services.feedback.reviews import triplet_review
-from catalog.services.feedback.triplets import MOST, triplets_usable
+from catalog.services.feedback.triplets import MAX_PER_QUERY, triplets_usable
 from catalog.services.queries.create import query_delete
 from catalog.services.uploads import upload_delete, upload_prepare, uploads_expire
 from tests.helpers.factories import jpeg, make_item, make_item_photo, make_query, make_upload, make_user
@@ -81,7 +81,7 @@ def test_there_are_few_of_a_query_and_every_liked_item_has_its_turn() -> None:
     found = answers(items=9)
     judge(found, up=(1, 2, 3), down=(4, 5, 6, 7, 8, 9))
     made = triplets(found)
-    assert len(made) == MOST
+    assert len(made) == MAX_PER_QUERY
     assert [near for near, _ in made] == [1, 1, 2, 2, 3, 3]
 
 
