@@ -1,4 +1,4 @@
-"""Which evaluations are requested, and when."""
+"""Requesting evaluations of encoders."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from catalog.errors import Refused
 from catalog.models import Encoder, EncoderState, Evaluation, EvaluationSet, EvaluationState
 from catalog.services.encoders.evaluations import evaluation_request, evaluations_ensure
 from tests.helpers.encoder_rows import embed_all, evaluation_set_of
+from tests.helpers.errors import raises_code
 from tests.helpers.factories import make_encoder, make_item, make_item_photo
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -23,19 +24,19 @@ def chosen() -> EvaluationSet:
     return evaluation_set_of(make_item_photo())
 
 
-def test_a_request_is_one_row_and_one_message_however_often_it_is_made(
+def test_requesting_an_evaluation_is_idempotent(
     live: Encoder, chosen: EvaluationSet, django_capture_on_commit_callbacks: Any
 ) -> None:
     encoder = make_encoder()
     with django_capture_on_commit_callbacks() as sent:
         first = evaluation_request(encoder=encoder, against=live)
-        assert evaluation_request(encoder=encoder, against=live, again=True) == first  # it waits already
+        assert evaluation_request(encoder=encoder, against=live, again=True) == first  # still queued
     assert len(sent) == 1
     assert (first.evaluation_set, first.state) == (chosen, EvaluationState.QUEUED)
     assert evaluation_request(encoder=encoder) != first  # alone
 
 
-def test_what_has_ended_stays_unless_it_is_asked_for_again(live: Encoder, chosen: EvaluationSet) -> None:
+def test_an_ended_evaluation_is_only_repeated_on_request(live: Encoder, chosen: EvaluationSet) -> None:
     encoder = make_encoder()
     ended = {"state": EvaluationState.FAILED, "reason": "The disk is full.", "attempts": 2}
     row = Evaluation.objects.create(encoder=encoder, against=live, evaluation_set=chosen, **ended)
@@ -44,17 +45,15 @@ def test_what_has_ended_stays_unless_it_is_asked_for_again(live: Encoder, chosen
     assert (again.pk, again.state, again.reason, again.attempts) == (row.pk, EvaluationState.QUEUED, "", 0)
 
 
-def test_encoders_of_two_kinds_or_one_with_itself_are_not_compared(live: Encoder, chosen: EvaluationSet) -> None:
+def test_an_encoder_is_not_compared_with_itself_or_another_kind(live: Encoder, chosen: EvaluationSet) -> None:
     for encoder in (live, make_encoder(kind="classifier")):
-        with pytest.raises(Refused) as refusal:
+        with raises_code(Refused, "evaluation_kind", encoder):
             evaluation_request(encoder=encoder, against=live)
-        assert refusal.value.code == "evaluation_kind"
 
 
-def test_without_anything_to_measure_on_the_request_is_refused(live: Encoder) -> None:
-    with pytest.raises(Refused) as refusal:
+def test_a_request_on_a_small_catalogue_is_refused(live: Encoder) -> None:
+    with raises_code(Refused, "no_evaluation_set"):
         evaluation_request(encoder=make_encoder(), against=live)
-    assert refusal.value.code == "no_evaluation_set"
     assert evaluations_ensure() == []
 
 
@@ -71,7 +70,7 @@ def test_complete_candidates_are_compared_and_candidate_classifiers_measured_onc
     assert evaluations_ensure() == []
 
 
-def test_a_candidate_that_lacks_vectors_waits_for_them(live: Encoder, chosen: EvaluationSet) -> None:
+def test_a_candidate_is_compared_once_it_has_embedded_every_photo(live: Encoder, chosen: EvaluationSet) -> None:
     candidate = make_encoder()
     assert evaluations_ensure() == []
     embed_all(candidate)
@@ -90,7 +89,7 @@ def test_after_a_promotion_candidates_are_compared_with_the_new_live_encoder(
     assert [evaluation.against for evaluation in evaluations_ensure()] == [other]
 
 
-def test_a_candidate_at_a_site_without_a_live_encoder_has_nobody_to_be_compared_with(chosen: EvaluationSet) -> None:
+def test_without_a_live_encoder_candidates_are_not_compared(chosen: EvaluationSet) -> None:
     embed_all(make_encoder())
     assert evaluations_ensure() == []
 

@@ -1,4 +1,4 @@
-"""Making encoders known."""
+"""Registering encoder folders."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,7 @@ from pytest_django import Settings
 from catalog.errors import Refused
 from catalog.models import Encoder, EncoderState
 from catalog.services.encoders.register import encoder_register
+from tests.helpers.errors import raises_code
 from tests.helpers.factories import DIM
 
 pytestmark = pytest.mark.django_db
@@ -24,10 +25,10 @@ def places(tmp_path: Path, settings: Settings) -> list[Path]:
 
 
 def folder(place: Path, name: str = "enc") -> Path:
-    made = place / name
-    made.mkdir(parents=True)
-    (made / "card.json").write_text(json.dumps(CARD))
-    return made
+    path = place / name
+    path.mkdir(parents=True)
+    (path / "card.json").write_text(json.dumps(CARD))
+    return path
 
 
 def test_a_folder_from_elsewhere_is_copied_whole_and_becomes_a_candidate(tmp_path: Path, places: list[Path]) -> None:
@@ -37,28 +38,27 @@ def test_a_folder_from_elsewhere_is_copied_whole_and_becomes_a_candidate(tmp_pat
     assert [path.name for path in places[0].iterdir()] == ["enc"]
 
 
-def test_a_folder_that_lies_where_the_workers_look_stays_there(places: list[Path]) -> None:
+def test_a_folder_in_an_encoder_dir_stays_there(places: list[Path]) -> None:
     encoder = encoder_register(folder=folder(places[1]), card=CARD)
     assert encoder.folder == places[1] / "enc"
     assert not places[0].exists()
 
 
 @pytest.mark.database
-def test_registering_again_changes_nothing(places: list[Path]) -> None:
+def test_registering_is_idempotent(places: list[Path]) -> None:
     place = folder(places[1])
     assert encoder_register(folder=place, card=CARD) == encoder_register(folder=place, card=CARD)
     assert Encoder.objects.count() == 1
 
 
-def test_other_files_under_a_known_name_are_refused(places: list[Path]) -> None:
+def test_other_files_under_a_registered_name_are_refused(places: list[Path]) -> None:
     place = folder(places[1])
     encoder_register(folder=place, card=CARD)
-    with pytest.raises(Refused) as refusal:
+    with raises_code(Refused, "encoder_name_taken", "'enc'"):
         encoder_register(folder=place, card={**CARD, "files": {"model.onnx": "1" * 64}})
-    assert refusal.value.code == "encoder_name_taken"
 
 
-def test_a_classifier_is_registered_but_nothing_is_embedded_with_it(
+def test_a_registered_classifier_does_not_embed_the_catalogue(
     places: list[Path], django_capture_on_commit_callbacks: Any
 ) -> None:
     with django_capture_on_commit_callbacks() as sent:

@@ -200,9 +200,9 @@ def test_the_room_is_that_of_the_machine(tmp_path: Path) -> None:
 
 
 def test_a_container_may_use_less_memory_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_left_to_container", lambda: 5)
+    monkeypatch.setattr(memory, "_free_in_container", lambda: 5)
     assert free_memory_bytes() == 5
-    monkeypatch.setattr(memory, "_available", lambda: None)
+    monkeypatch.setattr(memory, "_free_in_system", lambda: None)
     assert free_memory_bytes() == 5
-    monkeypatch.setattr(memory, "_left_to_container", lambda: None)
+    monkeypatch.setattr(memory, "_free_in_container", lambda: None)
     assert free_memory_bytes() is None
