@@ -1,14 +1,14 @@
-"""From "start" to "promoted" on pictures of one's own, and the answers meanwhile. Prints one JSON object.
+"""Benchmark: a training run from its start to its promotion, and the answers during it. Prints one JSON object.
 
     python -m benchmarks.release CATALOGUE [--preset quick] [--pause 1]
 
-The whole site on this machine. CATALOGUE is imported and embedded; `idle`: the time (ms) from sending a small photo to
-its answer, one at a time. Then a metric run is started as staff do, and `training`, `embedding`, `comparing` are the
-times of the same photo, sent every `--pause` seconds, while the run, the vectors of its encoder and its evaluation are
-under way, with the seconds that each took. Last, the encoder is promoted and taken back while two people never stop
-asking: `stream` says who answered, and what failed. A catalogue on which nothing can be compared never gets that far.
+The whole site on this machine. CATALOGUE is imported and embedded; `idle` is the time (ms) from sending a small photo
+to its answer, one at a time. Then a metric run is started as staff do. `training`, `embedding` and `comparing` are the
+times of the same photo, sent every `--pause` seconds during the run, the embedding of the catalogue and the evaluation,
+with the seconds that each took. Last, the encoder is promoted and rolled back under a stream of queries: `stream` says
+which encoder answered and which queries failed. The catalogue must allow an evaluation, or the benchmark never ends.
 
-What the gate says is in `objections`. What one can override is overridden with a reason, as staff would.
+`objections` are the release checks; those that can be overridden are, with a reason.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from benchmarks.load import PhotoSender, percentile
 from benchmarks.whole_site import print_measured
 from demo.sample import phone_photo, sample_items
 from tests.helpers.pictures import jpeg_of
+from tests.helpers.query_stream import query_stream
 from tests.helpers.site import COUNT_MISSING_EMBEDDINGS, Phone, Site, wait_until
-from tests.system.test_releases import people_asking
 
 DAY = 24 * 3600.0
 NAME = "mine"
@@ -34,11 +34,11 @@ from catalog.models import Encoder, Evaluation, TrainingRun
 run = TrainingRun.objects.get(name={name!r})
 encoder = Encoder.objects.filter(name={name!r}).first()
 evaluation = Evaluation.objects.filter(encoder=encoder).first()
-if run.state in ("failed", "cancelled"): print("in vain:", run.reason)
+if run.state in ("failed", "cancelled"): print("failed:", run.reason)
 elif run.state != "done" or encoder is None: print("training")
 elif encoder.missing_photos().exists(): print("embedding")
 elif evaluation is None or evaluation.state in ("queued", "running"): print("comparing")
-elif evaluation.state == "failed": print("in vain:", evaluation.reason)
+elif evaluation.state == "failed": print("failed:", evaluation.reason)
 else: print("compared")
 """
 START = """
@@ -68,60 +68,64 @@ def measure(site: Site, options: argparse.Namespace) -> dict[str, Any]:
     wait_until(lambda: site.shell(COUNT_MISSING_EMBEDDINGS) == "0", "the vectors of the catalogue", DAY)
     photo = jpeg_of(phone_photo(sample_items(10)[3]).resize((200, 200)))
     sender = PhotoSender(site.port, site.create_token("benchmark"), photo)
-    ask(sender)
-    times: dict[str, list[float]] = {"idle": [ask(sender) for _ in range(IDLE_QUERIES)]}
+    time_query(sender)
+    times: dict[str, list[float]] = {"idle": [time_query(sender) for _ in range(IDLE_QUERIES)]}
     seconds: dict[str, float] = {}
     started = time.monotonic()
     site.shell(START.format(preset=options.preset, name=NAME))
-    while (step := look(site)) != "compared":
+    while (step := current_step(site)) != "compared":
         began = time.monotonic()
         while time.monotonic() < began + 15.0:
-            times.setdefault(step, []).append(ask(sender))
+            times.setdefault(step, []).append(time_query(sender))
             time.sleep(options.pause)
         seconds[step] = seconds.get(step, 0.0) + time.monotonic() - began
     objections = json.loads(site.shell(GATE.format(name=NAME)))
-    found = {
+    result = {
         "cores": os.cpu_count(),
-        **{step: told(asked, seconds.get(step)) for step, asked in times.items()},
+        **{step: summarize(step_times, seconds.get(step)) for step, step_times in times.items()},
         "objections": objections,
     }
-    return found | released(site, photo, started)
+    return result | measure_release(site, photo, started)
 
 
-def look(site: Site) -> str:
+def current_step(site: Site) -> str:
+    """The step that the site is at. Exits if the run or its evaluation failed."""
     step = site.shell(STEP.format(name=NAME))
-    if step.startswith("in vain"):
+    if step.startswith("failed"):
         raise SystemExit(step)
     return step
 
 
-def ask(sender: PhotoSender) -> float:
-    """Milliseconds, on a connection of its own: the server closes those on which nothing is asked for a while."""
+def time_query(sender: PhotoSender) -> float:
+    """Milliseconds of a query on a connection of its own: the server closes idle ones."""
     sender.socket = None
     started = time.perf_counter()
     sender.send()
     return (time.perf_counter() - started) * 1000
 
 
-def told(times: list[float], seconds: float | None) -> dict[str, Any]:
-    found = {"answers": len(times), **{f"p{percent}_ms": round(percentile(times, percent), 1) for percent in (50, 95)}}
-    return found if seconds is None else {"seconds": round(seconds), **found}
+def summarize(times: list[float], seconds: float | None) -> dict[str, Any]:
+    summary = {
+        "answers": len(times),
+        **{f"p{percent}_ms": round(percentile(times, percent), 1) for percent in (50, 95)},
+    }
+    return summary if seconds is None else {"seconds": round(seconds), **summary}
 
 
-def released(site: Site, photo: bytes, started: float) -> dict[str, Any]:
-    """Promote and take back under a stream of queries."""
+def measure_release(site: Site, photo: bytes, started: float) -> dict[str, Any]:
+    """Promote and roll back under a stream of queries."""
     phone = Phone(site, site.create_token("benchmark"))
-    with people_asking(phone, photo) as stream:
+    with query_stream(phone, photo) as stream:
         time.sleep(2)
         site.manage("promote", NAME, "--reason", "Measured by a benchmark.")
-        taken = time.monotonic() - started
+        seconds = time.monotonic() - started
         time.sleep(4)
         site.manage("roll_back", "--reason", "Measured by a benchmark.")
         time.sleep(4)
     encoders = [answer["encoder"] for _, _, answer in stream.answers]
     answered = {name: encoders.count(name) for name in dict.fromkeys(encoders)}
     return {
-        "start_to_promoted_s": round(taken),
+        "start_to_promoted_s": round(seconds),
         "stream": {"answered": answered, "failed": stream.failures},
     }
 

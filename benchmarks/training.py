@@ -1,21 +1,21 @@
-"""The speed of a whole training step, ours against a plain PyTorch loop. Prints one JSON object.
+"""Benchmark: speed of a whole training step, ours against a plain PyTorch loop. Prints one JSON object.
 
     python -m benchmarks.training [--backbone NAME] [--batch-size 16] [--steps 3] [--threads 2] [--side 224]
 
-Same network, same weights, same batch size, same loss; one step of ours, one of the plain loop, and so on, so that
-what else the machine does falls on both. A speed is the batch size over the median time of a step, warm-up left out;
-`ratio` is the first over the plain one. On a CPU everything is done in two processes, one after the other: with and
-without the setting of the allocator that the training commands make (`ml/runtime/allocator.py`). Pictures are noise and
-learning rates 0: neither changes the time of a step. What the two loops include is in the output.
+Same network, weights, batch size and loss. The two loops take turns step by step, so that other load on the machine
+slows both. A speed is the batch size divided by the median time of a step without warm-up; `ratio` is our speed divided
+by the plain one. Everything is measured in two processes, one after the other: with and without the allocator setting
+of the training commands (`ml/runtime/allocator.py`). Pictures are noise and learning rates 0: neither changes the time
+of a step. The output says what the two loops include.
 """
 
 import argparse
 import json
 import multiprocessing
 import os
-from dataclasses import dataclass
 from typing import get_args
 
+from benchmarks.training_setting import Setting
 from ml.formats.encoder_folder import BackboneName
 from ml.runtime.allocator import keep_freed_pages
 
@@ -30,31 +30,20 @@ PLAIN = (
 )
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What is measured, and in how much of everything."""
-
-    backbone: BackboneName
-    batch_size: int
-    steps: int
-    threads: int
-    side: int
-
-
-def measured(setting: Setting, allocator: bool) -> dict[str, object]:
-    """Return the speeds in this process, which must not have imported torch yet."""
-    if allocator:
+def measure_in_child(setting: Setting, with_allocator: bool) -> dict[str, object]:
+    """Measure in this process, which must not have imported torch yet."""
+    if with_allocator:
         keep_freed_pages()
-    from benchmarks.training_steps import speeds
+    from benchmarks.training_steps import measure_speeds
 
-    return speeds(setting, few=not allocator)
+    return measure_speeds(setting, few=not with_allocator)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backbone", choices=get_args(BackboneName), default="efficientnet-lite0")
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=3, help="of each loop in each comparison, besides the warm-up")
+    parser.add_argument("--steps", type=int, default=3, help="timed steps of each loop in each comparison")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--side", type=int, default=224, help="pixels of a side of a picture")
     setting = Setting(**vars(parser.parse_args()))
@@ -62,7 +51,7 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     for name, allocator in (("with_allocator_setting", True), ("without_allocator_setting", False)):
         with context.Pool(1) as pool:
-            result[name] = pool.apply(measured, (setting, allocator))
+            result[name] = pool.apply(measure_in_child, (setting, allocator))
     print(json.dumps(result, indent=2))
 
 

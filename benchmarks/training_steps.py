@@ -1,4 +1,4 @@
-"""The two loops that `benchmarks.training` compares, and their comparisons. Imports torch; that program must not."""
+"""The training loops that `benchmarks.training` compares. Imports torch, which that program must not."""
 
 import statistics
 import tempfile
@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.training_setting import Setting
 from ml import progress
 from ml.data.augment import ViewGenerator
 from ml.data.manifest import Manifest, Photo
@@ -25,59 +25,58 @@ from ml.training.loop import Run
 from ml.training.model import TrainableEncoder, build_encoder
 from ml.training.options import ClassifierOptions
 
-if TYPE_CHECKING:
-    from benchmarks.training import Setting
-
 CLASSES = ("a", "b", "c", "d")
 FROZEN = 6
 WARM_UP = {"cpu": 1, "cuda": 4}
-"""First steps that are not counted: pages are mapped, algorithms chosen, and what is to be compiled is compiled."""
+"""First steps that are not timed: memory is mapped, algorithms are chosen, code is compiled."""
 
 Step = Callable[[], float]
-"""Does one training step and returns its loss."""
+"""Takes one training step and returns its loss."""
 
 
 def now() -> float:
-    """Seconds on a clock that waits until the GPU, too, has done what it was told."""
+    """Read a clock in seconds, after the GPU has finished its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
-def timed(step: Step) -> tuple[float, float]:
-    """Return the seconds of a step and its loss."""
+def time_step(step: Step) -> tuple[float, float]:
+    """Take a step; return its seconds and its loss."""
     started = now()
     loss = step()
     return now() - started, loss
 
 
-def speeds(setting: "Setting", *, few: bool = False) -> dict[str, object]:
-    """Return each comparison by its name; `few`: only the two that any machine should make."""
+def measure_speeds(setting: Setting, *, few: bool = False) -> dict[str, object]:
+    """Return each comparison by name; `few`: only the two that make sense on every machine."""
     torch.set_num_threads(setting.threads)
     device = training_device().type
-    found: dict[str, object] = {"device": torch.cuda.get_device_name() if device == "cuda" else device}
-    all_trained, some_frozen = options_of(setting), options_of(setting, freeze_stages=FROZEN)
-    found["all stages trained, from pictures"] = ours_against(PlainLoop(all_trained), all_trained, setting)
-    found[f"first {FROZEN} stages frozen, kept as maps"] = ours_against(PlainLoop(some_frozen), some_frozen, setting)
+    speeds: dict[str, object] = {"device": torch.cuda.get_device_name() if device == "cuda" else device}
+    all_trained, some_frozen = build_options(setting), build_options(setting, freeze_stages=FROZEN)
+    speeds["all stages trained, from pictures"] = compare_run(PlainLoop(all_trained), all_trained, setting)
+    speeds[f"first {FROZEN} stages frozen, kept as maps"] = compare_run(PlainLoop(some_frozen), some_frozen, setting)
     if few:
-        return found
+        return speeds
     if device == "cuda":
         for name, changes in (("float32", {"precision": "float32"}), ("compiled", {"compile": True})):
-            options = options_of(setting, **changes)
-            found[f"all stages trained, {name}"] = ours_against(PlainLoop(all_trained), options, setting)
+            options = build_options(setting, **changes)
+            speeds[f"all stages trained, {name}"] = compare_run(PlainLoop(all_trained), options, setting)
     else:
-        options = options_of(setting, precision="bfloat16")
-        found["all stages trained, bfloat16"] = ours_against(PlainLoop(all_trained), options, setting)
-    found["plain loop, channels_last"] = against(PlainLoop(all_trained, channels_last=True), all_trained, setting)
-    found["plain loop, bfloat16"] = against(PlainLoop(all_trained, bfloat16=True), all_trained, setting)
+        options = build_options(setting, precision="bfloat16")
+        speeds["all stages trained, bfloat16"] = compare_run(PlainLoop(all_trained), options, setting)
+    speeds["plain loop, channels_last"] = compare_plain(
+        PlainLoop(all_trained, channels_last=True), all_trained, setting
+    )
+    speeds["plain loop, bfloat16"] = compare_plain(PlainLoop(all_trained, bfloat16=True), all_trained, setting)
     if device == "cuda":
-        found["plain loop, compiled"] = against(PlainLoop(all_trained, compiled=True), all_trained, setting)
-    return found
+        speeds["plain loop, compiled"] = compare_plain(PlainLoop(all_trained, compiled=True), all_trained, setting)
+    return speeds
 
 
-def options_of(setting: "Setting", **changes: object) -> ClassifierOptions:
-    """One epoch with as many batches as are timed; EfficientNet-Lites start from their weights, which are at hand."""
-    given: dict[str, object] = {
+def build_options(setting: Setting, **changes: object) -> ClassifierOptions:
+    """Options of one epoch. EfficientNet-Lites start from their weights, which are installed as packages."""
+    options: dict[str, object] = {
         "backbone": setting.backbone,
         "pretrained": setting.backbone.startswith("efficientnet-lite"),
         "side": setting.side,
@@ -91,11 +90,11 @@ def options_of(setting: "Setting", **changes: object) -> ClassifierOptions:
         "lr": 0.0,
         "head_lr": 0.0,
     }
-    return ClassifierOptions(**given | changes)  # type: ignore[arg-type] # checked when made
+    return ClassifierOptions(**options | changes)  # type: ignore[arg-type] # checked at construction
 
 
 class PlainLoop:
-    """A training step as one would write it first, on one batch that is used again and again."""
+    """A plain PyTorch training step on one batch that is used again in each step."""
 
     def __init__(
         self,
@@ -132,7 +131,7 @@ class PlainLoop:
 
 @dataclass
 class Alternating:
-    """Watches a run: after each of its steps it lets the rival take one, and keeps the times and losses of both."""
+    """Watches a run: after each of its steps the rival takes one. Keeps the times and losses of both."""
 
     rival: Step
     ours: list[float] = field(default_factory=list)
@@ -141,29 +140,29 @@ class Alternating:
     _resumed: float = field(default_factory=now)
 
     def stage(self, what: str) -> None:
-        """Is not timed."""
+        """Not timed."""
 
     def step(self, step: progress.Step) -> None:
         self.ours.append(now() - self._resumed)
-        taken, rivals_loss = timed(self.rival)
-        self.theirs.append(taken)
-        self.losses.append((step.loss, rivals_loss))
+        seconds, rival_loss = time_step(self.rival)
+        self.theirs.append(seconds)
+        self.losses.append((step.loss, rival_loss))
         self._resumed = now()
 
     def epoch(self, row: Mapping[str, float]) -> None:
-        """Is not timed."""
+        """Not timed."""
 
 
-def ours_against(rival: Step, options: ClassifierOptions, setting: "Setting") -> dict[str, float]:
-    """Compare a run with these options to `rival`."""
-    watcher = alternated(rival, options, setting.steps + WARM_UP[training_device().type])
-    return compared(watcher.ours, watcher.theirs, setting)
+def compare_run(rival: Step, options: ClassifierOptions, setting: Setting) -> dict[str, float]:
+    """Compare the speed of a run with these options with that of `rival`."""
+    watcher = alternate(rival, options, setting.steps + WARM_UP[training_device().type])
+    return compare(watcher.ours, watcher.theirs, setting)
 
 
-def alternated(rival: Step, options: ClassifierOptions, steps: int) -> Alternating:
-    """Train for so many steps, the rival after each, and return what was seen."""
+def alternate(rival: Step, options: ClassifierOptions, steps: int) -> Alternating:
+    """Train for `steps` steps, with a step of the rival after each; return the times and losses."""
     encoder = build_encoder(options, len(CLASSES))
-    data = data_of(encoder, options, steps * options.batch_size)
+    data = build_data(encoder, options, steps * options.batch_size)
     with tempfile.TemporaryDirectory() as folder:
         run = Run(ClassifierTask(data, options), encoder, data, options, RunFolder(Path(folder)), {})
         watcher = Alternating(rival)
@@ -171,38 +170,38 @@ def alternated(rival: Step, options: ClassifierOptions, steps: int) -> Alternati
     return watcher
 
 
-def against(other: Step, options: ClassifierOptions, setting: "Setting") -> dict[str, float]:
-    """Compare another plain loop to the plain one."""
+def compare_plain(other: Step, options: ClassifierOptions, setting: Setting) -> dict[str, float]:
+    """Compare the speed of another plain loop with that of the plain one."""
     plain = PlainLoop(options)
     steps = range(setting.steps + WARM_UP[training_device().type])
-    times = [(timed(other)[0], timed(plain)[0]) for _ in steps]
-    return compared([first for first, _ in times], [second for _, second in times], setting)
+    times = [(time_step(other)[0], time_step(plain)[0]) for _ in steps]
+    return compare([first for first, _ in times], [second for _, second in times], setting)
 
 
-def compared(first: list[float], plain: list[float], setting: "Setting") -> dict[str, float]:
-    """Photos per second of both, from the seconds of their steps."""
+def compare(first: list[float], plain: list[float], setting: Setting) -> dict[str, float]:
+    """Photos per second of both, from the seconds of their steps. Warm-up steps are dropped."""
     ours, theirs = (
         setting.batch_size / statistics.median(times[WARM_UP[training_device().type] :]) for times in (first, plain)
     )
     return {"photos_per_second": round(ours, 2), "plain": round(theirs, 2), "ratio": round(ours / theirs, 2)}
 
 
-def data_of(encoder: TrainableEncoder, options: ClassifierOptions, photos: int) -> TrainingData:
-    """Noise in the place of kept views, as pictures or as maps; as many different ones as there are in a batch."""
-    kept: np.ndarray = noise(options.batch_size, options.side)
+def build_data(encoder: TrainableEncoder, options: ClassifierOptions, photos: int) -> TrainingData:
+    """Noise as cached views, as pictures or as feature maps; as many different ones as a batch has."""
+    views: np.ndarray = noise(options.batch_size, options.side)
     if options.freeze_stages:
         encoder.eval()
         with torch.inference_mode():
-            maps = encoder.run_frozen_stages(torch.from_numpy(kept[:, 0]).permute(0, 3, 1, 2))
-        kept = maps.permute(0, 2, 3, 1).numpy().astype(np.float16)[:, None]
-    store = ViewCache(kept[np.arange(photos) % len(kept)])
-    held_out = ViewCache(np.repeat(kept[:2], 2, axis=1))
+            maps = encoder.run_frozen_stages(torch.from_numpy(views[:, 0]).permute(0, 3, 1, 2))
+        views = maps.permute(0, 2, 3, 1).numpy().astype(np.float16)[:, None]
+    store = ViewCache(views[np.arange(photos) % len(views)])
+    held_out = ViewCache(np.repeat(views[:2], 2, axis=1))
     viewer = ViewGenerator([], encoder.preprocess, "none", options.seed)
-    return TrainingData(photos_of(photos), photos_of(2), viewer, store, held_out, options)
+    return TrainingData(build_photos(photos), build_photos(2), viewer, store, held_out, options)
 
 
-def photos_of(count: int) -> PhotoSet:
-    """Photos that nobody opens."""
+def build_photos(count: int) -> PhotoSet:
+    """Photos whose files do not exist and are never opened."""
     names = tuple(f"{number}.jpg" for number in range(count))
     photos = tuple(Photo(name, CLASSES[at % len(CLASSES)], name, "train") for at, name in enumerate(names))
     return PhotoSet(Manifest(Path(), photos), photos, CLASSES, labels_of(count), np.arange(count), names)
@@ -213,5 +212,5 @@ def labels_of(count: int) -> np.ndarray:
 
 
 def noise(count: int, side: int) -> np.ndarray:
-    """One view of each picture, uint8 (count, 1, side, side, 3); always the same."""
+    """One view of each picture, uint8 (count, 1, side, side, 3), from a fixed seed."""
     return np.random.default_rng(0).integers(0, 256, (count, 1, side, side, 3), dtype=np.uint8)

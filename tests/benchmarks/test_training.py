@@ -1,3 +1,5 @@
+"""The benchmark of training steps: both loops do the same work."""
+
 import json
 import subprocess
 import sys
@@ -8,8 +10,9 @@ import pytest
 import torch
 
 from benchmarks import training_steps
-from benchmarks.training import OURS, PLAIN, Setting
-from benchmarks.training_steps import PlainLoop, alternated, compared, data_of, ours_against
+from benchmarks.training import OURS, PLAIN
+from benchmarks.training_setting import Setting
+from benchmarks.training_steps import PlainLoop, alternate, build_data, compare, compare_run
 from ml.training.model import build_encoder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,7 +21,7 @@ ALL_STAGES = 18
 
 
 def options(**changes):
-    return training_steps.options_of(SETTING, **changes)
+    return training_steps.build_options(SETTING, **changes)
 
 
 @pytest.fixture(autouse=True)
@@ -32,14 +35,14 @@ def one_thread():
 def test_both_loops_have_the_same_loss_on_the_same_batch():
     """With every stage frozen, so that no path is dropped by chance. The order within a batch does not matter."""
     chosen = options(freeze_stages=ALL_STAGES)
-    (ours, plain), *_ = alternated(PlainLoop(chosen), chosen, 1).losses
-    assert ours == pytest.approx(plain, abs=0.01)  # the kept maps are rounded to float16
+    (ours, plain), *_ = alternate(PlainLoop(chosen), chosen, 1).losses
+    assert ours == pytest.approx(plain, abs=0.01)  # the cached maps are rounded to float16
 
 
 def test_both_loops_start_from_the_same_network_and_pictures():
     chosen = options()
     plain, encoder = PlainLoop(chosen), build_encoder(chosen, len(training_steps.CLASSES))
-    pictures = data_of(encoder, chosen, 4).train_store.array[:, 0]
+    pictures = build_data(encoder, chosen, 4).train_store.array[:, 0]
     encoder.eval(), plain.network.eval()
     with torch.inference_mode():
         ours = encoder(torch.from_numpy(pictures).permute(0, 3, 1, 2))
@@ -47,7 +50,7 @@ def test_both_loops_start_from_the_same_network_and_pictures():
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-def test_neither_loop_changes_what_is_frozen_and_both_step_what_is_not():
+def test_both_loops_train_only_the_stages_that_are_not_frozen():
     chosen = options(freeze_stages=6)
     plain = PlainLoop(chosen)
     plain()
@@ -59,28 +62,28 @@ def test_neither_loop_changes_what_is_frozen_and_both_step_what_is_not():
     assert len(frozen) > 20
 
 
-def test_they_take_turns():
+def test_the_loops_take_turns():
     order = []
 
     def rival() -> float:
         order.append("rival")
         return 0.0
 
-    watcher = alternated(rival, options(freeze_stages=ALL_STAGES), 3)
+    watcher = alternate(rival, options(freeze_stages=ALL_STAGES), 3)
     assert order == ["rival"] * 3
     assert len(watcher.ours) == len(watcher.theirs) == 3
     assert min(watcher.ours) > 0
 
 
 def test_a_speed_is_the_batch_over_the_median_without_the_warm_up():
-    found = compared([100.0, 1.0, 2.0, 4.0], [100.0, 8.0, 8.0, 8.0], SETTING)
-    assert found == {"photos_per_second": 2.0, "plain": 0.5, "ratio": 4.0}
+    speeds = compare([100.0, 1.0, 2.0, 4.0], [100.0, 8.0, 8.0, 8.0], SETTING)
+    assert speeds == {"photos_per_second": 2.0, "plain": 0.5, "ratio": 4.0}
 
 
-def test_kept_maps_have_the_shape_that_training_starts_from():
+def test_cached_maps_have_the_shape_that_training_starts_from():
     chosen = options(freeze_stages=6)
     encoder = build_encoder(chosen, len(training_steps.CLASSES))
-    data = data_of(encoder, chosen, 8)
+    data = build_data(encoder, chosen, 8)
     frozen_features = encoder.frozen_features(data.train_store.batch(np.arange(2), np.zeros(2, dtype=np.int64)))
     assert data.train_store.array.shape[:2] == (8, 1)
     assert encoder.outputs(frozen_features).shape == (2, len(training_steps.CLASSES))
@@ -93,7 +96,7 @@ def test_a_slower_rival_makes_a_larger_ratio():
     def thrice() -> float:
         return [once() for _ in range(3)][-1]
 
-    quick, slow = (ours_against(rival, chosen, SETTING)["plain"] for rival in (once, thrice))
+    quick, slow = (compare_run(rival, chosen, SETTING)["plain"] for rival in (once, thrice))
     assert slow < quick
 
 
@@ -101,10 +104,10 @@ def test_the_program_prints_one_json_object():
     words = ["--side", "32", "--batch-size", "2", "--steps", "1", "--threads", "1"]
     command = [sys.executable, "-m", "benchmarks.training", *words]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=170)
-    told = json.loads(result.stdout)
-    assert (told["ours"], told["plain"]) == (OURS, PLAIN)
-    assert told["batch_size"] == 2
-    with_setting, without = told["with_allocator_setting"], told["without_allocator_setting"]
+    output = json.loads(result.stdout)
+    assert (output["ours"], output["plain"]) == (OURS, PLAIN)
+    assert output["batch_size"] == 2
+    with_setting, without = output["with_allocator_setting"], output["without_allocator_setting"]
     assert set(without) < set(with_setting)
     comparisons = [value for name, value in with_setting.items() if name != "device"]
     assert len(comparisons) >= 5
@@ -112,7 +115,7 @@ def test_the_program_prints_one_json_object():
 
 
 def test_starting_the_program_imports_no_torch():
-    """Its processes set the allocator before."""
+    """Its child processes set the allocator before they import torch."""
     code = "import sys, benchmarks.training; print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.query_stream import query_stream
 from tests.helpers.site import ROOT, TIMEOUT, Phone, Site, wait_until
 from tests.system.test_admin_training import SIDEWAYS
 from tests.system.test_browser import CHROMIUM, DRIVER, LOADED, Browser, browser, staff
-from tests.system.test_releases import SHIPPED, people_asking
+from tests.system.test_releases import SHIPPED
 
 __all__ = ["browser", "staff"]  # fixtures
 
@@ -72,7 +73,7 @@ def test_an_encoder_is_uploaded_compared_promoted_and_taken_back_while_people_as
     assert staff.run("return window.mark") == "the same page"
     page = staff.path
 
-    with people_asking(phone, photo) as stream:
+    with query_stream(phone, photo) as stream:
         promoted = confirmed(staff, "promote", "It does as well, and is ours.")
         time.sleep(2)  # some ask, and are answered
         gone_back = confirmed(staff, "back", "It was an exercise.")

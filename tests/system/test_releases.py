@@ -1,16 +1,10 @@
 """Another encoder is promoted, and taken back, while people ask: nobody notices but by the name in the answer."""
 
 import shutil
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from math import inf
-from typing import Any
 
 import pytest
 
+from tests.helpers.query_stream import query_stream
 from tests.helpers.site import ROOT, Phone, Site
 
 pytestmark = [pytest.mark.system, pytest.mark.database]
@@ -56,48 +50,11 @@ call_command("replay", str(query.pk))
 """
 
 
-@dataclass
-class Stream:
-    """What people were answered, each with the moments at which they asked and had it."""
-
-    answers: list[tuple[float, float, dict[str, Any]]] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-
-    def encoders(self, since: float = 0.0, until: float = inf) -> set[str]:
-        """Of those who asked after one moment and were answered before another: between, either may answer."""
-        return {answer["encoder"] for asked, had, answer in self.answers if since <= asked and had < until}
-
-
-@contextmanager
-def people_asking(phone: Phone, photo: bytes, count: int = 2) -> Iterator[Stream]:
-    """So many people ask again and again until the block ends; then each is still answered."""
-    stream, over = Stream(), threading.Event()
-
-    def ask() -> None:
-        while not over.is_set():
-            asked = time.time()
-            response = phone.post(photo, wait=20, k=5)
-            if response.status_code == 200 and response.json()["state"] == "done":
-                stream.answers.append((asked, time.time(), response.json()))
-            else:
-                stream.failures.append(response.text)
-
-    threads = [threading.Thread(target=ask) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield stream
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
-
-
 def test_a_promotion_and_the_way_back_fail_no_query_and_hold_for_the_very_next_one(
     site: Site, phone: Phone, photo: bytes
 ) -> None:
     shutil.copytree(ROOT / "ml" / "encoders" / SHIPPED, site.folder / "encoders" / TWIN)
-    with people_asking(phone, photo) as stream:
+    with query_stream(phone, photo) as stream:
         told = site.shell(STAFF)
     promote, promoted, back, gone_back = (float(moment) for moment in told.split()[:4])
     assert stream.failures == []
