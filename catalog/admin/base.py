@@ -3,12 +3,15 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
+from django.forms import BaseForm
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from catalog.errors import Refused
 from catalog.models import ItemPhoto, User
 
 Row = TypeVar("Row", bound=Model)
@@ -78,6 +81,11 @@ class DeletedByService(ModelAdmin[Row]):
 def staff_user(request: HttpRequest) -> User:
     assert isinstance(request.user, User)  # noqa: S101 - the admin site admits only signed-in staff
     return request.user
+
+
+def add_refusal(form: BaseForm, field: str | None, refused: Refused) -> None:
+    """Show a refusal of a service at a form field (None: above the form), with its error code."""
+    form.add_error(field, ValidationError(refused.detail, code=refused.code))
 
 
 def thumbnail(photo: ItemPhoto | None, *, height: int = 64) -> SafeString | str:

@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import FieldTextFilter, RangeNumericFilter
 from unfold.widgets import UnfoldAdminFileFieldWidget
 
-from catalog.admin.base import DeletedByService, ReadOnlyAdmin, ReadOnlyInline, breakable, thumbnail
+from catalog.admin.base import DeletedByService, ReadOnlyAdmin, ReadOnlyInline, add_refusal, breakable, thumbnail
 from catalog.errors import Refused
 from catalog.models import CatalogItem, ItemPhoto
 from catalog.models.items import CatalogItemQuerySet
@@ -49,7 +49,7 @@ class NewPhotoForm(_PhotoForm):
         try:
             self.instance = item_photo_prepare(item=item, raw=picture.read())
         except Refused as refused:
-            self.add_error("picture", refused.detail)
+            add_refusal(self, "picture", refused)
 
 
 class ItemPhotoInline(ReadOnlyInline[ItemPhoto]):

@@ -53,7 +53,7 @@ class TripletAdmin(ReadOnlyAdmin[Triplet]):
     list_select_related = ("positive", "negative", "reviewed_by")
     fields = ("nearer", "farther", "why", "shown_state", "reviewed_by", "reviewed_at", "created_at")
     readonly_fields = fields
-    actions = ("look_again",)
+    actions = ("review_again",)
 
     @admin.display(description="Nearer garment")
     def nearer(self, triplet: Triplet) -> SafeString | str:
@@ -71,7 +71,7 @@ class TripletAdmin(ReadOnlyAdmin[Triplet]):
         return may_review(request)
 
     @admin.action(description="Review skipped triplets again", permissions=["review"])
-    def look_again(self, request: HttpRequest, queryset: QuerySet[Triplet]) -> None:
+    def review_again(self, request: HttpRequest, queryset: QuerySet[Triplet]) -> None:
         self.message_user(request, f"Triplets to review again: {triplets_unskip(triplets=queryset)}.")
 
     def get_urls(self) -> list[URLPattern]:
@@ -87,7 +87,7 @@ class TripletAdmin(ReadOnlyAdmin[Triplet]):
         """Show one triplet; on POST record the answer and show the next."""
         if not may_review(request):
             raise PermissionDenied
-        message = _decide(request) if request.method == "POST" else ""
+        message = _record_answer(request) if request.method == "POST" else ""
         if request.htmx:  # type: ignore[attr-defined]  # set by django-htmx's middleware
             return render(request, f"{PAGES}/_card.html", _card_context(request, message))
         if request.method == "POST":
@@ -105,7 +105,7 @@ class TripletAdmin(ReadOnlyAdmin[Triplet]):
         return private_part(request, triplet.anchor, width=WIDTH, crop=triplet.query.crop)
 
 
-def _decide(request: HttpRequest) -> str:
+def _record_answer(request: HttpRequest) -> str:
     """Record the answer of a review form. Returns a message for staff, "" on success."""
     answer = request.POST.get("answer", "")
     try:

@@ -29,7 +29,7 @@ from catalog.importing.recovery import (
 )
 from catalog.importing.rows import RefusedRow, SourceRow
 from catalog.importing.sources import Source, open_source
-from catalog.importing.writing import ItemWriter, Picture, stored_pictures
+from catalog.importing.writing import ImportedPicture, ItemWriter, stored_pictures
 from catalog.models import Encoder, ImportJob, ImportState
 from catalog.models.imports import MAX_ERRORS
 from catalog.photos.clean import TOO_LARGE, clean_photo, source_hash
@@ -113,7 +113,7 @@ class _ImportRun:
         self.recorded_at = time.monotonic()
 
     def run(self) -> None:
-        batches: deque[list[tuple[SourceRow, Future[Picture]]]] = deque()
+        batches: deque[list[tuple[SourceRow, Future[ImportedPicture]]]] = deque()
         rows = self.source.rows()
         cleaners = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "clean")
         with cleaners, ThreadPoolExecutor(STORING_THREADS, "store") as storing:
@@ -131,7 +131,7 @@ class _ImportRun:
 
     def _submit_batch(
         self, batch: list[SourceRow | RefusedRow], cleaners: ThreadPoolExecutor
-    ) -> list[tuple[SourceRow, Future[Picture]]]:
+    ) -> list[tuple[SourceRow, Future[ImportedPicture]]]:
         """Start cleaning the pictures of a batch, except those that are already stored."""
         for row in batch:
             if isinstance(row, RefusedRow):
@@ -140,7 +140,7 @@ class _ImportRun:
         stored = stored_pictures(row.item for row in good)
         return [(row, cleaners.submit(_load_picture, row, stored)) for row in good]
 
-    def _write_batch(self, batch: list[tuple[SourceRow, Future[Picture]]], storing: ThreadPoolExecutor) -> None:
+    def _write_batch(self, batch: list[tuple[SourceRow, Future[ImportedPicture]]], storing: ThreadPoolExecutor) -> None:
         pictures = []
         for row, future in batch:
             try:
@@ -169,7 +169,7 @@ class _ImportRun:
         self.recorded_at = time.monotonic()
 
 
-def _load_picture(row: SourceRow, stored: frozenset[tuple[str, str]]) -> Picture:
+def _load_picture(row: SourceRow, stored: frozenset[tuple[str, str]]) -> ImportedPicture:
     """Read the picture of a row and clean it unless it is already stored. Refused if it cannot be used."""
     try:
         status = row.path.stat()
@@ -181,4 +181,4 @@ def _load_picture(row: SourceRow, stored: frozenset[tuple[str, str]]) -> Picture
     except OSError as error:
         raise Refused("file_unreadable", f"The picture cannot be read: {error.strerror}.") from error
     digest = source_hash(raw)
-    return Picture(row, digest, None if (row.item, digest) in stored else clean_photo(raw))
+    return ImportedPicture(row, digest, None if (row.item, digest) in stored else clean_photo(raw))

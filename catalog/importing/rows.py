@@ -17,9 +17,7 @@ class SourceRow:
     path: Path
     item: str  # the item's external id
     default_name: str  # of a new item, if the source gives no name
-    columns: dict[str, Any] = field(
-        default_factory=dict
-    )  # fields of CatalogItem; missing ones are unknown to the source
+    columns: dict[str, Any] = field(default_factory=dict)  # of CatalogItem; those the source does not know are missing
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ _LAST_POSITION = 32_767  # limit of the database column
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ImportedPicture:
     """A row with its picture. `clean` is None if the item already had this picture when the batch started."""
 
     row: SourceRow
@@ -50,7 +50,7 @@ class ItemWriter:
         names = ("items_created", "items_updated", "items_unchanged", "photos_created", "photos_unchanged")
         self.counts = dict.fromkeys(names, 0)
 
-    def write(self, pictures: list[Picture], storing: ThreadPoolExecutor) -> None:
+    def write(self, pictures: list[ImportedPicture], storing: ThreadPoolExecutor) -> None:
         stored = set(stored_pictures(picture.row.item for picture in pictures))
         fresh = []
         for picture in pictures:
@@ -64,7 +64,7 @@ class ItemWriter:
         self.counts["photos_created"] += len(fresh)
         self.counts["photos_unchanged"] += len(pictures) - len(fresh)
 
-    def _store_photo(self, picture: Picture) -> ItemPhoto:
+    def _store_photo(self, picture: ImportedPicture) -> ItemPhoto:
         """Store the file of a picture; returns its unsaved photo, still without an item."""
         clean = picture.clean
         assert clean is not None  # noqa: S101  only new pictures are passed
@@ -100,7 +100,7 @@ class ItemWriter:
         self.counts["items_created"] += len(created)
         return items
 
-    def _write_photos(self, fresh: Iterable[tuple[Picture, ItemPhoto]], items: dict[str, CatalogItem]) -> None:
+    def _write_photos(self, fresh: Iterable[tuple[ImportedPicture, ItemPhoto]], items: dict[str, CatalogItem]) -> None:
         photos = []
         positions = _next_positions(items.values())
         for picture, photo in fresh:

@@ -22,9 +22,8 @@ from ml.formats.image_hash import difference_hash, hash_to_text
 _PLUGINS: Final = (AvifImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin)
 
 LONG_SIDE: Final = 1024  # pixels; encoders use 224 to 384, pages show about 800
-_DRAFT_SIDE = (
-    960  # a quarter of a phone's 4000 or 4032: the JPEG decoder scales to it directly, without a resize afterwards
-)
+# A quarter of a phone's 4000 or 4032: the JPEG decoder scales to it directly, without a resize afterwards.
+_DRAFT_SIDE = 960
 SHORT_SIDE: Final = 16  # smaller photos show nothing recognisable
 QUALITY: Final = 95
 SMALL: Final = 400  # long side in pixels up to which quality 100 is used: compression would change the embedding

@@ -1,9 +1,10 @@
-"""Helpers of the admin tests: run a list action, list the stored files."""
+"""Helpers of the admin tests: run a list action, read error codes of a form, list the stored files."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from django.db.models import Model
+from django.forms import BaseForm
 from django.test import Client
 from django.urls import reverse
 
@@ -12,6 +13,11 @@ def run_action(staff: Client, action: str, rows: Iterable[Model], *, model: str 
     """Select rows in the admin list of a model and run an action on them."""
     body = {"action": action, "_selected_action": [row.pk for row in rows], **fields}
     assert staff.post(reverse(f"admin:catalog_{model}_changelist"), body).status_code == 302
+
+
+def error_codes(form: BaseForm) -> dict[str, list[str | None]]:
+    """The codes of the errors of a form, by the name of the field."""
+    return {field: [error.code for error in errors] for field, errors in form.errors.as_data().items()}
 
 
 def stored_files(media: Path) -> list[Path]:

@@ -82,7 +82,7 @@ class EncoderAdmin(ReadOnlyAdmin[Encoder]):
                 embedded=_count(vectors),
                 last_minute=_count(vectors.filter(created_at__gt=timezone.now() - timedelta(minutes=1))),
                 photos=_count(ItemPhoto.objects.searchable()),
-                measured=Subquery(newest.annotate(found=KeyTransform("figures", "report")).values("found")[:1]),
+                measured=Subquery(newest.annotate(metrics=KeyTransform("figures", "report")).values("metrics")[:1]),
                 promoter=Subquery(promotions.values("by__username")[:1]),
             )
         )

@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
-from catalog.admin.base import ReadOnlyAdmin, html_table, link_to, staff_user
+from catalog.admin.base import ReadOnlyAdmin, add_refusal, html_table, link_to, staff_user
 from catalog.admin.encoders.metrics import compare_metrics, key_metrics
 from catalog.admin.encoders.page import EVALUATION_COLOURS
 from catalog.errors import Refused
@@ -49,7 +49,7 @@ class DrawForm(forms.Form):
             return evaluation_set_draw(name=name, share=share, by=staff_user(request))
         except Refused as refused:
             field = {"evaluation_set_exists": "name", "bad_share": "share"}.get(refused.code)
-            self.add_error(field, refused.detail)
+            add_refusal(self, field, refused)
             return None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ml.formats.metric_names import GAP, PHONE
 
-Report = Mapping[str, Any]  # a report as `ml evaluate --out` writes it, or a part of one
+ReportJson = Mapping[str, Any]  # a report as `ml evaluate --out` writes it, or a part of one
 
 NAMES = {
     "garment_at_1": "Same garment first, from a phone photo",
@@ -42,7 +42,7 @@ LOWER_IS_BETTER = ("expected_calibration_error", "phone_expected_calibration_err
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MetricEstimate:
     """A share 0..1 with its 95 % interval. Both ends are None when there are too few queries for an interval."""
 
     value: float
@@ -60,7 +60,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Difference(Estimate):
+class MetricDifference(MetricEstimate):
     """One encoder minus another on the same photos (paired bootstrap). `sign` is -1 where lower is better."""
 
     sign: int = 1
@@ -87,9 +87,9 @@ class MetricRow:
     """One metric of an encoder, next to that of another encoder (or of another kind of photo) where there is one."""
 
     name: str
-    value: Estimate | None
-    other: Estimate | None = None
-    difference: Difference | None = None
+    value: MetricEstimate | None
+    other: MetricEstimate | None = None
+    difference: MetricDifference | None = None
     short_name: str = ""
 
 
@@ -110,21 +110,23 @@ def metric_name(key: str) -> str:
     return NAMES.get(key, key)
 
 
-def parse_estimate(metrics: Report, key: str) -> Estimate | None:
+def parse_estimate(metrics: ReportJson, key: str) -> MetricEstimate | None:
     """Read a metric from the `figures` of a report; None if it is missing or no number."""
     entry = metrics.get(key)
-    if not isinstance(entry, Mapping) or _number(entry.get("value")) is None:
+    if not isinstance(entry, Mapping) or _as_number(entry.get("value")) is None:
         return None
-    return Estimate(entry["value"], _number(entry.get("low")), _number(entry.get("high")), entry.get("queries"))
+    return MetricEstimate(
+        entry["value"], _as_number(entry.get("low")), _as_number(entry.get("high")), entry.get("queries")
+    )
 
 
-def parse_difference(differences: Report, key: str) -> Difference | None:
+def parse_difference(differences: ReportJson, key: str) -> MetricDifference | None:
     estimate = parse_estimate(differences, key)
     sign = -1 if key in LOWER_IS_BETTER else 1
-    return None if estimate is None else Difference(estimate.value, estimate.low, estimate.high, sign=sign)
+    return None if estimate is None else MetricDifference(estimate.value, estimate.low, estimate.high, sign=sign)
 
 
-def card_metrics(card: Report) -> dict[str, dict[str, Any]]:
+def card_metrics(card: ReportJson) -> dict[str, dict[str, Any]]:
     """Convert the metrics of a card, where `x_low` and `x_high` are entries of their own, to the form of a report."""
     metrics = card.get("metrics") or {}
     keys = [key for key in metrics if not key.endswith(("_low", "_high"))]
@@ -135,19 +137,19 @@ def card_metrics(card: Report) -> dict[str, dict[str, Any]]:
     }
 
 
-def key_metrics(kind: str, metrics: Report) -> list[MetricRow]:
+def key_metrics(kind: str, metrics: ReportJson) -> list[MetricRow]:
     """The few metrics that summarise an encoder of a kind, those that were measured."""
     keys = KEY_METRICS.get(kind, ())
     rows = (MetricRow(metric_name(key), parse_estimate(metrics, key), short_name=SHORT_NAMES[key]) for key in keys)
     return [row for row in rows if row.value]
 
 
-def all_metrics(metrics: Report) -> list[MetricRow]:
+def all_metrics(metrics: ReportJson) -> list[MetricRow]:
     """Every metric except the gaps, in the order of `NAMES`; each is followed by its phone-photo variant."""
     return [MetricRow(metric_name(key), parse_estimate(metrics, key)) for key in _in_order(metrics)]
 
 
-def compare_metrics(report: Report) -> list[MetricRow]:
+def compare_metrics(report: ReportJson) -> list[MetricRow]:
     """The metrics of both encoders and their differences. Without a second encoder those cells are None."""
     metrics, against = report.get("figures") or {}, report.get("against") or {}
     others, differences = against.get("figures") or {}, against.get("differences") or {}
@@ -166,7 +168,7 @@ def label_headings(kind: str) -> list[str]:
     return [metric_name(key) for key in LABEL_METRICS.get(kind, ())]
 
 
-def label_metrics(report: Report) -> list[LabelRow]:
+def label_metrics(report: ReportJson) -> list[LabelRow]:
     """The metrics of each label, sorted by the largest loss against the other encoder."""
     keys = LABEL_METRICS.get(str(report.get("kind")), ())
     differences = (report.get("against") or {}).get("labels") or {}
@@ -178,7 +180,7 @@ def label_metrics(report: Report) -> list[LabelRow]:
     return sorted(rows, key=_largest_loss)
 
 
-def gap_rows(metrics: Report) -> list[MetricRow]:
+def gap_rows(metrics: ReportJson) -> list[MetricRow]:
     """The domain gap: each metric with clean photos, with phone photos, and the difference.
 
     A gap that is only computed from the two values of a card has no interval.
@@ -188,11 +190,11 @@ def gap_rows(metrics: Report) -> list[MetricRow]:
         clean, phone = (parse_estimate(metrics, prefix + key) for prefix in ("", PHONE))
         if clean and phone:
             gap = parse_difference(metrics, GAP + key)
-            rows.append(MetricRow(NAMES[key], clean, phone, gap or Difference(clean.value - phone.value)))
+            rows.append(MetricRow(NAMES[key], clean, phone, gap or MetricDifference(clean.value - phone.value)))
     return rows
 
 
-def gap_summary(kind: str, metrics: Report) -> str:
+def gap_summary(kind: str, metrics: ReportJson) -> str:
     """The domain gap of the main metric in one sentence; "" if it was not measured."""
     key = {"metric": "near10", "classifier": "accuracy"}.get(kind, "")
     row = next((row for row in gap_rows(metrics) if row.name == NAMES.get(key)), None)
@@ -205,7 +207,7 @@ def gap_summary(kind: str, metrics: Report) -> str:
     return f"Simulated phone photos instead of clean ones: {change} for {name}{doubt}."
 
 
-def label_gaps(report: Report) -> list[LabelRow]:
+def label_gaps(report: ReportJson) -> list[LabelRow]:
     """The domain gap of each label, largest first."""
     key = {"metric": "near10", "classifier": "recall"}.get(str(report.get("kind")), "")
     counts = report.get("asked") or {}
@@ -216,7 +218,7 @@ def label_gaps(report: Report) -> list[LabelRow]:
     return sorted((row for row in rows if row.cells), key=lambda row: -row.cells[0].difference.value)  # type: ignore[union-attr]  # gap_rows sets it
 
 
-def _cells(metrics: Report, differences: Report, keys: Iterable[str]) -> tuple[MetricRow, ...]:
+def _cells(metrics: ReportJson, differences: ReportJson, keys: Iterable[str]) -> tuple[MetricRow, ...]:
     return tuple(
         MetricRow(metric_name(key), parse_estimate(metrics, key), None, parse_difference(differences, key))
         for key in keys
@@ -227,12 +229,12 @@ def _largest_loss(row: LabelRow) -> tuple[float, str]:
     return min((cell.difference.value for cell in row.cells if cell.difference), default=0.0), row.label
 
 
-def _in_order(metrics: Report) -> Iterator[str]:
+def _in_order(metrics: ReportJson) -> Iterator[str]:
     for key in NAMES:
         yield from (variant for variant in (key, PHONE + key) if parse_estimate(metrics, variant))
 
 
-def _number(value: Any) -> float | None:
+def _as_number(value: Any) -> float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 

@@ -10,6 +10,7 @@ from django.core.files.uploadhandler import FileUploadHandler, StopUpload
 from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidget
 
+from catalog.admin.base import add_refusal
 from catalog.errors import Refused
 from catalog.models import Encoder
 from catalog.services.encoders.archives import encoder_upload
@@ -68,7 +69,7 @@ class UploadForm(forms.Form):
         try:
             self.encoder = encoder_upload(archive=archive.file, name=name)
         except Refused as refused:
-            self.add_error("name" if refused.code.startswith("encoder_name") else "archive", refused.detail)
+            add_refusal(self, "name" if refused.code.startswith("encoder_name") else "archive", refused)
 
 
 def make_upload_form(request: HttpRequest) -> UploadForm:

@@ -8,6 +8,7 @@ from django import forms
 from django.conf import settings
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from catalog.admin.base import add_refusal
 from catalog.admin.runs.options import display_value, option_field
 from catalog.admin.runs.wording import count_rows
 from catalog.errors import Refused
@@ -117,7 +118,7 @@ class RunForm(forms.Form):
         named = PREFIX + refused.detail.partition(" ")[0]
         field = "manifest" if refused.code.startswith("manifest_") else FIELD_BY_CODE.get(refused.code)
         field = named if named in self.fields else field
-        self.add_error(field, refused.detail)
+        add_refusal(self, field, refused)
 
 
 def make_run_form(values: Mapping[str, Any], **kwargs: Any) -> RunForm:

@@ -134,14 +134,14 @@ def best_row(run: TrainingRun) -> Row | None:
 
 def epochs_table(run: TrainingRun) -> SafeString | str:
     """All metrics of all epochs, newest first; "" if there are none."""
-    return _table(NAMES, reversed(run.metrics)) if run.metrics else ""
+    return _metrics_table(NAMES, reversed(run.metrics)) if run.metrics else ""
 
 
 def trace_table(run: TrainingRun) -> SafeString | str:
     """The latest steps, newest first; "" if there are none."""
     steps = (run.progress.get("trace") or [])[-LATEST_STEPS:]
     names = {"at": "Epoch", "loss": "Loss", "mined_triplets": "Mined triplets", "active_triplets": "Active triplets"}
-    return _table(names, reversed(steps)) if steps else ""
+    return _metrics_table(names, reversed(steps)) if steps else ""
 
 
 def _epoch_chart(key: str, title: str, rows: Iterable[Row], names: Mapping[str, str]) -> Chart:
@@ -149,7 +149,7 @@ def _epoch_chart(key: str, title: str, rows: Iterable[Row], names: Mapping[str, 
     return Chart(key, title, curves, format_percent)
 
 
-def _table(names: Mapping[str, str], rows: Iterable[Row]) -> SafeString:
+def _metrics_table(names: Mapping[str, str], rows: Iterable[Row]) -> SafeString:
     all_rows = list(rows)
     present = [name for name in names if any(name in row for row in all_rows)]
     return html_table(

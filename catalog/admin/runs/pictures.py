@@ -26,7 +26,7 @@ CURVES = ("retrieval", "accuracy", "loss", "mined", "spread")
 
 
 @dataclass(frozen=True)
-class Picture:
+class RunPicture:
     """One picture. `version` is part of its URL and changes when it is redrawn, so browsers may cache it."""
 
     name: str
@@ -42,7 +42,7 @@ class Picture:
         return _stem(self.name) in CURVES
 
 
-def list_pictures(run: TrainingRun) -> list[Picture]:
+def list_pictures(run: TrainingRun) -> list[RunPicture]:
     """The pictures of the latest epoch in the order of `TITLES`, photos before curves."""
     epoch = run.metrics[-1].get("epoch", len(run.metrics)) if run.metrics else 0
     pictures = [picture for name in run_pictures(run) if (picture := _load_picture(run, name, int(epoch)))]
@@ -50,7 +50,7 @@ def list_pictures(run: TrainingRun) -> list[Picture]:
     return sorted(pictures, key=lambda picture: order.get(_stem(picture.name), len(order)))
 
 
-def _load_picture(run: TrainingRun, name: str, epoch: int) -> Picture | None:
+def _load_picture(run: TrainingRun, name: str, epoch: int) -> RunPicture | None:
     """Read the size of a picture; None if its file is missing or only half written."""
     title, caption = TITLES.get(_stem(name), (_stem(name).capitalize(), ""))
     try:
@@ -60,7 +60,7 @@ def _load_picture(run: TrainingRun, name: str, epoch: int) -> Picture | None:
         modified_at = int(path.stat().st_mtime)
     except (OSError, UnidentifiedImageError):
         return None
-    return Picture(name, title, caption, width, height, f"{epoch}-{modified_at}")
+    return RunPicture(name, title, caption, width, height, f"{epoch}-{modified_at}")
 
 
 def _stem(name: str) -> str:

@@ -23,7 +23,7 @@ COUNT_NAMES = {
 
 
 def progress_percent(run: TrainingRun) -> int:
-    """0 to 100; 0 while nothing is known."""
+    """0 to 100; 0 while the progress is unknown."""
     share = run.progress.get("share")
     if run.state == RunState.DONE:
         return 100

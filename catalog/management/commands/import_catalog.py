@@ -41,7 +41,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         except KeyboardInterrupt:
             raise CommandError("Interrupted. Run the command again to continue.", returncode=130) from None
-        for line in _report(job):
+        for line in _format_report(job):
             self.stdout.write(line)
 
 
@@ -50,12 +50,12 @@ def _update_bar(bar: "tqdm[Any]", done: int, total: int) -> None:
     bar.update(done - bar.n)
 
 
-def _report(job: ImportJob) -> list[str]:
+def _format_report(job: ImportJob) -> list[str]:
     """The refused rows with reasons, then one line of counts."""
     counts = job.counts
     lines = []
     if counts["refused"]:
-        lines += [f"Refused ({counts['refused']}):", *_table(job.errors[:_MAX_SHOWN])]
+        lines += [f"Refused ({counts['refused']}):", *_format_rows(job.errors[:_MAX_SHOWN])]
         if counts["refused"] > _MAX_SHOWN:
             lines.append(f"  … and {counts['refused'] - _MAX_SHOWN} more, listed in the admin")
     items = "items: {items_created} new, {items_updated} changed, {items_unchanged} unchanged"
@@ -65,7 +65,7 @@ def _report(job: ImportJob) -> list[str]:
     return [*lines, summary if changed else f"{summary} Nothing changed."]
 
 
-def _table(errors: list[dict[str, Any]]) -> list[str]:
+def _format_rows(errors: list[dict[str, Any]]) -> list[str]:
     rows = [("row", "file", "code", "reason")]
     rows += [(str(error["row"]), error["file"], error["code"], error["reason"]) for error in errors]
     widths = [min(40, max(len(row[column]) for row in rows)) for column in range(3)]

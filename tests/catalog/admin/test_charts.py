@@ -9,9 +9,9 @@ from catalog.admin.charts import BOTTOM, LEFT, RIGHT, TOP, Chart, Curve, draw, r
 
 
 def positions(markup: str, css: str = "line line-1") -> list[tuple[float, float]]:
-    found = re.search(rf'<polyline class="{css}[^"]*" points="([^"]*)"', markup)
-    assert found
-    return [(float(x), float(y)) for x, y in (pair.split(",") for pair in found[1].split())]
+    match = re.search(rf'<polyline class="{css}[^"]*" points="([^"]*)"', markup)
+    assert match
+    return [(float(x), float(y)) for x, y in (pair.split(",") for pair in match[1].split())]
 
 
 def test_a_chart_is_valid_xml_with_a_title_and_a_description_of_each_curve() -> None:
@@ -61,5 +61,5 @@ def test_missing_and_non_numeric_values_are_skipped() -> None:
 
 
 def test_the_legend_shows_the_latest_value_in_the_format_of_the_chart() -> None:
-    markup = draw(Chart("x", "A", (Curve("found", [(1, 0.5), (2, 0.25)]),), "{:.0%}".format))
-    assert "found <b>25%</b>" in markup
+    markup = draw(Chart("x", "A", (Curve("recall", [(1, 0.5), (2, 0.25)]),), "{:.0%}".format))
+    assert "recall <b>25%</b>" in markup

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.forms import BaseForm
 from django.test import Client
 from django.urls import reverse
 from PIL import Image
@@ -14,7 +15,7 @@ from catalog import tasks
 from catalog.errors import Refused
 from catalog.models import CatalogItem, EncoderState, ItemPhoto
 from catalog.services.items import item_photo_add, item_photo_prepare
-from tests.helpers.admin import run_action, stored_files
+from tests.helpers.admin import error_codes, run_action, stored_files
 from tests.helpers.api import answered_query
 from tests.helpers.errors import raises_code
 from tests.helpers.factories import jpeg, make_embedding, make_encoder, make_item, make_item_photo, make_user, unit
@@ -44,6 +45,12 @@ def save_item(staff: Client, item: CatalogItem, *new: bytes, remove: tuple[ItemP
     return staff.post(reverse("admin:catalog_catalogitem_change", args=[item.pk]), body)
 
 
+def photo_form(response: Any) -> BaseForm:
+    """The form of the last new photo on an item's page."""
+    form: BaseForm = response.context["inline_admin_formsets"][0].formset.forms[-1]
+    return form
+
+
 def test_a_new_photo_is_cleaned_appended_and_embedded(staff: Client, sent: list[int]) -> None:
     encoder = make_encoder(state=EncoderState.LIVE)
     item = make_item_photo(position=4).item
@@ -71,16 +78,16 @@ def test_a_new_item_can_be_saved_with_a_photo(staff: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"),
-    [(b"this is no picture", "This is not a picture."), (b"", "empty"), (jpeg(size=(300, 300))[:400], "damaged")],
+    ("content", "code"),
+    [(b"this is no picture", "photo_unreadable"), (b"", "empty"), (jpeg(size=(300, 300))[:400], "photo_damaged")],
 )
 def test_a_refused_picture_is_shown_at_its_field_and_not_stored(
-    staff: Client, media: Path, content: bytes, sentence: str
+    staff: Client, media: Path, content: bytes, code: str
 ) -> None:
     item = make_item()
     response = save_item(staff, item, content)
     assert response.status_code == 200
-    assert sentence in response.content.decode()
+    assert error_codes(photo_form(response)) == {"picture": [code]}
     assert not item.photos.exists()
     assert stored_files(media) == []
 
@@ -88,7 +95,7 @@ def test_a_refused_picture_is_shown_at_its_field_and_not_stored(
 def test_a_duplicate_picture_is_refused(staff: Client, media: Path) -> None:
     item = make_item()
     save_item(staff, item, jpeg())
-    assert "has this picture already" in save_item(staff, item, jpeg()).content.decode()
+    assert error_codes(photo_form(save_item(staff, item, jpeg()))) == {"picture": ["photo_known"]}
     save_item(staff, item, jpeg("red"), jpeg("red"))
     assert item.photos.count() == len(stored_files(media)) == 2
 

@@ -60,7 +60,7 @@ def make_rows(number: int) -> None:
     make_upload(visitor=f"visitor {number}")
     query = answered_query(user, encoder=make_encoder(card={"kind": "metric"}))
     make_embedding(query.encoder or make_encoder(), unit(1, 2), make_item_photo())
-    nearer, farther, _ = (found.photo for found in query.recommendations.all())
+    nearer, farther, _ = (recommendation.photo for recommendation in query.recommendations.all())
     Triplet.objects.create(query=query, anchor=query.photo, positive=nearer, negative=farther, reviewed_by=user)
     make_run(started_by=user)
     drawn = EvaluationSet.objects.create(name=f"set {number}")
@@ -164,8 +164,8 @@ def test_a_query_shows_its_timings_and_matches(staff: Client) -> None:
     query = SimilarityQuery.objects.get(state="done")
     page = staff.get(url(SimilarityQuery, "change", query.pk)).content.decode()
     assert "61.5" in page
-    found = query.recommendations.all()
-    assert all(reverse("item-photo", args=[match.photo_id]) in page for match in found)
+    recommendations = query.recommendations.all()
+    assert all(reverse("item-photo", args=[match.photo_id]) in page for match in recommendations)
 
 
 def test_uploaded_photos_are_never_shown(staff: Client) -> None:

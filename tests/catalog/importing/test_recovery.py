@@ -20,6 +20,7 @@ from catalog.errors import Refused
 from catalog.importing.importer import catalog_import
 from catalog.importing.recovery import hold_import_lock, photo_folder, recover_killed_imports
 from catalog.models import ImportJob, ImportState, ItemPhoto
+from tests.helpers.errors import raises_code
 from tests.helpers.factories import make_item_photo
 from tests.helpers.shop import Shop, picture
 
@@ -102,10 +103,9 @@ class TestRows:
         shop.add("1.jpg")
         job = ImportJob.objects.create(source=str(shop.root))
 
-        with hold_import_lock(job), pytest.raises(Refused) as caught:
+        with hold_import_lock(job), raises_code(Refused, "import_running", job.pk):
             catalog_import(source=shop.root)
 
-        assert caught.value.code == "import_running"
         assert ImportJob.objects.count() == 1
 
     def test_a_source_can_be_imported_again_after_a_killed_import(self, shop: Shop) -> None:

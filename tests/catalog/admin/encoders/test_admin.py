@@ -28,6 +28,7 @@ from catalog.models import (
     TrainingRun,
     User,
 )
+from tests.helpers.admin import error_codes
 from tests.helpers.factories import make_embedding, make_encoder, make_item_photo, make_user, unit
 
 pytestmark = pytest.mark.django_db
@@ -181,9 +182,9 @@ def test_the_page_shows_the_objections_of_the_release_checks(staff: Client) -> N
 
 def test_a_comparison_lists_the_label_with_the_largest_loss_first(staff: Client) -> None:
     live, candidate, photo = live_and_candidate()
-    answer = {"photo": photo.pk, "item": photo.item_id, "score": 0.91}
-    sample = {"photo": photo.pk, "item": photo.item_id, "label": "Hat", "ours": [answer | {"right": True}]}
-    make_evaluation(candidate, live, samples=[sample | {"theirs": [answer | {"right": False}]}])
+    response = {"photo": photo.pk, "item": photo.item_id, "score": 0.91}
+    sample = {"photo": photo.pk, "item": photo.item_id, "label": "Hat", "ours": [response | {"right": True}]}
+    make_evaluation(candidate, live, samples=[sample | {"theirs": [response | {"right": False}]}])
     page = text(staff, "compare", candidate.pk)
     assert page.index('<th scope="row">Shoes</th>') < page.index('<th scope="row">Hat</th>')
     assert '-5.0 points <span class="enc-interval">-9.0 to -1.0</span>' in page
@@ -250,8 +251,8 @@ def test_an_encoder_is_retired_restored_and_evaluated_again(staff: Client) -> No
         candidate.refresh_from_db()
         states.append(candidate.state)
     assert states == [EncoderState.RETIRED, EncoderState.CANDIDATE]
-    answer = staff.post(url("evaluate", candidate.pk), {"against": live.pk, "back": "compare"})
-    assert answer.headers["Location"] == url("compare", candidate.pk)
+    response = staff.post(url("evaluate", candidate.pk), {"against": live.pk, "back": "compare"})
+    assert response.headers["Location"] == url("compare", candidate.pk)
     evaluation.refresh_from_db()
     assert evaluation.state == EvaluationState.QUEUED
     assert "data-changes" in text(staff, "compare", candidate.pk)
@@ -267,8 +268,8 @@ def test_refusals_of_the_services_redirect_with_a_message(staff: Client) -> None
         ("evaluate", {"against": "x"}),
         ("remove", {}),
     ):
-        answer = staff.post(url(page, encoder.pk), body)
-        assert answer.status_code == 302
+        response = staff.post(url(page, encoder.pk), body)
+        assert response.status_code == 302
     assert Encoder.objects.live() == encoder
 
 
@@ -322,9 +323,9 @@ def test_a_missing_encoder_is_not_a_server_error(staff: Client, page: str) -> No
 def test_an_encoder_is_downloaded_as_a_zip_file_with_its_name(staff: Client) -> None:
     encoder = make_encoder("enc-1")
     make_folder(encoder)
-    answer = staff.get(url("download", encoder.pk))
-    assert answer.headers["Content-Disposition"] == 'attachment; filename="enc-1.zip"'
-    archive = zipfile.ZipFile(io.BytesIO(b"".join(answer.streaming_content)))  # type: ignore[attr-defined, arg-type]
+    response = staff.get(url("download", encoder.pk))
+    assert response.headers["Content-Disposition"] == 'attachment; filename="enc-1.zip"'
+    archive = zipfile.ZipFile(io.BytesIO(b"".join(response.streaming_content)))  # type: ignore[attr-defined, arg-type]
     assert archive.read("enc-1/model.onnx") == b"network"
 
 
@@ -335,17 +336,17 @@ def test_downloading_an_encoder_without_a_folder_shows_a_message(staff: Client) 
 
 
 def test_errors_of_an_archive_are_shown_at_the_field_and_nothing_is_stored(staff: Client, place: Path) -> None:
-    for content, name, sentence in (
-        (b"no zip", "", "This is not a zip file"),
-        (b"", "", "This file is empty."),
-        (b"no zip", "a/b", "A name is made of letters"),
-        (b"no zip", "a\x00b", "Null characters are not allowed."),
+    for content, name, codes in (
+        (b"no zip", "", {"archive": ["archive"]}),
+        (b"", "", {"archive": ["empty"]}),
+        (b"no zip", "a/b", {"name": ["encoder_name"]}),
+        (b"no zip", "a\x00b", {"name": ["null_characters_not_allowed"]}),
     ):
         body = {"archive": SimpleUploadedFile("a.zip", content), "name": name}
-        answer = staff.post(url("upload"), body)
-        assert answer.status_code == 200
-        assert sentence in answer.content.decode()
-    assert "Choose a zip file." in staff.post(url("upload")).content.decode()
+        response = staff.post(url("upload"), body)
+        assert response.status_code == 200
+        assert error_codes(response.context["form"]) == codes
+    assert error_codes(staff.post(url("upload")).context["form"]) == {"archive": ["required"]}
     assert not Encoder.objects.exists()
     assert list(place.rglob("*")) == []
 
@@ -367,9 +368,9 @@ def test_an_uploaded_archive_becomes_an_encoder(staff: Client, place: Path) -> N
         for name in ("card.json", "weights.safetensors", "model.onnx"):
             archive.write(shipped / name, f"enc/{name}")
     body = {"archive": SimpleUploadedFile("enc.zip", buffer.getvalue()), "name": "ours"}
-    answer = staff.post(url("upload"), body)
+    response = staff.post(url("upload"), body)
     encoder = Encoder.objects.get()
-    assert answer.headers["Location"] == url("change", encoder.pk)
+    assert response.headers["Location"] == url("change", encoder.pk)
     assert [path.name for path in place.iterdir()] == [encoder.name] == ["ours"]
     assert "ours is registered." in text(staff, "change", encoder.pk)
 
@@ -377,6 +378,6 @@ def test_an_uploaded_archive_becomes_an_encoder(staff: Client, place: Path) -> N
 def test_a_full_disk_is_shown_at_the_field(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every write to /dev/full fails with ENOSPC."""
     monkeypatch.setattr("tempfile.TemporaryFile", lambda dir: open("/dev/full", "wb", buffering=0))  # noqa: PTH123, SIM115
-    answer = staff.post(url("upload"), {"archive": SimpleUploadedFile("a.zip", bytes(1000))})
-    assert answer.status_code == 200
-    assert "No space left on device" in answer.content.decode()
+    response = staff.post(url("upload"), {"archive": SimpleUploadedFile("a.zip", bytes(1000))})
+    assert response.status_code == 200
+    assert "No space left on device" in response.content.decode()

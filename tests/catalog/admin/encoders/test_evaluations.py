@@ -5,6 +5,7 @@ from django.test import Client
 from django.urls import reverse
 
 from catalog.models import Encoder, Evaluation, EvaluationSet, EvaluationState, Promotion, User
+from tests.helpers.admin import error_codes
 from tests.helpers.factories import make_encoder, make_item, make_item_photo, make_user
 
 pytestmark = pytest.mark.django_db
@@ -38,19 +39,21 @@ def test_a_drawn_set_becomes_current_and_is_counted_by_category(staff: Client, b
 
 
 @pytest.mark.parametrize(
-    ("body", "sentence"),
+    ("body", "codes"),
     [
-        ({"share": "15"}, "too few items"),
-        ({"share": "0"}, "greater than or equal to 1"),
-        ({"share": "x"}, "whole number"),
-        ({"share": "15", "name": "x" * 101}, "at most 100"),
-        ({"share": "15", "name": "a\x00"}, "Null characters"),
+        ({"share": "15"}, {"__all__": ["evaluation_set_empty"]}),
+        ({"share": "0"}, {"share": ["min_value"]}),
+        ({"share": "x"}, {"share": ["invalid"]}),
+        ({"share": "15", "name": "x" * 101}, {"name": ["max_length"]}),
+        ({"share": "15", "name": "a\x00"}, {"name": ["null_characters_not_allowed"]}),
     ],
 )
-def test_an_invalid_set_is_refused_with_a_message(staff: Client, body: dict[str, str], sentence: str) -> None:
+def test_an_invalid_set_is_refused_with_a_message(
+    staff: Client, body: dict[str, str], codes: dict[str, list[str]]
+) -> None:
     response = staff.post(reverse(DRAW), body)
     assert response.status_code == 200
-    assert sentence in response.content.decode()
+    assert error_codes(response.context["form"]) == codes
     assert not EvaluationSet.objects.exists()
 
 
@@ -59,7 +62,7 @@ def test_a_taken_name_is_shown_at_its_field(staff: Client) -> None:
     make_items("Hat", "val", 2)
     for _ in range(2):
         response = staff.post(reverse(DRAW), {"name": "Autumn", "share": "15"})
-    assert "of this name already" in response.content.decode()
+    assert error_codes(response.context["form"]) == {"name": ["evaluation_set_exists"]}
     assert EvaluationSet.objects.count() == 1
 
 

@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from catalog.models import RunKind, RunSource, TrainingRun
 from catalog.services.training.options import PRESETS
+from tests.helpers.admin import error_codes
 from tests.helpers.factories import make_encoder, make_item, make_item_photo, make_run
 
 pytestmark = pytest.mark.django_db
@@ -41,14 +42,14 @@ def press(staff: Client, button: str, **fields: Any) -> Any:
 
 def field_errors(response: Any) -> dict[str, str]:
     """The error of each field, by the name of the field."""
-    found = re.findall(r'<p class="run-error" id="id_(\w+)_error">([^<]*)</p>', response.content.decode())
-    return dict(found)
+    errors = re.findall(r'<p class="run-error" id="id_(\w+)_error">([^<]*)</p>', response.content.decode())
+    return dict(errors)
 
 
 def field_value(response: Any, name: str) -> str:
-    found = re.search(rf'<input[^>]* name="{name}"[^>]*>', response.content.decode())
-    assert found
-    value = re.search(r' value="([^"]*)"', found[0])
+    match = re.search(rf'<input[^>]* name="{name}"[^>]*>', response.content.decode())
+    assert match
+    value = re.search(r' value="([^"]*)"', match[0])
     return value[1] if value else ""
 
 
@@ -103,7 +104,7 @@ def test_an_error_in_the_collapsed_section_opens_it(staff: Client) -> None:
 
 def test_a_taken_name_is_shown_at_its_field(staff: Client) -> None:
     make_run(name="shoes")
-    assert "already" in field_errors(press(staff, "_start", name="shoes"))["name"]
+    assert error_codes(press(staff, "_start", name="shoes").context["form"]) == {"name": ["name_taken"]}
 
 
 def test_an_empty_catalogue_is_refused(staff: Client) -> None:
