@@ -97,7 +97,7 @@ def files(media: Path) -> set[str]:
     return {str(path.relative_to(media)) for path in media.rglob("*") if path.is_file()}
 
 
-def test_nothing_at_all_is_left_of_an_account_that_is_deleted(media: Path) -> None:
+def test_deleting_an_account_leaves_no_trace(media: Path) -> None:
     number = 8_642_975_311
     other = answered_query(make_user("somebody else"))
     before = files(media)
@@ -139,7 +139,7 @@ def test_nothing_at_all_is_left_of_an_account_that_is_deleted(media: Path) -> No
     assert other.recommendations.count() == 3
 
 
-def test_every_table_that_points_to_a_person_was_filled() -> None:
+def test_the_full_account_has_a_row_in_every_related_table() -> None:
     person = full_account()
     for relation in User._meta.related_objects:
         if relation.related_model is not None:
@@ -147,7 +147,7 @@ def test_every_table_that_points_to_a_person_was_filled() -> None:
             assert rows.exists(), relation.related_model
 
 
-def test_the_admin_deletes_as_completely(media: Path) -> None:
+def test_deleting_in_the_admin_leaves_no_trace(media: Path) -> None:
     person = full_account(pk=8_642_975_311)
     boss = Client()
     boss.force_login(User.objects.get(username="boss"))
@@ -174,16 +174,14 @@ def test_without_the_password_nothing_is_deleted(me: User, body: object, status:
     assert User.objects.filter(pk=me.pk).exists()
 
 
-def test_a_browser_can_delete_its_account_too(me: User) -> None:
+def test_an_account_can_be_deleted_by_session(me: User) -> None:
     browser = APIClient()
     browser.force_login(me)
     assert browser.delete(ME, PASSWORD).json()["sessions"] == 1
     assert browser.get(ME).status_code == 401
 
 
-def test_while_the_storage_is_away_the_account_stays_and_can_be_deleted_later(
-    me: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_storage_failure_keeps_the_account_and_a_retry_deletes_it(me: User, monkeypatch: pytest.MonkeyPatch) -> None:
     answered_query(me)
     device = signed_in_client(me)
 
@@ -197,7 +195,9 @@ def test_while_the_storage_is_away_the_account_stays_and_can_be_deleted_later(
     assert device.delete(ME, PASSWORD).json()["queries"] == 1
 
 
-def test_a_photo_that_comes_in_meanwhile_goes_too(me: User, media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_photo_uploaded_during_the_deletion_is_deleted_too(
+    me: User, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     late, delete_files = [], users._delete_files
 
     def overtaken(photos: list[UploadedPhoto]) -> None:
@@ -213,7 +213,7 @@ def test_a_photo_that_comes_in_meanwhile_goes_too(me: User, media: Path, monkeyp
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_deleting_takes_as_many_queries_however_much_there_is(
+def test_deleting_an_account_takes_a_fixed_number_of_sql_queries(
     me: User, times: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     for _ in range(times):
@@ -238,7 +238,7 @@ def exported(device: APIClient) -> tuple[dict[str, Any], dict[str, bytes]]:
     return texts, {name: raw for name, raw in content.items() if not name.endswith(".json")}
 
 
-def test_everything_of_mine_is_in_the_archive() -> None:
+def test_the_archive_has_all_my_data() -> None:
     person = full_account()
     texts, pictures = exported(signed_in_client(person))
     account = texts["account.json"]
@@ -267,7 +267,7 @@ def test_everything_of_mine_is_in_the_archive() -> None:
     assert webhooks == ["https://shop.example/told"]
 
 
-def test_nothing_of_others_is_in_the_archive(me: User) -> None:
+def test_the_archive_has_no_data_of_other_users(me: User) -> None:
     full_account()
     texts, pictures = exported(signed_in_client(me))
     assert pictures == {}
@@ -277,14 +277,14 @@ def test_nothing_of_others_is_in_the_archive(me: User) -> None:
     assert set(map(len, texts.values())) == {0}
 
 
-def test_no_secret_is_in_the_archive(me: User) -> None:
+def test_the_archive_has_no_secrets(me: User) -> None:
     device = signed_in_client(me)
     token, signs = AuthToken.objects.get(), webhook_secret(user=me)
     text = json.dumps(exported(device)[0])
     assert not [secret for secret in (me.password, token.digest, token.token_key, signs) if secret in text]
 
 
-def test_a_photo_whose_file_is_gone_is_left_out(me: User) -> None:
+def test_a_photo_without_its_file_is_omitted_from_the_archive(me: User) -> None:
     photo, kept = make_upload(me), make_upload(me)
     default_storage.delete(photo.file.name)
     texts, pictures = exported(signed_in_client(me))
@@ -293,12 +293,12 @@ def test_a_photo_whose_file_is_gone_is_left_out(me: User) -> None:
 
 
 @pytest.mark.parametrize("accept", ["application/zip", "*/*", "application/json"])
-def test_the_archive_comes_whatever_the_client_says_it_likes(me: User, accept: str) -> None:
+def test_the_archive_ignores_accept(me: User, accept: str) -> None:
     assert signed_in_client(me).get(EXPORT, HTTP_ACCEPT=accept)["Content-Type"] == "application/zip"
 
 
 @pytest.mark.parametrize("times", [1, 4])
-def test_an_export_takes_as_many_queries_however_much_there_is(
+def test_an_export_takes_a_fixed_number_of_sql_queries(
     me: User, times: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     for _ in range(times):

@@ -49,12 +49,12 @@ def keeps_photo(me: User) -> UploadedPhoto:
         (101, "max_value"),
     ],
 )
-def test_a_k_that_makes_no_sense_is_refused(device: APIClient, k: Any, code: str) -> None:
+def test_an_invalid_k_is_refused(device: APIClient, k: Any, code: str) -> None:
     assert_refused(device.post(QUERIES, {"photo": in_base64(jpeg()), "k": k}), 400, "invalid_input", "k", code)
 
 
 @pytest.mark.parametrize("k", ["0", "-1", "1000000000", "abc", "1.5", "\0", "٣x"])
-def test_a_k_that_makes_no_sense_in_a_form_is_refused(device: APIClient, k: str) -> None:
+def test_an_invalid_k_in_a_form_is_refused(device: APIClient, k: str) -> None:
     assert_refused(device.post(QUERIES, **multipart(k=k)), 400, "invalid_input", "k")
 
 
@@ -77,12 +77,12 @@ def test_a_k_that_makes_no_sense_in_a_form_is_refused(device: APIClient, k: str)
         ('{"max_price": 1e99}', "filters.max_price"),
     ],
 )
-def test_filters_that_make_no_sense_are_refused(device: APIClient, filters: str, field: str) -> None:
+def test_invalid_filters_are_refused(device: APIClient, filters: str, field: str) -> None:
     assert_refused(device.post(QUERIES, **multipart(filters=filters)), 400, "invalid_input", field)
 
 
 @pytest.mark.parametrize("diversity", [-0.1, 1.1, "nan", "inf", "much", None, True])
-def test_a_diversity_that_makes_no_sense_is_refused(device: APIClient, diversity: Any) -> None:
+def test_an_invalid_diversity_is_refused(device: APIClient, diversity: Any) -> None:
     body = {"photo": in_base64(jpeg()), "diversity": diversity}
     assert_refused(device.post(QUERIES, body), 400, "invalid_input", "diversity")
 
@@ -122,11 +122,11 @@ def test_a_diversity_that_makes_no_sense_is_refused(device: APIClient, diversity
         ({"item_id": None}, "item_id", "null"),
     ],
 )
-def test_a_body_without_a_usable_photo_is_refused(device: APIClient, body: Any, field: str, code: str) -> None:
+def test_a_body_without_a_valid_source_is_refused(device: APIClient, body: Any, field: str, code: str) -> None:
     assert_refused(device.post(QUERIES, body), 400, "invalid_input", field, code)
 
 
-def test_two_sources_of_a_photo_are_refused(device: APIClient, keeps_photo: UploadedPhoto) -> None:
+def test_two_sources_are_refused(device: APIClient, keeps_photo: UploadedPhoto) -> None:
     body = {"photo": in_base64(jpeg()), "photo_id": str(keeps_photo.pk)}
     assert_refused(device.post(QUERIES, body), 400, "invalid_input", "photo", "one_source_only")
 
@@ -147,13 +147,13 @@ def test_two_sources_of_a_photo_are_refused(device: APIClient, keeps_photo: Uplo
         ({"x": 0, "y": 0, "width": 1, "height": 1, "angle": 3}, "crop.angle", "unknown_field"),
     ],
 )
-def test_a_crop_that_makes_no_sense_is_refused(device: APIClient, crop: Any, field: str, code: str) -> None:
+def test_an_invalid_crop_is_refused(device: APIClient, crop: Any, field: str, code: str) -> None:
     answer = device.post(QUERIES, {"photo": in_base64(jpeg()), "crop": crop})
     assert_refused(answer, 400, "invalid_input", field, code)
 
 
 @pytest.mark.parametrize("share", [0, 0.19])
-def test_a_crop_that_leaves_too_little_is_refused_and_its_photo_is_not_kept(device: APIClient, share: float) -> None:
+def test_a_too_small_crop_is_refused_and_its_photo_is_not_stored(device: APIClient, share: float) -> None:
     crop = {"x": 0, "y": 0, "width": 1, "height": share}
     assert_refused(device.post(QUERIES, {"photo": in_base64(jpeg()), "crop": crop}), 400, "crop_too_small")
 
@@ -165,24 +165,24 @@ def test_a_crop_of_several_photos_is_refused(device: APIClient) -> None:
     assert_refused(answer, 400, "invalid_input", "crop", "crop_of_one_photo")
 
 
-def test_one_bad_photo_among_several_leaves_none_of_them(device: APIClient) -> None:
+def test_one_invalid_photo_among_several_stores_none(device: APIClient) -> None:
     photos = [in_base64(content) for content in (jpeg(), b"this is no picture", jpeg("red"))]
     assert_refused(device.post(QUERIES, {"photos": photos}), 415, "photo_unreadable")
 
 
 @pytest.mark.parametrize("min_score", [-1.1, 1.1, "nan", "much", None, True, []])
-def test_a_minimum_score_that_makes_no_sense_is_refused(device: APIClient, min_score: Any) -> None:
+def test_an_invalid_minimum_score_is_refused(device: APIClient, min_score: Any) -> None:
     body = {"photo": in_base64(jpeg()), "min_score": min_score}
     assert_refused(device.post(QUERIES, body), 400, "invalid_input", "min_score")
 
 
 @pytest.mark.parametrize("in_stock", ["maybe", None, [], {}, 2])
-def test_a_stock_that_makes_no_sense_is_refused(device: APIClient, in_stock: Any) -> None:
+def test_an_invalid_in_stock_filter_is_refused(device: APIClient, in_stock: Any) -> None:
     body = {"photo": in_base64(jpeg()), "filters": {"in_stock": in_stock}}
     assert_refused(device.post(QUERIES, body), 400, "invalid_input", "filters.in_stock")
 
 
-def test_a_photo_whose_time_is_over_is_unknown(device: APIClient, keeps_photo: UploadedPhoto) -> None:
+def test_an_expired_photo_is_unknown(device: APIClient, keeps_photo: UploadedPhoto) -> None:
     UploadedPhoto.objects.update(expires_at="2020-01-01T00:00:00Z")
     answer = device.post(QUERIES, {"photo_id": str(keeps_photo.pk)})
     assert_refused(answer, 400, "invalid_input", "photo_id", "unknown_photo")
@@ -250,7 +250,7 @@ def test_a_form_with_too_many_fields_is_refused(device: APIClient) -> None:
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "video/mp4", "nonsense"])
-def test_another_content_type_is_refused(device: APIClient, content_type: str) -> None:
+def test_an_unsupported_content_type_is_refused(device: APIClient, content_type: str) -> None:
     assert_refused(device.generic("POST", QUERIES, b"k=1", content_type=content_type), 415, "unsupported_media_type")
 
 
@@ -272,7 +272,7 @@ PICTURES: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("name", PICTURES)
 @pytest.mark.parametrize("as_form", [True, False])
-def test_a_file_that_is_no_usable_picture_is_refused(device: APIClient, name: str, as_form: bool) -> None:
+def test_a_file_that_is_not_a_picture_is_refused(device: APIClient, name: str, as_form: bool) -> None:
     content = PICTURES[name]()
     body = multipart(content) if as_form else {"data": {"photo": in_base64(content)}, "format": "json"}
     answer = device.post(QUERIES, **body)
@@ -281,25 +281,25 @@ def test_a_file_that_is_no_usable_picture_is_refused(device: APIClient, name: st
 
 
 @pytest.mark.parametrize("name", ["\0.jpg", "../../etc/passwd", "x" * 5000 + ".jpg", "‮gpj.exe"])
-def test_the_name_of_a_file_does_not_matter(device: APIClient, name: str) -> None:
+def test_the_file_name_is_ignored(device: APIClient, name: str) -> None:
     answer = device.post(QUERIES, {"photo": SimpleUploadedFile(name, b"text", "image/jpeg")}, format="multipart")
     assert 400 <= answer.status_code < 500
     assert_refused(answer, answer.status_code, answer.json()["code"])
 
 
-def test_a_body_that_announces_too_much_is_refused_unread(device: APIClient, settings: Settings) -> None:
+def test_a_body_above_the_limit_is_refused_unread(device: APIClient, settings: Settings) -> None:
     settings.MAX_BODY_BYTES = 1000
     for content_type in ("application/json", "multipart/form-data; boundary=b"):
         answer = device.generic("POST", QUERIES, b"x" * 1001, content_type=content_type)
         assert_refused(answer, 413, "body_too_large")
 
 
-def test_a_body_of_unknown_length_is_refused(device: APIClient) -> None:
+def test_a_body_without_content_length_is_refused(device: APIClient) -> None:
     answer = device.post(QUERIES, {}, CONTENT_LENGTH="", HTTP_TRANSFER_ENCODING="chunked")
     assert_refused(answer, 411, "length_required")
 
 
-def test_a_photo_above_the_limit_inside_a_body_below_it_is_refused(device: APIClient, settings: Settings) -> None:
+def test_a_photo_above_the_photo_limit_is_refused(device: APIClient, settings: Settings) -> None:
     settings.MAX_UPLOAD_MB = 1
     answer = device.post(QUERIES, **multipart(jpeg() + b"\0" * 2**20))
     assert answer.status_code == 413

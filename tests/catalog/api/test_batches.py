@@ -20,7 +20,7 @@ def post(device: APIClient, *queries: Any, **headers: Any) -> Any:
     return device.post(BATCH, {"queries": list(queries)}, **headers)
 
 
-def test_each_entry_has_its_answer_in_order(device: APIClient, me: User) -> None:
+def test_each_entry_has_its_result_in_order(device: APIClient, me: User) -> None:
     photo, item = make_upload(me), make_item()
     answer = post(device, {"photo": in_base64(jpeg())}, {"photo_id": str(photo.pk), "k": 3}, {"item_id": item.pk})
     assert answer.status_code == 200, answer.content
@@ -32,7 +32,7 @@ def test_each_entry_has_its_answer_in_order(device: APIClient, me: User) -> None
     assert SimilarityQuery.objects.owned_by(user=me).count() == 3
 
 
-def test_bad_entries_do_not_hurt_the_others(device: APIClient) -> None:
+def test_invalid_entries_do_not_fail_the_others(device: APIClient) -> None:
     bad = [{"k": 3}, None, "x", [], {"photo": in_base64(b"text")}, {"photo": 5}, {"item_id": 1}]
     theirs = {"photo_id": str(make_upload(make_user()).pk)}
     answer = post(device, *bad, {"photo": in_base64(jpeg())}, theirs)
@@ -49,17 +49,17 @@ def test_bad_entries_do_not_hurt_the_others(device: APIClient) -> None:
     "body",
     [{}, [], {"queries": []}, {"queries": {}}, {"queries": None}, {"queries": [{}] * 51}, {"queries": [{}], "k": 3}],
 )
-def test_a_body_that_is_no_batch_is_refused_as_a_whole(device: APIClient, body: Any) -> None:
+def test_an_invalid_batch_is_refused(device: APIClient, body: Any) -> None:
     assert_refused(device.post(BATCH, body), 400, "invalid_input")
 
 
-def test_fifty_entries_are_taken(device: APIClient) -> None:
+def test_fifty_entries_are_accepted(device: APIClient) -> None:
     item = make_item()
     answer = post(device, *[{"item_id": item.pk}] * 50)
     assert len(answer.json()["results"]) == SimilarityQuery.objects.count() == 50
 
 
-def test_the_key_of_a_batch_is_that_of_each_entry_with_its_place(device: APIClient) -> None:
+def test_the_idempotency_key_of_an_entry_is_the_batch_key_with_its_index(device: APIClient) -> None:
     items = [{"item_id": make_item().pk} for _ in range(3)]
     first = post(device, *items[:2], HTTP_IDEMPOTENCY_KEY="key").json()["results"]
     again = post(device, *items, HTTP_IDEMPOTENCY_KEY="key").json()["results"]
@@ -70,12 +70,12 @@ def test_the_key_of_a_batch_is_that_of_each_entry_with_its_place(device: APIClie
     assert (other[0]["status"], other[0]["problem"]["code"]) == (422, "idempotency_key_reused")
 
 
-def test_a_key_that_is_too_long_with_a_place_behind_it_is_refused(device: APIClient) -> None:
+def test_a_batch_key_too_long_for_an_index_is_refused(device: APIClient) -> None:
     answer = post(device, {"item_id": make_item().pk}, HTTP_IDEMPOTENCY_KEY="k" * 251)
     assert_refused(answer, 400, "idempotency_key_invalid")
 
 
-def test_a_wish_to_wait_is_for_the_whole(device: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefer_wait_applies_to_the_whole_batch(device: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     waits = []
 
     def answer_it(query_id: UUID, seconds: float) -> None:
@@ -91,7 +91,7 @@ def test_a_wish_to_wait_is_for_the_whole(device: APIClient, monkeypatch: pytest.
     assert 5 >= waits[0] >= waits[1] > 0
 
 
-def test_a_field_whose_name_is_no_text_is_told_and_hurts_nobody(device: APIClient) -> None:
+def test_a_field_name_with_a_lone_surrogate_fails_only_its_entry(device: APIClient) -> None:
     body = b'{"queries": [{"\\ud800": 1}, {"item_id": %d}]}' % make_item().pk
     answer = device.generic("POST", BATCH, body, content_type="application/json")
     assert answer.status_code == 200
@@ -106,7 +106,7 @@ def test_entries_that_do_not_end_in_time_are_202(device: APIClient) -> None:
     assert "Preference-Applied" not in answer
 
 
-def test_a_batch_is_counted_by_its_entries(device: APIClient) -> None:
+def test_a_batch_costs_one_unit_per_entry(device: APIClient) -> None:
     from catalog.api.views.batches import QueryBatch
 
     class Asked:
@@ -122,6 +122,6 @@ def test_a_batch_is_counted_by_its_entries(device: APIClient) -> None:
     ]
 
 
-def test_nobody_who_is_not_signed_in_may_ask(db: None) -> None:
+def test_a_batch_without_credentials_is_refused(db: None) -> None:
     assert APIClient().post(BATCH, {"queries": [{}]}).status_code == 401
     assert not UploadedPhoto.objects.exists()

@@ -43,7 +43,7 @@ def assert_nothing_is_left(media: Path) -> None:
     assert [path for path in media.rglob("*") if path.is_file()] == []
 
 
-def test_while_a_device_waits_for_its_answer(
+def test_account_deleted_during_prefer_wait(
     device: APIClient, me: User, media: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "wait_until_ended", leaving_before(me, lambda *_: None))
@@ -51,14 +51,16 @@ def test_while_a_device_waits_for_its_answer(
     assert_nothing_is_left(media)
 
 
-def test_while_a_batch_is_waited_for(device: APIClient, me: User, media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_account_deleted_during_the_wait_for_a_batch(
+    device: APIClient, me: User, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(events, "wait_until_ended", leaving_before(me, lambda *_: None))
     answer = device.post(f"{QUERIES}batch/", {"queries": [{"photo": in_base64(jpeg())}]}, HTTP_PREFER="wait=5")
     assert [(one["status"], one["problem"]["code"]) for one in answer.json()["results"]] == [(404, "not_found")]
     assert_nothing_is_left(media)
 
 
-def test_while_a_query_is_followed(device: APIClient, me: User, media: Path) -> None:
+def test_account_deleted_during_an_event_stream(device: APIClient, me: User, media: Path) -> None:
     stream = parse_events(device.get(events_url(make_query(make_upload(me)))).streaming_content)
     assert [next(stream)[0], next(stream)[0]] == ["retry", "state"]
     leaves(me)
@@ -69,7 +71,7 @@ def test_while_a_query_is_followed(device: APIClient, me: User, media: Path) -> 
 
 
 @pytest.mark.parametrize("photo_before", [False, True])
-def test_before_a_query_is_written(
+def test_account_deleted_before_the_query_is_saved(
     transactional_db: None,
     device: APIClient,
     me: User,
@@ -85,7 +87,7 @@ def test_before_a_query_is_written(
     assert_nothing_is_left(media)
 
 
-def test_before_a_photo_is_written(
+def test_account_deleted_before_the_photo_is_saved(
     transactional_db: None, device: APIClient, me: User, media: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uploads, "_save", leaving_before(me, uploads._save))
@@ -93,7 +95,7 @@ def test_before_a_photo_is_written(
     assert_nothing_is_left(media)
 
 
-def test_before_an_item_is_kept(
+def test_account_deleted_before_the_favourite_is_saved(
     transactional_db: None, device: APIClient, me: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(favourites, "favourite_keep", leaving_before(me, favourites.favourite_keep))
@@ -101,7 +103,7 @@ def test_before_an_item_is_kept(
     assert not Favourite.objects.exists()
 
 
-def test_before_a_name_is_changed(device: APIClient, me: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_account_deleted_before_the_name_is_saved(device: APIClient, me: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(account, "user_update", leaving_before(me, account.user_update))
     assert_refused(device.patch(ME, {"first_name": "Anna"}), 503, "database_unavailable")
     assert not User.objects.exists()

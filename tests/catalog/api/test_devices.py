@@ -38,7 +38,7 @@ def listed(client: APIClient) -> list[dict[str, Any]]:
     return rows
 
 
-def test_signing_in_names_the_device(me: User) -> None:
+def test_signing_in_sets_the_device_name(me: User) -> None:
     body = {"username": "me", "password": "long enough 1", "device": "my phone"}
     token = APIClient().post("/api/v1/auth/sign-in/", body).json()["token"]
     client = APIClient()
@@ -49,7 +49,7 @@ def test_signing_in_names_the_device(me: User) -> None:
     assert row["expires_at"] > row["created_at"]
 
 
-def test_my_devices_are_listed_and_nobody_elses(me: User, phone: APIClient) -> None:
+def test_only_my_devices_are_listed(me: User, phone: APIClient) -> None:
     signed_in(me, "tablet")
     signed_in(make_user(), "strange")
     unnamed = signed_in_client(me)
@@ -57,7 +57,7 @@ def test_my_devices_are_listed_and_nobody_elses(me: User, phone: APIClient) -> N
     assert [row["name"] for row in listed(unnamed) if row["current"]] == [""]
 
 
-def test_an_id_tells_nothing_of_the_token(phone: APIClient) -> None:
+def test_a_device_id_does_not_reveal_the_token(phone: APIClient) -> None:
     token, shown = AuthToken.objects.get(), str(listed(phone))
     assert token.digest not in shown
     assert token.token_key not in shown
@@ -71,7 +71,7 @@ def test_a_device_can_be_read_and_renamed(phone: APIClient) -> None:
     assert phone.get(address).json() == {**row, "name": "old phone", "last_seen_at": listed(phone)[0]["last_seen_at"]}
 
 
-def test_a_device_that_nobody_named_can_be_named(me: User) -> None:
+def test_an_unnamed_device_can_be_named(me: User) -> None:
     client = signed_in_client(me)
     address = f"{DEVICES}{listed(client)[0]['id']}/"
     assert client.patch(address, {"name": "found"}).status_code == 200
@@ -81,16 +81,16 @@ def test_a_device_that_nobody_named_can_be_named(me: User) -> None:
 @pytest.mark.parametrize(
     "body", [{"name": "x" * 101}, {"name": None}, {"name": 7}, {"name": "x", "scope": "staff"}, [], "x"]
 )
-def test_a_change_that_makes_no_sense_is_refused(phone: APIClient, body: object) -> None:
+def test_an_invalid_change_is_refused(phone: APIClient, body: object) -> None:
     assert_refused(phone.patch(f"{DEVICES}{listed(phone)[0]['id']}/", body), 400, "invalid_input")
     assert listed(phone)[0]["name"] == "phone"
 
 
-def test_a_change_of_nothing_changes_nothing(phone: APIClient) -> None:
+def test_an_empty_change_changes_nothing(phone: APIClient) -> None:
     assert phone.patch(f"{DEVICES}{listed(phone)[0]['id']}/", {}).json()["name"] == "phone"
 
 
-def test_a_device_that_is_lost_can_be_signed_out(me: User, phone: APIClient) -> None:
+def test_another_device_can_be_signed_out(me: User, phone: APIClient) -> None:
     lost = signed_in(me, "lost")
     (address,) = [f"{DEVICES}{row['id']}/" for row in listed(phone) if row["name"] == "lost"]
     assert phone.delete(address).status_code == 204
@@ -99,14 +99,14 @@ def test_a_device_that_is_lost_can_be_signed_out(me: User, phone: APIClient) -> 
 
 
 @pytest.mark.parametrize("method", ["get", "patch", "delete"])
-def test_the_device_of_someone_else_is_not_there(phone: APIClient, method: str) -> None:
+def test_the_device_of_another_user_is_404(phone: APIClient, method: str) -> None:
     theirs = device_sign_in(user=make_user(), name="theirs")[0]
     answer = getattr(phone, method)(f"{DEVICES}{device_id(token=theirs)}/", {"name": "mine"})
     assert_refused(answer, 404, "not_found")
     assert Device.objects.get(token=theirs).name == "theirs"
 
 
-def test_a_token_that_has_expired_is_no_device_and_goes_with_the_next_sign_in(me: User, phone: APIClient) -> None:
+def test_an_expired_token_is_not_listed_and_is_deleted_at_the_next_sign_in(me: User, phone: APIClient) -> None:
     old = device_sign_in(user=me, name="old")[0]
     AuthToken.objects.filter(pk=old.pk).update(expiry=timezone.now())
     assert [row["name"] for row in listed(phone)] == ["phone"]
@@ -116,7 +116,7 @@ def test_a_token_that_has_expired_is_no_device_and_goes_with_the_next_sign_in(me
 
 
 @pytest.mark.database
-def test_signing_out_everywhere_ends_devices_and_browsers_of_the_person_alone(me: User, phone: APIClient) -> None:
+def test_signing_out_everywhere_ends_only_my_devices_and_browsers(me: User, phone: APIClient) -> None:
     other, browser, strange, visitor = signed_in(me, "other"), Client(), Client(), Client()
     browser.force_login(me)
     strange.force_login(make_user())
@@ -130,7 +130,7 @@ def test_signing_out_everywhere_ends_devices_and_browsers_of_the_person_alone(me
     assert Session.objects.count() == 2
 
 
-def test_a_device_is_noted_at_most_every_few_minutes(
+def test_last_seen_is_written_at_most_every_few_minutes(
     phone: APIClient, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     with django_assert_num_queries(2):  # the token with person and device; that it was here
@@ -147,7 +147,7 @@ def test_a_device_is_noted_at_most_every_few_minutes(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.database
-def test_a_database_that_is_busy_does_not_keep_a_device_from_reading(phone: APIClient) -> None:
+def test_a_locked_database_does_not_fail_reads(phone: APIClient) -> None:
     def busy(execute: Any, sql: str, *rest: Any) -> Any:
         if sql.startswith("UPDATE"):
             raise OperationalError("database is locked")
@@ -159,7 +159,7 @@ def test_a_database_that_is_busy_does_not_keep_a_device_from_reading(phone: APIC
 
 
 @pytest.mark.parametrize("count", [1, 8])
-def test_devices_take_as_many_queries_whatever_their_number(
+def test_devices_take_a_fixed_number_of_sql_queries(
     me: User, phone: APIClient, count: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     for _ in range(count - 1):

@@ -25,7 +25,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(view, "HEARTBEAT", 0.2)
 
 
-def test_a_query_that_has_ended_is_told_whole_at_once(device: APIClient, me: User) -> None:
+def test_an_ended_query_is_sent_at_once(device: APIClient, me: User) -> None:
     query = answered_query(me)
     answer = device.get(events_url(query), HTTP_ACCEPT="text/event-stream")
     assert answer.status_code == 200
@@ -36,13 +36,13 @@ def test_a_query_that_has_ended_is_told_whole_at_once(device: APIClient, me: Use
     assert told[1][1] == device.get(f"/api/v1/queries/{query.pk}/").json()
 
 
-def test_a_query_that_failed_is_told_with_its_error(device: APIClient, me: User) -> None:
+def test_a_failed_query_is_sent_with_its_error(device: APIClient, me: User) -> None:
     query = make_query(make_upload(me), state=QueryState.FAILED, error_code="no_encoder", error_detail="Not ready.")
     told = dict(parse_events(device.get(events_url(query)).streaming_content))
     assert told["done"]["error"]["code"] == "no_encoder"
 
 
-def test_a_query_that_waits_is_told_with_its_place_in_line(device: APIClient, me: User, short: None) -> None:
+def test_a_waiting_query_is_sent_with_its_queue_position(device: APIClient, me: User, short: None) -> None:
     ahead, query = make_query(), make_query(make_upload(me))
     make_query()
     stream = parse_events(device.get(events_url(query)).streaming_content)
@@ -52,9 +52,7 @@ def test_a_query_that_waits_is_told_with_its_place_in_line(device: APIClient, me
     assert next(event for event in stream if event[0] == "state") == ("state", {"state": "queued", "position": 1})
 
 
-def test_a_stream_ends_when_its_time_is_over_with_signs_of_life_until_then(
-    device: APIClient, me: User, short: None
-) -> None:
+def test_a_stream_sends_heartbeats_and_ends_after_its_lifetime(device: APIClient, me: User, short: None) -> None:
     started = time.monotonic()
     told = [name for name, _ in parse_events(device.get(events_url(make_query(make_upload(me)))).streaming_content)]
     assert 0.9 < time.monotonic() - started < 10
@@ -63,7 +61,7 @@ def test_a_stream_ends_when_its_time_is_over_with_signs_of_life_until_then(
 
 
 @pytest.mark.database
-def test_each_change_is_told_as_it_happens(own_redis: OwnRedis, device: APIClient, me: User) -> None:
+def test_each_state_change_is_sent_as_it_happens(own_redis: OwnRedis, device: APIClient, me: User) -> None:
     own_redis.start()
     query = make_query(make_upload(me))
     stream = parse_events(device.get(events_url(query)).streaming_content)
@@ -83,7 +81,7 @@ def test_each_change_is_told_as_it_happens(own_redis: OwnRedis, device: APIClien
     assert list(stream) == []
 
 
-def test_without_redis_the_row_is_read_every_second(own_redis: OwnRedis, device: APIClient, me: User) -> None:
+def test_without_redis_the_row_is_polled_every_second(own_redis: OwnRedis, device: APIClient, me: User) -> None:
     query = make_query(make_upload(me))
     stream = parse_events(device.get(events_url(query)).streaming_content)
     assert [next(stream)[0], next(stream)[0]] == ["retry", "state"]
@@ -94,7 +92,7 @@ def test_without_redis_the_row_is_read_every_second(own_redis: OwnRedis, device:
 
 
 @pytest.mark.database
-def test_a_query_that_is_deleted_meanwhile_is_gone(device: APIClient, me: User, short: None) -> None:
+def test_a_query_deleted_during_the_stream_sends_gone(device: APIClient, me: User, short: None) -> None:
     query = make_query(make_upload(me))
     stream = parse_events(device.get(events_url(query)).streaming_content)
     assert [next(stream)[0], next(stream)[0]] == ["retry", "state"]
@@ -102,7 +100,7 @@ def test_a_query_that_is_deleted_meanwhile_is_gone(device: APIClient, me: User, 
     assert [event for event in stream if event[0] != "comment"] == [("gone", {})]
 
 
-def test_too_many_streams_tell_the_state_once_and_ask_to_come_again(
+def test_above_the_stream_limit_the_state_is_sent_once(
     device: APIClient, me: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(view, "_slots", threading.BoundedSemaphore(1))
@@ -112,7 +110,7 @@ def test_too_many_streams_tell_the_state_once_and_ask_to_come_again(
     assert [name for name, _ in parse_events(device.get(events_url(query)).streaming_content)] == ["retry", "state"]
 
 
-def test_a_client_that_goes_frees_its_place(device: APIClient, me: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disconnected_client_frees_its_slot(device: APIClient, me: User, monkeypatch: pytest.MonkeyPatch) -> None:
     slots = threading.BoundedSemaphore(1)
     monkeypatch.setattr(view, "_slots", slots)
     answer = device.get(events_url(make_query(make_upload(me))))
@@ -124,18 +122,18 @@ def test_a_client_that_goes_frees_its_place(device: APIClient, me: User, monkeyp
 
 
 @pytest.mark.parametrize("method", ["head", "post", "put", "patch", "delete"])
-def test_a_stream_can_only_be_read(device: APIClient, me: User, method: str) -> None:
+def test_a_stream_accepts_only_get(device: APIClient, me: User, method: str) -> None:
     assert getattr(device, method)(events_url(make_query(make_upload(me)))).status_code == 405
 
 
-def test_nobody_follows_someone_elses_query(device: APIClient) -> None:
+def test_the_query_of_another_user_cannot_be_followed(device: APIClient) -> None:
     query = make_query(make_upload(make_user()))
     assert_refused(device.get(events_url(query), HTTP_ACCEPT="text/event-stream"), 404, "not_found")
     assert APIClient().get(events_url(query)).status_code == 401
 
 
 @pytest.mark.parametrize("items", [1, 9])
-def test_a_stream_takes_as_many_queries_whatever_the_answers_length(
+def test_a_stream_takes_a_fixed_number_of_sql_queries(
     device: APIClient, me: User, items: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     query = answered_query(me, items=items)

@@ -23,7 +23,7 @@ def listed(device: APIClient, query: str = "") -> list[Any]:
     return [kept["item"]["id"] for kept in device.get(f"{FAVOURITES}{query}").json()["results"]]
 
 
-def test_an_item_is_kept_once_however_often_it_is_said(device: APIClient) -> None:
+def test_adding_a_favourite_is_idempotent(device: APIClient) -> None:
     item = make_item_photo().item
     first, again = device.put(address(item)), device.put(address(item))
     assert (first.status_code, again.status_code) == (201, 200)
@@ -33,7 +33,7 @@ def test_an_item_is_kept_once_however_often_it_is_said(device: APIClient) -> Non
     assert first.json()["item"] == shown
 
 
-def test_an_item_is_dropped_however_often_it_is_said(device: APIClient, me: User) -> None:
+def test_removing_a_favourite_is_idempotent(device: APIClient, me: User) -> None:
     item, other = make_item(), make_item()
     device.put(address(item))
     device.put(address(other))
@@ -41,7 +41,7 @@ def test_an_item_is_dropped_however_often_it_is_said(device: APIClient, me: User
     assert listed(device) == [other.pk]
 
 
-def test_the_latest_comes_first_in_pages_without_gaps(device: APIClient) -> None:
+def test_favourites_are_paged_newest_first_without_gaps(device: APIClient) -> None:
     items = [make_item() for _ in range(5)]
     for item in items:
         device.put(address(item))
@@ -52,14 +52,14 @@ def test_the_latest_comes_first_in_pages_without_gaps(device: APIClient) -> None
     assert rest["next"] is None
 
 
-def test_what_others_keep_is_theirs(device: APIClient) -> None:
+def test_favourites_of_other_users_are_not_visible(device: APIClient) -> None:
     theirs = Favourite.objects.create(user=make_user(), item=make_item())
     assert listed(device) == []
     assert device.delete(address(theirs.item)).status_code == 204
     assert Favourite.objects.get() == theirs
 
 
-def test_an_item_that_is_hidden_is_not_shown_and_comes_back(device: APIClient) -> None:
+def test_a_hidden_favourite_is_not_listed_until_it_is_shown_again(device: APIClient) -> None:
     item = make_item()
     device.put(address(item))
     CatalogItem.objects.update(is_active=False)
@@ -70,13 +70,13 @@ def test_an_item_that_is_hidden_is_not_shown_and_comes_back(device: APIClient) -
 
 
 @pytest.mark.parametrize("number", ["0", "99999999", "9" * 19, "9" * 30, "9" * 4000])
-def test_an_item_that_there_is_not_cannot_be_kept(device: APIClient, number: str) -> None:
+def test_an_unknown_item_cannot_become_a_favourite(device: APIClient, number: str) -> None:
     assert_refused(device.put(f"{FAVOURITES}{number}/"), 404, "not_found")
     assert device.delete(f"{FAVOURITES}{number}/").status_code == 204
 
 
 @pytest.mark.parametrize("count", [1, 9])
-def test_favourites_take_as_many_queries_whatever_their_number(
+def test_favourites_take_a_fixed_number_of_sql_queries(
     device: APIClient, me: User, count: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     for _ in range(count):

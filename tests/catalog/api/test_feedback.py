@@ -35,7 +35,7 @@ def say(device: APIClient, found: Recommendation, **said: object) -> Any:
     return answer.json()
 
 
-def test_what_i_say_about_an_answer_is_shown_with_it(device: APIClient, query: SimilarityQuery) -> None:
+def test_feedback_is_returned_with_its_recommendation(device: APIClient, query: SimilarityQuery) -> None:
     first, second, third = ranked(query)
     assert say(device, first, verdict="up") == {"verdict": "up", "clicked": False, "may_train": False}
     assert say(device, second, clicked=True) == {"verdict": None, "clicked": True, "may_train": False}
@@ -48,7 +48,7 @@ def test_what_i_say_about_an_answer_is_shown_with_it(device: APIClient, query: S
     ]
 
 
-def test_saying_it_twice_changes_nothing(device: APIClient, query: SimilarityQuery) -> None:
+def test_feedback_is_idempotent(device: APIClient, query: SimilarityQuery) -> None:
     first = ranked(query)[0]
     for said in ({"verdict": "down"}, {"clicked": True}, {"may_train": True}):
         answer = say(device, first, **said)
@@ -57,7 +57,7 @@ def test_saying_it_twice_changes_nothing(device: APIClient, query: SimilarityQue
         assert list(Feedback.objects.values()) == before
 
 
-def test_a_verdict_can_be_changed_and_taken_back_and_a_click_stays(device: APIClient, query: SimilarityQuery) -> None:
+def test_a_verdict_can_be_changed_and_removed_but_a_click_stays(device: APIClient, query: SimilarityQuery) -> None:
     first, second, _ = ranked(query)
     say(device, first, verdict="up", clicked=True)
     assert say(device, first, verdict="down")["verdict"] == "down"
@@ -68,7 +68,7 @@ def test_a_verdict_can_be_changed_and_taken_back_and_a_click_stays(device: APICl
     assert Feedback.objects.get().recommendation == first  # where nothing is left to keep, nothing is kept
 
 
-def test_what_is_not_named_stays(device: APIClient, query: SimilarityQuery) -> None:
+def test_omitted_fields_keep_their_value(device: APIClient, query: SimilarityQuery) -> None:
     first = ranked(query)[0]
     say(device, first, verdict="up", may_train=True)
     assert say(device, first) == say(device, first, clicked=False)
@@ -76,7 +76,7 @@ def test_what_is_not_named_stays(device: APIClient, query: SimilarityQuery) -> N
 
 
 @pytest.mark.database
-def test_consent_makes_triplets_and_taking_it_back_removes_them(device: APIClient, query: SimilarityQuery) -> None:
+def test_consent_creates_triplets_and_withdrawing_deletes_them(device: APIClient, query: SimilarityQuery) -> None:
     first, second, _ = ranked(query)
     say(device, first, verdict="up", may_train=True)
     say(device, second, verdict="down")
@@ -91,7 +91,7 @@ def test_consent_makes_triplets_and_taking_it_back_removes_them(device: APIClien
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.database
-def test_thumbs_at_the_same_moment_find_each_other(me: User) -> None:
+def test_concurrent_verdicts_create_all_triplets(me: User) -> None:
     found = ranked(answered_query(me))
     UploadedPhoto.objects.update(may_train=True)
     phones = [signed_in_client(me) for _ in found]
@@ -99,7 +99,7 @@ def test_thumbs_at_the_same_moment_find_each_other(me: User) -> None:
     assert Triplet.objects.filter(positive=found[0].photo).count() == 2
 
 
-def test_where_there_is_no_photo_there_is_nothing_to_consent_to(device: APIClient, me: User) -> None:
+def test_a_query_by_item_has_no_consent(device: APIClient, me: User) -> None:
     query = make_query(item=make_item(), owner=me, state="done")
     shown = make_item_photo()
     found = query.recommendations.create(rank=1, item=shown.item, photo=shown, score=0.5)
@@ -122,17 +122,17 @@ def test_where_there_is_no_photo_there_is_nothing_to_consent_to(device: APIClien
         "up",
     ],
 )
-def test_what_makes_no_sense_is_refused_and_not_kept(device: APIClient, query: SimilarityQuery, body: object) -> None:
+def test_invalid_feedback_is_refused_and_not_stored(device: APIClient, query: SimilarityQuery, body: object) -> None:
     assert_refused(device.post(address(ranked(query)[0]), body), 400, "invalid_input")
     assert not Feedback.objects.exists()
 
 
 @pytest.mark.parametrize("number", ["0", "99999999", "9" * 19, "9" * 4000])
-def test_an_answer_that_there_is_not_has_no_feedback(device: APIClient, number: str) -> None:
+def test_feedback_on_an_unknown_recommendation_is_404(device: APIClient, number: str) -> None:
     assert_refused(device.post(f"{V1}recommendations/{number}/feedback/", {"verdict": "up"}), 404, "not_found")
 
 
-def test_an_answer_of_somebody_else_is_not_there(query: SimilarityQuery) -> None:
+def test_feedback_on_the_recommendation_of_another_user_is_404(query: SimilarityQuery) -> None:
     found = ranked(query)[0]
     assert_refused(signed_in_client(make_user()).post(address(found), {"verdict": "up"}), 404, "not_found")
     visitors = make_query(visitor="a browser", item=make_item())
@@ -141,7 +141,7 @@ def test_an_answer_of_somebody_else_is_not_there(query: SimilarityQuery) -> None
     assert not Feedback.objects.exists()
 
 
-def test_the_account_says_what_becomes_of_new_photos(device: APIClient, me: User, query: SimilarityQuery) -> None:
+def test_the_accounts_consent_applies_to_new_photos(device: APIClient, me: User, query: SimilarityQuery) -> None:
     assert device.get(f"{V1}me/").json()["may_train"] is False
     assert device.patch(f"{V1}me/", {"may_train": True}).json()["may_train"] is True
     assert device.get(f"{V1}photos/{query.photo_id}/").json()["may_train"] is False
@@ -152,7 +152,7 @@ def test_the_account_says_what_becomes_of_new_photos(device: APIClient, me: User
     assert_refused(device.patch(f"{V1}me/", {"may_train": None}), 400, "invalid_input", "may_train")
 
 
-def test_feedback_answers_as_described(schema: dict[str, Any], device: APIClient, query: SimilarityQuery) -> None:
+def test_feedback_responses_match_the_schema(schema: dict[str, Any], device: APIClient, query: SimilarityQuery) -> None:
     one = f"{V1}recommendations/{{id}}/feedback/"
     first = ranked(query)[0]
     for body in ({"verdict": "up", "clicked": True, "may_train": True}, {"verdict": None}, {"verdict": 1}):
@@ -163,7 +163,7 @@ def test_feedback_answers_as_described(schema: dict[str, Any], device: APIClient
 
 
 @pytest.mark.parametrize("items", [2, 9])
-def test_feedback_takes_as_many_queries_whatever_the_answer_s_length(
+def test_feedback_takes_a_fixed_number_of_sql_queries(
     device: APIClient, me: User, items: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     found = ranked(answered_query(me, items=items))

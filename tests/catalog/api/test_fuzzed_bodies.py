@@ -148,7 +148,7 @@ def _names(body: Any) -> Iterator[str]:
         yield from _names(inner)
 
 
-def test_the_bodies_have_every_field_of_every_operation(world: World) -> None:
+def test_the_valid_bodies_cover_every_field_of_every_operation(world: World) -> None:
     described = operations()
     assert set(world.bodies) == set(described)
     for operation, bodies in world.bodies.items():
@@ -164,7 +164,7 @@ KINDS = [(operation, way) for operation, (ways, _) in operations().items() for w
 
 
 @pytest.mark.parametrize(("operation", "way"), KINDS)
-def test_a_body_that_is_in_order_is_taken(world: World, operation: str, way: str) -> None:
+def test_a_valid_body_is_accepted(world: World, operation: str, way: str) -> None:
     for body in world.bodies[operation]:
         if way != "image/*" or "photo" in body:
             with transaction.atomic():
@@ -174,7 +174,7 @@ def test_a_body_that_is_in_order_is_taken(world: World, operation: str, way: str
 
 
 @pytest.mark.parametrize(("operation", "way"), KINDS)
-def test_a_spoiled_body_is_refused_with_a_code_and_leaves_nothing(
+def test_a_mutated_body_is_refused_with_a_code_and_changes_nothing(
     world: World, media: Path, operation: str, way: str
 ) -> None:
     files, rows = files_in(media), everything(but=("axes",))  # which notes the wrong passwords, as it should

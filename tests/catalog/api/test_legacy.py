@@ -80,7 +80,7 @@ def assert_told(answer: Any, status: int, code: str) -> None:
     assert body["hello"] == body["detail"] != ""
 
 
-def test_the_pictures_come_in_order_of_rank_and_small_enough_for_a_phone(worker: Callable[..., None]) -> None:
+def test_the_pictures_come_by_rank_as_thumbnails(worker: Callable[..., None]) -> None:
     worker("red", "blue", "white")
     answer = send()
     assert answer.status_code == 200
@@ -93,13 +93,13 @@ def test_the_pictures_come_in_order_of_rank_and_small_enough_for_a_phone(worker:
         assert max(abs(got - meant) for got, meant in zip(middle, COLOURS[colour], strict=True)) < 8
 
 
-def test_the_app_may_lack_the_forms_secret_but_a_form_may_not() -> None:
+def test_the_app_needs_no_csrf_token_but_a_form_does() -> None:
     assert send().status_code == 503
     form = Client(enforce_csrf_checks=True).post("/", {"photo": io.BytesIO(PHOTO), "numResults": 3})
     assert form.status_code == 403
 
 
-def test_the_photo_is_kept_under_a_key_that_tells_nothing_of_who_sent_it() -> None:
+def test_the_visitor_key_does_not_reveal_the_sender() -> None:
     for photo, address in ((PHOTO, "192.0.2.1"), (PHOTO, "192.0.2.2"), (jpeg("red"), "192.0.2.1")):
         send(wish(photo), REMOTE_ADDR=address)
     first, second = (row.visitor for row in UploadedPhoto.objects.order_by("created_at"))
@@ -108,7 +108,7 @@ def test_the_photo_is_kept_under_a_key_that_tells_nothing_of_who_sent_it() -> No
     assert hashlib.sha256(PHOTO).hexdigest()[:20] not in first
 
 
-def test_an_answer_that_is_not_ready_is_a_503_and_the_photo_stays(settings: Settings) -> None:
+def test_a_late_answer_is_503_and_the_photo_is_kept(settings: Settings) -> None:
     answer = send(wish(results=4))
     assert_told(answer, 503, "answer_not_ready")
     assert answer["Retry-After"] == "5"
@@ -118,20 +118,20 @@ def test_an_answer_that_is_not_ready_is_a_503_and_the_photo_stays(settings: Sett
     assert query.timings["receive"] > 0
 
 
-def test_without_a_queue_the_503_comes_at_once() -> None:
+def test_without_redis_the_503_comes_at_once() -> None:
     started = time.perf_counter()
     assert send().status_code == 503
     assert time.perf_counter() - started < 3
 
 
-def test_a_photo_sent_again_waits_for_the_query_that_is_on_its_way(worker: Callable[..., None]) -> None:
+def test_a_photo_sent_again_waits_for_the_running_query(worker: Callable[..., None]) -> None:
     send()
     worker("red")
     assert len(pictures(send())) == 1
     assert SimilarityQuery.objects.count() == UploadedPhoto.objects.count() == 1
 
 
-def test_an_answer_that_came_too_late_is_given_when_the_photo_comes_again() -> None:
+def test_a_late_answer_is_returned_when_the_photo_is_sent_again() -> None:
     send()
     query = SimilarityQuery.objects.get()
     answered("red", "blue")(query.pk, TIMEOUT)
@@ -145,7 +145,7 @@ def test_an_answer_that_came_too_late_is_given_when_the_photo_comes_again() -> N
 
 
 @pytest.mark.parametrize("change", ["in time", "long ago", "failed", "another number"])
-def test_any_other_earlier_query_is_asked_anew(worker: Callable[..., None], change: str) -> None:
+def test_any_other_earlier_query_is_not_reused(worker: Callable[..., None], change: str) -> None:
     send(wish(results=4 if change == "another number" else 3))
     ended = {"state": QueryState.DONE, "finished_at": timezone.now()}
     columns = {
@@ -161,19 +161,19 @@ def test_any_other_earlier_query_is_asked_anew(worker: Callable[..., None], chan
     assert UploadedPhoto.objects.count() == 1
 
 
-def test_a_query_that_fails_is_told_with_its_sentence(worker: Callable[..., None]) -> None:
+def test_a_failed_query_is_503_with_its_sentence(worker: Callable[..., None]) -> None:
     worker(state=QueryState.FAILED, error_code="no_encoder", error_detail="There is no encoder yet.")
     answer = send()
     assert_told(answer, 503, "no_encoder")
     assert answer.json()["hello"] == "There is no encoder yet."
 
 
-def test_a_photo_that_is_deleted_while_it_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_photo_deleted_during_the_wait_is_410(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "wait_until_ended", lambda *_: UploadedPhoto.objects.all().delete())
     assert_told(send(), 410, "photo_gone")
 
 
-def test_no_close_match_and_no_match_at_all_are_said(worker: Callable[..., None]) -> None:
+def test_no_close_match_and_no_match_have_their_own_sentences(worker: Callable[..., None]) -> None:
     worker("red", outcome=Outcome.NO_CLOSE_MATCH)
     assert "these come close" in send().json()["hello"]
     worker()
@@ -182,7 +182,7 @@ def test_no_close_match_and_no_match_at_all_are_said(worker: Callable[..., None]
     assert "nothing similar" in nothing.json()["hello"]
 
 
-def test_an_app_that_asks_for_a_language_is_answered_in_it_and_others_in_english(worker: Callable[..., None]) -> None:
+def test_the_sentence_follows_accept_language(worker: Callable[..., None]) -> None:
     worker("red")
     polish = send(HTTP_ACCEPT_LANGUAGE="pl-PL")
     assert polish.json()["hello"] == "Te są najbardziej podobne do zdjęcia, od najlepiej pasującego."
@@ -193,14 +193,14 @@ def test_an_app_that_asks_for_a_language_is_answered_in_it_and_others_in_english
     assert late.json()["hello"] == late.json()["detail"] == "Kadr obejmuje zbyt mały fragment zdjęcia."
 
 
-def test_a_photo_of_something_else_is_said_to_be_one(worker: Callable[..., None]) -> None:
+def test_a_photo_without_clothes_has_its_own_sentence(worker: Callable[..., None]) -> None:
     worker("red", guess={NOT_CLOTHES: True})
     answer = send()
     assert "not look like a garment" in answer.json()["hello"]
     assert len(answer.json()["images"]) == 1
 
 
-def test_a_picture_whose_file_is_lost_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_match_without_its_file_is_omitted(monkeypatch: pytest.MonkeyPatch) -> None:
     def work(query_id: Any, seconds: float) -> None:
         answered("red", "blue")(query_id, seconds)
         Recommendation.objects.get(rank=1).photo.file.delete(save=False)
@@ -211,7 +211,7 @@ def test_a_picture_whose_file_is_lost_is_left_out(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("results", [1, 10, "5", 5.0])
-def test_a_number_as_javas_libraries_write_it_is_taken(results: Any) -> None:
+def test_numbers_as_java_writes_them_are_accepted(results: Any) -> None:
     send(wish(results=results))
     assert SimilarityQuery.objects.get().k == int(results)
 
@@ -245,36 +245,36 @@ def test_slashes_may_be_escaped_and_unknown_members_are_ignored() -> None:
         (json.dumps({"numResults": 3, "photo": base64.b64encode(PHOTO[:300]).decode()}).encode(), 400, "photo_damaged"),
     ],
 )
-def test_what_the_app_would_never_send_is_refused_with_a_code(media: Path, body: bytes, status: int, code: str) -> None:
+def test_an_invalid_body_is_refused_with_a_code(media: Path, body: bytes, status: int, code: str) -> None:
     assert_told(send(body), status, code)
     assert not SimilarityQuery.objects.exists()
     assert [path for path in media.rglob("*") if path.is_file()] == []
 
 
-def test_a_body_over_the_routes_own_limit_is_refused(settings: Settings) -> None:
+def test_a_body_above_the_limit_of_the_route_is_refused(settings: Settings) -> None:
     settings.LEGACY_MAX_KB = 1
     assert_told(send(wish(jpeg(size=(900, 900)))), 413, "body_too_large")
     assert not UploadedPhoto.objects.exists()
 
 
-def test_a_body_over_the_sites_limit_is_refused_in_the_same_form(settings: Settings) -> None:
+def test_a_body_above_the_limit_of_the_site_is_refused_in_the_apps_shape(settings: Settings) -> None:
     settings.MAX_BODY_BYTES = 10
     assert_told(send(), 413, "body_too_large")
 
 
-def test_a_charset_that_is_none_is_refused_in_the_same_form() -> None:
+def test_an_unknown_charset_is_refused_in_the_apps_shape() -> None:
     kind = "application/json; charset=base64"
     assert_told(Client().generic("POST", "/", b"{}", content_type=kind), 400, "bad_request")
 
 
-def test_a_crash_is_told_in_the_same_form(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_is_reported_in_the_apps_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(legacy, "query_create", lambda **_: 1 / 0)
     client = Client(raise_request_exception=False)
     answer = client.post("/", json.dumps(wish()), content_type="application/json")
     assert_told(answer, 500, "internal_error")
 
 
-def test_switched_off_there_is_nothing(settings: Settings) -> None:
+def test_the_disabled_route_is_404(settings: Settings) -> None:
     settings.LEGACY_ROUTE = False
     for body in (None, b"{"):
         assert_told(send(body), 404, "not_found")
@@ -282,21 +282,21 @@ def test_switched_off_there_is_nothing(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("accept", ["*/*", "text/html", "image/png", "nonsense"])
-def test_the_answer_is_json_whatever_is_accepted(accept: str) -> None:
+def test_the_response_is_json_whatever_accept_says(accept: str) -> None:
     assert_told(send(HTTP_ACCEPT=accept), 503, "answer_not_ready")
 
 
 @pytest.mark.parametrize("method", ["get", "head"])
 @pytest.mark.parametrize("headers", [{}, {"User-Agent": "okhttp/4.12.0"}, {"Accept": "application/json"}])
-def test_whoever_looks_whether_the_site_is_there_gets_200(method: str, headers: dict[str, str]) -> None:
+def test_get_and_head_requests_return_the_page(method: str, headers: dict[str, str]) -> None:
     assert getattr(Client(), method)("/", headers=headers).status_code == 200
 
 
-def test_a_token_or_a_session_makes_no_difference() -> None:
+def test_credentials_are_ignored() -> None:
     assert_told(send(HTTP_AUTHORIZATION="Token nonsense"), 503, "answer_not_ready")
 
 
-def test_the_number_of_statements_does_not_grow_with_the_results(
+def test_the_number_of_sql_queries_does_not_grow_with_the_results(
     worker: Callable[..., None], django_assert_max_num_queries: Any
 ) -> None:
     send()

@@ -30,7 +30,7 @@ def guess(times: int, **where: str) -> list[int]:
 
 
 @pytest.mark.database
-def test_the_tenth_wrong_password_locks_out_for_a_quarter_of_an_hour(me: User) -> None:
+def test_the_tenth_wrong_password_locks_out_for_15_minutes(me: User) -> None:
     assert guess(10) == [401] * 9 + [429]
     refused = sign_in()
     assert_refused(refused, 429, "locked_out")
@@ -39,47 +39,47 @@ def test_the_tenth_wrong_password_locks_out_for_a_quarter_of_an_hour(me: User) -
     assert sign_in().status_code == 200
 
 
-def test_trying_on_does_not_make_it_longer(me: User) -> None:
+def test_attempts_during_a_lockout_do_not_extend_it(me: User) -> None:
     guess(10)
     AccessAttempt.objects.update(attempt_time=F("attempt_time") - timedelta(minutes=14))
     assert guess(3) == [429] * 3
     assert int(sign_in()["Retry-After"]) <= 60
 
 
-def test_nobody_can_lock_me_out_elsewhere(me: User) -> None:
+def test_a_lockout_applies_only_to_its_client_ip(me: User) -> None:
     guess(10, address="198.51.100.7")
     assert sign_in(address="198.51.100.7").status_code == 429
     assert sign_in(address="192.0.2.1").status_code == 200
 
 
-def test_others_can_sign_in_from_the_address_of_a_guesser(me: User) -> None:
+def test_a_lockout_applies_only_to_its_username(me: User) -> None:
     guess(10, name="somebody")
     assert sign_in().status_code == 200
 
 
-def test_the_right_password_begins_the_count_anew(me: User) -> None:
+def test_the_right_password_resets_the_count(me: User) -> None:
     assert guess(9) == [401] * 9
     assert sign_in().status_code == 200
     assert guess(9) == [401] * 9
 
 
-def test_another_browser_is_no_other_guesser(me: User) -> None:
+def test_the_user_agent_does_not_affect_the_lockout(me: User) -> None:
     answers = [sign_in("wrong", HTTP_USER_AGENT=f"browser {number}").status_code for number in range(10)]
     assert answers[-1] == 429
 
 
-def test_a_whole_network_of_version_six_is_one_address(me: User) -> None:
+def test_an_ipv6_64_network_counts_as_one_client(me: User) -> None:
     assert [sign_in("wrong", address=f"2001:db8:1:2::{number}").status_code for number in range(10)][-1] == 429
     assert sign_in(address="2001:db8:1:2:ffff::1").status_code == 429
     assert sign_in(address="2001:db8:1:3::1").status_code == 200
 
 
-def test_an_address_may_not_be_claimed_without_a_proxy(me: User) -> None:
+def test_x_forwarded_for_is_ignored_without_a_proxy(me: User) -> None:
     answers = [sign_in("wrong", HTTP_X_FORWARDED_FOR=f"10.0.0.{number}").status_code for number in range(10)]
     assert answers[-1] == 429
 
 
-def test_behind_a_proxy_its_word_counts(me: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_x_forwarded_for_of_a_trusted_proxy_counts(me: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_settings, "NUM_PROXIES", 1)
     for number in range(10):
         sign_in("wrong", HTTP_X_FORWARDED_FOR=f"10.0.0.{number}, 203.0.113.5")
@@ -88,13 +88,13 @@ def test_behind_a_proxy_its_word_counts(me: User, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("claim", ["unknown", "", "a\nb", "1.2.3.4:80", "x" * 5000, "::ffff:203.0.113.5"])
-def test_an_address_that_is_none_is_no_crash(me: User, monkeypatch: pytest.MonkeyPatch, claim: str) -> None:
+def test_an_invalid_client_ip_does_not_crash(me: User, monkeypatch: pytest.MonkeyPatch, claim: str) -> None:
     monkeypatch.setattr(api_settings, "NUM_PROXIES", 1)
     assert sign_in("wrong", HTTP_X_FORWARDED_FOR=claim).status_code == 401
     assert AccessAttempt.objects.get().ip_address in {UNKNOWN_IP, "203.0.113.5"}
 
 
-def test_the_admin_locks_out_with_a_page_and_shares_the_count(me: User) -> None:
+def test_the_admin_shares_the_lockout_and_shows_a_page(me: User) -> None:
     guess(9, address="127.0.0.1")
     browser = Client()
     page = browser.post("/admin/login/", {"username": "me", "password": "wrong"})
@@ -105,7 +105,7 @@ def test_the_admin_locks_out_with_a_page_and_shares_the_count(me: User) -> None:
 
 
 @pytest.mark.parametrize("method", ["patch", "delete"])
-def test_a_stolen_token_cannot_guess_the_password_for_ever(me: User, method: str) -> None:
+def test_guessing_the_password_with_a_token_locks_out_too(me: User, method: str) -> None:
     stolen = signed_in_client(me)
     body = {"password": "wrong"} | ({"email": "thief@example.org"} if method == "patch" else {})
     answers = [getattr(stolen, method)("/api/v1/me/", body).status_code for _ in range(10)]
@@ -114,7 +114,7 @@ def test_a_stolen_token_cannot_guess_the_password_for_ever(me: User, method: str
     assert User.objects.get().email == ""
 
 
-def test_no_password_is_kept_with_the_attempt(me: User) -> None:
+def test_an_attempt_does_not_store_the_password(me: User) -> None:
     sign_in("my other secret")
     APIClient().post(SIGN_IN, {"username": "me", "password": "my other secret"}, format="multipart")
     Client().post("/admin/login/?next=/admin/", {"username": "me", "password": "my other secret"})
@@ -123,7 +123,7 @@ def test_no_password_is_kept_with_the_attempt(me: User) -> None:
     assert "secret" not in kept
 
 
-def test_no_diary_of_who_signed_in_is_kept(me: User, settings: Settings) -> None:
+def test_successful_sign_ins_are_not_logged(me: User, settings: Settings) -> None:
     sign_in()
     assert settings.AXES_DISABLE_ACCESS_LOG
     assert not AccessAttempt.objects.exists()

@@ -21,7 +21,7 @@ def test_names_change_without_a_password(device: APIClient, me: User) -> None:
 
 
 @pytest.mark.parametrize("email", ["new@example.org", ""])
-def test_another_address_takes_the_password(device: APIClient, me: User, email: str) -> None:
+def test_a_new_email_address_requires_the_password(device: APIClient, me: User, email: str) -> None:
     User.objects.update(email="old@example.org")
     assert_refused(device.patch(ME, {"email": email}), 403, "wrong_password")
     assert_refused(device.patch(ME, {"email": email, "password": "wrong"}), 403, "wrong_password")
@@ -29,13 +29,13 @@ def test_another_address_takes_the_password(device: APIClient, me: User, email: 
     assert device.patch(ME, {"email": email, "password": "long enough 1"}).json()["email"] == email
 
 
-def test_the_same_address_again_takes_none(device: APIClient) -> None:
+def test_the_same_email_address_requires_no_password(device: APIClient) -> None:
     User.objects.update(email="old@example.org")
     assert device.patch(ME, {"email": "old@example.org", "first_name": "Maria"}).status_code == 200
 
 
 @pytest.mark.database
-def test_the_address_of_someone_else_is_refused(device: APIClient, me: User) -> None:
+def test_the_email_address_of_another_user_is_refused(device: APIClient, me: User) -> None:
     make_user("anna", email="anna@example.org")
     body = {"email": "ANNA@example.org", "password": "long enough 1", "first_name": "Anna"}
     assert_refused(device.patch(ME, body), 409, "email_taken")
@@ -56,16 +56,18 @@ def test_the_address_of_someone_else_is_refused(device: APIClient, me: User) -> 
         "x",
     ],
 )
-def test_a_change_that_makes_no_sense_is_refused(device: APIClient, me: User, body: object) -> None:
+def test_an_invalid_change_is_refused(device: APIClient, me: User, body: object) -> None:
     assert_refused(device.patch(ME, body), 400, "invalid_input")
     assert not User.objects.get().is_staff
 
 
-def test_a_change_of_nothing_changes_nothing(device: APIClient) -> None:
+def test_an_empty_change_changes_nothing(device: APIClient) -> None:
     assert device.patch(ME, {}).json() == device.get(ME).json()
 
 
-def test_a_change_takes_a_fixed_number_of_queries(me: User, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_a_change_takes_a_fixed_number_of_sql_queries(
+    me: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
     device = signed_in_client(me)
     with django_assert_num_queries(1):  # the token with its person
         device.get(ME)

@@ -54,7 +54,7 @@ def can_sign_in(name: str, password: str) -> bool:
 
 @pytest.mark.parametrize("typed", ["anna@example.org", "ANNA@example.org"])
 @pytest.mark.database
-def test_a_mail_brings_a_link_and_a_code_that_work(anna: User, typed: str) -> None:
+def test_the_mail_has_a_working_link_and_code(anna: User, typed: str) -> None:
     answer = APIClient().post(RESET, {"email": typed})
     assert (answer.status_code, answer.content) == (202, b"")
     (letter,) = posted()
@@ -69,7 +69,7 @@ def test_a_mail_brings_a_link_and_a_code_that_work(anna: User, typed: str) -> No
     assert can_sign_in("anna", NEW)
 
 
-def test_an_unknown_address_gets_the_same_answer_and_no_mail(
+def test_an_unknown_email_address_gets_the_same_response_and_no_mail(
     anna: User, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     answers = []
@@ -81,7 +81,7 @@ def test_an_unknown_address_gets_the_same_answer_and_no_mail(
     assert [letter.to for letter in posted()] == [["anna@example.org"]]
 
 
-def test_who_left_or_never_had_a_password_gets_no_mail(anna: User) -> None:
+def test_inactive_users_and_users_without_a_password_get_no_mail(anna: User) -> None:
     make_user("closed", email="closed@example.org", is_active=False)
     robot = make_user("robot", email="robot@example.org")
     robot.set_unusable_password()
@@ -91,7 +91,7 @@ def test_who_left_or_never_had_a_password_gets_no_mail(anna: User) -> None:
     assert posted() == []
 
 
-def test_a_mail_server_that_is_away_changes_nothing_for_the_client(anna: User, settings: Settings) -> None:
+def test_a_failing_mail_server_does_not_affect_the_response(anna: User, settings: Settings) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
     assert APIClient().post(RESET, {"email": "anna@example.org"}).status_code == 202
@@ -99,12 +99,12 @@ def test_a_mail_server_that_is_away_changes_nothing_for_the_client(anna: User, s
 
 
 @pytest.mark.parametrize("body", [{}, {"email": ""}, {"email": "anna"}, {"email": "a\0@b.org"}, {"email": []}, []])
-def test_an_address_that_is_none_is_refused(body: object) -> None:
+def test_an_invalid_email_address_is_refused(body: object) -> None:
     assert_refused(APIClient().post(RESET, body), 400, "invalid_input")
 
 
 @pytest.mark.database
-def test_a_new_password_ends_all_devices_and_browsers_of_the_person(anna: User) -> None:
+def test_a_new_password_signs_out_all_devices_and_browsers(anna: User) -> None:
     device, strange, browser = signed_in_client(anna), signed_in_client(make_user()), Client()
     browser.force_login(anna)
     assert APIClient().post(CONFIRM, confirmation(anna)).status_code == 204
@@ -120,20 +120,20 @@ def test_a_code_works_once(anna: User) -> None:
     assert can_sign_in("anna", NEW)
 
 
-def test_a_code_that_is_an_hour_old_is_refused(anna: User, settings: Settings) -> None:
+def test_an_expired_code_is_refused(anna: User, settings: Settings) -> None:
     body = confirmation(anna)
     settings.PASSWORD_RESET_TIMEOUT = -1
     assert_refused(APIClient().post(CONFIRM, body), 400, "reset_link_invalid")
 
 
-def test_a_code_for_an_address_that_changed_meanwhile_is_refused(anna: User) -> None:
+def test_a_code_is_invalid_after_the_email_address_changed(anna: User) -> None:
     body = confirmation(anna)
     User.objects.update(email="new@example.org")
     assert_refused(APIClient().post(CONFIRM, body), 400, "reset_link_invalid")
 
 
 @pytest.mark.parametrize("uid", ["", "x", "MQ\0", "\xff", "AAAA", "OTk5OTk5OTk5OTk5OTk5OTk5OTk", "LTE", "strange"])
-def test_a_code_of_someone_else_or_of_nobody_is_refused(anna: User, uid: str) -> None:
+def test_a_code_for_another_or_unknown_user_is_refused(anna: User, uid: str) -> None:
     body = confirmation(anna) | {"uid": confirmation(make_user())["uid"] if uid == "strange" else uid}
     answer = APIClient().post(CONFIRM, body)
     assert answer.status_code == 400
@@ -141,13 +141,13 @@ def test_a_code_of_someone_else_or_of_nobody_is_refused(anna: User, uid: str) ->
     assert can_sign_in("anna", "long enough 1")
 
 
-def test_a_weak_password_is_refused_and_the_code_stays_good(anna: User) -> None:
+def test_a_weak_password_is_refused_and_the_code_stays_valid(anna: User) -> None:
     assert_refused(APIClient().post(CONFIRM, confirmation(anna, "password")), 400, "weak_password")
     assert APIClient().post(CONFIRM, confirmation(anna)).status_code == 204
 
 
 @pytest.mark.database
-def test_of_two_who_use_a_code_at_the_same_moment_one_wins(anna: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_code_used_concurrently_works_once(anna: User, monkeypatch: pytest.MonkeyPatch) -> None:
     body, check = confirmation(anna), default_token_generator.check_token
 
     def overtaken(user: User, token: str) -> bool:
@@ -161,7 +161,7 @@ def test_of_two_who_use_a_code_at_the_same_moment_one_wins(anna: User, monkeypat
     assert can_sign_in("anna", "the first one's")
 
 
-def test_setting_a_new_password_takes_a_fixed_number_of_queries(
+def test_setting_a_new_password_takes_a_fixed_number_of_sql_queries(
     anna: User, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     signed_in_client(anna), signed_in_client(anna)
@@ -171,7 +171,7 @@ def test_setting_a_new_password_takes_a_fixed_number_of_queries(
         assert APIClient().post(CONFIRM, body).status_code == 204
 
 
-def test_a_password_is_changed_in_exchange_for_the_old_one(anna: User) -> None:
+def test_a_password_is_changed_with_the_old_one(anna: User) -> None:
     here, elsewhere, browser = signed_in_client(anna), signed_in_client(anna), Client()
     browser.force_login(anna)
     assert here.post(CHANGE, {"old_password": "long enough 1", "password": NEW}).status_code == 204
@@ -188,7 +188,7 @@ def test_a_browser_that_changes_the_password_stays_signed_in(anna: User) -> None
     assert device.get("/api/v1/me/").status_code == 401
 
 
-def test_another_site_cannot_change_the_password_through_the_browser(anna: User) -> None:
+def test_changing_the_password_by_session_needs_a_csrf_token(anna: User) -> None:
     browser = APIClient(enforce_csrf_checks=True)
     browser.force_login(anna)
     answer = browser.post(CHANGE, {"old_password": "long enough 1", "password": NEW})
@@ -205,7 +205,7 @@ def test_another_site_cannot_change_the_password_through_the_browser(anna: User)
         ([], 400, "invalid_input"),
     ],
 )
-def test_a_change_that_is_not_right_changes_nothing(anna: User, body: object, status: int, code: str) -> None:
+def test_an_invalid_password_change_changes_nothing(anna: User, body: object, status: int, code: str) -> None:
     other = signed_in_client(anna)
     assert_refused(signed_in_client(anna).post(CHANGE, body), status, code)
     assert other.get("/api/v1/me/").status_code == 200

@@ -38,7 +38,7 @@ WAYS = ("form", "json", "image/jpeg", "image/heic", "image/x-whatever", "applica
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_photo_is_kept_however_it_is_sent(device: APIClient, me: User, way: str) -> None:
+def test_a_photo_is_stored_in_every_way_of_sending(device: APIClient, me: User, way: str) -> None:
     answer = send(device, way, jpeg(size=(300, 400)))
     assert answer.status_code == 201, answer.content
     photo = UploadedPhoto.objects.get()
@@ -52,7 +52,7 @@ def test_a_photo_is_kept_however_it_is_sent(device: APIClient, me: User, way: st
 
 
 @pytest.mark.database
-def test_the_same_bytes_twice_are_one_photo_that_is_kept_longer(device: APIClient) -> None:
+def test_the_same_bytes_twice_are_one_photo_with_a_new_expiry(device: APIClient) -> None:
     first = send(device, "form", jpeg())
     UploadedPhoto.objects.update(expires_at=timezone.now() + timedelta(days=1))
     again = send(device, "image/jpeg", jpeg())
@@ -64,7 +64,7 @@ def test_the_same_bytes_twice_are_one_photo_that_is_kept_longer(device: APIClien
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.database
-def test_the_same_bytes_at_the_same_moment_are_one_photo_with_one_file(me: User, media: Path) -> None:
+def test_the_same_bytes_sent_concurrently_are_one_photo_with_one_file(me: User, media: Path) -> None:
     devices = [signed_in_client(me) for _ in range(4)]
     answers = run_concurrently(4, lambda number: send(devices[number], "form", jpeg()))
     assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 201]
@@ -74,16 +74,14 @@ def test_the_same_bytes_at_the_same_moment_are_one_photo_with_one_file(me: User,
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF", "GIF"])
 @pytest.mark.parametrize("way", ["form", "application/octet-stream"])
-def test_every_format_is_taken_and_comes_back_as_the_same_picture(device: APIClient, kind: str, way: str) -> None:
+def test_every_format_is_accepted_and_returned_as_the_same_picture(device: APIClient, kind: str, way: str) -> None:
     answer = send(device, way, encode_image(four_colours(), kind))
     assert answer.status_code == 201, answer.content
     assert [alike(*pair) for pair in zip(corners(picture_at(answer.json()["url"])), CORNERS, strict=True)] == [True] * 4
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF", "HEIF"])
-def test_what_the_camera_wrote_beside_the_picture_is_gone_and_the_picture_is_upright(
-    device: APIClient, kind: str
-) -> None:
+def test_exif_is_removed_and_the_picture_is_upright(device: APIClient, kind: str) -> None:
     raw = encode_image(four_colours((96, 64)), kind, exif=with_place(6))
     assert b"Ursus" in raw
     answer = send(device, "image/*", raw)
@@ -106,7 +104,7 @@ def with_place(orientation: int) -> bytes:
     return exif.tobytes()
 
 
-def test_the_heic_of_the_test_above_does_say_where_it_was_taken() -> None:
+def test_the_heic_of_the_test_above_has_gps_coordinates() -> None:
     raw = encode_image(four_colours((96, 64)), "HEIF", exif=with_place(6))
     exif = Image.Exif()
     exif.load(pillow_heif.open_heif(io.BytesIO(raw)).info["exif"])
@@ -145,7 +143,7 @@ def alike(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     ],
 )
 @pytest.mark.parametrize("way", ["form", "json", "image/jpeg"])
-def test_what_is_no_usable_picture_is_refused_and_leaves_nothing(
+def test_an_unusable_picture_is_refused_and_not_stored(
     device: APIClient, media: Path, way: str, content: bytes, status: int, code: str
 ) -> None:
     assert_refused(send(device, way, content), status, code)
@@ -154,7 +152,7 @@ def test_what_is_no_usable_picture_is_refused_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("way", ["image/jpeg", "application/octet-stream"])
-def test_an_empty_body_is_no_photo(device: APIClient, way: str) -> None:
+def test_an_empty_body_is_refused(device: APIClient, way: str) -> None:
     assert_refused(send(device, way, b""), 400, "invalid_input", "photo", "required")
 
 
@@ -164,18 +162,18 @@ def test_a_body_without_a_photo_is_refused(device: APIClient, body: str) -> None
     assert_refused(answer, 400, "invalid_input")
 
 
-def test_names_that_mean_nothing_are_refused_wherever_they_stand(device: APIClient) -> None:
+def test_unknown_fields_are_refused_in_body_and_query_string(device: APIClient) -> None:
     in_body = device.post(PHOTOS, {"photo": in_base64(jpeg()), "k": 5})
     in_address = device.generic("POST", f"{PHOTOS}?k=5", jpeg(), content_type="image/jpeg")
     for answer in (in_body, in_address):
         assert_refused(answer, 400, "invalid_input", "k", "unknown_field")
 
 
-def test_a_content_type_that_is_none_of_ours_is_refused(device: APIClient) -> None:
+def test_an_unsupported_content_type_is_refused(device: APIClient) -> None:
     assert_refused(send(device, "text/plain", jpeg()), 415, "unsupported_media_type")
 
 
-def test_a_photo_that_is_too_large_is_refused_in_every_way(device: APIClient, settings: Settings) -> None:
+def test_a_too_large_photo_is_refused_in_every_way_of_sending(device: APIClient, settings: Settings) -> None:
     settings.MAX_UPLOAD_MB = 1
     large = encode_image(Image.effect_noise((1400, 1400), 90), "PNG")
     assert len(large) > 2**20
@@ -183,7 +181,7 @@ def test_a_photo_that_is_too_large_is_refused_in_every_way(device: APIClient, se
         assert_refused(send(device, way, large), 413, "photo_too_large")
 
 
-def test_a_query_may_be_sent_as_nothing_but_a_picture(device: APIClient) -> None:
+def test_a_query_may_be_a_raw_picture(device: APIClient) -> None:
     filters = json.dumps({"category": "Dress"})
     path = f"/api/v1/queries/?k=4&diversity=0.5&filters={filters}"
     answer = device.generic("POST", path, jpeg(size=(300, 400)), content_type="image/jpeg")
@@ -200,7 +198,7 @@ def test_a_query_may_be_sent_as_nothing_but_a_picture(device: APIClient) -> None
 
 
 @pytest.mark.database
-def test_my_photos_come_newest_first_in_pages_without_those_that_are_over(device: APIClient, me: User) -> None:
+def test_my_unexpired_photos_are_paged_newest_first(device: APIClient, me: User) -> None:
     photos = [make_upload(me) for _ in range(3)]
     make_upload(me, expires_at=timezone.now() - timedelta(seconds=1))
     make_upload(make_user())
@@ -212,7 +210,7 @@ def test_my_photos_come_newest_first_in_pages_without_those_that_are_over(device
 
 
 @pytest.mark.parametrize("count", [1, 9])
-def test_a_list_takes_as_many_sql_queries_whatever_its_length(
+def test_listing_photos_takes_a_fixed_number_of_sql_queries(
     device: APIClient, me: User, count: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     for _ in range(count):
@@ -222,7 +220,7 @@ def test_a_list_takes_as_many_sql_queries_whatever_its_length(
         assert len(device.get(PHOTOS).json()["results"]) == count
 
 
-def test_one_photo_takes_two_sql_queries(
+def test_reading_a_photo_takes_two_sql_queries(
     device: APIClient, me: User, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     url = f"{PHOTOS}{make_upload(me).pk}/"
@@ -231,13 +229,13 @@ def test_one_photo_takes_two_sql_queries(
         assert device.get(url).status_code == 200
 
 
-def test_a_photo_that_is_over_is_not_there(device: APIClient, me: User) -> None:
+def test_an_expired_photo_is_404(device: APIClient, me: User) -> None:
     over = make_upload(me, expires_at=timezone.now() - timedelta(seconds=1))
     assert_refused(device.get(f"{PHOTOS}{over.pk}/"), 404, "not_found")
 
 
 @pytest.mark.parametrize("method", ["get", "post", "delete"])
-def test_nobody_without_a_token_has_photos(client: Client, method: str) -> None:
+def test_photos_need_credentials(client: Client, method: str) -> None:
     photo = make_upload()
     for path in (PHOTOS, f"{PHOTOS}{photo.pk}/"):
         assert getattr(client, method)(path).status_code == 401
@@ -248,7 +246,7 @@ def test_nobody_without_a_token_has_photos(client: Client, method: str) -> None:
 
 
 @pytest.mark.database
-def test_a_deleted_photo_goes_with_its_file_its_queries_and_its_addresses(device: APIClient, me: User) -> None:
+def test_deleting_a_photo_deletes_its_file_queries_and_urls(device: APIClient, me: User) -> None:
     photo = make_upload(me)
     make_query(photo)
     kept = make_query(make_upload(me))
@@ -263,7 +261,7 @@ def test_a_deleted_photo_goes_with_its_file_its_queries_and_its_addresses(device
     assert_refused(device.delete(f"{PHOTOS}{photo.pk}/"), 404, "not_found")
 
 
-def test_a_photo_of_someone_else_cannot_be_deleted(device: APIClient) -> None:
+def test_the_photo_of_another_user_cannot_be_deleted(device: APIClient) -> None:
     photo = make_upload(make_user())
     assert_refused(device.delete(f"{PHOTOS}{photo.pk}/"), 404, "not_found")
     assert Path(photo.file.path).exists()

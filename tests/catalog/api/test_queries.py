@@ -24,7 +24,7 @@ from tests.helpers.factories import jpeg, make_item_photo, make_query, make_uplo
 pytestmark = pytest.mark.django_db
 
 
-def test_a_photo_sent_as_a_form_becomes_a_query_with_an_address(device: APIClient, me: User) -> None:
+def test_a_photo_in_a_form_creates_a_query(device: APIClient, me: User) -> None:
     filters = json.dumps({"category": "Dress", "max_price": 50})
     answer = device.post(QUERIES, **multipart(k="5", diversity="0.5", filters=filters))
     assert answer.status_code == 202, answer.content
@@ -51,28 +51,28 @@ def with_line_breaks(text: str) -> str:
     [str, with_line_breaks, "data:image/jpeg;base64,{}".format, " \r\n{}\t".format],
     ids=["plain", "android", "data", "spaces"],
 )
-def test_a_photo_may_come_as_base64_in_json(device: APIClient, dress: Any) -> None:
+def test_a_photo_in_base64_creates_a_query(device: APIClient, dress: Any) -> None:
     answer = device.post(QUERIES, {"photo": dress(in_base64(jpeg(size=(300, 400))))})
     assert answer.status_code == 202
     assert answer.json()["k"] == 10
     assert answer.json()["photo"]["width"] == 300
 
 
-def test_the_same_photo_sent_again_is_one_photo_with_two_queries(device: APIClient) -> None:
+def test_the_same_photo_sent_twice_is_stored_once_with_two_queries(device: APIClient) -> None:
     for body in (multipart(), {"data": {"photo": in_base64(jpeg())}, "format": "json"}):
         assert device.post(QUERIES, **body).status_code == 202
     assert UploadedPhoto.objects.count() == 1
     assert SimilarityQuery.objects.count() == 2
 
 
-def test_an_earlier_photo_can_be_asked_again_by_its_id(device: APIClient, me: User) -> None:
+def test_an_earlier_photo_can_be_queried_by_its_id(device: APIClient, me: User) -> None:
     photo = make_upload(me)
     answer = device.post(QUERIES, {"photo_id": str(photo.pk), "k": 3})
     assert answer.status_code == 202
     assert answer.json()["photo"]["id"] == str(photo.pk)
 
 
-def test_a_wish_to_wait_is_met_when_the_answer_comes_in_time(
+def test_prefer_wait_returns_200_when_the_query_ends_in_time(
     device: APIClient, me: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def answer_it(query_id: UUID, seconds: float) -> None:
@@ -88,7 +88,7 @@ def test_a_wish_to_wait_is_met_when_the_answer_comes_in_time(
     assert "Retry-After" not in answer
 
 
-def test_a_wish_to_wait_ends_in_202_when_the_time_is_over(device: APIClient) -> None:
+def test_prefer_wait_returns_202_after_the_wait(device: APIClient) -> None:
     answer = device.post(QUERIES, **multipart(), HTTP_PREFER="wait=1")
     assert answer.status_code == 202
     assert "Preference-Applied" not in answer
@@ -106,12 +106,12 @@ def test_a_waiting_request_holds_no_transaction(device: APIClient, monkeypatch: 
 @pytest.mark.parametrize(
     "wish", ["wait=0", "wait=-1", "wait=abc", "wait", "wait=", "return=minimal", ",;=,", "wait=\u0661", "wait=5x"]
 )
-def test_a_wish_that_makes_no_sense_is_ignored(device: APIClient, wish: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_malformed_prefer_header_is_ignored(device: APIClient, wish: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "wait_until_ended", lambda *_: pytest.fail("it waited"))
     assert device.post(QUERIES, **multipart(), HTTP_PREFER=wish).status_code == 202
 
 
-def test_an_answer_names_the_items_in_order_with_their_pictures(device: APIClient, me: User) -> None:
+def test_an_answer_lists_the_items_by_rank_with_their_pictures(device: APIClient, me: User) -> None:
     query = answered_query(me, items=2)
     answer = device.get(f"{QUERIES}{query.pk}/")
     assert answer.status_code == 200
@@ -130,14 +130,14 @@ def test_an_answer_names_the_items_in_order_with_their_pictures(device: APIClien
     assert first["item"]["photo"]["url"] == f"http://testserver/photos/items/{shown.pk}/"
 
 
-def test_a_failed_query_says_why(device: APIClient, me: User) -> None:
+def test_a_failed_query_has_its_error(device: APIClient, me: User) -> None:
     query = make_query(make_upload(me), state=QueryState.FAILED, error_code="no_encoder", error_detail="Not ready yet.")
     body = device.get(f"{QUERIES}{query.pk}/").json()
     assert body["error"] == {"code": "no_encoder", "detail": "Not ready yet."}
 
 
 @pytest.mark.database
-def test_a_query_is_shown_as_its_fields_say(me: User) -> None:
+def test_the_fast_query_serializer_matches_its_declared_fields(me: User) -> None:
     """The quick way of writing one, against REST framework's own."""
     request = APIRequestFactory().get("/")
     plain = make_query(make_upload(me))
@@ -163,7 +163,7 @@ def test_a_query_is_shown_as_its_fields_say(me: User) -> None:
             assert list(quick.data) == list(quick.fields)
 
 
-def test_a_photo_is_shown_as_its_fields_say(me: User) -> None:
+def test_the_fast_photo_serializer_matches_its_declared_fields(me: User) -> None:
     photo, request = make_upload(me), APIRequestFactory().get("/")
     for serializer in (UploadedPhotoSerializer, PhotoSerializer):
         quick = serializer(photo, context={"request": request})
@@ -172,7 +172,7 @@ def test_a_photo_is_shown_as_its_fields_say(me: User) -> None:
 
 
 @pytest.mark.parametrize("items", [1, 12])
-def test_reading_an_answer_takes_as_many_queries_whatever_its_length(
+def test_reading_an_answer_takes_a_fixed_number_of_sql_queries(
     device: APIClient, me: User, items: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     query = answered_query(me, items=items)
@@ -182,7 +182,7 @@ def test_reading_an_answer_takes_as_many_queries_whatever_its_length(
 
 
 @pytest.mark.parametrize("count", [1, 8])
-def test_listing_takes_as_many_queries_whatever_its_length(
+def test_listing_takes_a_fixed_number_of_sql_queries(
     device: APIClient, me: User, count: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     for _ in range(count):
@@ -193,7 +193,7 @@ def test_listing_takes_as_many_queries_whatever_its_length(
 
 
 @pytest.mark.database
-def test_my_queries_come_in_pages_newest_first_without_gaps(device: APIClient, me: User) -> None:
+def test_my_queries_are_paged_newest_first_without_gaps(device: APIClient, me: User) -> None:
     photo = make_upload(me)
     made = [str(make_query(photo).pk) for _ in range(5)]
     make_query()

@@ -17,7 +17,7 @@ from tests.helpers.factories import jpeg, make_item, make_item_photo, make_query
 pytestmark = pytest.mark.django_db
 
 
-def test_a_query_about_an_item_names_the_item(device: APIClient) -> None:
+def test_a_query_by_item_returns_the_item(device: APIClient) -> None:
     item = make_item_photo(make_item(name="Green hat")).item
     answer = device.post(QUERIES, {"item_id": item.pk, "k": 3})
     assert answer.status_code == 202, answer.content
@@ -28,12 +28,12 @@ def test_a_query_about_an_item_names_the_item(device: APIClient) -> None:
 
 
 @pytest.mark.parametrize("columns", [{"is_active": False}, {"deleted_at": "2026-01-01T00:00:00Z"}])
-def test_an_item_that_is_not_shown_is_unknown(device: APIClient, columns: dict[str, Any]) -> None:
+def test_a_hidden_or_deleted_item_cannot_be_queried(device: APIClient, columns: dict[str, Any]) -> None:
     answer = device.post(QUERIES, {"item_id": make_item(**columns).pk})
     assert_refused(answer, 400, "invalid_input", "item_id", "unknown_item")
 
 
-def test_a_photo_on_the_web_is_fetched_later(device: APIClient) -> None:
+def test_a_photo_by_url_is_fetched_later(device: APIClient) -> None:
     answer = device.post(QUERIES, {"photo_url": "https://shop.example/1.jpg", "k": 3})
     assert answer.status_code == 202, answer.content
     assert (answer.json()["state"], answer.json()["photo"]) == ("to_fetch", None)
@@ -41,7 +41,7 @@ def test_a_photo_on_the_web_is_fetched_later(device: APIClient) -> None:
     assert SimilarityQuery.objects.get().source_url == "https://shop.example/1.jpg"
 
 
-def test_a_body_may_be_the_picture_itself_with_the_wishes_in_the_address(device: APIClient, me: User) -> None:
+def test_a_body_may_be_the_picture_with_the_fields_in_the_query_string(device: APIClient, me: User) -> None:
     url = f"{QUERIES}?k=3&filters=" + json.dumps({"category": "Dress"})
     answer = device.generic("POST", url, jpeg(), content_type="image/jpeg")
     assert answer.status_code == 202, answer.content
@@ -50,7 +50,7 @@ def test_a_body_may_be_the_picture_itself_with_the_wishes_in_the_address(device:
     assert query.photo is not None and query.photo.owner == me
 
 
-def test_several_photos_of_one_garment_may_be_sent_and_named(device: APIClient, me: User) -> None:
+def test_several_photos_may_be_new_ones_and_earlier_ids(device: APIClient, me: User) -> None:
     earlier = make_upload(me)
     photos = [in_base64(jpeg("red")), str(earlier.pk), in_base64(jpeg("navy"))]
     answer = device.post(QUERIES, {"photos": photos})
@@ -66,7 +66,7 @@ def test_several_photos_of_one_garment_may_be_sent_and_named(device: APIClient, 
 
 
 @pytest.mark.parametrize("name", ["photo", "photos"])
-def test_several_files_of_a_form_are_several_photos_of_one_garment(device: APIClient, name: str) -> None:
+def test_several_files_of_a_form_are_photos_of_one_garment(device: APIClient, name: str) -> None:
     files = [SimpleUploadedFile(f"{colour}.jpg", jpeg(colour), "image/jpeg") for colour in ("red", "navy")]
     answer = device.post(QUERIES, {name: files}, format="multipart")
     assert answer.status_code == 202, answer.content
@@ -74,7 +74,7 @@ def test_several_files_of_a_form_are_several_photos_of_one_garment(device: APICl
 
 
 @pytest.mark.database
-def test_the_same_photo_twice_among_several_is_one(device: APIClient, media: Path) -> None:
+def test_the_same_photo_among_several_is_stored_once(device: APIClient, media: Path) -> None:
     answer = device.post(QUERIES, {"photos": [in_base64(jpeg())] * 3})
     assert answer.status_code == 202, answer.content
     assert answer.json()["more_photos"] == []
@@ -82,7 +82,7 @@ def test_the_same_photo_twice_among_several_is_one(device: APIClient, media: Pat
 
 
 @pytest.mark.database
-def test_a_query_goes_with_any_of_its_photos(device: APIClient) -> None:
+def test_deleting_any_photo_of_a_query_deletes_the_query(device: APIClient) -> None:
     for number in (0, 1):
         device.post(QUERIES, {"photos": [in_base64(jpeg("red")), in_base64(jpeg("navy"))]})
         query = SimilarityQuery.objects.get()
@@ -91,7 +91,7 @@ def test_a_query_goes_with_any_of_its_photos(device: APIClient) -> None:
 
 
 @pytest.mark.database
-def test_a_crop_is_kept_in_shares(device: APIClient) -> None:
+def test_a_crop_is_stored_as_fractions(device: APIClient) -> None:
     crop = {"x": 0.25, "y": 0, "width": 0.5, "height": 1}
     for body in (multipart(crop=json.dumps(crop)), {"data": {"photo": in_base64(jpeg()), "crop": crop}}):
         answer = device.post(QUERIES, **body)
@@ -100,7 +100,7 @@ def test_a_crop_is_kept_in_shares(device: APIClient) -> None:
 
 
 @pytest.mark.database
-def test_a_minimum_score_and_the_newer_filters_are_kept(device: APIClient) -> None:
+def test_a_minimum_score_and_the_newer_filters_are_stored(device: APIClient) -> None:
     body = {"photo": in_base64(jpeg()), "min_score": 0.4, "filters": {"in_stock": True, "collection": "Summer"}}
     answer = device.post(QUERIES, body)
     assert answer.json()["min_score"] == 0.4
@@ -108,7 +108,7 @@ def test_a_minimum_score_and_the_newer_filters_are_kept(device: APIClient) -> No
     assert SimilarityQuery.objects.get().filters == {"in_stock": True, "collection": "Summer"}
 
 
-def test_an_answer_tells_what_was_found_how_likely_and_why(device: APIClient, me: User) -> None:
+def test_an_answer_has_outcome_guess_probability_and_reasons(device: APIClient, me: User) -> None:
     query = answered_query(me, items=1)
     guess = {"not_clothes": True, "category": {"value": "Dress", "share": 0.8}}
     why = {"same_category": True, "colour_distance": 3.1, "agrees": ["gender"]}
@@ -124,12 +124,12 @@ def test_an_answer_tells_what_was_found_how_likely_and_why(device: APIClient, me
     assert found["item"]["in_stock"] is True
 
 
-def test_an_answer_from_before_there_were_reasons_has_none(device: APIClient, me: User) -> None:
+def test_an_answer_without_stored_reasons_has_null(device: APIClient, me: User) -> None:
     (found,) = device.get(f"{QUERIES}{answered_query(me, items=1).pk}/").json()["recommendations"]
     assert found["probability"] is found["why"] is None
 
 
-def test_the_history_can_be_narrowed_to_a_state(device: APIClient, me: User) -> None:
+def test_the_list_of_queries_can_be_filtered_by_state(device: APIClient, me: User) -> None:
     done = make_query(make_upload(me), state=QueryState.DONE)
     make_query(make_upload(me))
     found = device.get(f"{QUERIES}?state=done").json()["results"]
@@ -138,7 +138,7 @@ def test_the_history_can_be_narrowed_to_a_state(device: APIClient, me: User) -> 
 
 
 @pytest.mark.parametrize("count", [1, 6])
-def test_a_history_of_items_takes_as_many_queries_whatever_its_length(
+def test_listing_queries_by_item_takes_a_fixed_number_of_sql_queries(
     device: APIClient, me: User, count: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     for _ in range(count):
@@ -148,7 +148,7 @@ def test_a_history_of_items_takes_as_many_queries_whatever_its_length(
         assert len(device.get(QUERIES).json()["results"]) == count
 
 
-def test_a_query_can_be_deleted_and_its_photo_stays(device: APIClient, me: User) -> None:
+def test_deleting_a_query_keeps_its_photo(device: APIClient, me: User) -> None:
     query = answered_query(me)
     assert device.delete(f"{QUERIES}{query.pk}/").status_code == 204
     assert device.get(f"{QUERIES}{query.pk}/").status_code == 404
@@ -157,8 +157,6 @@ def test_a_query_can_be_deleted_and_its_photo_stays(device: APIClient, me: User)
 
 
 @pytest.mark.database
-def test_a_query_that_another_device_deletes_meanwhile_is_gone(
-    device: APIClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_query_deleted_during_the_wait_is_404(device: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("catalog.events.wait_until_ended", lambda *_: SimilarityQuery.objects.all().delete())
     assert_refused(device.post(QUERIES, **multipart(), HTTP_PREFER="wait=2"), 404, "not_found")

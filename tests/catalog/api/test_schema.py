@@ -32,11 +32,11 @@ WAYS = {"multipart/form-data", "application/json", "image/*", "application/octet
 
 
 @pytest.mark.parametrize("path", ["/api/v1/queries/", "/api/v1/photos/"])
-def test_a_photo_may_be_sent_as_a_form_as_json_or_as_it_is(schema: dict[str, Any], path: str) -> None:
+def test_a_photo_may_be_sent_as_form_json_or_raw_body(schema: dict[str, Any], path: str) -> None:
     assert set(schema["paths"][path]["post"]["requestBody"]["content"]) == WAYS
 
 
-def test_a_query_says_how_to_wait_for_its_answer(schema: dict[str, Any]) -> None:
+def test_the_schema_describes_waiting_for_an_answer(schema: dict[str, Any]) -> None:
     operation = schema["paths"]["/api/v1/queries/"]["post"]
     assert {"200", "202"} <= set(operation["responses"])
     assert {"Location", "Retry-After"} <= set(operation["responses"]["202"]["headers"])
@@ -45,7 +45,7 @@ def test_a_query_says_how_to_wait_for_its_answer(schema: dict[str, Any]) -> None
 
 @pytest.mark.django_db
 @pytest.mark.database
-def test_real_answers_fit_the_schema(schema: dict[str, Any], device: APIClient, me: User) -> None:
+def test_responses_match_the_schema(schema: dict[str, Any], device: APIClient, me: User) -> None:
     query, item = answered_query(me), make_item_photo().item
     queries, one = "/api/v1/queries/", "/api/v1/queries/{id}/"
     assert_matches_schema(schema, one, "get", device.get(f"{queries}{query.pk}/"))
@@ -71,7 +71,7 @@ def test_real_answers_fit_the_schema(schema: dict[str, Any], device: APIClient, 
     )
 
 
-def test_the_schema_and_its_pages_are_public_and_need_no_other_site(client: Client) -> None:
+def test_the_schema_and_docs_are_public_and_self_contained(client: Client) -> None:
     assert client.get("/api/v1/schema/").status_code == 200
     page = client.get("/api/v1/docs/").content.decode()
     assert "/static/drf_spectacular_sidecar/" in page
@@ -80,9 +80,7 @@ def test_the_schema_and_its_pages_are_public_and_need_no_other_site(client: Clie
 
 @pytest.mark.parametrize("version", ["%00", "v1", "9", "%0d%0aSet-Cookie:%20a=b", "%C3%A9"])
 @pytest.mark.parametrize("page", ["schema", "docs"])
-def test_a_version_in_the_address_of_the_schema_does_not_reach_a_header(
-    client: Client, page: str, version: str
-) -> None:
+def test_a_version_parameter_of_the_schema_does_not_reach_a_header(client: Client, page: str, version: str) -> None:
     answer = client.get(f"/api/v1/{page}/?version={version}")
     assert answer.status_code == 200
     assert all(value.isascii() and value.isprintable() for value in answer.headers.values())

@@ -26,7 +26,9 @@ def phone(me: User) -> APIClient:
     return client
 
 
-def test_accounts_answer_as_described(schema: dict[str, Any], phone: APIClient, me: User, settings: Settings) -> None:
+def test_account_responses_match_the_schema(
+    schema: dict[str, Any], phone: APIClient, me: User, settings: Settings
+) -> None:
     for body in ({"first_name": "Maria"}, {"email": "x"}, {"email": "new@example.org"}):
         assert_matches_schema(schema, f"{V1}me/", "patch", phone.patch(f"{V1}me/", body))
     make_user("anna", email="anna@example.org")
@@ -47,7 +49,7 @@ def test_accounts_answer_as_described(schema: dict[str, Any], phone: APIClient, 
         assert_matches_schema(schema, f"{V1}me/", "delete", phone.delete(f"{V1}me/", {"password": password}))
 
 
-def test_passwords_answer_as_described(schema: dict[str, Any], phone: APIClient, me: User) -> None:
+def test_password_responses_match_the_schema(schema: dict[str, Any], phone: APIClient, me: User) -> None:
     assert_matches_schema(
         schema, f"{V1}auth/password/", "post", phone.post(f"{V1}auth/password/", {"old_password": "x"})
     )
@@ -60,7 +62,7 @@ def test_passwords_answer_as_described(schema: dict[str, Any], phone: APIClient,
         assert_matches_schema(schema, confirm, "post", APIClient().post(confirm, code))
 
 
-def test_devices_answer_as_described(schema: dict[str, Any], phone: APIClient) -> None:
+def test_device_responses_match_the_schema(schema: dict[str, Any], phone: APIClient) -> None:
     listed = phone.get(f"{V1}devices/")
     assert_matches_schema(schema, f"{V1}devices/", "get", listed)
     one = f"{V1}devices/{listed.json()['results'][0]['id']}/"
@@ -70,7 +72,7 @@ def test_devices_answer_as_described(schema: dict[str, Any], phone: APIClient) -
     assert_matches_schema(schema, f"{V1}devices/{{id}}/", "delete", phone.delete(f"{V1}devices/none/"))
 
 
-def test_favourites_answer_as_described(schema: dict[str, Any], phone: APIClient) -> None:
+def test_favourite_responses_match_the_schema(schema: dict[str, Any], phone: APIClient) -> None:
     one = f"{V1}favourites/{{item_id}}/"
     for item in (make_item(), make_item_photo().item):
         for _ in range(2):
@@ -79,7 +81,7 @@ def test_favourites_answer_as_described(schema: dict[str, Any], phone: APIClient
     assert_matches_schema(schema, f"{V1}favourites/", "get", phone.get(f"{V1}favourites/"))
 
 
-def test_the_bodies_that_are_taken_are_described(schema: dict[str, Any]) -> None:
+def test_the_schema_describes_delete_bodies_and_the_archive(schema: dict[str, Any]) -> None:
     body = schema["paths"][f"{V1}me/"]["delete"]["requestBody"]
     assert body["required"]
     assert body["content"]["application/json"]["schema"]["$ref"] == "#/components/schemas/MeDeleteRequest"

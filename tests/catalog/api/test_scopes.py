@@ -50,7 +50,7 @@ def views() -> list[type[APIView]]:
     return [view for view in found if view is not None and view.__module__.startswith("catalog.")]
 
 
-def test_every_view_says_who_may_come() -> None:
+def test_every_view_declares_its_scopes() -> None:
     assert len(views()) > 10
     open_to_all = (AllowAny, SignUpIsOpen)
     for view in views():
@@ -69,7 +69,7 @@ def test_every_view_says_who_may_come() -> None:
         ("boss", "service", 200),
     ],
 )
-def test_who_may_sign_in_with_which_scope(boss: User, name: str, scope: str, status: int) -> None:
+def test_a_scope_needs_the_right_kind_of_user(boss: User, name: str, scope: str, status: int) -> None:
     make_user("anybody")
     may_add_devices(make_user("former"))
     make_user("clerk", is_staff=True)
@@ -82,12 +82,12 @@ def test_who_may_sign_in_with_which_scope(boss: User, name: str, scope: str, sta
         assert not User.objects.get(username=name).auth_token_set.exists()
 
 
-def test_a_scope_that_there_is_not_is_refused(boss: User) -> None:
+def test_an_unknown_scope_is_refused(boss: User) -> None:
     body = {"username": "boss", "password": "long enough 1", "scope": "god"}
     assert_refused(APIClient().post(SIGN_IN, body), 400, "invalid_input", "scope", "invalid_choice")
 
 
-def test_a_program_changes_no_password_and_signs_nobody_else_out(boss: User) -> None:
+def test_a_service_token_cannot_change_passwords_or_sign_out_other_devices(boss: User) -> None:
     program, phone = client_with(boss, Scope.SERVICE), signed_in_client(boss)
     passwords = {"old_password": "long enough 1", "password": "a blue raincoat"}
     assert_refused(program.post("/api/v1/auth/password/", passwords), 403, "scope_missing")
@@ -97,28 +97,28 @@ def test_a_program_changes_no_password_and_signs_nobody_else_out(boss: User) -> 
     assert program.get("/api/v1/items/").status_code == 401
 
 
-def test_a_program_asks(boss: User) -> None:
+def test_a_service_token_can_create_queries(boss: User) -> None:
     query, program = answered_query(boss), client_with(boss, Scope.SERVICE)
     assert program.post("/api/v1/queries/", {"photo_id": str(query.photo_id)}).status_code == 202
 
 
-def test_a_staff_token_does_what_a_phone_does_and_more(boss: User) -> None:
+def test_a_staff_token_also_has_the_user_scope(boss: User) -> None:
     assert staff_answer(boss, Scope.STAFF).status_code == 200
     assert client_with(boss, Scope.STAFF).get("/api/v1/me/").status_code == 200
 
 
 @pytest.mark.parametrize("scope", [Scope.USER, Scope.SERVICE])
-def test_a_staff_persons_other_tokens_do_nothing_of_staff(boss: User, scope: str) -> None:
+def test_other_tokens_of_staff_cannot_use_staff_endpoints(boss: User, scope: str) -> None:
     assert staff_answer(boss, scope).status_code == 403
 
 
-def test_a_token_that_nobody_named_is_a_phones(boss: User) -> None:
+def test_a_token_without_a_device_has_the_user_scope(boss: User) -> None:
     assert signed_in_client(boss).get("/api/v1/me/").status_code == 200
     request = APIRequestFactory().get("/", HTTP_AUTHORIZATION=signed_in_client(boss)._credentials["HTTP_AUTHORIZATION"])
     assert StaffView.as_view()(request).status_code == 403
 
 
-def test_who_is_no_longer_staff_keeps_the_token_but_not_its_scope(boss: User) -> None:
+def test_a_staff_token_loses_its_scope_when_the_user_is_no_longer_staff(boss: User) -> None:
     token = device_sign_in(user=boss, scope=Scope.STAFF)[1]
     User.objects.update(is_staff=False)
     request = APIRequestFactory().get("/", HTTP_AUTHORIZATION=f"Token {token}")
@@ -128,7 +128,7 @@ def test_who_is_no_longer_staff_keeps_the_token_but_not_its_scope(boss: User) ->
     assert client.get("/api/v1/me/").status_code == 200
 
 
-def test_a_browser_counts_as_a_person_even_of_staff(boss: User) -> None:
+def test_a_session_of_staff_has_the_user_scope(boss: User) -> None:
     browser = APIClient()
     browser.force_login(boss)
     assert browser.get("/api/v1/me/").status_code == 200
@@ -137,5 +137,5 @@ def test_a_browser_counts_as_a_person_even_of_staff(boss: User) -> None:
     assert StaffView.as_view()(request).status_code == 403
 
 
-def test_nobody_is_asked_to_sign_in() -> None:
+def test_a_request_without_credentials_is_401() -> None:
     assert StaffView.as_view()(APIRequestFactory().get("/")).status_code == 401

@@ -31,7 +31,7 @@ def taken(is_open: None) -> User:
 
 
 @pytest.mark.usefixtures("is_open")
-def test_an_account_and_the_token_of_its_first_device_are_made() -> None:
+def test_sign_up_creates_an_account_and_a_token() -> None:
     answer = APIClient().post(SIGN_UP, wish(device="Anna's phone"))
     assert answer.status_code == 201
     device = APIClient()
@@ -42,25 +42,25 @@ def test_an_account_and_the_token_of_its_first_device_are_made() -> None:
 
 
 @pytest.mark.parametrize("body", [wish(), {}, []])
-def test_where_it_is_closed_nobody_gets_in(body: object) -> None:
+def test_closed_sign_up_is_refused(body: object) -> None:
     assert_refused(APIClient().post(SIGN_UP, body), 403, "sign_up_closed")
     assert not User.objects.exists()
 
 
 @pytest.mark.parametrize("name", ["anna", "ANNA", "\uff41nna"])
-def test_a_name_that_someone_has_is_refused_in_every_spelling(taken: User, name: str) -> None:
+def test_a_taken_username_is_refused_in_every_spelling(taken: User, name: str) -> None:
     assert_refused(APIClient().post(SIGN_UP, wish(username=name, email="other@example.org")), 409, "name_taken")
 
 
 @pytest.mark.parametrize("email", ["anna@example.org", "Anna@Example.ORG"])
-def test_an_address_that_someone_has_is_refused_in_every_spelling(taken: User, email: str) -> None:
+def test_a_taken_email_address_is_refused_in_every_spelling(taken: User, email: str) -> None:
     assert_refused(APIClient().post(SIGN_UP, wish(username="other", email=email)), 409, "email_taken")
     assert User.objects.get() == taken
 
 
 @pytest.mark.usefixtures("is_open")
 @pytest.mark.parametrize("password", ["short", "12345678901", "password123", "anna@example", "annaanna"])
-def test_a_password_that_is_easy_to_guess_is_refused(password: str) -> None:
+def test_a_weak_password_is_refused(password: str) -> None:
     refused = APIClient().post(SIGN_UP, wish(username="annaanna", password=password))
     assert_refused(refused, 400, "weak_password")
     assert not User.objects.exists()
@@ -85,7 +85,7 @@ def test_a_password_that_is_easy_to_guess_is_refused(password: str) -> None:
         ("is_staff", True),
     ],
 )
-def test_a_wish_that_makes_no_sense_is_refused(field: str, value: object) -> None:
+def test_an_invalid_sign_up_is_refused(field: str, value: object) -> None:
     body = json.dumps(wish(**{field: value}))
     refused = APIClient().post(SIGN_UP, body, content_type="application/json")
     assert_refused(refused, 400, "invalid_input", field)
@@ -95,7 +95,7 @@ def test_a_wish_that_makes_no_sense_is_refused(field: str, value: object) -> Non
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("is_open")
 @pytest.mark.parametrize("same", ["username", "email"])
-def test_of_many_who_want_the_same_at_once_one_gets_it(same: str) -> None:
+def test_concurrent_sign_ups_with_the_same_name_create_one_account(same: str) -> None:
 
     def sign_up(number: int) -> int:
         own = {"username": f"anna-{number}", "email": f"anna-{number}@example.org"}
@@ -108,7 +108,7 @@ def test_of_many_who_want_the_same_at_once_one_gets_it(same: str) -> None:
 
 
 @pytest.mark.usefixtures("is_open")
-def test_signing_up_takes_a_fixed_number_of_queries(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_signing_up_takes_a_fixed_number_of_sql_queries(django_assert_num_queries: DjangoAssertNumQueries) -> None:
     # the name; the account in a savepoint; old tokens, token and device in another; last login; wrong passwords twice
     with django_assert_num_queries(12):
         assert APIClient().post(SIGN_UP, wish()).status_code == 201

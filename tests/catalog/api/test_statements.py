@@ -146,21 +146,19 @@ def statements(work: Callable[[], Any]) -> list[str]:
 
 @pytest.mark.parametrize("much", [1, 4])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_a_request_takes_as_many_statements_however_much_there_is(
-    me: User, case: Callable[..., Any], much: int
-) -> None:
+def test_a_request_takes_a_fixed_number_of_sql_queries(me: User, case: Callable[..., Any], much: int) -> None:
     taken = statements(case(signed_in_client(me), me, much))
     assert len(taken) == CASES[case], "\n".join(taken)
 
 
 @pytest.mark.parametrize("much", [1, 4])
-def test_a_new_photo_takes_as_many_statements_however_many_there_are(device: APIClient, me: User, much: int) -> None:
+def test_a_new_photo_takes_a_fixed_number_of_sql_queries(device: APIClient, me: User, much: int) -> None:
     for _ in range(much):
         make_upload(me)
     assert len(statements(lambda: device.post(PHOTOS, PHOTO))) == 5
 
 
-def test_a_batch_takes_as_many_statements_for_each_entry(device: APIClient) -> None:
+def test_a_batch_takes_a_fixed_number_of_sql_queries_per_entry(device: APIClient) -> None:
     entry = {"item_id": make_item().pk}
     one, two, five = (
         len(statements(lambda n=n: device.post(f"{QUERIES}batch/", {"queries": [entry] * n}))) for n in (1, 2, 5)

@@ -50,7 +50,7 @@ def of(run: TrainingRun, what: str = "") -> str:
     return f"{RUNS}{run.pk}/{what}"
 
 
-def test_a_run_is_started_and_its_address_is_told(staff: APIClient, boss: User) -> None:
+def test_starting_a_run_returns_its_location(staff: APIClient, boss: User) -> None:
     catalogue()
     body = {"kind": "metric", "name": "mine", "options": {"epochs": 2, "sharpen": False, "label_loss": "arcface"}}
     answer = staff.post(RUNS, body)
@@ -65,7 +65,7 @@ def test_a_run_is_started_and_its_address_is_told(staff: APIClient, boss: User) 
     assert staff.get(of(run)).json() == told
 
 
-def test_a_run_is_followed(staff: APIClient) -> None:
+def test_a_run_returns_its_progress(staff: APIClient) -> None:
     epochs = [{"epoch": 1, "train_loss": 2.5, "val_loss": None}]
     run = make_run(
         state=RunState.RUNNING,
@@ -84,7 +84,7 @@ def test_a_run_is_followed(staff: APIClient) -> None:
 
 
 @pytest.mark.database
-def test_the_newest_comes_first_in_pages(staff: APIClient) -> None:
+def test_runs_are_paged_newest_first(staff: APIClient) -> None:
     names = [make_run().name for _ in range(3)][::-1]
     page = staff.get(f"{RUNS}?page_size=2").json()
     rest = staff.get(page["next"]).json()
@@ -100,14 +100,14 @@ def test_a_run_is_cancelled_and_resumed(staff: APIClient) -> None:
     assert_refused(staff.post(of(run, "resume/")), 409, "run_not_resumable")
 
 
-def test_a_running_one_is_asked_to_stop(staff: APIClient) -> None:
+def test_cancelling_a_running_run_requests_its_stop(staff: APIClient) -> None:
     told = staff.post(of(make_run(state=RunState.RUNNING), "cancel/")).json()
     assert (told["state"], told["cancel_requested"]) == ("running", True)
 
 
 @pytest.mark.parametrize("number", ["0", "99999999", "9" * 19, "9" * 300])
 @pytest.mark.parametrize("what", ["", "cancel/", "resume/"])
-def test_a_run_that_there_is_not_is_not_found(staff: APIClient, number: str, what: str) -> None:
+def test_an_unknown_run_is_404(staff: APIClient, number: str, what: str) -> None:
     address = f"{RUNS}{number}/{what}"
     assert_refused(staff.post(address) if what else staff.get(address), 404, "not_found")
 
@@ -130,7 +130,7 @@ def test_a_run_that_there_is_not_is_not_found(staff: APIClient, number: str, wha
         ({"kind": "metric", "source": "manifest", "manifest": "../../etc/passwd"}, "preflight", None),
     ],
 )
-def test_a_bad_wish_is_refused_with_a_code_and_starts_nothing(
+def test_an_invalid_run_is_refused_with_a_code_and_not_started(
     staff: APIClient, body: Any, code: str, field: str | None
 ) -> None:
     catalogue()
@@ -139,7 +139,7 @@ def test_a_bad_wish_is_refused_with_a_code_and_starts_nothing(
     assert not TrainingRun.objects.exists()
 
 
-def test_what_the_pre_flight_says_is_told_in_the_language_that_is_asked_for(staff: APIClient) -> None:
+def test_a_preflight_error_follows_accept_language(staff: APIClient) -> None:
     answer = staff.post(RUNS, {"kind": "metric"})
     assert_refused(answer, 400, "preflight")
     assert answer.json()["detail"].startswith("There are no photos to learn from")
@@ -148,7 +148,7 @@ def test_what_the_pre_flight_says_is_told_in_the_language_that_is_asked_for(staf
 
 
 @pytest.mark.database
-def test_a_name_that_is_taken_is_a_conflict(staff: APIClient) -> None:
+def test_a_taken_name_is_a_conflict(staff: APIClient) -> None:
     catalogue()
     make_encoder("mine")
     assert_refused(staff.post(RUNS, {"kind": "metric", "name": "mine"}), 409, "name_taken")
@@ -158,19 +158,19 @@ def test_a_name_that_is_taken_is_a_conflict(staff: APIClient) -> None:
 
 
 @pytest.mark.parametrize("scope", [Scope.USER, Scope.SERVICE])
-def test_no_other_token_of_staff_opens_it(boss: User, scope: str) -> None:
+def test_other_scopes_are_refused(boss: User, scope: str) -> None:
     client, run = client_with(boss, scope), make_run()
     for answer in (client.get(RUNS), client.post(RUNS, {"kind": "metric"}), client.get(of(run))):
         assert_refused(answer, 403, "scope_missing")
     assert_refused(client.post(of(run, "cancel/")), 403, "scope_missing")
 
 
-def test_who_is_no_longer_staff_is_refused(staff: APIClient, boss: User) -> None:
+def test_a_former_staff_user_is_refused(staff: APIClient, boss: User) -> None:
     User.objects.filter(pk=boss.pk).update(is_staff=False)
     assert_refused(staff.get(RUNS), 403, "scope_missing")
 
 
-def test_each_deed_takes_its_permission(db: None) -> None:
+def test_each_action_needs_its_permission(db: None) -> None:
     catalogue()
     run = make_run()
     deeds = {
@@ -192,7 +192,7 @@ def test_each_deed_takes_its_permission(db: None) -> None:
                     assert_refused(answer, 403, "permission_denied")
 
 
-def test_nobody_is_asked_to_sign_in(db: None) -> None:
+def test_a_request_without_credentials_is_401(db: None) -> None:
     assert_refused(APIClient().get(RUNS), 401, "not_authenticated")
 
 
@@ -200,7 +200,7 @@ def test_nobody_is_asked_to_sign_in(db: None) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 9])
-def test_the_list_takes_as_many_queries_whatever_its_length(
+def test_listing_runs_takes_a_fixed_number_of_sql_queries(
     staff: APIClient, boss: User, count: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     for _ in range(count):
@@ -210,7 +210,7 @@ def test_the_list_takes_as_many_queries_whatever_its_length(
         assert len(staff.get(RUNS).json()["results"]) == count
 
 
-def test_answers_are_as_described(schema: dict[str, Any], staff: APIClient) -> None:
+def test_training_run_responses_match_the_schema(schema: dict[str, Any], staff: APIClient) -> None:
     catalogue()
     assert_matches_schema(schema, RUNS, "post", staff.post(RUNS, {"kind": "classifier", "tracker": "wandb"}))
     assert_matches_schema(schema, RUNS, "post", staff.post(RUNS, {"kind": "none"}))

@@ -19,7 +19,7 @@ SECRET = "/api/v1/me/webhook-secret/"
 TOLD = "https://shop.example/told"
 
 
-def test_a_query_says_where_its_end_is_told(device: APIClient, me: User) -> None:
+def test_a_query_has_its_webhook(device: APIClient, me: User) -> None:
     answer = device.post(QUERIES, {"photo": in_base64(jpeg()), "callback_url": TOLD})
     assert answer.status_code == 202
     expected = {"url": TOLD, "state": "waiting", "attempts": 0, "delivered_at": None, "error": ""}
@@ -29,13 +29,13 @@ def test_a_query_says_where_its_end_is_told(device: APIClient, me: User) -> None
     assert WebhookDelivery.objects.get().query == me.queries.get()
 
 
-def test_a_query_without_one_has_none(device: APIClient) -> None:
+def test_a_query_without_callback_url_has_no_webhook(device: APIClient) -> None:
     assert device.post(QUERIES, **multipart()).json()["webhook"] is None
     assert not WebhookDelivery.objects.exists()
     assert not WebhookSecret.objects.exists()
 
 
-def test_a_form_a_bare_photo_and_each_entry_of_a_batch_may_name_one(device: APIClient) -> None:
+def test_form_raw_photo_and_batch_entry_accept_a_callback_url(device: APIClient) -> None:
     device.post(QUERIES, **multipart(callback_url=f"{TOLD}/1"))
     device.generic("POST", QUERIES, jpeg("red"), "image/jpeg", QUERY_STRING=f"callback_url={TOLD}/2")
     item = {"item_id": make_item().pk}
@@ -59,13 +59,13 @@ def test_a_form_a_bare_photo_and_each_entry_of_a_batch_may_name_one(device: APIC
         ([TOLD], "invalid"),
     ],
 )
-def test_an_address_that_is_none_is_refused_and_leaves_nothing(device: APIClient, url: Any, code: str) -> None:
+def test_an_invalid_callback_url_is_refused_and_stores_nothing(device: APIClient, url: Any, code: str) -> None:
     answer = device.post(QUERIES, {"photo": in_base64(jpeg()), "callback_url": url})
     assert_refused(answer, 400, "invalid_input", "callback_url", code)
     assert not SimilarityQuery.objects.exists()
 
 
-def test_the_same_request_under_its_key_is_told_once_and_elsewhere_is_another_request(device: APIClient) -> None:
+def test_a_retry_creates_one_webhook_and_another_callback_url_is_refused(device: APIClient) -> None:
     def post(**more: str) -> Any:
         return device.post(QUERIES, {"photo": in_base64(jpeg()), **more}, HTTP_IDEMPOTENCY_KEY="a")
 
@@ -75,7 +75,7 @@ def test_the_same_request_under_its_key_is_told_once_and_elsewhere_is_another_re
         assert_refused(post(**other), 422, "idempotency_key_reused")
 
 
-def test_why_a_try_was_in_vain_is_told_in_the_readers_language(device: APIClient, me: User) -> None:
+def test_the_webhook_error_follows_accept_language(device: APIClient, me: User) -> None:
     query = make_query(make_upload(me))
     webhook_create(query=query, url=TOLD)
     WebhookDelivery.objects.update(state=WebhookState.GIVEN_UP, attempts=5, error="The server answered 500.")
@@ -99,21 +99,21 @@ def test_the_secret_stays_until_it_is_renewed(device: APIClient, me: User) -> No
     assert device.get(SECRET).json() == renewed.json() == {"secret": WebhookSecret.objects.get(user=me).secret}
 
 
-def test_each_person_has_a_secret_of_their_own(device: APIClient) -> None:
+def test_each_user_has_a_secret_of_their_own(device: APIClient) -> None:
     assert device.get(SECRET).json() != signed_in_client(make_user()).get(SECRET).json()
 
 
-def test_a_secret_may_be_renewed_before_there_is_one(device: APIClient) -> None:
+def test_a_secret_can_be_renewed_before_it_exists(device: APIClient) -> None:
     assert device.post(SECRET).json() == device.get(SECRET).json()
 
 
-def test_no_secret_is_in_a_query(device: APIClient) -> None:
+def test_a_query_does_not_reveal_the_secret(device: APIClient) -> None:
     answer = device.post(QUERIES, {"item_id": make_item().pk, "callback_url": TOLD})
     secret = device.get(SECRET).json()["secret"]
     assert secret not in device.get(answer["Location"]).content.decode()
 
 
-def test_staff_see_what_became_of_it_but_no_secret(client: Client, me: User) -> None:
+def test_the_admin_shows_the_delivery_but_not_the_secret(client: Client, me: User) -> None:
     query = answered_query(me)
     webhook_create(query=query, url=TOLD)
     client.force_login(make_user("boss", is_staff=True, is_superuser=True))
@@ -122,7 +122,7 @@ def test_staff_see_what_became_of_it_but_no_secret(client: Client, me: User) -> 
     assert me.webhook_secret.secret not in page.content.decode()
 
 
-def test_the_secret_takes_as_many_queries_each_time(
+def test_the_secret_takes_a_fixed_number_of_sql_queries(
     device: APIClient, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     device.get(SECRET)

@@ -13,20 +13,20 @@ from tests.helpers.api import QUERIES, multipart
 pytestmark = pytest.mark.django_db
 
 
-def test_a_photo_is_taken_in_at_once(device: APIClient) -> None:
+def test_a_photo_is_accepted_at_once(device: APIClient) -> None:
     started = time.perf_counter()
     assert device.post(QUERIES, **multipart(), HTTP_PREFER="wait=5").status_code == 202
     assert time.perf_counter() - started < 3
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_photo_is_taken_in_at_once_when_its_message_is_really_sent(device: APIClient) -> None:
+def test_a_photo_is_accepted_at_once_when_its_message_is_sent(device: APIClient) -> None:
     started = time.perf_counter()
     assert device.post(QUERIES, **multipart()).status_code == 202
     assert time.perf_counter() - started < 3
 
 
-def test_signing_in_works_uncounted(me: User) -> None:
+def test_signing_in_is_not_throttled(me: User) -> None:
     for _ in range(25):
         answer = APIClient().post("/api/v1/auth/sign-in/", {"username": "me", "password": "long enough 1"})
         assert answer.status_code == 200
@@ -38,7 +38,7 @@ def test_the_pages_work(client: Client, me: User) -> None:
     assert client.get("/").status_code == 200
 
 
-def test_the_site_says_that_it_is_ready_without_redis(client: Client) -> None:
+def test_the_site_is_healthy_without_redis(client: Client) -> None:
     answer = client.get("/healthz")
     assert answer.status_code == 200
     assert answer.json() == {"status": "ok", "database": "ok", "redis": "away", "version": settings.VERSION}

@@ -19,7 +19,7 @@ from tests.helpers.factories import jpeg
 pytestmark = pytest.mark.django_db
 
 
-def test_a_full_disk_is_told_as_such(device: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_507(device: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(self: FileSystemStorage, name: str, content: Any) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -27,7 +27,7 @@ def test_a_full_disk_is_told_as_such(device: APIClient, monkeypatch: pytest.Monk
     assert_refused(device.post(QUERIES, **multipart()), 507, "storage_full")
 
 
-def test_a_storage_that_is_away_is_told_as_such(device: APIClient, settings: Settings) -> None:
+def test_an_unreachable_storage_is_503(device: APIClient, settings: Settings) -> None:
     settings.STORAGES = {
         **settings.STORAGES,
         "default": {
@@ -51,7 +51,7 @@ def test_a_storage_that_is_away_is_told_as_such(device: APIClient, settings: Set
     [("database is locked", 503, "database_unavailable"), ("database or disk is full", 507, "storage_full")],
 )
 @pytest.mark.database
-def test_a_database_that_cannot_write_is_told_as_such(
+def test_a_database_that_cannot_write_is_503_or_507(
     device: APIClient, monkeypatch: pytest.MonkeyPatch, message: str, status: int, code: str
 ) -> None:
     def fail(*args: Any, **kwargs: Any) -> None:
@@ -72,26 +72,26 @@ def test_a_database_that_cannot_write_is_told_as_such(
         "/api/v1/items/?cursor=cD0lMDA%3D",
     ],
 )
-def test_a_cursor_that_is_not_ours_is_refused(device: APIClient, url: str) -> None:
+def test_an_invalid_cursor_is_refused(device: APIClient, url: str) -> None:
     assert_refused(device.get(url), 404, "invalid_cursor")
 
 
 @pytest.mark.parametrize(
     "query", ["min_price=abc", "min_price=-1", "max_price=nan", "brand=%00", "search=%00", "min_price=9&max_price=1"]
 )
-def test_a_list_of_items_with_filters_that_make_no_sense_is_refused(device: APIClient, query: str) -> None:
+def test_invalid_filters_of_the_item_list_are_refused(device: APIClient, query: str) -> None:
     assert_refused(device.get(f"/api/v1/items/?{query}"), 400, "invalid_input")
 
 
 @pytest.mark.parametrize(
     "query", ["page_size=0", "page_size=-1", "page_size=abc", "page_size=1000000", "page_size=", "page_size=2.5"]
 )
-def test_a_page_of_an_impossible_size_is_refused(device: APIClient, query: str) -> None:
+def test_an_invalid_page_size_is_refused(device: APIClient, query: str) -> None:
     assert_refused(device.get(f"/api/v1/items/?{query}"), 400, "invalid_input", "page_size")
 
 
 @pytest.mark.parametrize("query", ["page_size=100", "cursor=", "search=%ff", "category="])
-def test_a_list_copes_with_odd_wishes(device: APIClient, query: str) -> None:
+def test_unusual_but_valid_parameters_are_accepted(device: APIClient, query: str) -> None:
     assert device.get(f"/api/v1/items/?{query}").status_code == 200
 
 
@@ -110,16 +110,16 @@ def test_a_list_copes_with_odd_wishes(device: APIClient, query: str) -> None:
         "queries/%ff/",
     ],
 )
-def test_an_address_that_leads_nowhere_is_404(device: APIClient, path: str) -> None:
+def test_an_unknown_url_is_404(device: APIClient, path: str) -> None:
     assert_refused(device.get(f"/api/v1/{path}"), 404, "not_found")
 
 
-def test_an_address_outside_the_version_is_404_in_the_same_shape(device: APIClient) -> None:
+def test_a_url_outside_of_the_version_is_404_in_the_same_shape(device: APIClient) -> None:
     assert_refused(device.get("/api/v2/queries/"), 404, "not_found")
     assert_refused(device.get("/api/"), 404, "not_found")
 
 
-def test_a_forgotten_slash_is_pointed_out_and_not_redirected(device: APIClient) -> None:
+def test_a_missing_slash_is_pointed_out_and_not_redirected(device: APIClient) -> None:
     answer = device.post("/api/v1/queries", {"photo": in_base64(jpeg())})
     assert_refused(answer, 404, "not_found")
     assert "/api/v1/queries/" in answer.json()["detail"]
@@ -128,13 +128,13 @@ def test_a_forgotten_slash_is_pointed_out_and_not_redirected(device: APIClient) 
 @pytest.mark.parametrize(
     ("method", "path"), [("PUT", "queries/"), ("DELETE", "items/"), ("POST", "items/"), ("GET", "auth/sign-in/")]
 )
-def test_a_method_that_is_not_taken_is_405(device: APIClient, method: str, path: str) -> None:
+def test_an_unsupported_method_is_405(device: APIClient, method: str, path: str) -> None:
     answer = device.generic(method, f"/api/v1/{path}", b"")
     assert_refused(answer, 405, "method_not_allowed")
     assert answer["Allow"]
 
 
-def test_a_crash_keeps_the_shape_and_tells_nothing_of_its_cause(
+def test_a_crash_has_the_same_shape_and_does_not_reveal_its_cause(
     device: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crash(*args: Any, **kwargs: Any) -> None:
@@ -147,14 +147,14 @@ def test_a_crash_keeps_the_shape_and_tells_nothing_of_its_cause(
     assert "secret" not in json.dumps(answer.json())
 
 
-def test_without_credentials_there_is_nothing_to_see(db: None) -> None:
+def test_a_request_without_credentials_is_401(db: None) -> None:
     for path in ("queries/", "items/", "me/"):
         answer = APIClient().get(f"/api/v1/{path}")
         assert_refused(answer, 401, "not_authenticated")
         assert answer["WWW-Authenticate"] == "Token"
 
 
-def test_a_session_may_read_but_needs_the_forms_secret_to_write(me: User) -> None:
+def test_a_session_needs_a_csrf_token_to_write(me: User) -> None:
     browser = APIClient(enforce_csrf_checks=True)
     browser.force_login(me)
     assert browser.get(QUERIES).status_code == 200
@@ -175,14 +175,14 @@ def test_no_method_crashes_any_route(device: APIClient, path: str, method: str, 
 
 
 @pytest.mark.parametrize("scope", ["x" * 200_000, {"y" * 200_000: 1}])
-def test_an_error_does_not_send_back_all_that_was_sent(db: None, scope: object) -> None:
+def test_an_error_does_not_echo_a_large_body(db: None, scope: object) -> None:
     body = {"username": "anna", "password": "x", "scope": scope}
     answer = APIClient().post("/api/v1/auth/sign-in/", body)
     assert_refused(answer, 400, "invalid_input", "scope")
     assert len(answer.content) < 3000
 
 
-def test_of_very_many_wrong_fields_some_are_told() -> None:
+def test_the_number_of_reported_fields_is_limited() -> None:
     wrong = {f"{number}" * 200: ["No."] for number in range(1000)}
     problem = api_problem_for(ValidationError(wrong))
     assert problem is not None

@@ -28,19 +28,19 @@ def retry_after(*, scope: str, client: str, cost: int = 1) -> int | None:
 @pytest.mark.parametrize(
     ("written", "meant"), [("20/min", (20, 60)), ("1/s", (1, 1)), ("5/hour", (5, 3600)), ("7/day", (7, 86400))]
 )
-def test_a_rate_is_read_as_the_settings_write_it(settings: Settings, written: str, meant: tuple[int, int]) -> None:
+def test_a_rate_of_the_settings_is_parsed(settings: Settings, written: str, meant: tuple[int, int]) -> None:
     settings.RATES = {"query": written}
     assert rate_limit("query") == meant
 
 
-def test_of_many_requests_at_the_same_moment_exactly_as_many_pass_as_may(counting: OwnRedis) -> None:
+def test_concurrent_requests_never_exceed_the_limit(counting: OwnRedis) -> None:
     with ThreadPoolExecutor(16) as threads:
         waits = list(threads.map(lambda _: retry_after(scope="query", client="user:1"), range(100)))
     assert Counter(wait is None for wait in waits) == {True: 10, False: 90}
     assert {wait for wait in waits if wait is not None} <= {59, 60}
 
 
-def test_processes_share_one_count(counting: OwnRedis) -> None:
+def test_processes_share_one_counter(counting: OwnRedis) -> None:
     code = (
         "import os; os.environ['DJANGO_SETTINGS_MODULE'] = 'tests.settings'; import django; django.setup();"
         "from django.conf import settings;"
@@ -53,7 +53,7 @@ def test_processes_share_one_count(counting: OwnRedis) -> None:
     assert sum(int(process.communicate()[0]) for process in processes) == 10
 
 
-def test_people_and_scopes_are_counted_apart(counting: OwnRedis) -> None:
+def test_users_and_scopes_are_counted_separately(counting: OwnRedis) -> None:
     for _ in range(10):
         assert retry_after(scope="query", client="user:1") is None
     assert retry_after(scope="query", client="user:1") is not None
@@ -61,9 +61,7 @@ def test_people_and_scopes_are_counted_apart(counting: OwnRedis) -> None:
     assert retry_after(scope="read", client="user:1") is None
 
 
-def test_counting_and_looking_at_what_is_left_are_one_message(
-    counting: OwnRedis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_counting_takes_one_round_trip(counting: OwnRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     messages: list[bytes] = []
     send = AbstractConnection.send_packed_command
 
@@ -86,19 +84,19 @@ def test_the_window_moves(counting: OwnRedis) -> None:
     assert retry_after(scope="short", client="user:1") is None
 
 
-def test_a_batch_weighs_what_it_holds_and_one_that_is_refused_weighs_nothing(counting: OwnRedis) -> None:
+def test_a_batch_counts_its_cost_and_a_refused_one_counts_nothing(counting: OwnRedis) -> None:
     assert retry_after(scope="query", client="user:1", cost=7) is None
     assert retry_after(scope="query", client="user:1", cost=4) is not None
     assert retry_after(scope="query", client="user:1", cost=3) is None
     assert retry_after(scope="query", client="user:1") is not None
 
 
-def test_a_batch_larger_than_the_rate_passes_when_nothing_else_was_asked_for(counting: OwnRedis) -> None:
+def test_a_cost_above_the_limit_is_capped_at_the_limit(counting: OwnRedis) -> None:
     assert retry_after(scope="query", client="user:1", cost=50) is None
     assert retry_after(scope="query", client="user:1") is not None
 
 
-def test_without_redis_everything_passes_and_only_the_first_request_waits_for_it(
+def test_without_redis_every_request_is_allowed_and_only_the_first_waits(
     counting: OwnRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert retry_after(scope="query", client="user:1", cost=10) is None
@@ -109,9 +107,7 @@ def test_without_redis_everything_passes_and_only_the_first_request_waits_for_it
     assert retry_after(scope="query", client="user:1") is not None
 
 
-def test_a_redis_that_hangs_slows_one_request_down_and_not_all(
-    counting: OwnRedis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hanging_redis_delays_only_one_request(counting: OwnRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     assert counting.process is not None
     subprocess.run(["kill", "-STOP", str(counting.process.pid)], check=True)
     started = time.perf_counter()
@@ -119,6 +115,6 @@ def test_a_redis_that_hangs_slows_one_request_down_and_not_all(
     assert time.perf_counter() - started < 4
 
 
-def test_a_scope_without_a_rate_is_a_mistake_of_ours_and_told_at_once() -> None:
+def test_a_scope_without_a_rate_raises() -> None:
     with pytest.raises(KeyError):
         retry_after(scope="nonsense", client="user:1")

@@ -30,7 +30,7 @@ def statuses(answers: Iterator[Any]) -> list[int]:
     return [answer.status_code for answer in answers]
 
 
-def test_too_many_queries_are_refused_with_the_time_to_wait(device: APIClient, me: User) -> None:
+def test_too_many_queries_are_refused_with_retry_after(device: APIClient, me: User) -> None:
     assert statuses(device.post(QUERIES, **multipart()) for _ in range(3)) == [202] * 3
     answer = device.post(QUERIES, **multipart())
     assert_refused(answer, 429, "throttled")
@@ -40,14 +40,14 @@ def test_too_many_queries_are_refused_with_the_time_to_wait(device: APIClient, m
     assert me.queries.count() == 3
 
 
-def test_a_person_is_counted_on_all_devices_together_and_apart_from_others(me: User) -> None:
+def test_a_user_is_throttled_across_all_devices(me: User) -> None:
     for _ in range(3):
         signed_in_client(me).post(QUERIES, **multipart())
     assert signed_in_client(me).post(QUERIES, **multipart()).status_code == 429
     assert signed_in_client(make_user()).post(QUERIES, **multipart()).status_code == 202
 
 
-def test_reading_has_a_rate_of_its_own(device: APIClient) -> None:
+def test_reads_have_their_own_rate(device: APIClient) -> None:
     for _ in range(4):
         device.post(QUERIES, **multipart())
     answers = [device.get(QUERIES) for _ in range(6)]
@@ -55,19 +55,21 @@ def test_reading_has_a_rate_of_its_own(device: APIClient) -> None:
     assert {answer["RateLimit-Policy"] for answer in answers} == {'"read";q=5;w=60'}
 
 
-def test_every_answer_tells_what_is_left(device: APIClient) -> None:
+def test_every_response_has_the_remaining_quota(device: APIClient) -> None:
     left = [device.get(QUERIES)["RateLimit"] for _ in range(6)]
     assert [one.partition(";t=")[0] for one in left] == [f'"read";r={number}' for number in (4, 3, 2, 1, 0, 0)]
     assert {int(one.partition(";t=")[2]) for one in left} <= {59, 60}
 
 
-def test_a_batch_tells_what_all_of_it_has_left(device: APIClient) -> None:
+def test_a_batch_response_has_the_remaining_quota(device: APIClient) -> None:
     item = {"item_id": make_item().pk}
     assert device.post(f"{QUERIES}batch/", {"queries": [item, item]})["RateLimit"] == '"query";r=1;t=60'
 
 
 @pytest.mark.parametrize("authorization", [{}, {"HTTP_AUTHORIZATION": "Token wrong"}, {"HTTP_AUTHORIZATION": "Token"}])
-def test_who_shows_no_good_token_is_counted_by_address(authorization: dict[str, Any], device: APIClient) -> None:
+def test_requests_without_a_valid_token_are_throttled_per_client_ip(
+    authorization: dict[str, Any], device: APIClient
+) -> None:
     answers = [APIClient().get(QUERIES, **authorization) for _ in range(7)]
     assert statuses(iter(answers)) == [401] * 6 + [429]
     assert [answer["RateLimit"].partition(";t=")[0] for answer in answers[4:]] == [
@@ -85,7 +87,7 @@ def test_a_wrong_password_counts_once(me: User) -> None:
     assert answer["RateLimit"].startswith('"sign-in";r=2;')
 
 
-def test_attempts_to_sign_in_are_counted_by_address_whatever_the_client_claims(me: User) -> None:
+def test_sign_ins_are_throttled_per_client_ip_ignoring_x_forwarded_for(me: User) -> None:
     wrong = {"username": "me", "password": "wrong"}
     answers = [APIClient().post(SIGN_IN, wrong, HTTP_X_FORWARDED_FOR=f"10.0.0.{n}") for n in range(4)]
     assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
@@ -94,7 +96,7 @@ def test_attempts_to_sign_in_are_counted_by_address_whatever_the_client_claims(m
     assert APIClient().post(SIGN_IN, wrong, REMOTE_ADDR="192.0.2.7").status_code == 401
 
 
-def test_behind_a_proxy_the_address_is_the_one_that_the_proxy_names(me: User, settings: Settings) -> None:
+def test_behind_a_proxy_the_client_ip_comes_from_x_forwarded_for(me: User, settings: Settings) -> None:
     settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "NUM_PROXIES": 1}
     wrong = {"username": "me", "password": "wrong"}
     same = [APIClient().post(SIGN_IN, wrong, HTTP_X_FORWARDED_FOR=f"10.0.0.{n}, 192.0.2.1") for n in range(4)]
@@ -102,14 +104,14 @@ def test_behind_a_proxy_the_address_is_the_one_that_the_proxy_names(me: User, se
     assert APIClient().post(SIGN_IN, wrong, HTTP_X_FORWARDED_FOR="192.0.2.2").status_code == 401
 
 
-def test_who_is_nobody_is_counted_by_address_over_all_scopes(client: Client) -> None:
+def test_anonymous_requests_are_throttled_per_client_ip_in_total(client: Client) -> None:
     assert statuses(client.get("/api/v1/schema/") for _ in range(5)) == [200] * 5
     for _ in range(2):
         answer = APIClient().post(SIGN_IN, {})
     assert_refused(answer, 429, "throttled")
 
 
-def test_the_upload_page_refuses_as_well(client: Client, me: User) -> None:
+def test_the_upload_page_is_throttled(client: Client, me: User) -> None:
     client.force_login(me)
     assert statuses(client.post("/", {"photo": jpeg_file()}) for _ in range(3)) == [302] * 3
     answer = client.post("/", {"photo": jpeg_file()})
@@ -118,12 +120,12 @@ def test_the_upload_page_refuses_as_well(client: Client, me: User) -> None:
     assert "too many" in answer.content.decode().lower()
 
 
-def test_a_browser_that_forgets_its_cookies_is_still_counted_by_its_address(db: None) -> None:
+def test_a_browser_without_cookies_is_throttled_per_client_ip(db: None) -> None:
     answers = statuses(Client().post("/", {"photo": jpeg_file()}) for _ in range(4))
     assert answers == [302] * 3 + [429]
 
 
-def test_browsers_of_one_address_are_counted_apart_up_to_what_an_address_may_do(db: None) -> None:
+def test_browsers_behind_one_client_ip_are_counted_separately_up_to_the_total(db: None) -> None:
     one, other = Client(), Client()
     assert statuses(browser.post("/", {"photo": jpeg_file()}) for browser in (one, other) * 3) == [302] * 6
     assert statuses(browser.post("/", {"photo": jpeg_file()}) for browser in (one, other)) == [429] * 2

@@ -16,17 +16,17 @@ def texts(catalog: Any) -> dict[Any, Any]:
     return {message.id: message.string for message in catalog if message.id}
 
 
-def test_the_code_is_full_of_sentences() -> None:
+def test_sentences_are_collected_from_the_code() -> None:
     found = texts(sentences())
     assert len(found) > 60
     assert "The picture is damaged or incomplete. Please send it again." in found
 
 
-def test_the_translations_are_of_the_sentences_that_the_code_has() -> None:
+def test_the_translation_file_has_exactly_the_sentences_of_the_code() -> None:
     assert set(texts(translations())) == set(texts(sentences()))
 
 
-def test_every_sentence_has_its_polish_with_the_same_placeholders() -> None:
+def test_every_sentence_is_translated_with_the_same_placeholders() -> None:
     for english, polish in texts(translations()).items():
         for one in (polish,) if isinstance(polish, str) else polish:
             of = english if isinstance(english, str) else english[1]
@@ -35,7 +35,7 @@ def test_every_sentence_has_its_polish_with_the_same_placeholders() -> None:
             assert sorted(PLACEHOLDER.findall(one)) == sorted(PLACEHOLDER.findall(of)), english
 
 
-def test_what_is_compiled_is_what_is_written() -> None:
+def test_the_compiled_translations_are_up_to_date() -> None:
     assert MO.read_bytes() == compiled(translations()), "run: make messages"
 
 
@@ -76,10 +76,10 @@ def unmarked(tree: ast.AST) -> list[str]:
 
 
 @pytest.mark.parametrize("file", code_files(), ids=lambda file: str(file.relative_to(ROOT)))
-def test_no_sentence_is_put_together_where_no_translation_could_match(file: Path) -> None:
+def test_no_translated_sentence_is_an_f_string(file: Path) -> None:
     if str(file.relative_to(ROOT)) not in PUT_TOGETHER:
         assert unmarked(ast.parse(file.read_text())) == []
 
 
-def test_the_test_above_would_notice_one() -> None:
+def test_the_f_string_check_finds_one() -> None:
     assert unmarked(ast.parse("raise Refused('code', f'{limit} is too much')")) == ["f'{limit} is too much'"]

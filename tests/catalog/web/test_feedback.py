@@ -54,7 +54,7 @@ def pressed(html: str) -> list[str]:
     return re.findall(r'id="([a-z]+-\d+)"[^>]*aria-pressed="true"', html)
 
 
-def test_every_match_has_two_thumbs_with_the_name_of_its_item(browser: Client, found: list[Recommendation]) -> None:
+def test_every_match_has_two_labelled_thumbs(browser: Client, found: list[Recommendation]) -> None:
     html = page(browser, found[0].query)
     assert html.count('aria-pressed="false"') == 2 * len(found)
     for one in found:
@@ -64,7 +64,7 @@ def test_every_match_has_two_thumbs_with_the_name_of_its_item(browser: Client, f
 
 
 @pytest.mark.database
-def test_a_thumb_is_kept_and_shown_and_told_and_taken_back(browser: Client, found: list[Recommendation]) -> None:
+def test_a_verdict_is_stored_shown_announced_and_removable(browser: Client, found: list[Recommendation]) -> None:
     second = found[1]
     html = thumb(browser, second, "up")
     assert pressed(html) == [f"up-{second.pk}"]
@@ -78,19 +78,19 @@ def test_a_thumb_is_kept_and_shown_and_told_and_taken_back(browser: Client, foun
     assert not Feedback.objects.exists()
 
 
-def test_without_scripts_a_thumb_leads_back_to_its_match(browser: Client, found: list[Recommendation]) -> None:
+def test_without_scripts_a_thumb_redirects_to_its_match(browser: Client, found: list[Recommendation]) -> None:
     answer = browser.post(reverse("feedback", args=[found[2].pk]), {"verdict": "down"})
     assert (answer.status_code, answer["Location"]) == (302, f"/queries/{found[0].query_id}/#match-3")
     assert 'id="match-3"' in page(browser, found[0].query)
 
 
-def test_an_opened_item_is_noted_without_an_answer(browser: Client, found: list[Recommendation]) -> None:
+def test_an_opened_item_is_recorded_with_204(browser: Client, found: list[Recommendation]) -> None:
     answer = browser.post(reverse("feedback", args=[found[0].pk]), {"clicked": "1"})
     assert (answer.status_code, answer.content) == (204, b"")
     assert Feedback.objects.get().clicked_at is not None
 
 
-def test_the_link_to_an_item_stays_what_it_is_and_names_the_form_to_tell(browser: Client) -> None:
+def test_the_link_to_an_item_names_the_form_for_its_beacon(browser: Client) -> None:
     query = make_query(make_upload(visitor="this browser"), state="done")
     (one,) = answers(query.photo, items=1)
     item = one.item
@@ -101,12 +101,12 @@ def test_the_link_to_an_item_stays_what_it_is_and_names_the_form_to_tell(browser
     assert f'id="thumbs-{one.pk}"' in html
 
 
-def test_a_verdict_that_there_is_not_is_refused(browser: Client, found: list[Recommendation]) -> None:
+def test_an_unknown_verdict_is_refused(browser: Client, found: list[Recommendation]) -> None:
     assert browser.post(reverse("feedback", args=[found[0].pk]), {"verdict": "sideways"}).status_code == 400
     assert not Feedback.objects.exists()
 
 
-def test_of_other_peoples_answers_there_is_nothing(found: list[Recommendation]) -> None:
+def test_feedback_on_the_matches_of_other_users_is_404(found: list[Recommendation]) -> None:
     query = found[0].query
     signed_in = Client()
     signed_in.force_login(make_user(is_staff=True, is_superuser=True))
@@ -128,7 +128,7 @@ def consent(browser: Client, query: SimilarityQuery, **body: str) -> str:
     return browser.post(reverse("photo-consent", args=[query.pk]), body, headers=HTMX).content.decode()
 
 
-def test_a_photo_is_not_lent_unless_the_box_is_ticked(browser: Client, found: list[Recommendation]) -> None:
+def test_consent_is_off_by_default_and_can_be_withdrawn(browser: Client, found: list[Recommendation]) -> None:
     query = found[0].query
     judge(found, up=(1,), down=(2,))
     html = page(browser, query)
@@ -145,7 +145,7 @@ def test_a_photo_is_not_lent_unless_the_box_is_ticked(browser: Client, found: li
     assert not Triplet.objects.exists()
 
 
-def test_without_scripts_the_box_has_a_button(browser: Client, found: list[Recommendation]) -> None:
+def test_without_scripts_the_consent_box_has_a_button(browser: Client, found: list[Recommendation]) -> None:
     query = found[0].query
     assert re.search(r"<noscript><button[^>]*>Save</button></noscript>", page(browser, query))
     answer = browser.post(reverse("photo-consent", args=[query.pk]), {"may_train": "on"})
@@ -153,7 +153,7 @@ def test_without_scripts_the_box_has_a_button(browser: Client, found: list[Recom
     assert UploadedPhoto.objects.get().may_train
 
 
-def test_a_visitor_who_lends_a_photo_can_take_it_back_for_as_long_as_it_is_kept(
+def test_consent_extends_the_visitors_session_to_the_retention_time(
     browser: Client, found: list[Recommendation]
 ) -> None:
     consent(browser, found[0].query, may_train="on")
@@ -162,7 +162,7 @@ def test_a_visitor_who_lends_a_photo_can_take_it_back_for_as_long_as_it_is_kept(
     assert browser.session.get_expiry_date() > timezone.now() + timedelta(days=LEARNING_DAYS - 1)
 
 
-def test_a_query_about_an_item_asks_for_no_consent(browser: Client) -> None:
+def test_a_query_by_item_has_no_consent_form(browser: Client) -> None:
     shown = answers(items=1)[0]
     query = make_query(visitor="this browser", item=make_item(), state="done")
     query.recommendations.create(rank=1, item=shown.item, photo=shown.photo, score=0.5)
@@ -185,7 +185,7 @@ def test_a_photo_can_be_deleted_from_the_page(browser: Client, found: list[Recom
 
 
 @pytest.mark.parametrize("name", ["feedback", "photo-consent", "photo-delete"])
-def test_another_site_cannot_say_it_in_my_name(found: list[Recommendation], name: str) -> None:
+def test_feedback_needs_a_csrf_token_and_post(found: list[Recommendation], name: str) -> None:
     strict = Client(enforce_csrf_checks=True)
     session = strict.session
     session[VISITOR] = "this browser"
@@ -197,7 +197,7 @@ def test_another_site_cannot_say_it_in_my_name(found: list[Recommendation], name
     assert strict.get(address).status_code == 405
 
 
-def test_thumbs_are_counted_as_the_api_counts_them(
+def test_thumbs_are_throttled_like_api_changes(
     browser: Client, found: list[Recommendation], counting: OwnRedis, settings: Settings
 ) -> None:
     settings.RATES = {**settings.RATES, "write": "2/min"}

@@ -7,7 +7,7 @@ from pytest_django import Settings
 
 
 @pytest.mark.django_db
-def test_an_address_that_leads_nowhere_gets_a_page(client: Client) -> None:
+def test_an_unknown_url_gets_a_404_page(client: Client) -> None:
     answer = client.get("/nothing/here")
     assert answer.status_code == 404
     assert b"<h1>Nothing here</h1>" in answer.content
@@ -17,7 +17,7 @@ def test_an_address_that_leads_nowhere_gets_a_page(client: Client) -> None:
 @pytest.mark.parametrize(
     ("error", "status"), [(RuntimeError("a secret"), 500), (OperationalError("away"), 503), (OSError(28, "full"), 507)]
 )
-def test_a_crash_gets_a_page_that_tells_nothing_of_its_cause(
+def test_a_crash_gets_a_page_that_does_not_reveal_its_cause(
     client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
 ) -> None:
     def crash(*args: object) -> None:
@@ -31,7 +31,7 @@ def test_a_crash_gets_a_page_that_tells_nothing_of_its_cause(
     assert b"secret" not in answer.content
 
 
-def test_a_host_that_is_not_ours_is_refused(client: Client, settings: Settings) -> None:
+def test_an_unknown_host_is_refused(client: Client, settings: Settings) -> None:
     settings.ALLOWED_HOSTS = ["clothes.example"]
     assert client.get("/healthz", headers={"Host": "evil.example"}).status_code == 400
     answer = client.get("/api/v1/items/", headers={"Host": "evil.example"})
@@ -39,7 +39,7 @@ def test_a_host_that_is_not_ours_is_refused(client: Client, settings: Settings) 
 
 
 @pytest.mark.django_db
-def test_a_site_without_its_database_is_not_ready(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_site_without_its_database_is_unhealthy(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def away() -> None:
         raise OperationalError("away")
 
@@ -51,7 +51,7 @@ def test_a_site_without_its_database_is_not_ready(client: Client, monkeypatch: p
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("address", ["/", "/nothing/here", "/photos/items/1/?w=7"])
-def test_our_own_pages_allow_nothing_from_elsewhere_and_no_scripts_inside(client: Client, address: str) -> None:
+def test_our_pages_forbid_other_origins_and_inline_scripts(client: Client, address: str) -> None:
     policy = client.get(address)["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; script-src 'self';")
     assert "unsafe" not in policy
@@ -59,19 +59,19 @@ def test_our_own_pages_allow_nothing_from_elsewhere_and_no_scripts_inside(client
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("address", ["/admin/login/", "/api/v1/docs/"])
-def test_pages_of_other_peoples_making_keep_their_scripts(client: Client, address: str) -> None:
+def test_third_party_pages_have_no_content_security_policy(client: Client, address: str) -> None:
     answer = client.get(address)
     assert answer.status_code == 200
     assert "Content-Security-Policy" not in answer
 
 
-def test_a_body_that_is_refused_before_any_page_has_the_policy_too(client: Client, settings: Settings) -> None:
+def test_a_body_refused_by_middleware_has_the_policy_too(client: Client, settings: Settings) -> None:
     settings.MAX_BODY_BYTES = 1
     assert "Content-Security-Policy" in client.post("/", {"photo": "too long"})
 
 
 @pytest.mark.django_db
-def test_every_page_has_an_icon_even_for_browsers_that_guess_its_address(client: Client) -> None:
+def test_every_page_has_an_icon_and_favicon_redirects_to_it(client: Client) -> None:
     icon = client.get("/favicon.ico")
     assert (icon.status_code, icon["Location"]) == (302, "/static/catalog/icon.svg")
     for page in ("/", "/admin/login/"):

@@ -30,7 +30,7 @@ def link(anna: User) -> str:
     return reverse("password-reset", args=[password_reset_code(user=anna)])
 
 
-def test_a_person_gets_from_the_first_page_to_a_new_password(anna: User) -> None:
+def test_a_user_can_reset_a_password_through_the_pages(anna: User) -> None:
     browser = Client(enforce_csrf_checks=True)
 
     def send(address: str, **fields: str) -> str:
@@ -51,17 +51,17 @@ def test_a_person_gets_from_the_first_page_to_a_new_password(anna: User) -> None
     assert anna.check_password("a blue raincoat")
 
 
-def test_the_login_page_of_staff_leads_to_it(client: Client) -> None:
+def test_the_admin_login_links_to_the_reset_page(client: Client) -> None:
     assert f'href="{FORGOTTEN}"' in client.get("/admin/login/").content.decode()
 
 
-def test_an_unknown_address_sees_the_same_page(client: Client, anna: User) -> None:
+def test_an_unknown_email_address_sees_the_same_page(client: Client, anna: User) -> None:
     known, unknown = [client.post(FORGOTTEN, {"email": f"{name}@example.org"}) for name in ("anna", "nobody")]
     assert known.content == unknown.content
     wait_for_mails()
 
 
-def test_opening_the_link_changes_nothing_however_often(client: Client, anna: User, link: str) -> None:
+def test_opening_the_link_changes_nothing(client: Client, anna: User, link: str) -> None:
     assert [client.get(link).status_code for _ in range(3)] == [200] * 3
     assert client.head(link).status_code == 200
     anna.refresh_from_db()
@@ -69,7 +69,7 @@ def test_opening_the_link_changes_nothing_however_often(client: Client, anna: Us
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_a_link_that_was_used_leads_to_a_page_that_says_so(client: Client, link: str, method: str) -> None:
+def test_a_used_link_shows_an_error_page(client: Client, link: str, method: str) -> None:
     assert client.post(link, {"password": "a blue raincoat"}).status_code == 200
     page = getattr(client, method)(link, {"password": "a red raincoat"})
     assert page.status_code == 400
@@ -77,12 +77,12 @@ def test_a_link_that_was_used_leads_to_a_page_that_says_so(client: Client, link:
 
 
 @pytest.mark.parametrize("code", ["x", "-", "MQ-", "MQ-x-y", "%00-%00", "%FF", "MQ" * 2000])
-def test_a_link_that_makes_no_sense_leads_to_the_same_page(client: Client, anna: User, code: str) -> None:
+def test_an_invalid_link_shows_an_error_page(client: Client, anna: User, code: str) -> None:
     assert client.get(f"{FORGOTTEN}{code}/").status_code == 400
 
 
 @pytest.mark.parametrize("password", ["", "1aZ!", "anna@example", "x" * 1001])
-def test_a_weak_password_is_said_beside_the_field_and_the_link_stays_good(
+def test_a_weak_password_is_reported_at_the_field_and_the_link_stays_valid(
     client: Client, link: str, password: str
 ) -> None:
     page = client.post(link, {"password": password})
@@ -93,13 +93,13 @@ def test_a_weak_password_is_said_beside_the_field_and_the_link_stays_good(
 
 
 @pytest.mark.parametrize("email", ["", "anna", "a\0@b.org"])
-def test_an_address_that_is_none_is_said_beside_the_field(client: Client, email: str) -> None:
+def test_an_invalid_email_address_is_reported_at_the_field(client: Client, email: str) -> None:
     page = client.post(FORGOTTEN, {"email": email})
     assert page.status_code == 400
     assert re.search(r'role="alert">[^<]{10,}<', page.content.decode())
 
 
-def test_one_place_cannot_have_mails_sent_for_ever(client: Client, counting: OwnRedis, settings: Settings) -> None:
+def test_reset_mails_are_throttled_per_client_ip(client: Client, counting: OwnRedis, settings: Settings) -> None:
     settings.RATES = settings.RATES | {"reset": "2/hour"}
     pages = [client.post(FORGOTTEN, {"email": "nobody@example.org"}) for _ in range(3)]
     assert [page.status_code for page in pages] == [200, 200, 429]
@@ -108,7 +108,7 @@ def test_one_place_cannot_have_mails_sent_for_ever(client: Client, counting: Own
     assert by_api.status_code == 429
 
 
-def test_the_page_is_kept_nowhere_and_runs_nobody_elses_scripts(client: Client, link: str) -> None:
+def test_the_page_is_not_cached_and_has_a_strict_policy(client: Client, link: str) -> None:
     page = client.get(link)
     assert "no-store" in page["Cache-Control"]
     assert "script-src 'self'" in page["Content-Security-Policy"]

@@ -45,14 +45,14 @@ def page(browser: Client, query: SimilarityQuery) -> str:
 
 
 @pytest.mark.parametrize("state", [QueryState.QUEUED, QueryState.EMBEDDING, QueryState.EMBEDDED, QueryState.SEARCHING])
-def test_without_scripts_the_page_asks_again_until_the_query_has_ended(browser: Client, state: str) -> None:
+def test_without_scripts_the_page_refreshes_until_the_query_has_ended(browser: Client, state: str) -> None:
     html = page(browser, make(state))
     assert '<noscript><meta http-equiv="refresh"' in html
     assert html.count('aria-current="step"') == 1
     assert f"?seen={state}" in html
 
 
-def test_an_answer_shows_the_matches_in_order_with_what_one_wants_to_know(browser: Client) -> None:
+def test_an_answer_lists_the_matches_by_rank_with_their_details(browser: Client) -> None:
     html = page(browser, answered(name="Red dress", brand="Norrland", category="Dress", price="19.99", currency="EUR"))
     assert "http-equiv" not in html
     assert "hx-get" not in html
@@ -63,26 +63,26 @@ def test_an_answer_shows_the_matches_in_order_with_what_one_wants_to_know(browse
     assert "Search with another photo" in html
 
 
-def test_only_addresses_of_web_pages_become_links(browser: Client) -> None:
+def test_only_http_urls_become_links(browser: Client) -> None:
     assert 'href="https://shop.example/1"' in page(browser, answered(1, url="https://shop.example/1"))
     assert "javascript:" not in page(browser, answered(1, url="javascript:alert(1)"))
 
 
-def test_what_comes_from_a_catalogue_is_shown_as_text(browser: Client) -> None:
+def test_catalogue_text_is_escaped(browser: Client) -> None:
     assert "<b>bold" not in page(browser, answered(1, name="<b>bold", brand="<b>bold", category="<b>bold"))
 
 
-def test_an_empty_answer_says_so(browser: Client) -> None:
+def test_an_empty_answer_has_its_own_page(browser: Client) -> None:
     assert "No similar items found" in page(browser, answered(0))
 
 
-def test_a_failed_query_says_why(browser: Client) -> None:
+def test_a_failed_query_has_its_error(browser: Client) -> None:
     query = make(QueryState.FAILED, error_code="no_encoder", error_detail="The catalogue is not ready yet.")
     assert "The catalogue is not ready yet." in page(browser, query)
 
 
 @pytest.mark.parametrize("matches", [1, 12])
-def test_an_answer_takes_as_many_queries_whatever_its_length(
+def test_an_answer_page_takes_a_fixed_number_of_sql_queries(
     browser: Client, matches: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     query = answered(matches)
@@ -91,7 +91,7 @@ def test_an_answer_takes_as_many_queries_whatever_its_length(
         page(browser, query)
 
 
-def test_htmx_gets_nothing_while_nothing_is_new(browser: Client) -> None:
+def test_htmx_gets_204_while_nothing_changed(browser: Client) -> None:
     query = make(QueryState.QUEUED)
     answer = browser.get(reverse("query", args=[query.pk]), {"seen": "queued"}, headers=HTMX)
     assert answer.status_code == 204
@@ -106,7 +106,7 @@ def test_htmx_gets_the_part_that_changed(browser: Client, monkeypatch: pytest.Mo
     assert "seen=embedding" in answer.content.decode()
 
 
-def test_htmx_gets_an_answer_that_comes_while_it_waits(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_htmx_gets_an_answer_that_arrives_during_the_wait(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     query = answered()
     SimilarityQuery.objects.update(state=QueryState.SEARCHING)
     done = {"state": QueryState.DONE}
@@ -115,7 +115,7 @@ def test_htmx_gets_an_answer_that_comes_while_it_waits(browser: Client, monkeypa
     assert "look most like it" in answer.content.decode()
 
 
-def test_an_answer_without_a_close_match_says_so_and_shows_the_nearest(browser: Client) -> None:
+def test_an_answer_without_a_close_match_shows_similar_items(browser: Client) -> None:
     query = answered(name="Grey coat")
     SimilarityQuery.objects.update(outcome="no_close_match")
     html = page(browser, query)
@@ -126,7 +126,7 @@ def test_an_answer_without_a_close_match_says_so_and_shows_the_nearest(browser: 
 
 
 @pytest.mark.parametrize("matches", [0, 2])
-def test_a_photo_that_seems_to_show_no_clothes_is_told(browser: Client, matches: int) -> None:
+def test_a_photo_without_clothes_has_a_hint(browser: Client, matches: int) -> None:
     query = answered(matches)
     assert "does not seem to show clothes" not in page(browser, query)
     SimilarityQuery.objects.update(guess={"not_clothes": True})
@@ -134,14 +134,14 @@ def test_a_photo_that_seems_to_show_no_clothes_is_told(browser: Client, matches:
 
 
 @pytest.mark.parametrize("state", [QueryState.TO_FETCH, QueryState.FETCHING])
-def test_a_photo_that_is_still_fetched_is_waited_for(browser: Client, state: str) -> None:
+def test_a_photo_being_fetched_is_waited_for(browser: Client, state: str) -> None:
     query = make_query(visitor=VISITOR, source_url="https://shop.example/1.jpg", state=state)
     html = page(browser, query)
     assert f"?seen={state}" in html
     assert 'alt="Your photo"' not in html
 
 
-def test_a_query_about_an_item_shows_the_item(browser: Client) -> None:
+def test_a_query_by_item_shows_the_item(browser: Client) -> None:
     photo = make_item_photo(make_item(name="Green hat"))
     query = make_query(visitor=VISITOR, item=photo.item, state=QueryState.DONE, encoder=make_encoder())
     html = page(browser, query)

@@ -22,13 +22,13 @@ def file(content: bytes | None = None) -> SimpleUploadedFile:
     return SimpleUploadedFile("photo.jpg", jpeg() if content is None else content, "image/jpeg")
 
 
-def test_the_page_opens_for_anyone_and_leaves_only_the_forms_secret(client: Client) -> None:
+def test_the_page_is_public_and_sets_only_the_csrf_cookie(client: Client) -> None:
     answer = client.get("/")
     assert answer.status_code == 200
     assert set(answer.cookies) == {"csrftoken"}
 
 
-def test_the_page_works_without_scripts_and_has_none_of_its_own_inside(client: Client) -> None:
+def test_the_page_works_without_scripts_and_has_no_inline_ones(client: Client) -> None:
     page = client.get("/").content.decode()
     assert re.search(r'<form[^>]+action="/"[^>]+method="post"[^>]+enctype="multipart/form-data"', page)
     assert re.search(r'<label for="photo"', page)
@@ -37,7 +37,7 @@ def test_the_page_works_without_scripts_and_has_none_of_its_own_inside(client: C
     assert "//" not in re.sub(r"<!doctype.*?>", "", " ".join(re.findall(r'(?:src|href)="([^"]*)"', page)))
 
 
-def test_a_visitors_photo_leads_to_the_page_of_its_query(client: Client) -> None:
+def test_a_visitors_photo_redirects_to_its_query(client: Client) -> None:
     answer = client.post("/", {"photo": file()})
     query = SimilarityQuery.objects.get()
     assert (answer.status_code, answer["Location"]) == (302, reverse("query", args=[query.pk]))
@@ -49,14 +49,14 @@ def test_a_visitors_photo_leads_to_the_page_of_its_query(client: Client) -> None
     assert Client().get(answer["Location"]).status_code == 404
 
 
-def test_a_visitor_stays_the_same_from_photo_to_photo(client: Client) -> None:
+def test_a_visitor_keeps_the_same_key(client: Client) -> None:
     for colour in ("red", "green"):
         client.post("/", {"photo": file(jpeg(colour))})
     assert UploadedPhoto.objects.values("visitor").distinct().count() == 1
     assert UploadedPhoto.objects.count() == 2
 
 
-def test_the_photo_of_someone_who_is_signed_in_is_theirs(client: Client) -> None:
+def test_the_photo_of_a_signed_in_user_belongs_to_the_user(client: Client) -> None:
     user = make_user()
     client.force_login(user)
     client.post("/", {"photo": file()})
@@ -64,7 +64,7 @@ def test_the_photo_of_someone_who_is_signed_in_is_theirs(client: Client) -> None
     assert (photo.owner, photo.visitor) == (user, "")
 
 
-def test_with_scripts_the_progress_takes_the_place_of_the_form(client: Client) -> None:
+def test_htmx_gets_the_progress_in_place_of_the_form(client: Client) -> None:
     answer = client.post("/", {"photo": file()}, headers=HTMX)
     query = SimilarityQuery.objects.get()
     assert answer.status_code == 200
@@ -76,9 +76,7 @@ def test_with_scripts_the_progress_takes_the_place_of_the_form(client: Client) -
 
 @pytest.mark.parametrize("content", [b"", b"this is no picture", jpeg(size=(300, 300))[:300]])
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_a_photo_that_is_refused_is_answered_with_a_sentence(
-    client: Client, media: Path, content: bytes, headers: dict[str, str]
-) -> None:
+def test_a_refused_photo_gets_a_sentence(client: Client, media: Path, content: bytes, headers: dict[str, str]) -> None:
     answer = client.post("/", {"photo": file(content)}, headers=headers)
     assert 400 <= answer.status_code < 500
     sentence = re.search(r'role="alert">([^<]+)<', answer.content.decode())
@@ -90,13 +88,13 @@ def test_a_photo_that_is_refused_is_answered_with_a_sentence(
 
 
 @pytest.mark.parametrize("body", [{}, {"photo": "text in the place of a file"}])
-def test_no_photo_at_all_is_answered_with_a_sentence(client: Client, body: dict[str, Any]) -> None:
+def test_a_missing_photo_gets_a_sentence(client: Client, body: dict[str, Any]) -> None:
     answer = client.post("/", body)
     assert answer.status_code == 400
     assert "Choose a photo first." in answer.content.decode()
 
 
-def test_a_body_that_announces_too_much_gets_a_page(client: Client, settings: Settings) -> None:
+def test_a_too_large_body_gets_a_page(client: Client, settings: Settings) -> None:
     settings.MAX_BODY_BYTES = 10
     answer = client.post("/", {"photo": file()})
     assert answer.status_code == 413
@@ -110,18 +108,18 @@ def test_a_body_that_announces_too_much_gets_a_page(client: Client, settings: Se
 @pytest.mark.parametrize(
     "body", [b"", b"--b", b"\xff", b'--b\r\nContent-Disposition: form-data; name="photo"\r\n\r\nx\r\n--b--']
 )
-def test_a_broken_form_gets_a_page_and_no_crash(content_type: str, body: bytes) -> None:
+def test_a_broken_form_gets_a_page(content_type: str, body: bytes) -> None:
     for client in (Client(), Client(enforce_csrf_checks=True)):
         answer = client.generic("POST", "/", body, content_type=content_type)
         assert 400 <= answer.status_code < 500
 
 
-def test_a_post_without_the_forms_secret_is_refused_with_a_page() -> None:
+def test_a_post_without_a_csrf_token_gets_a_page() -> None:
     answer = Client(enforce_csrf_checks=True).post("/", {"photo": file()})
     assert answer.status_code == 403
 
 
-def test_a_full_disk_is_told_beside_the_form(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_at_the_form(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     from django.core.files.storage import FileSystemStorage
 
     def full(self: FileSystemStorage, name: str, content: Any) -> str:

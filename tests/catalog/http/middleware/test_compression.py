@@ -26,7 +26,7 @@ def many(db: None) -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br"])
-def test_a_long_list_travels_compressed(device: APIClient, many: None, coding: str) -> None:
+def test_a_long_list_is_compressed(device: APIClient, many: None, coding: str) -> None:
     plain = device.get(ITEMS)
     packed = device.get(ITEMS, headers={"Accept-Encoding": coding})
     assert packed["Content-Encoding"] == coding
@@ -36,7 +36,7 @@ def test_a_long_list_travels_compressed(device: APIClient, many: None, coding: s
     assert "Accept-Encoding" in packed["Vary"].title()
 
 
-def test_okhttp_and_browsers_get_what_they_ask_for_most(device: APIClient, many: None) -> None:
+def test_the_preferred_coding_is_used(device: APIClient, many: None) -> None:
     for accepted, coding in (("gzip", "gzip"), ("gzip, deflate, br", "br"), ("br;q=0.5, gzip", "gzip")):
         assert device.get(ITEMS, headers={"Accept-Encoding": accepted})["Content-Encoding"] == coding
 
@@ -44,14 +44,16 @@ def test_okhttp_and_browsers_get_what_they_ask_for_most(device: APIClient, many:
 @pytest.mark.parametrize(
     "accepted", ["", "identity", "deflate", "gzip;q=0", "nonsense;;;", "*", "gzip;q=abc", "x" * 9999]
 )
-def test_who_asks_for_nothing_we_have_gets_it_plain(device: APIClient, many: None, accepted: str) -> None:
+def test_without_a_supported_coding_the_response_is_not_compressed(
+    device: APIClient, many: None, accepted: str
+) -> None:
     answer = device.get(ITEMS, headers={"Accept-Encoding": accepted})
     assert "Content-Encoding" not in answer
     assert len(answer.json()["results"]) == 20
     assert "Accept-Encoding" in answer["Vary"].title()  # a cache must not give it to others as theirs
 
 
-def test_an_etag_holds_whichever_way_the_answer_came(device: APIClient, many: None) -> None:
+def test_an_etag_is_valid_for_every_coding(device: APIClient, many: None) -> None:
     packed = device.get(ITEMS, headers={"Accept-Encoding": "br"})
     assert packed["ETag"].startswith('W/"')  # equal in meaning, not in bytes
     for accepted in ("br", "gzip", "identity"):
@@ -59,7 +61,7 @@ def test_an_etag_holds_whichever_way_the_answer_came(device: APIClient, many: No
         assert device.get(ITEMS, headers=headers).status_code == 304
 
 
-def test_short_answers_pictures_and_pages_stay_as_they_are(device: APIClient, client: Client) -> None:
+def test_short_responses_pictures_and_pages_are_not_compressed(device: APIClient, client: Client) -> None:
     photo = make_item_photo()
     for path in ("/api/v1/me/", f"/photos/items/{photo.pk}/", "/"):
         answer = device.get(path, headers={"Accept-Encoding": "br, gzip"})
@@ -72,18 +74,18 @@ def packed(response: Any) -> Any:
     return Compression(lambda _: response)(request)
 
 
-def test_an_event_leaves_at_once_and_is_not_touched() -> None:
+def test_an_event_stream_is_not_compressed() -> None:
     long = b"data: " + b"x" * 5000 + b"\n\n"
     stream = packed(StreamingHttpResponse(iter([long]), content_type="text/event-stream"))
     assert "Content-Encoding" not in stream
     assert list(stream) == [long]
 
 
-def test_a_download_is_not_touched() -> None:
+def test_a_download_is_not_compressed() -> None:
     assert "Content-Encoding" not in packed(FileResponse(iter([b"P" * 5000]), content_type="application/zip"))
     assert "Content-Encoding" not in packed(HttpResponse(b"P" * 5000, content_type="application/zip"))
 
 
-def test_the_length_of_a_compressed_answer_is_blurred(device: APIClient, many: None) -> None:
+def test_the_length_of_a_compressed_response_is_blurred(device: APIClient, many: None) -> None:
     noise = {len(device.get(ITEMS, headers={"Accept-Encoding": "br"})["X-Noise"]) for _ in range(20)}
     assert len(noise) > 3

@@ -14,7 +14,7 @@ def allowed(answer: object) -> str | None:
     return answer.headers.get("Access-Control-Allow-Origin")  # type: ignore[attr-defined, no-any-return]
 
 
-def test_by_default_no_other_origin_may(device: APIClient) -> None:
+def test_no_other_origin_is_allowed_by_default(device: APIClient) -> None:
     assert allowed(device.get(ITEMS, headers={"Origin": SHOP})) is None
 
 
@@ -23,7 +23,7 @@ def open_to_the_shop(settings: Settings) -> None:
     settings.CORS_ALLOWED_ORIGINS = [SHOP]
 
 
-def test_an_origin_of_the_setting_may_and_no_other(device: APIClient, open_to_the_shop: None) -> None:
+def test_only_the_configured_origin_is_allowed(device: APIClient, open_to_the_shop: None) -> None:
     answer = device.get(ITEMS, headers={"Origin": SHOP})
     assert allowed(answer) == SHOP
     assert "Access-Control-Allow-Credentials" not in answer
@@ -31,13 +31,13 @@ def test_an_origin_of_the_setting_may_and_no_other(device: APIClient, open_to_th
         assert allowed(device.get(ITEMS, headers={"Origin": other})) is None
 
 
-def test_scripts_may_read_the_headers_that_the_api_speaks_by(device: APIClient, open_to_the_shop: None) -> None:
+def test_scripts_may_read_the_headers_of_the_api(device: APIClient, open_to_the_shop: None) -> None:
     exposed = device.get(ITEMS, headers={"Origin": SHOP})["Access-Control-Expose-Headers"]
     wanted = {"Location", "Retry-After", "X-Request-ID", "Idempotency-Replayed", "Preference-Applied", "ETag"}
     assert wanted <= {name.strip() for name in exposed.split(",")}
 
 
-def test_a_browser_is_told_before_it_sends_what_it_may(open_to_the_shop: None) -> None:
+def test_a_preflight_request_lists_headers_and_methods(open_to_the_shop: None) -> None:
     asked = {
         "Origin": SHOP,
         "Access-Control-Request-Method": "POST",
@@ -53,12 +53,12 @@ def test_a_browser_is_told_before_it_sends_what_it_may(open_to_the_shop: None) -
     }
 
 
-def test_errors_can_be_read_as_well(open_to_the_shop: None) -> None:
+def test_errors_have_cors_headers_too(open_to_the_shop: None) -> None:
     answer = APIClient().get(ITEMS, headers={"Origin": SHOP})
     assert answer.status_code == 401
     assert allowed(answer) == SHOP
 
 
-def test_pages_are_not_opened(client: APIClient, open_to_the_shop: None) -> None:
+def test_pages_have_no_cors_headers(client: APIClient, open_to_the_shop: None) -> None:
     for path in ("/", "/healthz", "/admin/login/"):
         assert allowed(client.get(path, headers={"Origin": SHOP})) is None

@@ -20,7 +20,7 @@ FORGOTTEN = "/account/password/"
 POLISH = {"Accept-Language": "pl-PL,pl;q=0.9,en;q=0.5"}
 
 
-def test_a_problem_comes_in_the_language_that_was_asked_for(device: APIClient) -> None:
+def test_a_problem_follows_accept_language(device: APIClient) -> None:
     answer = device.get("/api/v1/items/99999999/", headers=POLISH)
     assert answer["Content-Language"] == "pl"
     assert "Accept-Language" in answer["Vary"]
@@ -31,13 +31,13 @@ def test_a_problem_comes_in_the_language_that_was_asked_for(device: APIClient) -
 @pytest.mark.parametrize(
     "wish", ["", "en", "de", "*", "nonsense;;q=x", "pl;q=0, en", "x" * 5000, "../../etc/passwd", "\xff"]
 )
-def test_every_other_wish_gets_english(device: APIClient, wish: str) -> None:
+def test_any_other_accept_language_gets_english(device: APIClient, wish: str) -> None:
     answer = device.get("/api/v1/items/99999999/", headers={"Accept-Language": wish})
     assert answer["Content-Language"] == "en"
     assert answer.json()["detail"] == "There is nothing at this address, or it is not yours."
 
 
-def test_fields_are_told_in_polish_ours_and_the_frameworks(device: APIClient) -> None:
+def test_field_errors_are_translated_ours_and_the_frameworks(device: APIClient) -> None:
     body = {"photo_id": "abc", "k": 0, "photo_url": 5, "nonsense": 1}
     errors = {error["field"]: error["detail"] for error in device.post(QUERIES, body, headers=POLISH).json()["errors"]}
     assert errors["nonsense"].startswith("Nieznane pole. Znane pola: photo,")
@@ -48,7 +48,7 @@ def test_fields_are_told_in_polish_ours_and_the_frameworks(device: APIClient) ->
     assert "Ensure" not in errors["k"]
 
 
-def test_what_holds_a_number_is_told_in_polish_too(device: APIClient) -> None:
+def test_a_sentence_with_a_placeholder_is_translated(device: APIClient) -> None:
     answer = device.generic("POST", QUERIES, b"{", content_type="application/json", headers=POLISH)
     assert answer.json()["detail"].startswith("Treść żądania nie jest poprawnym dokumentem JSON: ")
 
@@ -62,7 +62,7 @@ def test_what_holds_a_number_is_told_in_polish_too(device: APIClient) -> None:
         ("of_tomorrow", "A sentence that nobody has translated.", "A sentence that nobody has translated."),
     ],
 )
-def test_a_failed_query_is_told_in_the_readers_language(
+def test_the_error_of_a_failed_query_follows_accept_language(
     device: APIClient, me: User, code: str, stored: str, polish: str
 ) -> None:
     query = make_query(make_upload(me), state=QueryState.FAILED, error_code=code, error_detail=stored)
@@ -71,7 +71,7 @@ def test_a_failed_query_is_told_in_the_readers_language(
     assert device.get(path, headers=POLISH).json()["error"]["detail"].startswith(polish)
 
 
-def test_the_pages_for_a_password_speak_the_readers_language(client: Client) -> None:
+def test_the_password_pages_follow_accept_language(client: Client) -> None:
     page = client.get(FORGOTTEN, headers=POLISH)
     assert (page["Content-Language"], page["Vary"].count("Accept-Language")) == ("pl", 1)
     text = page.content.decode()
@@ -84,16 +84,14 @@ def test_the_pages_for_a_password_speak_the_readers_language(client: Client) -> 
     assert "Podaj poprawny adres e-mail." in wrong.content.decode()
 
 
-def test_a_link_that_is_too_old_is_told_in_the_readers_language(client: Client) -> None:
+def test_an_expired_link_is_reported_by_accept_language(client: Client) -> None:
     assert "Ten odnośnik" in client.get(f"{FORGOTTEN}MQ-x/", headers=POLISH).content.decode()
     assert "This link was used before" in client.get(f"{FORGOTTEN}MQ-x/").content.decode()
 
 
 @pytest.mark.parametrize("address", ["/api/v1/auth/password-reset/", FORGOTTEN])
 @pytest.mark.parametrize(("wish", "subject"), [("pl", "Nowe hasło do"), ("de", "A new password for")])
-def test_the_mail_speaks_the_language_of_the_request_that_asked_for_it(
-    client: Client, address: str, wish: str, subject: str
-) -> None:
+def test_the_mail_is_in_the_language_of_its_request(client: Client, address: str, wish: str, subject: str) -> None:
     make_user("anna", email="anna@example.org")
     client.post(address, {"email": "anna@example.org"}, headers={"Accept-Language": wish})
     wait_for_mails()
@@ -109,7 +107,7 @@ def test_there_is_a_mail_in_every_language(settings: Settings) -> None:
     assert letters == {"password_reset.txt"} | others
 
 
-def test_the_pages_stay_english_and_no_request_leaves_its_language_behind(client: Client) -> None:
+def test_other_pages_stay_english_and_the_language_is_reset(client: Client) -> None:
     APIClient().get("/api/v1/me/", headers=POLISH)
     assert translation.get_language() == "en"
     assert "Content-Language" not in client.get("/", headers=POLISH)

@@ -18,33 +18,33 @@ HEADER = "X-Request-ID"
     "path", ["/api/v1/schema/", "/healthz", "/", "/nothing/", "/api/v1/me/", "/static/nothing.css"]
 )
 @pytest.mark.django_db
-def test_every_answer_has_a_name_of_its_own(client: Client, path: str) -> None:
+def test_every_response_has_its_own_request_id(client: Client, path: str) -> None:
     first, second = client.get(path)[HEADER], client.get(path)[HEADER]
     assert re.fullmatch("[0-9a-f]{32}", first)
     assert first != second
 
 
 @pytest.mark.parametrize("name", ["a", "7f3c-91", "proxy/Fra1:00000000-0000-4000-8000-000000000000", "x" * 128])
-def test_a_name_that_the_client_has_given_is_kept(client: Client, name: str) -> None:
+def test_a_safe_request_id_of_the_client_is_kept(client: Client, name: str) -> None:
     assert client.get("/api/v1/nothing/", headers={HEADER: name})[HEADER] == name
 
 
 @pytest.mark.parametrize(
     "name", ["", " ", "x" * 129, "a b", "a\r\nSet-Cookie: x=y", "a\0", "zażółć", "<script>", 'a"b', "a\n"]
 )
-def test_a_name_that_could_do_harm_is_replaced(client: Client, name: str) -> None:
+def test_an_unsafe_request_id_is_replaced(client: Client, name: str) -> None:
     answer = client.get("/api/v1/nothing/", headers={HEADER: name})
     assert re.fullmatch("[0-9a-f]{32}", answer[HEADER])
     assert "Set-Cookie" not in answer
 
 
-def test_a_problem_tells_its_request(client: Client) -> None:
+def test_a_problem_has_its_request_id(client: Client) -> None:
     answer = client.get("/api/v1/nothing/", headers={HEADER: "mine"})
     assert answer.json()["request_id"] == "mine"
 
 
 @pytest.mark.django_db
-def test_so_do_a_crash_and_a_body_that_is_too_large(device: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_and_a_too_large_body_have_their_request_id(device: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError
 
@@ -57,7 +57,7 @@ def test_so_do_a_crash_and_a_body_that_is_too_large(device: APIClient, monkeypat
         assert answer[HEADER] == answer.json()["request_id"] == "mine"
 
 
-def test_the_lines_of_the_log_carry_it_even_those_that_django_writes_at_the_end(client: Client) -> None:
+def test_log_lines_have_the_request_id_even_djangos_last_one(client: Client) -> None:
     seen: list[Any] = []
 
     class Keeping(logging.Handler):
@@ -74,7 +74,7 @@ def test_the_lines_of_the_log_carry_it_even_those_that_django_writes_at_the_end(
     assert seen == [("mine", "Not Found: /api/v1/nothing/")]
 
 
-def test_threads_do_not_mix_their_requests_up() -> None:
+def test_threads_have_separate_request_ids() -> None:
     def answer(number: int) -> bool:
         begin_request(f"request-{number}")
         return all(request_id() == f"request-{number}" for _ in range(200))
@@ -83,6 +83,6 @@ def test_threads_do_not_mix_their_requests_up() -> None:
         assert all(threads.map(answer, range(64)))
 
 
-def test_outside_of_a_request_there_is_none() -> None:
+def test_outside_of_a_request_the_id_is_a_dash() -> None:
     with ThreadPoolExecutor(1) as thread:
         assert thread.submit(request_id).result() == "-"

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 ITEMS = "/api/v1/items/"
 
 
-def test_what_did_not_change_is_not_sent_again(device: APIClient) -> None:
+def test_an_unchanged_response_is_304(device: APIClient) -> None:
     make_item()
     first = device.get(ITEMS)
     again = device.get(ITEMS, headers={"If-None-Match": first["ETag"]})
@@ -26,7 +26,7 @@ def test_what_did_not_change_is_not_sent_again(device: APIClient) -> None:
     assert again["Cache-Control"] == "private, no-cache"
 
 
-def test_what_changed_is_sent(device: APIClient) -> None:
+def test_a_changed_response_is_sent(device: APIClient) -> None:
     item = make_item(name="Blue shirt")
     first = device.get(f"{ITEMS}{item.pk}/")
     item.name = "Red shirt"
@@ -37,13 +37,13 @@ def test_what_changed_is_sent(device: APIClient) -> None:
     assert again["ETag"] != first["ETag"]
 
 
-def test_a_query_that_is_done_is_sent_once(device: APIClient, me: User) -> None:
+def test_a_finished_query_is_sent_once(device: APIClient, me: User) -> None:
     path = f"/api/v1/queries/{answered_query(me).pk}/"
     tag = device.get(path)["ETag"]
     assert device.get(path, headers={"If-None-Match": tag}).status_code == 304
 
 
-def test_an_etag_opens_nothing_to_others(device: APIClient, me: User) -> None:
+def test_an_etag_gives_no_access_to_other_users(device: APIClient, me: User) -> None:
     path = f"/api/v1/queries/{answered_query(me).pk}/"
     tag = device.get(path)["ETag"]
     assert signed_in_client(make_user()).get(path, headers={"If-None-Match": tag}).status_code == 404
@@ -51,17 +51,17 @@ def test_an_etag_opens_nothing_to_others(device: APIClient, me: User) -> None:
 
 
 @pytest.mark.parametrize("tag", ["*", '"nonsense"', "nonsense", "", 'W/"', "\xff", '"a", "b"'])
-def test_an_odd_if_none_match_does_no_harm(device: APIClient, tag: str) -> None:
+def test_an_invalid_if_none_match_is_ignored(device: APIClient, tag: str) -> None:
     assert device.get(ITEMS, headers={"If-None-Match": tag}).status_code in (200, 304)
 
 
-def test_answers_are_for_whoever_asked_alone(device: APIClient) -> None:
+def test_responses_are_private(device: APIClient) -> None:
     answer = device.get(ITEMS)
     assert answer["Cache-Control"] == "private, no-cache"
     assert {"Authorization", "Cookie", "Accept-Language"} <= {name.strip() for name in answer["Vary"].split(",")}
 
 
-def test_what_came_of_an_action_is_kept_nowhere(me: User) -> None:
+def test_responses_to_unsafe_requests_are_not_cached(me: User) -> None:
     credentials = {"username": "me", "password": "long enough 1"}
     answer = APIClient().post("/api/v1/auth/sign-in/", credentials)
     assert answer.status_code == 200
@@ -69,7 +69,7 @@ def test_what_came_of_an_action_is_kept_nowhere(me: User) -> None:
     assert "ETag" not in answer
 
 
-def test_pages_with_their_secrets_are_left_alone(client: Client) -> None:
+def test_pages_have_no_etag(client: Client) -> None:
     page = client.get("/")
     assert page.status_code == 200
     assert "ETag" not in page
@@ -81,7 +81,7 @@ def answered(response: HttpResponse | StreamingHttpResponse, **headers: str) -> 
     return ApiResponseHeaders(lambda _: response)(request)
 
 
-def test_a_stream_is_not_held_up_and_a_view_that_knows_better_is_heard() -> None:
+def test_a_stream_is_not_buffered_and_keeps_its_own_cache_control() -> None:
     headers = {"Cache-Control": "no-store"}
     stream = StreamingHttpResponse(iter([b"data: 1\n\n"]), content_type="text/event-stream", headers=headers)
     answer = answered(stream)
