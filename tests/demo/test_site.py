@@ -1,4 +1,4 @@
-"""What the demo does with its folder before anything is started."""
+"""Preparation of the demo's site."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from pytest_django import Settings
 from demo.site import collect_static_files
 
 
-def test_half_a_static_file_of_an_interrupted_run_is_written_again(tmp_path: Path, settings: Settings) -> None:
+def test_a_truncated_static_file_of_an_interrupted_run_is_written_again(tmp_path: Path, settings: Settings) -> None:
     settings.STATIC_ROOT = tmp_path / "static"
     collect_static_files()
     file = settings.STATIC_ROOT / "catalog" / "site.css"

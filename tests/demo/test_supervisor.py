@@ -1,4 +1,4 @@
-"""The supervisor and its folder, with small processes in place of the site's."""
+"""The supervisor of the demo, with small processes instead of the site's."""
 
 import os
 import signal
@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from demo import supervisor
+from tests.helpers.errors import raises_code
 from tests.helpers.site import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(code: str) -> str:
-    """What a piece of Python prints in a process of its own, which must end by itself."""
+    """Run Python code in a process, which must end by itself, and return what it prints."""
     command = [sys.executable, "-c", code]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30).stdout
 
@@ -59,27 +60,27 @@ print("ended")
 """
 
 
-def test_a_full_disk_costs_lines_of_the_log_and_not_the_supervisor() -> None:
+def test_a_full_disk_loses_lines_of_the_log_and_does_not_end_the_supervisor() -> None:
     assert run(STOP_WITH_A_FULL_DISK) == "ended\n"
 
 
 def test_a_folder_is_locked_for_one_demo_at_a_time(tmp_path: Path) -> None:
     first = supervisor.lock_folder(tmp_path)
-    with pytest.raises(supervisor.StackError, match=f"A demo runs in {tmp_path} already"):
+    with raises_code(supervisor.StackError, "folder_in_use", tmp_path):
         supervisor.lock_folder(tmp_path)
     first.close()
     supervisor.lock_folder(tmp_path).close()
 
 
 @pytest.mark.parametrize("port", [-1, 0, 65536, 99999])
-def test_a_number_that_is_no_port_is_refused(port: int) -> None:
-    with pytest.raises(supervisor.StackError, match="no port"):
+def test_an_invalid_port_is_refused(port: int) -> None:
+    with raises_code(supervisor.StackError, "port_invalid", port):
         supervisor.require_free_port("127.0.0.1", port)
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "unix:///nowhere/redis.sock", "nonsense"])
-def test_a_redis_that_is_named_and_not_there_is_refused(url: str) -> None:
-    with pytest.raises(supervisor.StackError, match="REDIS_URL"):
+def test_an_unreachable_redis_is_refused(url: str) -> None:
+    with raises_code(supervisor.StackError, "redis_unreachable", "REDIS_URL"):
         supervisor.require_redis(url)
 
 

@@ -128,16 +128,14 @@ def test_a_second_demo_on_the_same_port_says_so_in_one_line(demo: Demo, tmp_path
     )
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
-    assert f"Port {demo.port} cannot be used" in result.stderr
+    assert str(demo.port) in result.stderr
 
 
 def test_a_second_demo_in_the_same_folder_says_so_in_one_line(demo: Demo) -> None:
     second = Demo(demo.folder, output=demo.folder.with_suffix(".second"))
     assert second.process.wait(timeout=TIMEOUT) == 2
-    assert (
-        second.text
-        == f"CommandError: A demo runs in {demo.folder} already. Stop it, or use another folder: VAR_DIR=…\n"
-    )
+    assert second.text.count("\n") == 1
+    assert str(demo.folder) in second.text
     assert demo.answers()
 
 
@@ -162,15 +160,10 @@ def test_ctrl_c_during_the_preparations_ends_without_a_traceback(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["nowhere/at/all"], "nowhere/at/all does not exist."),
-        (["--photo", "no-such.jpg"], "no-such.jpg does not exist."),
-        (["--photo", "tests"], "tests is not a picture."),
-        (["--port", "99999"], "99999 is no port; choose one between 1 and 65535."),
-    ],
+    "arguments",
+    [["nowhere/at/all"], ["--photo", "no-such.jpg"], ["--photo", "tests"], ["--port", "99999"]],
 )
-def test_what_cannot_work_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], told: str) -> None:
+def test_a_bad_argument_is_one_line_that_names_it_and_exit_code_2(tmp_path: Path, arguments: list[str]) -> None:
     result = subprocess.run(
         [sys.executable, "manage.py", "demo", *arguments],
         cwd=ROOT,
@@ -179,4 +172,5 @@ def test_what_cannot_work_is_one_line_and_exit_code_2(tmp_path: Path, arguments:
         text=True,
         check=False,
     )
-    assert (result.returncode, result.stderr) == (2, f"CommandError: {told}\n")
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert arguments[-1] in result.stderr

@@ -1,4 +1,4 @@
-"""manage.py demo: the whole product on this machine, with one photo sent through it."""
+"""manage.py demo: run the whole site on this machine, fill it, and query it with one photo."""
 
 import io
 import os
@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection, connections
 
+from catalog.models import User
 from demo import showcase, supervisor
 from demo.site import (
     collect_static_files,
@@ -24,19 +24,21 @@ from demo.site import (
 )
 
 _DISK_MB = 300
-_OPEN = ("LEGACY_ROUTE", "SIGN_UP")  # off on a real site; on in the demo, unless the environment says off
+_SWITCHES = ("LEGACY_ROUTE", "SIGN_UP")  # off by default; on in the demo unless the environment says off
 
 
 class Command(BaseCommand):
-    help = "Start every part of the product, fill it with a sample (or your own) catalogue, and ask it with one photo."
+    help = (
+        "Start every process of the site, fill it with a sample (or your own) catalogue, and query it with one photo."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("source", nargs="?", type=Path, help="your own pictures: a folder or a CSV")
-        parser.add_argument("--photo", type=Path, help="the photo to ask with")
-        parser.add_argument("--items", type=int, default=600, help="items of the sample catalogue")
+        parser.add_argument("source", nargs="?", type=Path, help="your catalogue: a folder of pictures or a CSV file")
+        parser.add_argument("--photo", type=Path, help="the photo to query with")
+        parser.add_argument("--items", type=int, default=600, help="number of items in the sample catalogue")
         parser.add_argument("--host", default="127.0.0.1")
         parser.add_argument("--port", type=int, default=8000)
-        parser.add_argument("--once", action="store_true", help="stop after the answer instead of serving on")
+        parser.add_argument("--once", action="store_true", help="stop after the answer instead of serving until Ctrl-C")
         parser.add_argument(
             "--reload",
             action="store_true",
@@ -45,7 +47,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(line_buffering=True)  # into a pipe or a file, too, each line is seen when it is said
+            sys.stdout.reconfigure(line_buffering=True)  # show each line at once, also in a pipe or a file
         self.options = options
         self.address = f"http://{options['host']}:{options['port']}"
         self.failure = ""
@@ -68,7 +70,7 @@ class Command(BaseCommand):
             if path is not None and not path.exists():
                 raise supervisor.StackError(f"{path} does not exist.")
         if photo is not None and not photo.is_file():
-            raise supervisor.StackError(f"{photo} is not a picture.")
+            raise supervisor.StackError(f"{photo} is not a picture file.")
         settings.VAR_DIR.mkdir(parents=True, exist_ok=True)
         self.lock = supervisor.lock_folder(settings.VAR_DIR)
         supervisor.require_free_disk(settings.VAR_DIR, _DISK_MB)
@@ -85,9 +87,9 @@ class Command(BaseCommand):
     def _supervisor(self, log: Any) -> supervisor.Supervisor:
         processes = supervisor.Supervisor(log)
         port = {"HOST": self.options["host"], "PORT": str(self.options["port"]), "VAR_DIR": str(settings.VAR_DIR)}
-        switches = {name: os.environ.get(name) or "on" for name in _OPEN}
+        switches = {name: os.environ.get(name) or "on" for name in _SWITCHES}
         environment = supervisor.process_environment(**port, **switches)
-        if not os.environ.get("REDIS_URL"):  # else that is somebody else's, and runs
+        if not os.environ.get("REDIS_URL"):  # otherwise a Redis runs already
             command = supervisor.redis_command(supervisor.socket_of(settings.REDIS_URL), settings.VAR_DIR)
             processes.add_process("redis", command, env=environment)
         for name, command in supervisor.procfile_commands(settings.BASE_DIR).items():
@@ -97,45 +99,44 @@ class Command(BaseCommand):
         return processes
 
     def _show(self, processes: supervisor.Supervisor) -> None:
-        """In a thread of its own, while the main thread watches over the processes."""
+        """Fill the site and query it. Runs in a thread, while the main thread supervises the processes."""
         try:
-            self._fill_and_ask()
+            self._fill_and_query()
             if not self.options["once"]:
                 return
         except (CommandError, showcase.ShowcaseError, requests.RequestException, OSError) as error:
-            if not processes.stopping:  # else it is Ctrl-C that took the site away
-                self.failure = f"{error} (The processes' own words are in {settings.VAR_DIR / 'log.txt'}.)"
+            if not processes.stopping:  # otherwise Ctrl-C has stopped the site
+                self.failure = f"{error} (See the log of the processes: {settings.VAR_DIR / 'log.txt'}.)"
         except BaseException:
             if processes.stopping:
                 return
-            self.failure = f"The demo itself failed; see {settings.VAR_DIR / 'log.txt'}."
+            self.failure = f"The demo failed with a bug; see {settings.VAR_DIR / 'log.txt'}."
             processes.terminate()
             raise
         finally:
             connection.close()
         processes.terminate()
 
-    def _fill_and_ask(self) -> None:
+    def _fill_and_query(self) -> None:
         self.stdout.write("Starting Redis, the web server, the workers and the scheduler ...")
         wait_until_ready(self.address)
         photo = fill_catalogue(self.options["source"], self.options["items"])
         wait_for_embeddings()
         account = demo_account()
         client = showcase.Client(self.address, account.token)
-        asked_with = self.options["photo"] or photo
-        self.stdout.write(f"Sending {asked_with} to {self.address}/api/v1/queries/ ...\n")
-        answer = client.ask(asked_with.read_bytes())
+        query_photo = self.options["photo"] or photo
+        self.stdout.write(f"Sending {query_photo} to {self.address}/api/v1/queries/ ...\n")
+        answer = client.ask(query_photo.read_bytes())
         self.stdout.write(showcase.answer_table(answer))
         picture = settings.VAR_DIR / "answer.png"
         showcase.save_picture(showcase.answer_picture(client, answer), picture)
-        user = apps.get_model("catalog", "User").USERNAME_FIELD
         self.stdout.write(f"""
 The answer as a picture:  {picture}
 The upload page:          {self.address}/
-The admin:                {self.address}/admin/   {user} {account.username}, password {account.password}
+The admin:                {self.address}/admin/   {User.USERNAME_FIELD} {account.username}, password {account.password}
 The API:                  {self.address}/api/v1/docs/
 An API token:             {account.token}
 
 Try:  curl -H "Authorization: Token {account.token}" -H "Prefer: wait=10" \\
-           -F photo=@{asked_with} {self.address}/api/v1/queries/
+           -F photo=@{query_photo} {self.address}/api/v1/queries/
 Serving until Ctrl-C. The processes write to {settings.VAR_DIR / "log.txt"}.""")

@@ -1,4 +1,4 @@
-"""manage.py draw_sample: garments drawn by code, to try the product without pictures of one's own."""
+"""manage.py draw_sample: draw a sample catalogue, to try the product without pictures of your own."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from tqdm import tqdm
 from demo.sample import phone_photo, sample_items, write_sample
 from ml.formats.atomic_files import atomic_path
 
-_PHOTOGRAPHED = 28  # the item in the phone photo; any would do
+_PHOTOGRAPHED = 28  # the item in the phone photo; the choice is arbitrary
 
 
 class Command(BaseCommand):
