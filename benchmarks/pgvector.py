@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from benchmarks.search import CATEGORIES, DIM, Ints, compared, drawn, true_best
 from benchmarks.searchers import ITEMS, Found
-from ml.search import ANY, SearchIndex, Where, rows_of
+from ml.search import ANY, SearchIndex, Where, build_rows
 from ml.search.pgvector.index import PgVectorIndex
 from ml.vectors import Floats
 from tests.helpers.postgres import postgres
@@ -60,7 +60,7 @@ def fill(index: SearchIndex, vectors: Floats, categories: Ints) -> None:
     for start in range(0, len(vectors), CHUNK):
         rows = np.arange(start, min(start + CHUNK, len(vectors)))
         words = {"category": [str(number) for number in categories[rows]], "brand": [str(row % BRANDS) for row in rows]}
-        index.update(rows_of(rows, rows, vectors[rows], **words))
+        index.update(build_rows(rows, rows, vectors[rows], **words))
 
 
 def measured(

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from benchmarks.search import CATEGORIES, CLUSTERS, DIM, recall
 from benchmarks.searchers import ITEMS
-from ml.search import ANY, ExactIndex, Where, rows_of
+from ml.search import ANY, ExactIndex, Where, build_rows
 from ml.search.memory import snapshot
 from ml.search.memory.ivf import ApproximateIndex
 from ml.vectors import Floats, unit_rows
@@ -104,7 +104,7 @@ def build(folder: Path, count: int, kind: str) -> dict[str, Any]:
     for turn, (numbers, vectors, categories) in enumerate(parts(count), start=1):
         for some in np.array_split(np.arange(len(numbers)), 10):
             names = [str(category) for category in categories[some]]
-            index.update(rows_of(numbers[some], numbers[some], vectors[some], category=names))
+            index.update(build_rows(numbers[some], numbers[some], vectors[some], category=names))
         if turn % JOINED_EVERY == 0 or (turn - 1) * PART + len(numbers) == count:
             index.compact()
             snapshot.save(index, folder)
@@ -148,9 +148,9 @@ def changed(index: ExactIndex, queries: Floats) -> float:
     for place, query in enumerate(queries[:20]):
         number = 10**12 + place
         started = time.perf_counter()
-        index.update(rows_of([number], [number], query[None]))
+        index.update(build_rows([number], [number], query[None]))
         assert index.search(query, 1, encoder="scale")[0].photo_id == number
-        index.update(rows_of([], [], []), items=[number])
+        index.update(build_rows([], [], []), items=[number])
         times.append(since(started))
     return statistics.median(times)
 

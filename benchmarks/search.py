@@ -29,7 +29,7 @@ import psutil
 
 from benchmarks import searchers
 from benchmarks.searchers import ITEMS, Found, Search
-from ml.search import Where, rows_of
+from ml.search import Where, build_rows
 from ml.vectors import Floats, unit_rows
 
 DIM = 100
@@ -136,7 +136,7 @@ class Bench:
 
     def _with_a_tenth_gone(self, index: Any) -> dict[str, Any]:
         gone = np.arange(0, len(self.vectors), 10)
-        index.update(rows_of([], [], []), items=gone)
+        index.update(build_rows([], [], []), items=gone)
         left = np.ones(len(self.vectors), dtype=bool)
         left[gone] = False
         some = self.queries[:100]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml.search import ANY, ExactIndex, Where, rows_of
+from ml.search import ANY, ExactIndex, Where, build_rows
 from ml.search.memory.ivf import ApproximateIndex
 from ml.vectors import Floats
 
@@ -29,7 +29,7 @@ def ours_of(vectors: Floats, categories: npt.NDArray[np.int64], kind: type[Exact
     for start in range(0, len(vectors), CHUNK):
         numbers = np.arange(start, min(start + CHUNK, len(vectors)))
         names = [str(category) for category in categories[numbers]]
-        index.update(rows_of(numbers, numbers, vectors[numbers], category=names))
+        index.update(build_rows(numbers, numbers, vectors[numbers], category=names))
     while index.compact():
         pass
     return index

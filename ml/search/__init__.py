@@ -1,9 +1,4 @@
-"""Searches among unit vectors, and the choice of a varied page from what they find.
-
-`SearchIndex` is what they all can do. `ExactIndex`, in memory, is the one to begin with; the others are in modules of
-their own, which are imported where they are used: `ml.search.memory.ivf`, `ml.search.pgvector.index`,
-`ml.search.qdrant.index`.
-"""
+"""Vector search indexes with filters and one hit per item: in memory, in PostgreSQL (pgvector) and in Qdrant."""
 
 from ml.search.hits import (
     DuplicatePhotoError,
@@ -17,11 +12,11 @@ from ml.search.hits import (
 from ml.search.interface import Position, SearchIndex
 from ml.search.memory.index import ExactIndex
 from ml.search.mmr import diversify
-from ml.search.rows import ANY, TEXTS, Rows, Where, rows_of
+from ml.search.rows import ANY, TEXT_COLUMNS, Rows, Where, build_rows
 
 __all__ = [
     "ANY",
-    "TEXTS",
+    "TEXT_COLUMNS",
     "DuplicatePhotoError",
     "EncoderMismatch",
     "ExactIndex",
@@ -34,6 +29,6 @@ __all__ = [
     "SearchIndex",
     "UnknownPhotoError",
     "Where",
+    "build_rows",
     "diversify",
-    "rows_of",
 ]

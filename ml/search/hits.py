@@ -1,4 +1,4 @@
-"""What a search answers with, and what can be wrong with a question or an index."""
+"""Search results (`Hit`), their ranking and merging, and the errors of a search."""
 
 from collections.abc import Iterable
 from itertools import chain
@@ -11,35 +11,47 @@ from ml.formats.errors import InputError
 from ml.vectors import Floats
 
 ROUNDING: Final = 1e-5
-"""More than the error of a float32 dot product of unit vectors, so that no true answer is dropped before re-scoring."""
+"""Above the error of a float32 dot product of unit vectors, so that no true hit is dropped before re-scoring."""
 
 
 class SearchError(InputError):
-    """Base of the errors of a search that are not about the vectors themselves."""
+    """Base of the errors of a search that do not concern the vectors."""
+
+    code = "search_error"
 
 
 class EncoderMismatch(SearchError):
-    """Vectors of different encoders cannot be compared."""
+    """The vectors come from different encoders and cannot be compared."""
+
+    code = "encoder_mismatch"
 
 
 class DuplicatePhotoError(SearchError):
-    """A photo stands twice in what is to be added."""
+    """A change adds a photo twice."""
+
+    code = "duplicate_photo"
 
 
 class UnknownPhotoError(SearchError):
     """A photo is not in the index."""
 
+    code = "unknown_photo"
+
 
 class IndexUnreadable(SearchError):
-    """What was stored of an index is missing, cut off or not what it says: it has to be built anew."""
+    """A stored index is missing, truncated or inconsistent and must be rebuilt."""
+
+    code = "index_unreadable"
 
 
 class IndexUnavailable(SearchError):
-    """The server that keeps the index does not answer."""
+    """The server of the index does not respond."""
+
+    code = "index_unavailable"
 
 
 class Hit(NamedTuple):
-    """One item of an answer: the photo of it that is nearest to the query, and their cosine, -1..1."""
+    """One item of a result: its photo nearest to the query, and their cosine, -1..1."""
 
     item_id: int
     photo_id: int
@@ -49,15 +61,15 @@ class Hit(NamedTuple):
 def best_hits(
     item_ids: npt.NDArray[np.int64], photo_ids: npt.NDArray[np.int64], vectors: Floats, query: Floats, k: int
 ) -> list[Hit]:
-    """The `k` best items among rows (n): each once, with its best photo, by score downwards, item id and photo id.
+    """Return the `k` best items among rows (n), each once with its best photo, by descending score, item id, photo id.
 
-    Scores are taken row by row in float64: a matrix product may round equal rows differently, depending on where they
-    stand, and ties would not be stable.
+    Scores are computed row by row in float64: a matrix product may round equal rows differently depending on their
+    position, and ties would not be stable.
     """
     if not len(item_ids):
         return []
     if len(item_ids) > 8 * k:
-        rows = _near_the_best(item_ids, vectors, query, k)
+        rows = _top_candidates(item_ids, vectors, query, k)
         item_ids, photo_ids, vectors = item_ids[rows], photo_ids[rows], vectors[rows]
     scores = (vectors.astype(np.float64) * query).sum(axis=1).astype(np.float32)
     order = np.lexsort((photo_ids, item_ids, -scores))
@@ -70,20 +82,20 @@ def best_hits(
     return list(hits.values())
 
 
-def merged(answers: Iterable[list[Hit]], k: int) -> list[Hit]:
-    """The best `k` of the answers to one query by several parts of an index, in the order of `best_hits`."""
+def merge_hits(results: Iterable[list[Hit]], k: int) -> list[Hit]:
+    """Return the best `k` hits of several results for one query, in the order of `best_hits`."""
     best: dict[int, Hit] = {}
-    for hit in sorted(chain.from_iterable(answers), key=lambda hit: (-hit.score, hit.item_id, hit.photo_id)):
+    for hit in sorted(chain.from_iterable(results), key=lambda hit: (-hit.score, hit.item_id, hit.photo_id)):
         best.setdefault(hit.item_id, hit)
     return list(best.values())[:k]
 
 
-def _near_the_best(
+def _top_candidates(
     item_ids: npt.NDArray[np.int64], vectors: Floats, query: Floats, k: int
 ) -> slice | npt.NDArray[np.int64]:
-    """The rows that may be among the best by their scores in float32, if that leaves out any for sure."""
+    """The rows that can be among the best by their float32 scores; all rows if that cannot exclude any."""
     scores = np.einsum("nd,d->n", vectors, query)
-    border = np.partition(scores, -4 * k)[-4 * k]
-    if len(np.unique(item_ids[scores >= border])) < k:
+    threshold = np.partition(scores, -4 * k)[-4 * k]
+    if len(np.unique(item_ids[scores >= threshold])) < k:
         return slice(None)
-    return np.flatnonzero(scores >= border - 2 * ROUNDING)
+    return np.flatnonzero(scores >= threshold - 2 * ROUNDING)

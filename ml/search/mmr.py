@@ -1,4 +1,4 @@
-"""A page of answers that are near what was asked for and unlike each other."""
+"""Diversify search results by maximal marginal relevance (MMR)."""
 
 from collections.abc import Sequence
 
@@ -13,20 +13,20 @@ def diversify(hits: Sequence[Hit], vectors_of_hits: npt.ArrayLike, k: int, diver
     """Choose `k` of `hits` that are near the query and unlike each other, by maximal marginal relevance.
 
     `hits` is a pool larger than the page, best first; `vectors_of_hits` (n, d) are its unit vectors in the same order.
-    `diversity` 0 keeps the order, 1 looks only at how unlike the chosen ones a hit is; the first hit stays first.
-    Each step takes the hit with the highest (1 - diversity) * score - diversity * max(cosine to a chosen one), of
-    equals the earlier: J. Carbonell and J. Goldstein, "The Use of MMR, Diversity-Based Reranking for Reordering
+    `diversity` 0 keeps the order, 1 ignores the score and minimises similarity; the first hit stays first.
+    Each step takes the hit with the highest (1 - diversity) * score - diversity * max(cosine to a chosen hit), the
+    earlier one of ties: J. Carbonell and J. Goldstein, "The Use of MMR, Diversity-Based Reranking for Reordering
     Documents and Producing Summaries", SIGIR 1998, with lambda = 1 - diversity.
     Raises `SearchError` or a `VectorError`.
     """
     if not 0.0 <= diversity <= 1.0:
-        raise SearchError(f"Diversity must lie between 0 and 1, not at {diversity}.")
+        raise SearchError(f"Diversity must lie between 0 and 1, not at {diversity}.", code="invalid_diversity")
     if diversity == 0.0 or not hits or k < 1:
         return list(hits[: max(k, 0)])
     vectors = np.asarray(vectors_of_hits, dtype=np.float32)
     vectors = require_unit_rows(vectors, vectors.shape[-1] if vectors.ndim else 0)
     if len(vectors) != len(hits):
-        raise ShapeError(f"{len(hits)} hits and {len(vectors)} vectors do not belong together.")
+        raise ShapeError(f"{len(hits)} hits and {len(vectors)} vectors do not match in number.")
     relevance = (1.0 - diversity) * np.array([hit.score for hit in hits])
     closest = np.full(len(hits), -np.inf)  # to any chosen hit
     chosen = [0]
@@ -35,4 +35,4 @@ def diversify(hits: Sequence[Hit], vectors_of_hits: npt.ArrayLike, k: int, diver
         value = relevance - diversity * closest
         value[chosen] = -np.inf
         chosen.append(int(np.argmax(value)))
-    return [hits[place] for place in chosen]
+    return [hits[index] for index in chosen]

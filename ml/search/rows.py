@@ -1,4 +1,4 @@
-"""What an index holds of each photo, and what a search may ask of it."""
+"""The rows of an index (`Rows`) and the filters of a search (`Where`)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Prices = npt.NDArray[np.float64]
 
-TEXTS: Final = ("category", "brand", "gender", "colour", "collection")
-"""The facts that are words. They are compared whole, without regard to capital letters."""
+TEXT_COLUMNS: Final = ("category", "brand", "gender", "colour", "collection")
+"""The filter columns that hold words. Filters compare whole words, ignoring case."""
 
 
 @dataclass(frozen=True)
 class Where:
-    """What an item must be to answer. None asks for nothing; all that is asked for must hold.
+    """The filters of a search, combined with AND; None means no filter on that column.
 
-    The names of `TEXTS` are words; `min_price` and `max_price` belong to the range, and an item without a price is in
-    none. Raises `ValueError` for a bound that is no number.
+    The price range includes `min_price` and `max_price`; an item without a price is in no range. Raises `ValueError`
+    for NaN as a bound.
     """
 
     category: str | None = None
@@ -37,44 +37,44 @@ class Where:
     def __post_init__(self) -> None:
         for bound in (self.min_price, self.max_price):
             if bound is not None and bound != bound:
-                raise ValueError("A bound of a price must be a number.")
+                raise ValueError("A price bound must not be NaN.")
 
     @property
     def texts(self) -> dict[str, str]:
-        """The words that are asked for, as they are compared."""
-        asked = {name: getattr(self, name) for name in TEXTS}
-        return {name: compared(value) for name, value in asked.items() if value is not None}
+        """The filters on text columns, case-folded."""
+        words = {name: getattr(self, name) for name in TEXT_COLUMNS}
+        return {name: fold_case(word) for name, word in words.items() if word is not None}
 
     @property
-    def asks_nothing(self) -> bool:
-        """Whether every item fits."""
+    def is_empty(self) -> bool:
+        """Whether every item matches."""
         return self is ANY or self == ANY
 
-    def fits(self, facts: Mapping[str, Any]) -> bool:
-        """Whether one item does. `facts`: its `TEXTS`, "price" (a number or None) and "in_stock"."""
-        price = facts["price"]
+    def matches(self, columns: Mapping[str, Any]) -> bool:
+        """Whether an item matches. `columns`: its `TEXT_COLUMNS`, "price" (a number or None) and "in_stock"."""
+        price = columns["price"]
         return (
-            all(compared(facts[name]) == value for name, value in self.texts.items())
+            all(fold_case(columns[name]) == value for name, value in self.texts.items())
             and (self.min_price is None or (price is not None and float(price) >= self.min_price))
             and (self.max_price is None or (price is not None and float(price) <= self.max_price))
-            and (self.in_stock is None or bool(facts["in_stock"]) == self.in_stock)
+            and (self.in_stock is None or bool(columns["in_stock"]) == self.in_stock)
         )
 
 
 ANY = Where()
 
 
-def compared(word: str) -> str:
-    """A word as it is compared."""
+def fold_case(word: str) -> str:
+    """Return the form of a word that filters compare."""
     return word.casefold()
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Photos with their vectors and the facts of their items, one row each.
+    """Photos with their vectors and the filter columns of their items, one row each.
 
-    `photo_ids` (n) and `item_ids` (n); `vectors` (n, d), unit rows; `texts`: for each of `TEXTS` the words (n), ""
-    where nothing is known; `prices` (n), NaN where there is none; `in_stock` (n).
+    `photo_ids` (n) and `item_ids` (n); `vectors` (n, d), unit rows; `texts`: for each of `TEXT_COLUMNS` the words (n),
+    "" if unknown; `prices` (n), NaN for no price; `in_stock` (n).
     """
 
     photo_ids: Ints
@@ -88,41 +88,41 @@ class Rows:
         return len(self.photo_ids)
 
 
-def rows_of(photo_ids: npt.ArrayLike, item_ids: npt.ArrayLike, vectors: npt.ArrayLike, **facts: Any) -> Rows:
-    """Rows from whatever can become arrays. `facts`: columns (n) by name, or one value for all; what is missing is "",
-    no price, and in stock.
+def build_rows(photo_ids: npt.ArrayLike, item_ids: npt.ArrayLike, vectors: npt.ArrayLike, **columns: Any) -> Rows:
+    """Build rows from array-likes.
 
-    Raises `ShapeError` for ids that are no whole numbers, or columns of other lengths.
+    `columns`: filter columns (n) by name, or one value for all rows; the defaults are "", no price and in stock.
+    Raises `ShapeError` for ids that are not integers, unknown columns, or columns of another length.
     """
     photos, items = as_ids(photo_ids), as_ids(item_ids)
     count = len(photos)
-    texts = {name: _column(facts.pop(name, ""), count) for name in TEXTS}
-    prices = np.array(_column(facts.pop("price", None), count), dtype=np.float64)  # None becomes NaN
-    in_stock = np.array(_column(facts.pop("in_stock", True), count), dtype=bool)
-    if facts:
-        raise ShapeError(f"There are no facts called {', '.join(sorted(facts))}.")
+    texts = {name: _as_column(columns.pop(name, ""), count) for name in TEXT_COLUMNS}
+    prices = np.array(_as_column(columns.pop("price", None), count), dtype=np.float64)  # None becomes NaN
+    in_stock = np.array(_as_column(columns.pop("in_stock", True), count), dtype=bool)
+    if columns:
+        raise ShapeError(f"There are no columns called {', '.join(sorted(columns))}.", code="unknown_column")
     rows = np.asarray(vectors, dtype=np.float32)
     if rows.size == 0 and rows.ndim != 2:
         rows = rows.reshape(0, 0)
     if not count == len(items) == len(rows):
-        raise ShapeError(f"{count} photo ids, {len(items)} item ids and {len(rows)} vectors do not belong together.")
+        raise ShapeError(f"{count} photo ids, {len(items)} item ids and {len(rows)} vectors do not match in number.")
     return Rows(photos, items, rows, texts, prices, in_stock)
 
 
-def _column(value: Any, count: int) -> list[Any]:
+def _as_column(value: Any, count: int) -> list[Any]:
     if isinstance(value, str | int | float | None):
         return [value] * count
     column = list(value)
     if len(column) != count:
-        raise ShapeError(f"{count} photos and {len(column)} facts do not belong together.")
+        raise ShapeError(f"{count} photos and {len(column)} values of a column do not match in number.")
     return column
 
 
 def as_ids(ids: npt.ArrayLike) -> Ints:
-    """Return ids as int64 (n). Raises `ShapeError` for anything but whole numbers: 1.5 would silently become 1."""
+    """Return ids as int64 (n). Raises `ShapeError` for other numbers: 1.5 would silently become 1."""
     array = np.asarray(ids)
     if array.size == 0:
         return np.empty(0, dtype=np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ShapeError(f"Ids must be whole numbers in one row, not {array.dtype} in the shape {array.shape}.")
+        raise ShapeError(f"Ids must be integers in one dimension, not {array.dtype} in the shape {array.shape}.")
     return array.astype(np.int64)

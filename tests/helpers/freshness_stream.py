@@ -38,7 +38,7 @@ class Shown:
 
     def score(self, vector: np.ndarray, where: Where) -> float:
         """That of its best photo; -2 if it may not be in the answer."""
-        if not self.photos or not where.fits(self.facts):
+        if not self.photos or not where.matches(self.facts):
             return -2.0
         return max(float(photo @ vector) for photo in self.photos.values())
 
@@ -279,7 +279,7 @@ def judge(questions: int) -> None:
         answer = ask(encoder, owner, rng, dice)
         best: dict[int, float] = {}
         for item, score, fact in zip(items, (matrix @ answer.vector).tolist(), known, strict=True):
-            if answer.where.fits(fact):
+            if answer.where.matches(fact):
                 best[item] = max(score, best.get(item, -2.0))
         expected = sorted(best, key=lambda item: -best[item])[:K]
         right += [answer.hits[rank][0] for rank in sorted(answer.hits)] == expected

@@ -27,12 +27,12 @@ from pathlib import Path
 from PIL import Image
 import ml.inference.embedder
 import ml.runtime.load
-from ml.search import ExactIndex, rows_of
+from ml.search import ExactIndex, build_rows
 ml.runtime.load._has_cuda = lambda: False
 embedder = ml.inference.embedder.load_embedder(Path({str(shipped_folder)!r}), threads=1)
 vectors = embedder.embed([Image.new("RGB", (50, 50), colour) for colour in ("red", "blue")])
 index = ExactIndex(embedder.card.identifier, embedder.dim)
-index.update(rows_of([1, 2], [1, 2], vectors))
+index.update(build_rows([1, 2], [1, 2], vectors))
 assert index.search(vectors[0], 1, encoder=embedder.card.identifier)[0].photo_id == 1
 """)
     assert "onnxruntime" in loaded

@@ -17,7 +17,7 @@ from more_itertools import chunked
 from catalog.models import Embedding, Encoder
 from catalog.models.change_feed import FROM_NOW, ChangeSet, Version, changes_since
 from catalog.models.items import is_findable
-from ml.search import TEXTS, ExactIndex, Position, Rows, SearchIndex, rows_of
+from ml.search import TEXT_COLUMNS, ExactIndex, Position, Rows, SearchIndex, build_rows
 
 WORTH_SAVING: Final = 16_384
 """Changed rows after which a new snapshot is worth writing; fewer if they are a tenth of all."""
@@ -182,7 +182,7 @@ class CatalogIndex:
         self.unsaved += max(len(values), len(items))
 
 
-_COLUMNS: Final = ("pk", "photo_id", "item_id", "vector", "item__in_stock", *(f"item__{name}" for name in TEXTS))
+_COLUMNS: Final = ("pk", "photo_id", "item_id", "vector", "item__in_stock", *(f"item__{name}" for name in TEXT_COLUMNS))
 
 
 def _build_rows(values: list[Any]) -> Rows:
@@ -190,11 +190,11 @@ def _build_rows(values: list[Any]) -> Rows:
         return NO_ROWS
     _, photos, items, vectors, in_stock, *texts, prices = zip(*values, strict=True)
     matrix = np.frombuffer(b"".join(map(bytes, vectors)), dtype="<f4").reshape(len(values), -1)
-    columns = dict(zip(TEXTS, texts, strict=True))
-    return rows_of(photos, items, matrix, in_stock=in_stock, price=prices, **columns)
+    columns = dict(zip(TEXT_COLUMNS, texts, strict=True))
+    return build_rows(photos, items, matrix, in_stock=in_stock, price=prices, **columns)
 
 
-NO_ROWS: Final = rows_of([], [], [])
+NO_ROWS: Final = build_rows([], [], [])
 
 
 def _continues(position: Position, changes: ChangeSet, encoder: Encoder) -> bool:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from catalog.errors import IllegalTransition
 from catalog.models import Embedding, ItemPhoto, SimilarityQuery
 from ml.search import ANY, Hit, SearchIndex, UnknownPhotoError, Where, diversify
-from ml.search.hits import best_hits, merged
+from ml.search.hits import best_hits, merge_hits
 from worker.index.sync import CatalogIndex
 
 NEAREST = 10  # items by which a photo's garment is guessed
@@ -82,7 +82,7 @@ class _Search:
         others = 1 if query.item_id else 0  # an item is not similar to itself, it is itself
         nearest = _Pool(ANY, NEAREST, NEAREST + others)
         pool = _Pool(where, wanted, wanted + others)
-        if where.asks_nothing:
+        if where.is_empty:
             pool = nearest = _Pool(ANY, max(wanted, NEAREST), max(wanted, NEAREST) + others)
         self._fill([pool] if pool is nearest else [pool, nearest])
         hits = [hit for hit in pool.hits[:wanted] if query.min_score is None or hit.score >= query.min_score]
@@ -111,7 +111,7 @@ class _Search:
         matrix = np.frombuffer(b"".join(map(bytes, stored)), dtype="<f4").reshape(len(found), -1)
         others = best_hits(np.array(items), np.array(photos), matrix, self._vector, len(late))
         known = {hit.item_id for hit in others}
-        return merged([[hit for hit in hits if hit.item_id not in known], others], len(hits))
+        return merge_hits([[hit for hit in hits if hit.item_id not in known], others], len(hits))
 
     def _look_up(self, photos: Iterable[int]) -> set[int]:
         """Ask the rows about photos that they were not asked about yet. Returns those that are gone for ever."""
@@ -139,7 +139,7 @@ class _Search:
         facts = known[1]
         deleted = facts["deleted_at"]
         is_there = deleted is None or (self._at is not None and deleted > self._at)
-        return bool(is_there and facts["is_active"] and where.fits(facts))
+        return bool(is_there and facts["is_active"] and where.matches(facts))
 
     def _vectors_of(self, hits: list[Hit]) -> npt.NDArray[np.float32]:
         return self._vectors.vectors_of([hit.photo_id for hit in hits])

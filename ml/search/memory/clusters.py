@@ -1,6 +1,6 @@
-"""Cells of rows that lie near each other, so that a search reads only some of many rows.
+"""IVF clusters: an inverted file of rows by cluster, so that a search reads only the clusters near the query.
 
-An inverted file: J. Sivic and A. Zisserman, "Video Google", ICCV 2003; the clustering and the search are FAISS's.
+The method: J. Sivic and A. Zisserman, "Video Google", ICCV 2003; FAISS does the clustering and the search.
 """
 
 import os
@@ -16,105 +16,105 @@ import numpy.typing as npt
 from ml.search.rows import Ints
 from ml.vectors import Floats, unit_rows
 
-TRAINED_ON: Final = 32  # rows a cell, chosen by chance
-ROUNDS: Final = 6  # of k-means; more make the answers hardly better and the cells much later
+TRAINED_ON: Final = 32  # sampled rows per cluster
+ROUNDS: Final = 6  # of k-means; more rounds hardly raise the recall and take much longer
 PROBES: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-RECALL: Final = 0.995  # of the best twenty, asked for when cells are made
+RECALL: Final = 0.995  # target for the best `BEST` rows when clusters are built
 BEST: Final = 20
-QUESTIONS: Final = 200  # that tell the recall
-MOVED: Final = 0.05  # how far a question lies from the row that it was made of, in each number
-ADDED_AT_A_TIME: Final = 100_000
+QUERIES: Final = 200  # to measure the recall
+NOISE: Final = 0.05  # standard deviation added to each number of a row to make a query
+ADD_BATCH: Final = 100_000
 
 
 @dataclass(frozen=True)
-class Cells:
-    """`index`: FAISS's inverted file of rows by their numbers; `probes`: how many cells a search reads.
+class IvfClusters:
+    """`index`: FAISS's inverted file of row numbers; `probes`: how many clusters a search reads.
 
-    No probes: cells are no use for these rows, since too many would have to be read.
+    `probes` 0: clusters do not help for these rows, because a search would have to read too many.
     """
 
     index: Any
     probes: int
 
     @classmethod
-    def of(cls, vectors: Floats, right: Callable[[Floats, int], Ints]) -> "Cells":
-        """The cells of unit vectors (n, d).
+    def build(cls, vectors: Floats, exact_search: Callable[[Floats, int], Ints]) -> "IvfClusters":
+        """Cluster unit vectors (n, d) and choose `probes`: the fewest that reach the target recall.
 
-        How many of them a search reads is found out here, by questions whose right answers are known: `right`(queries
-        (q, d), k) returns the best rows (q, k).
+        `exact_search`(queries (q, d), k) returns the true best rows (q, k), to measure the recall.
         """
-        index = _filled(vectors)
+        index = _build_faiss_index(vectors)
         rng = np.random.default_rng(1)
-        seen = vectors[np.sort(rng.choice(len(vectors), QUESTIONS))]
-        queries = unit_rows(seen + MOVED * rng.standard_normal(seen.shape))
-        truths = right(queries, BEST)
+        sample = vectors[np.sort(rng.choice(len(vectors), QUERIES))]
+        queries = unit_rows(sample + NOISE * rng.standard_normal(sample.shape))
+        truths = exact_search(queries, BEST)
         for probes in PROBES:
-            cells = cls(index, probes)
-            found = cells.nearest(queries, BEST, None)
-            shares = [np.isin(truth, rows).mean() for truth, rows in zip(truths, found, strict=True)]
-            if np.mean(shares) >= RECALL:
-                return cells
+            clusters = cls(index, probes)
+            nearest = clusters.nearest(queries, BEST, None)
+            recalls = [np.isin(truth, rows).mean() for truth, rows in zip(truths, nearest, strict=True)]
+            if np.mean(recalls) >= RECALL:
+                return clusters
         return cls(None, 0)
 
     @classmethod
-    def read(cls, path: Path, probes: int) -> "Cells":
-        """Those that `write` has written, mapped from the file. Raises `ValueError` for another file."""
+    def read(cls, path: Path, probes: int) -> "IvfClusters":
+        """Map clusters from a file that `write` wrote. Raises `ValueError` for any other file."""
         faiss = _faiss()
         if not probes:
             return cls(None, 0)
         try:
             return cls(faiss.read_index(os.fspath(path), faiss.IO_FLAG_MMAP_IFC), probes)
         except RuntimeError as error:
-            raise ValueError(f"{path.name} holds no cells") from error
+            raise ValueError(f"{path.name} holds no clusters") from error
 
     @cached_property
     def _options(self) -> Any:
-        """Of a search in which all rows may answer."""
+        """Search options without a filter, built once: they are the common case."""
         return _faiss().SearchParametersIVF(nprobe=self.probes)
 
     def write(self, path: Path) -> None:
-        """Into a new file. Raises `OSError`."""
+        """Write the clusters to a new file. Raises `OSError`."""
         faiss = _faiss()
         try:
             faiss.write_index(self.index, os.fspath(path))
         except RuntimeError as error:
             raise OSError(f"{path.name} cannot be written") from error
 
-    def nearest(self, queries: Floats, count: int, living: npt.NDArray[np.uint8] | None) -> Ints:
-        """About the `count` nearest rows to each of `queries` (q, d): their numbers (q, count), -1 for none.
+    def nearest(self, queries: Floats, count: int, live_bits: npt.NDArray[np.uint8] | None) -> Ints:
+        """Return the approximately nearest `count` rows to each of `queries` (q, d), as numbers (q, count), padded with
+        -1.
 
-        `living`: the rows that may answer, as bits; None: all.
+        `live_bits`: bitmap of the rows to search; None: all.
         """
         faiss = _faiss()
-        asked = np.ascontiguousarray(queries, dtype=np.float32)
-        scores = np.empty((len(asked), count), dtype=np.float32)
-        rows = np.empty((len(asked), count), dtype=np.int64)
-        if living is None:
+        batch = np.ascontiguousarray(queries, dtype=np.float32)
+        scores = np.empty((len(batch), count), dtype=np.float32)
+        rows = np.empty((len(batch), count), dtype=np.int64)
+        if live_bits is None:
             options = self._options
         else:
-            selector = faiss.IDSelectorBitmap(living)
+            selector = faiss.IDSelectorBitmap(live_bits)
             options = faiss.SearchParametersIVF(nprobe=self.probes, sel=selector)
         pointer = faiss.swig_ptr
-        # Not `search`: pytorch-metric-learning, where it is imported, puts one in its place that takes no options.
-        self.index.search_c(len(asked), pointer(asked), count, pointer(scores), pointer(rows), options)
+        # Not `search`: pytorch-metric-learning, once imported, replaces it by a function that takes no options.
+        self.index.search_c(len(batch), pointer(batch), count, pointer(scores), pointer(rows), options)
         return rows
 
 
-def _filled(vectors: Floats) -> Any:
+def _build_faiss_index(vectors: Floats) -> Any:
     faiss = _faiss()
     count, dim = vectors.shape
-    number = int(2 * count**0.5)
-    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, number, faiss.METRIC_INNER_PRODUCT)
+    clusters = int(2 * count**0.5)
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, clusters, faiss.METRIC_INNER_PRODUCT)
     index.cp.niter, index.cp.spherical, index.cp.min_points_per_centroid = ROUNDS, True, 1
-    chosen = np.random.default_rng(0).choice(count, min(count, TRAINED_ON * number), replace=False)
-    index.train(np.ascontiguousarray(vectors[np.sort(chosen)]))
-    for start in range(0, count, ADDED_AT_A_TIME):
-        index.add(np.ascontiguousarray(vectors[start : start + ADDED_AT_A_TIME]))
+    sample = np.random.default_rng(0).choice(count, min(count, TRAINED_ON * clusters), replace=False)
+    index.train(np.ascontiguousarray(vectors[np.sort(sample)]))
+    for start in range(0, count, ADD_BATCH):
+        index.add(np.ascontiguousarray(vectors[start : start + ADD_BATCH]))
     return index
 
 
 def _faiss() -> Any:
-    """Imported where it is used; its types do not know what its Python wrappers take."""
+    """Import FAISS only where it is used. `Any`: its stubs lack the signatures of its Python wrappers."""
     import faiss
 
     return faiss

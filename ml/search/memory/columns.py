@@ -1,4 +1,4 @@
-"""The facts of an index's rows in columns of numbers, and what a search asks of them in the same numbers."""
+"""Filter columns of an index: dictionary-encoded texts, prices and stock, and the evaluation of filters on them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,45 +6,45 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ml.search.rows import TEXTS, Bools, Prices, Rows, Where, compared
+from ml.search.rows import TEXT_COLUMNS, Bools, Prices, Rows, Where, fold_case
 
 Codes = npt.NDArray[np.int32]
 
 
 class Vocabulary:
-    """A number for each word that a column holds. Words are only ever added, so numbers keep their meaning."""
+    """Dictionary encoding: a code for each word of a text column. Append-only, so that codes stay valid."""
 
     def __init__(self, words: Mapping[str, Iterable[str]] | None = None) -> None:
-        """`words`: those of an earlier `words`, in their order."""
-        known = words or {}
-        self._codes = {name: {word: code for code, word in enumerate(known.get(name, ()))} for name in TEXTS}
+        """`words`: the property `words` of an earlier vocabulary."""
+        initial = words or {}
+        self._codes = {name: {word: code for code, word in enumerate(initial.get(name, ()))} for name in TEXT_COLUMNS}
 
     @property
     def words(self) -> dict[str, list[str]]:
-        """The words of each column by their numbers."""
+        """The words of each column in the order of their codes."""
         return {name: list(codes) for name, codes in self._codes.items()}
 
-    def encode(self, rows: Rows) -> "Facts":
-        """The facts of `rows`; new words get numbers."""
-        codes = {name: np.array(self._numbers(name, rows.texts[name]), dtype=np.int32) for name in TEXTS}
-        return Facts(codes, rows.prices, rows.in_stock)
+    def encode(self, rows: Rows) -> "Columns":
+        """Return the columns of `rows`; new words get codes."""
+        codes = {name: np.array(self._encode(name, rows.texts[name]), dtype=np.int32) for name in TEXT_COLUMNS}
+        return Columns(codes, rows.prices, rows.in_stock)
 
-    def _numbers(self, name: str, words: Iterable[str]) -> list[int]:
+    def _encode(self, name: str, words: Iterable[str]) -> list[int]:
         codes = self._codes[name]
-        return [codes.setdefault(compared(word), len(codes)) for word in words]
+        return [codes.setdefault(fold_case(word), len(codes)) for word in words]
 
-    def asked(self, where: Where) -> "Asked | None":
-        """`where` in numbers; None where nothing can fit, since no row has ever had such a word."""
+    def encode_filter(self, where: Where) -> "EncodedFilter | None":
+        """Return `where` with codes in place of words; None if no row can match, because a word is new."""
         codes = {name: self._codes[name].get(word) for name, word in where.texts.items()}
-        known = {name: code for name, code in codes.items() if code is not None}
-        if len(known) < len(codes):
+        found = {name: code for name, code in codes.items() if code is not None}
+        if len(found) < len(codes):
             return None
-        return Asked(known, where.min_price, where.max_price, where.in_stock)
+        return EncodedFilter(found, where.min_price, where.max_price, where.in_stock)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A `Where` whose words are numbers of a vocabulary."""
+class EncodedFilter:
+    """A `Where` whose words are codes of a vocabulary."""
 
     codes: dict[str, int]
     min_price: float | None
@@ -53,32 +53,34 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """`codes`: for each of `TEXTS` the numbers (n); `prices` (n), NaN where there is none; `in_stock` (n)."""
+class Columns:
+    """`codes`: for each of `TEXT_COLUMNS` the codes (n); `prices` (n), NaN for no price; `in_stock` (n)."""
 
     codes: Mapping[str, Codes]
     prices: Prices
     in_stock: Bools
 
-    def taken(self, rows: "slice | npt.NDArray[np.int64]") -> "Facts":
-        """Those of some rows."""
-        return Facts({name: codes[rows] for name, codes in self.codes.items()}, self.prices[rows], self.in_stock[rows])
+    def take(self, rows: "slice | npt.NDArray[np.int64]") -> "Columns":
+        """Return the columns of some rows."""
+        return Columns(
+            {name: codes[rows] for name, codes in self.codes.items()}, self.prices[rows], self.in_stock[rows]
+        )
 
-    def fitting(self, asked: Asked, rows: slice, *, but: str = "") -> Bools | None:
-        """Which of `rows` fit, (n); None: all. `but`: a column that need not be looked at."""
-        fits: list[Bools] = [self.codes[name][rows] == code for name, code in asked.codes.items() if name != but]
-        if asked.min_price is not None:
-            fits.append(self.prices[rows] >= asked.min_price)  # NaN is in no range
-        if asked.max_price is not None:
-            fits.append(self.prices[rows] <= asked.max_price)
-        if asked.in_stock is not None:
-            fits.append(self.in_stock[rows] == asked.in_stock)
-        return np.logical_and.reduce(fits) if fits else None
+    def mask(self, filters: EncodedFilter, rows: slice, *, skip: str = "") -> Bools | None:
+        """Return which of `rows` match (n); None: all. `skip`: a column known to match."""
+        masks: list[Bools] = [self.codes[name][rows] == code for name, code in filters.codes.items() if name != skip]
+        if filters.min_price is not None:
+            masks.append(self.prices[rows] >= filters.min_price)  # False for NaN
+        if filters.max_price is not None:
+            masks.append(self.prices[rows] <= filters.max_price)
+        if filters.in_stock is not None:
+            masks.append(self.in_stock[rows] == filters.in_stock)
+        return np.logical_and.reduce(masks) if masks else None
 
 
-def joined_facts(parts: Iterable[Facts]) -> Facts:
-    """The rows of all parts, one after the other."""
+def concatenate_columns(parts: Iterable[Columns]) -> Columns:
+    """Return the rows of all parts, in order."""
     every = list(parts)
-    codes = {name: np.concatenate([part.codes[name] for part in every]) for name in TEXTS}
+    codes = {name: np.concatenate([part.codes[name] for part in every]) for name in TEXT_COLUMNS}
     prices = np.concatenate([part.prices for part in every])
-    return Facts(codes, prices, np.concatenate([part.in_stock for part in every]))
+    return Columns(codes, prices, np.concatenate([part.in_stock for part in every]))

@@ -1,10 +1,10 @@
-"""The first step of a search of many rows: how near each group of rows can be at most, from a byte a number.
+"""First pass of the exact search: an int8-quantised scan gives an upper bound of the score per group of rows.
 
-A scan waits for memory, so it reads each number as one byte, through ONNX Runtime's integer matrix product, which keeps
-its right-hand side packed as the processor's vector units want it. Nothing is lost: by Cauchy and Schwarz a rounded
-score is off by no more than the lengths of what rounding took from the two vectors, and both are known. The largest
-score of sixteen rows that lie side by side is all that leaves the product; whoever searches looks at the rows of the
-groups that can be among the nearest in full.
+A scan is limited by memory bandwidth, so it reads one byte per number, through ONNX Runtime's integer matrix product,
+which keeps its right-hand side packed for the processor's vector units. The result stays exact: by the Cauchy-Schwarz
+inequality the error of a rounded score is at most the sum of the two vectors' rounding errors times the other vector's
+length, all of which are known. The product returns only the maximum score of each group of sixteen neighbouring rows;
+the search then scores the rows of those groups that can contain one of the best rows in full precision.
 """
 
 import itertools
@@ -25,28 +25,28 @@ from ml.vectors import Floats
 Bytes = npt.NDArray[np.uint8]
 
 GROUP: Final = 16
-"""Rows of a group."""
+"""Rows per group."""
 
 BLOCK: Final = 32_768
-"""Rows of a block at most: the scores of a batch of queries with it stay in the processor's cache."""
+"""Most rows per block: the scores of a batch of queries with it stay in the processor's cache."""
 
 OWN_BLOCK: Final = 8_192
-"""A category with so many rows begins a block of its own, so that a search of it reads no other's rows."""
+"""A category with so many rows gets blocks of its own, so that a search of it reads no other category's rows."""
 
-FEW_BLOCKS: Final = 4
-"""So many are worked on one after the other: now and then a query comes, and to wake other threads takes as long."""
+SERIAL_BLOCKS: Final = 4
+"""Up to so many blocks are scanned in one thread: for a single query now and then, waking threads takes as long."""
 
-ZERO: Final = 128  # the byte that stands for the number 0: what is unsigned on both sides never overflows
-SLACK: Final = 1e-5  # more than float32 can lose in bounds of a score
-NONE: Final = np.iinfo(np.int32).min
+ZERO: Final = 128  # zero point of the uint8 codes; unsigned on both sides, the product cannot overflow
+SLACK: Final = 1e-5  # more than the float32 rounding error of a bound
+NO_SCORE: Final = np.iinfo(np.int32).min
 
 
 @dataclass(frozen=True)
-class Scan:
-    """`codes`: each block's bytes (d, rows of the block, made full to whole groups); `starts` (b + 1): its first rows.
+class QuantizedScan:
+    """`codes`: the bytes of each block (d, rows, padded to whole groups); `starts` (b + 1): first row of each block.
 
-    A number x is about `step` * (byte - 128). `lost`: the greatest length of what rounding took from a row, `longest`
-    that of a rounded row.
+    A number x is about `step` * (byte - 128). `lost`: the largest norm of a row's rounding error; `longest`: the
+    largest norm of a rounded row.
     """
 
     codes: list[Bytes]
@@ -58,8 +58,8 @@ class Scan:
     group = GROUP
 
     @classmethod
-    def of(cls, vectors: Floats, categories: npt.NDArray[np.integer[Any]]) -> "Scan":
-        """Round unit vectors (n, d), which are in the order of `categories` (n)."""
+    def build(cls, vectors: Floats, categories: npt.NDArray[np.integer[Any]]) -> "QuantizedScan":
+        """Quantise unit vectors (n, d), which are sorted by `categories` (n)."""
         starts = block_starts(categories)
         step = max(float(np.abs(vectors).max(initial=0.0)), 1e-6) / 127.0
         codes, lost, longest = [], 0.0, 0.0
@@ -68,49 +68,49 @@ class Scan:
             rounded = np.rint(rows / np.float32(step))
             lost = max(lost, float(np.linalg.norm(rows - rounded * np.float32(step), axis=1).max()))
             longest = max(longest, float(np.linalg.norm(rounded, axis=1).max()) * step)
-            codes.append(in_groups((rounded + ZERO).astype(np.uint8)))
+            codes.append(interleave_groups((rounded + ZERO).astype(np.uint8)))
         return cls(codes, starts, step, lost, longest)
 
     @staticmethod
-    def filled_up(count: int) -> int:
-        """So many rows made full to whole groups."""
+    def padded(count: int) -> int:
+        """Return `count` rounded up to whole groups."""
         return -(-count // GROUP) * GROUP
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_products", [_product(block) for block in self.codes])
+        object.__setattr__(self, "_products", [_product_session(block) for block in self.codes])
 
-    def bounds(self, queries: Floats, start: int, stop: int, fits: Bools | None) -> tuple[Floats, Ints]:
+    def bounds(self, queries: Floats, start: int, stop: int, mask: Bools | None) -> tuple[Floats, Ints]:
         """Return `upper` (q, g) and the first rows (g) of the groups with rows from `start` to `stop` - 1.
 
-        No score of a row in group g with query q exceeds `upper[q, g]`. `fits` (stop - start): rows that count; the
-        bound of a group without any is minus infinity.
+        No score of a row in group g with query q exceeds `upper[q, g]`. `mask` (stop - start): the rows to search, None
+        for all; the bound of a group without such rows is minus infinity.
         """
-        asked, step, error = self._rounded(queries)
+        codes, step, error = self._quantize(queries)
         blocks = range(int(np.searchsorted(self.starts, start, "right")) - 1, int(np.searchsorted(self.starts, stop)))
-        found = _side_by_side(lambda block: self._of_block(block, asked, start, stop, fits), blocks)
-        best = np.concatenate([one for one, _ in found], axis=1)
+        results = _run_parallel(lambda block: self._scan_block(block, codes, start, stop, mask), blocks)
+        best = np.concatenate([one for one, _ in results], axis=1)
         upper = best.astype(np.float32) * (step * np.float32(self.step)) + error
-        upper[best == NONE] = -np.inf
-        return upper, np.concatenate([first for _, first in found])
+        upper[best == NO_SCORE] = -np.inf
+        return upper, np.concatenate([first for _, first in results])
 
-    def _of_block(
-        self, block: int, asked: Bytes, start: int, stop: int, fits: Bools | None
+    def _scan_block(
+        self, block: int, queries: Bytes, start: int, stop: int, mask: Bools | None
     ) -> tuple[npt.NDArray[np.int32], Ints]:
-        """The best rounded scores (q, g) of a block's groups that are asked for, and their first rows."""
+        """The best rounded scores (q, g) of a block's groups between `start` and `stop`, and their first rows."""
         begin, end = int(self.starts[block]), int(self.starts[block + 1])
         low, high = max(start, begin), min(stop, end)
         first = np.arange(begin + (low - begin) // GROUP * GROUP, high, GROUP)
         groups = slice((int(first[0]) - begin) // GROUP, (int(first[0]) - begin) // GROUP + len(first))
-        product = self._products[block]  # type: ignore[attr-defined]  # made of the codes, so no field
-        if fits is None:
-            return product.run(["best"], {"asked": asked})[0][:, groups], first
-        counts = np.zeros(self.codes[block].shape[1], dtype=bool)
-        counts[low - begin : high - begin] = fits[low - start : high - start]
-        scores = product.run(["scores"], {"asked": asked})[0].reshape(len(asked), GROUP, -1)
-        return np.where(counts.reshape(-1, GROUP).T, scores, NONE).max(axis=1)[:, groups], first
+        product = self._products[block]  # type: ignore[attr-defined]  # derived from `codes`, so not a field
+        if mask is None:
+            return product.run(["best"], {"queries": queries})[0][:, groups], first
+        searched = np.zeros(self.codes[block].shape[1], dtype=bool)
+        searched[low - begin : high - begin] = mask[low - start : high - start]
+        scores = product.run(["scores"], {"queries": queries})[0].reshape(len(queries), GROUP, -1)
+        return np.where(searched.reshape(-1, GROUP).T, scores, NO_SCORE).max(axis=1)[:, groups], first
 
-    def _rounded(self, queries: Floats) -> tuple[Bytes, Floats, Floats]:
-        """The bytes (q, d) of queries, the step (q, 1) of each, and by how much a score may be off (q, 1)."""
+    def _quantize(self, queries: Floats) -> tuple[Bytes, Floats, Floats]:
+        """The bytes (q, d) of queries, the step (q, 1) of each, and the largest error of a score (q, 1)."""
         step = np.maximum(np.abs(queries).max(axis=1, keepdims=True), np.float32(1e-6)) / np.float32(127.0)
         rounded = np.rint(queries / step)
         lost = np.linalg.norm(queries - rounded * step, axis=1, keepdims=True)
@@ -119,7 +119,10 @@ class Scan:
 
 
 def block_starts(categories: npt.NDArray[np.integer[Any]]) -> Ints:
-    """Where blocks begin, and the number of rows: at the large categories, and so that none is too long."""
+    """Return the first row of each block, and the number of rows at the end.
+
+    Large categories begin a block, and no block is longer than `BLOCK`.
+    """
     count = len(categories)
     edges = np.flatnonzero(np.diff(categories)) + 1
     edges = np.array([0, *edges, count])
@@ -128,29 +131,29 @@ def block_starts(categories: npt.NDArray[np.integer[Any]]) -> Ints:
     starts: list[int] = []
     for start, stop in itertools.pairwise(cuts):
         parts = -(-(stop - start) // BLOCK)
-        size = -(-(stop - start) // parts // GROUP) * GROUP  # whole groups, so that only the last needs filling up
+        size = -(-(stop - start) // parts // GROUP) * GROUP  # whole groups, so that only the last block needs padding
         starts += range(start, stop, size)
     return np.array([*starts, count], dtype=np.int64)
 
 
-def in_groups(rows: Bytes) -> Bytes:
-    """Turn bytes (n, d) to (d, n'), made full to whole groups: the first rows of all groups, then the second.
+def interleave_groups(rows: Bytes) -> Bytes:
+    """Transpose bytes (n, d) to (d, n'), padded to whole groups: the first rows of all groups, then the second rows.
 
-    So the largest of each group is the largest of sixteen long rows of numbers, which is quick to find.
+    The maximum of each group is then an element-wise maximum of sixteen long rows, which is fast.
     """
     count, dim = rows.shape
-    full = np.empty((Scan.filled_up(count), dim), dtype=np.uint8)
-    full[:count], full[count:] = rows, rows[-1]  # a copy of a row changes the best of no group
+    full = np.empty((QuantizedScan.padded(count), dim), dtype=np.uint8)
+    full[:count], full[count:] = rows, rows[-1]  # a copy of a row does not change the maximum of its group
     return np.ascontiguousarray(full.reshape(-1, GROUP, dim).transpose(2, 1, 0).reshape(dim, -1))
 
 
-def _product(codes: Bytes) -> Any:
-    """The integer product of any queries' bytes with a block's: "scores" (q, n), and "best" (q, groups)."""
+def _product_session(codes: Bytes) -> Any:
+    """A session that multiplies the bytes of queries with a block: "scores" (q, n) and "best" (q, groups)."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = 1  # the blocks are what is worked on side by side
+    options.intra_op_num_threads = 1  # the blocks run in parallel
     options.add_external_initializers(["codes"], [onnxruntime.OrtValue.ortvalue_from_numpy(codes)])
     return onnxruntime.InferenceSession(_product_model(*codes.shape), options, providers=["CPUExecutionProvider"])
 
@@ -168,14 +171,14 @@ def _product_model(dim: int, count: int) -> bytes:
         helper.make_tensor("axis", TensorProto.INT64, [1], [1]),
     ]
     nodes = [
-        helper.make_node("MatMulInteger", ["asked", "codes", "zero", "zero"], ["scores"]),
+        helper.make_node("MatMulInteger", ["queries", "codes", "zero", "zero"], ["scores"]),
         helper.make_node("Reshape", ["scores", "shape"], ["grouped"]),
         helper.make_node("ReduceMax", ["grouped", "axis"], ["best"], keepdims=0),
     ]
-    asked = helper.make_tensor_value_info("asked", TensorProto.UINT8, ["q", dim])
+    queries = helper.make_tensor_value_info("queries", TensorProto.UINT8, ["q", dim])
     scores = helper.make_tensor_value_info("scores", TensorProto.INT32, ["q", count])
     best = helper.make_tensor_value_info("best", TensorProto.INT32, ["q", count // GROUP])
-    graph = helper.make_graph(nodes, "scan", [asked], [scores, best], [*constants, codes])
+    graph = helper.make_graph(nodes, "scan", [queries], [scores, best], [*constants, codes])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     return bytes(model.SerializeToString())
 
@@ -184,18 +187,18 @@ _pool: ThreadPoolExecutor | None = None
 _pool_lock = threading.Lock()
 
 
-def _side_by_side(work: Callable[[int], Any], blocks: range) -> list[Any]:
-    """`work` for each block, on all cores, where there are enough: each takes every n-th."""
+def _run_parallel(work: Callable[[int], Any], blocks: range) -> list[Any]:
+    """Return `work(block)` for each block, on all cores if there are many blocks: each core takes every n-th."""
     global _pool
     cores = os.cpu_count() or 1
-    if len(blocks) <= FEW_BLOCKS or cores == 1:
+    if len(blocks) <= SERIAL_BLOCKS or cores == 1:
         return [work(block) for block in blocks]
     with _pool_lock:
         if _pool is None:
             _pool = ThreadPoolExecutor(cores, thread_name_prefix="scan")
     shares = [blocks[core::cores] for core in range(min(cores, len(blocks)))]
     done = _pool.map(lambda share: [work(block) for block in share], shares)
-    found = {
+    results = {
         block: one for share, part in zip(shares, done, strict=True) for block, one in zip(share, part, strict=True)
     }
-    return [found[block] for block in blocks]
+    return [results[block] for block in blocks]

@@ -1,4 +1,4 @@
-"""What it takes to talk to a PostgreSQL with pgvector: errors with names, vectors on the way, and asking for enough."""
+"""SQL layer of the pgvector index: error translation, vector adapters, filter conditions and search statements."""
 
 import hashlib
 import math
@@ -25,52 +25,58 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 Cursor = psycopg.Cursor[tuple[Any, ...]]
 
 FIRST_POOL = 64
-"""Rows looked at in full by the first attempt, at least: more than asked for, since items may have several photos."""
+"""Fewest rows fetched by the first attempt: more than k, because items may have several photos."""
 
-LONGEST_WORD = 500
-"""Letters of a word that is kept as it is; PostgreSQL indexes no text of more than about 2,700 bytes."""
+MAX_WORD = 500
+"""Longest word stored unhashed, in characters; PostgreSQL cannot index a text of more than about 2,700 bytes."""
 
 COMPARISONS: Final[Mapping[str, LiteralString]] = {
     "min_price": "price >= %(min_price)s",
     "max_price": "price <= %(max_price)s",
     "in_stock": "in_stock = %(in_stock)s",
 }
-"""The facts that are not compared for being the same, in SQL."""
+"""The filters other than equality of a text, in SQL."""
 
 
 class DatabaseNotReady(SearchError):
-    """The database lacks what only its owner can give: the extension, a right, or a newer version."""
+    """The database lacks something that only its owner can provide: the extension, a privilege or a newer version."""
+
+    code = "database_not_ready"
 
 
-def with_patience(database: str, seconds: float) -> str:
-    """The address of a database with the time in which it has to answer, unless it names one itself."""
+def with_timeout(database: str, seconds: float) -> str:
+    """Return the address of a database with a connection timeout, unless it has one. Raises `IndexUnavailable`."""
     try:
-        given = conninfo_to_dict(database)
-    except psycopg.ProgrammingError:  # which may repeat a password
-        raise IndexUnavailable("The address of the database is neither a URL nor libpq keywords.") from None
-    options: dict[str, Any] = {"connect_timeout": math.ceil(seconds), "application_name": "photo vectors", **given}
+        keywords = conninfo_to_dict(database)
+    except psycopg.ProgrammingError:  # its message may contain a password
+        raise IndexUnavailable(
+            "The address of the database is neither a URL nor libpq keywords.", code="database_address"
+        ) from None
+    options: dict[str, Any] = {"connect_timeout": math.ceil(seconds), "application_name": "photo vectors", **keywords}
     return make_conninfo(**options)
 
 
 @contextmanager
-def plain_errors() -> Iterator[None]:
-    """What the database says, in errors with names."""
+def translated_errors() -> Iterator[None]:
+    """Translate errors of psycopg into `SearchError`s."""
     try:
         yield
     except errors.UndefinedTable as error:
-        raise IndexUnreadable("The tables of the index are gone: it has to be opened anew, and filled.") from error
+        raise IndexUnreadable("The tables of the index were dropped: open the index again, then fill it.") from error
     except errors.InsufficientPrivilege as error:
-        raise DatabaseNotReady(f"The database's owner must give its user a right: {_line(error)}.") from error
+        raise DatabaseNotReady(
+            f"The database's owner must grant its user a privilege: {_first_line(error)}.", code="database_privilege"
+        ) from error
     except (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction) as error:
-        raise IndexUnavailable(f"The database with the vectors cannot be used now: {_line(error)}.") from error
+        raise IndexUnavailable(f"The database with the vectors cannot be used now: {_first_line(error)}.") from error
 
 
-def _line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0].rstrip(". ") or type(error).__name__
 
 
 class _VectorDumper(Dumper):
-    """float32 (d) as pgvector takes it: how many numbers, a reserved 0, the numbers, each with its high byte first."""
+    """Write float32 (d) in pgvector's binary format: the length and a reserved 0 as uint16, then big-endian floats."""
 
     format = Format.BINARY
 
@@ -79,7 +85,7 @@ class _VectorDumper(Dumper):
 
 
 class _VectorLoader(Loader):
-    """The same, read."""
+    """Read float32 (d) from pgvector's binary format."""
 
     format = Format.BINARY
 
@@ -87,8 +93,8 @@ class _VectorLoader(Loader):
         return np.frombuffer(data, dtype=">f4", offset=4)
 
 
-def adapters_of(connection: Connection) -> AdaptersMap:
-    """How vectors travel to and from this database, once the extension is in it."""
+def vector_adapters(connection: Connection) -> AdaptersMap:
+    """Create the extension if needed, and return adapters for vectors. Raises `DatabaseNotReady`."""
     cursor = connection.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
     version = (cursor.fetchone() or (None,))[0]
     if version is None:
@@ -97,17 +103,22 @@ def adapters_of(connection: Connection) -> AdaptersMap:
         except (errors.InsufficientPrivilege, errors.FeatureNotSupported, errors.UndefinedFile) as error:
             raise DatabaseNotReady(
                 "The database lacks the extension pgvector: its owner must install pgvector 0.8 or newer on the server "
-                'and say "CREATE EXTENSION vector" in this database.'
+                'and run "CREATE EXTENSION vector" in this database.',
+                code="pgvector_missing",
             ) from error
-        return adapters_of(connection)
+        return vector_adapters(connection)
     if tuple(int(part) for part in version.split(".")[:2]) < (0, 8):
         raise DatabaseNotReady(
-            f"The database has pgvector {version}: its owner must install 0.8 or newer on the server and say "
-            '"ALTER EXTENSION vector UPDATE" in this database.'
+            f"The database has pgvector {version}: its owner must install 0.8 or newer on the server and run "
+            '"ALTER EXTENSION vector UPDATE" in this database.',
+            code="pgvector_too_old",
         )
     vector = TypeInfo.fetch(connection, "vector")
     if vector is None:
-        raise DatabaseNotReady("The schema of the extension pgvector is not in the search_path of the database's user.")
+        raise DatabaseNotReady(
+            "The schema of the extension pgvector is not in the search_path of the database's user.",
+            code="pgvector_not_in_search_path",
+        )
     adapters = AdaptersMap(psycopg.adapters)
     vector.register(adapters)
     adapters.register_dumper(np.ndarray, type("_VectorDumper", (_VectorDumper,), {"oid": vector.oid}))
@@ -115,38 +126,38 @@ def adapters_of(connection: Connection) -> AdaptersMap:
     return adapters
 
 
-def one(cursor: Cursor) -> Any:
-    """The one value that was asked for."""
+def fetch_value(cursor: Cursor) -> Any:
+    """Return the single value of a result. Raises `IndexUnreadable` if there is no row."""
     row = cursor.fetchone()
     if row is None:
-        raise IndexUnreadable("The database's list of indexes has lost this one: it has to be opened anew.")
+        raise IndexUnreadable("The index is missing from photo_vector_indexes: open it again, then fill it.")
     return row[0]
 
 
 def stored_word(word: str) -> str:
-    """A word as it can be kept: PostgreSQL takes no NUL, nothing that is not Unicode, and indexes nothing long."""
-    no_text = any(letter == "\x00" or "\ud800" <= letter <= "\udfff" for letter in word)
-    if len(word) <= LONGEST_WORD and not no_text and not word.startswith("sha256:"):
+    """Return `word`, or its hash if PostgreSQL cannot store or index it: NUL, surrogates, and long texts."""
+    is_unstorable = any(letter == "\x00" or "\ud800" <= letter <= "\udfff" for letter in word)
+    if len(word) <= MAX_WORD and not is_unstorable and not word.startswith("sha256:"):
         return word
     return f"sha256:{hashlib.sha256(word.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
-def condition_of(where: Where) -> tuple[sql.Composable, dict[str, Any]]:
-    """`where` in SQL, and the values of its placeholders."""
+def build_condition(where: Where) -> tuple[sql.Composable, dict[str, Any]]:
+    """Return `where` as an SQL condition, and the values of its placeholders."""
     texts = {name: stored_word(word) for name, word in where.texts.items()}
     parts: list[sql.Composable] = [
         sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in texts
     ]
-    asked: dict[str, Any] = dict(texts)
+    parameters: dict[str, Any] = dict(texts)
     for name, part in COMPARISONS.items():
         if (value := getattr(where, name)) is not None:
             parts.append(sql.SQL(part))
-            asked[name] = value if name == "in_stock" else float(value)
-    return sql.SQL(" AND ").join(parts) if parts else sql.SQL("true"), asked
+            parameters[name] = value if name == "in_stock" else float(value)
+    return sql.SQL(" AND ").join(parts) if parts else sql.SQL("true"), parameters
 
 
 def read_rows(cursor: Cursor, dim: int) -> tuple[Ints, Ints, Floats]:
-    """Photo ids (n), item ids (n) and vectors (n, d) of rows that hold these."""
+    """Return photo ids (n), item ids (n) and vectors (n, d) of a result with these three columns."""
     rows = cursor.fetchall()
     if not rows:
         return np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, dim), np.float32)
@@ -155,22 +166,23 @@ def read_rows(cursor: Cursor, dim: int) -> tuple[Ints, Ints, Floats]:
 
 
 @dataclass(frozen=True)
-class Searching:
-    """The statements of one search: `proposed` by the graph, where there is one to ask, and the `nearest` of all."""
+class Search:
+    """The statements of one search: `graph` (None: not suitable) and `brute_force` over all matching rows."""
 
     cursor: Cursor
     dim: int
-    proposed: sql.Composed | None
-    nearest: sql.Composed
-    asked: dict[str, Any]
+    graph: sql.Composed | None
+    brute_force: sql.Composed
+    parameters: dict[str, Any]
     k: int
 
     def hits(self, query: Floats) -> list[Hit]:
-        proposed = self._proposed(self.proposed, query) if self.proposed is not None else None
-        return self._compared(query) if proposed is None else proposed
+        """Return the best `k` items for a query."""
+        hits = self._graph_hits(self.graph, query) if self.graph is not None else None
+        return self._brute_force_hits(query) if hits is None else hits
 
-    def _proposed(self, statement: sql.Composed, query: Floats) -> list[Hit] | None:
-        """The best of what the graph proposes; None where its walk ends before there is enough."""
+    def _graph_hits(self, statement: sql.Composed, query: Floats) -> list[Hit] | None:
+        """The best candidates of the graph; None if its search ends with too few."""
         pool = first_pool(self.k)
         while True:
             photos, items, vectors = self._rows(statement, query, pool)
@@ -181,11 +193,11 @@ class Searching:
                 return hits
             pool *= 4
 
-    def _compared(self, query: Floats) -> list[Hit]:
-        """The best of all, exactly: the rows that were not fetched cannot come near the last hit."""
+    def _brute_force_hits(self, query: Floats) -> list[Hit]:
+        """The exact best of all matching rows: rows that were not fetched score below the last hit."""
         pool = first_pool(self.k)
         while True:
-            photos, items, vectors = self._rows(self.nearest, query, pool)
+            photos, items, vectors = self._rows(self.brute_force, query, pool)
             hits = best_hits(items, photos, vectors, query, self.k)
             if len(photos) < pool:
                 return hits
@@ -194,10 +206,10 @@ class Searching:
             pool *= 4
 
     def _rows(self, statement: sql.Composed, query: Floats, pool: int) -> tuple[Ints, Ints, Floats]:
-        self.cursor.execute(statement, {**self.asked, "query": query, "pool": pool})
+        self.cursor.execute(statement, {**self.parameters, "query": query, "pool": pool})
         return read_rows(self.cursor, self.dim)
 
 
 def first_pool(k: int) -> int:
-    """How many rows the first attempt to find `k` items looks at."""
+    """Return how many rows the first attempt to find `k` items fetches."""
     return max(FIRST_POOL, 3 * k)

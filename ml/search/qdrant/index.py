@@ -1,4 +1,4 @@
-"""An index kept by a Qdrant server or cluster, for catalogues that one machine does not hold."""
+"""Approximate search in a Qdrant server or cluster, for catalogues too large for one machine."""
 
 import copy
 import threading
@@ -12,39 +12,39 @@ import numpy.typing as npt
 
 from ml.search.hits import EncoderMismatch, Hit, IndexUnreadable, UnknownPhotoError, best_hits
 from ml.search.interface import Position, SearchIndex
-from ml.search.qdrant import payload as words
-from ml.search.qdrant.payload import VECTOR, QdrantClient, models, photo_id, point_ids, vector_of
+from ml.search.qdrant import payload
+from ml.search.qdrant.payload import VECTOR, QdrantClient, models, photo_id, point_ids, point_vector
 from ml.search.rows import Bools, Ints, Rows, Where, as_ids
 from ml.vectors import Floats, ShapeError
 
-ABOUT: Final = "00000000-0000-0000-0000-000000000001"
-"""The id of the point that says whose vectors these are and how far the source is read. It has no vector, so no search
-finds it; it is in the collection itself, so that moving the alias moves the position too."""
+METADATA_ID: Final = "00000000-0000-0000-0000-000000000001"
+"""The id of the point with the encoder, the dimension and the position. It has no vector, so that no search finds it;
+it is in the collection itself, so that moving the alias moves the position too."""
 
-FLOATS_AT_ONCE: Final = 100_000
-"""Numbers in one request: about 2 MB of JSON, far below the 32 MB that a server takes."""
+MAX_REQUEST_FLOATS: Final = 100_000
+"""Floats in one request: about 2 MB of JSON, far below the server's limit of 32 MB."""
 
-SPARE: Final = 8
-"""Items asked for beyond k, so that the border of the answer can be seen."""
-NEAR: Final = 1e-5
-"""Scores no farther apart than this may be equal: the server adds up in another order than we do."""
-MOST_TIES: Final = 4_096
-"""Items looked at, at most, where all of them are equally near."""
-MANY: Final = 1_000
-"""From this k on, the index is counted first: a server sets memory aside for what is asked, not for what there is."""
-PHOTOS: Final = 4
-"""Photos that an item may have before the second look at them needs a second request."""
+EXTRA_ITEMS: Final = 8
+"""Items fetched beyond k, to detect ties at the k-th item."""
+TIE_TOLERANCE: Final = 1e-5
+"""Scores this close may be equal: the server sums in another order than we do."""
+MAX_TIES: Final = 4_096
+"""Most items fetched to resolve ties."""
+COUNT_FROM: Final = 1_000
+"""From this k on, the rows are counted first: the server allocates memory for k, not for the rows it has."""
+PHOTOS_PER_ITEM: Final = 4
+"""Photos per item that are re-scored with one request."""
 
-EXACTLY: Final = models.SearchParams(exact=True, quantization=models.QuantizationSearchParams(ignore=True))
+EXACT: Final = models.SearchParams(exact=True, quantization=models.QuantizationSearchParams(ignore=True))
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a new collection is laid out. `shards`: None leaves it to the server, which makes one for each node.
+    """Settings of a new collection. `shards`: None leaves the number to the server, which makes one per node.
 
-    `replicas`: how many nodes keep each shard. `on_disk`: the float32 vectors are read from the disk, for the few rows
-    that are scored anew; only their int8 copies (a quarter of the size) and the graph stay in memory. `links` and
-    `build_beam` are HNSW's M and ef_construct.
+    `replicas`: nodes per shard. `on_disk`: the float32 vectors stay on the disk and are read for the few rows that are
+    re-scored; only their int8 copies (a quarter of the size) and the graph stay in memory. `links` and `build_beam` are
+    HNSW's M and ef_construct.
     """
 
     shards: int | None = None
@@ -55,12 +55,12 @@ class Layout:
 
 
 class QdrantIndex(SearchIndex):
-    """A collection behind an alias. A search finds the nearest items in groups, then scores all their photos exactly.
+    """A Qdrant collection behind an alias. A search fetches the nearest items as groups, then re-scores all their
+    photos.
 
-    Qdrant has no transactions. A change first puts what is new or different, then takes out what is left over, then
-    writes the position, and waits for each step: an item that only changes is never missing, and a search during the
-    change may see a part of it. An error on the way leaves a part, too; the position is then still the old one, and the
-    same change made again heals it.
+    Qdrant has no transactions. A change first upserts new and changed photos, then deletes outdated ones, then writes
+    the position, and waits for each step: a changing item is never missing, but a search during the change may see a
+    part of it. An error half-way leaves a partial change with the old position; repeating the change completes it.
     """
 
     exact: ClassVar[bool] = False
@@ -77,157 +77,157 @@ class QdrantIndex(SearchIndex):
         layout: Layout = Layout(),
         beam: int = 128,
     ) -> None:
-        """Open the index called `name` (None: named after the encoder), or make it, empty.
+        """Open the index `name` (None: named after the encoder), or create it, empty.
 
-        `server`: an address (http or https), or a client, which stays open. `timeout`: seconds. `beam`: HNSW's ef of a
-        search. Raises `EncoderMismatch` or `ShapeError` for the index of another encoder, `IndexUnreadable` for
-        something else of that name, and `IndexUnavailable`.
+        `server`: an address (http or https), or a client, which `close` leaves open. `timeout`: seconds. `beam`: HNSW's
+        ef of a search. Raises `EncoderMismatch` or `ShapeError` for the index of another encoder, `IndexUnreadable` for
+        a foreign collection of that name, and `IndexUnavailable`.
         """
         super().__init__(encoder, dim)
-        self.name = name or words.name_for(encoder)
-        self._owned = isinstance(server, str)
-        self._client = words.connected(server, api_key, timeout) if isinstance(server, str) else server
+        self.name = name or payload.index_name(encoder)
+        self._owns_client = isinstance(server, str)
+        self._client = payload.create_client(server, api_key, timeout) if isinstance(server, str) else server
         self._layout = layout
         self._beam = beam
-        self._local = words.is_local(self._client)
-        # The client's local mode is one process's plain arrays, which must not be read while they change.
-        self._turn: AbstractContextManager[object] = threading.RLock() if self._local else nullcontext()
-        self._place = self.name  # the alias; the collection itself while it is being filled
-        with self._asking():
+        self._local = payload.is_local(self._client)
+        # The client's local mode keeps plain arrays, which must not be read while they change.
+        self._lock: AbstractContextManager[object] = threading.RLock() if self._local else nullcontext()
+        self._target = self.name  # the alias, or during a rebuild the collection itself
+        with self._translated_errors():
             if self._published() is None:
                 self._create(self._slots[0])
                 self._publish(self._slots[0])
-            self._require_ours()
+            self._require_own_index()
 
     def __len__(self) -> int:
-        with self._asking():
-            return self._client.count(self._place, exact=True).count - 1  # without ABOUT
+        with self._translated_errors():
+            return self._client.count(self._target, exact=True).count - 1  # without METADATA_ID
 
     @property
     def position(self) -> Position:
-        with self._asking():
-            return {str(key): int(value) for key, value in self._about()["position"].items()}
+        with self._translated_errors():
+            return {str(key): int(value) for key, value in self._metadata()["position"].items()}
 
     def vectors_of(self, photo_ids: npt.ArrayLike) -> Floats:
-        wanted = as_ids(photo_ids)
-        vectors = dict(self._retrieved(wanted, with_vectors=True))
-        missing = [photo for photo in wanted.tolist() if photo not in vectors]
+        ids = as_ids(photo_ids)
+        vectors = dict(self._retrieve(ids, with_vectors=True))
+        missing = [photo for photo in ids.tolist() if photo not in vectors]
         if missing:
             raise UnknownPhotoError(f"Photo {missing[0]} is not in the index.")
-        rows = [vectors[photo] for photo in wanted.tolist()]
-        return np.array(rows, dtype=np.float32).reshape(len(wanted), self.dim)
+        rows = [vectors[photo] for photo in ids.tolist()]
+        return np.array(rows, dtype=np.float32).reshape(len(ids), self.dim)
 
     def contains(self, photo_ids: npt.ArrayLike) -> Bools:
-        wanted = as_ids(photo_ids)
-        return np.isin(wanted, [photo for photo, _ in self._retrieved(wanted, with_vectors=False)])
+        ids = as_ids(photo_ids)
+        return np.isin(ids, [photo for photo, _ in self._retrieve(ids, with_vectors=False)])
 
     def clear(self) -> None:
         empty = self.rebuild()
-        if self._place == self.name:
+        if self._target == self.name:
             empty.take_over()
 
     def close(self) -> None:
-        if self._owned:
+        if self._owns_client:
             self._client.close()
 
     def rebuild(self) -> "QdrantIndex":
-        """Return an empty index beside this one, to be filled while everybody still searches this one.
+        """Return an empty shadow index to fill while searches still use this one; `take_over` publishes it.
 
-        One at a time: an unfinished rebuild is thrown away by the next one. Close this index, not that one.
+        The next rebuild discards an unfinished one. Close this index, not the shadow index.
         """
         new = copy.copy(self)
-        new._owned = False
-        with self._asking():
-            new._place = next(slot for slot in self._slots if slot != self._published())
-            self._client.delete_collection(new._place)
-            self._create(new._place)
+        new._owns_client = False
+        with self._translated_errors():
+            new._target = next(slot for slot in self._slots if slot != self._published())
+            self._client.delete_collection(new._target)
+            self._create(new._target)
         return new
 
     def take_over(self) -> None:
-        """Let the alias point to this rebuilt index, in one operation, and remove the one it pointed to."""
-        with self._asking():
-            if self._place != self.name:
-                self._publish(self._place)
-                self._place = self.name
+        """Point the alias atomically to this rebuilt index, and delete the collection it pointed to."""
+        with self._translated_errors():
+            if self._target != self.name:
+                self._publish(self._target)
+                self._target = self.name
 
     # --- changes
 
     def _update(self, rows: Rows, items: Ints, photos: Ints, position: Position | None) -> None:
-        ids, payloads = point_ids(rows.photo_ids), words.payloads_of(rows)
-        step = max(1, FLOATS_AT_ONCE // self.dim)
-        last = words.removals_of(rows, items, photos)
+        ids, payloads = point_ids(rows.photo_ids), payload.build_payloads(rows)
+        step = max(1, MAX_REQUEST_FLOATS // self.dim)
+        final = payload.build_deletions(rows, items, photos)
         if position is not None:
-            last.append(models.UpsertOperation(upsert=models.PointsList(points=[self._about_point(position)])))
-        with self._asking():
+            final.append(models.UpsertOperation(upsert=models.PointsList(points=[self._metadata_point(position)])))
+        with self._translated_errors():
             for start in range(0, len(rows), step):
                 part = slice(start, start + step)
                 batch = models.Batch(
                     ids=ids[part], vectors={VECTOR: rows.vectors[part].tolist()}, payloads=payloads[part]
                 )
-                self._client.upsert(self._place, batch, wait=True)
-            if last:
-                self._client.batch_update_points(self._place, last, wait=True)
+                self._client.upsert(self._target, batch, wait=True)
+            if final:
+                self._client.batch_update_points(self._target, final, wait=True)
 
     # --- searches
 
     def _search(self, queries: Floats, k: int, where: Where) -> list[list[Hit]]:
-        k = int(k) if k <= MANY else max(1, min(int(k), len(self)))
-        with self._asking():  # groups cannot be asked for in batches
-            return [self._best(query, k, where) for query in queries]
+        k = int(k) if k <= COUNT_FROM else max(1, min(int(k), len(self)))
+        with self._translated_errors():  # Qdrant has no batches of group queries
+            return [self._search_one(query, k, where) for query in queries]
 
-    def _best(self, query: Floats, k: int, where: Where) -> list[Hit]:
+    def _search_one(self, query: Floats, k: int, where: Where) -> list[Hit]:
         items = self._nearest_items(query, k, where)
-        points = self._photos_of(items, query, where) if items else []
+        points = self._rescore_photos(items, query, where) if items else []
         return best_hits(
             np.array([cast("dict[str, Any]", point.payload)["item_id"] for point in points], dtype=np.int64),
             np.array([photo_id(point.id) for point in points], dtype=np.int64),
-            np.array([vector_of(point) for point in points], dtype=np.float32).reshape(len(points), self.dim),
+            np.array([point_vector(point) for point in points], dtype=np.float32).reshape(len(points), self.dim),
             query,
             k,
         )
 
     def _nearest_items(self, query: Floats, k: int, where: Where) -> dict[int, float]:
-        """The items that may be among the `k` best, with the scores that the server gives them.
+        """The items that may be among the `k` best, with the scores that the server computes.
 
-        A server stops looking for groups after a few tries, so fewer than asked for does not mean that there are no
-        more: it is asked again, without those that are known. More are asked for, too, while those beyond the border
-        may be as good as those before it.
+        The server stops looking for groups after a few attempts, so that fewer groups than requested do not mean that
+        there are no more: the request is repeated without the items already fetched. The limit grows while items beyond
+        the k-th may tie with it.
         """
-        found: dict[int, float] = {}
-        wanted = k + SPARE
+        scores: dict[int, float] = {}
+        wanted = k + EXTRA_ITEMS
         while True:
             groups = self._client.query_points_groups(
-                self._place,
+                self._target,
                 group_by="item_id",
                 query=query.tolist(),
                 using=VECTOR,
-                query_filter=words.filter_of(where, without=found),
-                search_params=self._approximately(where, wanted),
-                limit=wanted - len(found),
+                query_filter=payload.build_filter(where, without=scores),
+                search_params=self._search_params(where, wanted),
+                limit=wanted - len(scores),
                 group_size=1,
                 with_payload=False,
             ).groups
-            found |= {int(group.id): group.hits[0].score for group in groups}
+            scores |= {int(group.id): group.hits[0].score for group in groups}
             if not groups:
-                return found
-            if len(found) >= wanted:
-                scores = sorted(found.values(), reverse=True)
-                if scores[k - 1] - scores[-1] > NEAR or wanted >= MOST_TIES:
-                    return found
+                return scores
+            if len(scores) >= wanted:
+                ordered = sorted(scores.values(), reverse=True)
+                if ordered[k - 1] - ordered[-1] > TIE_TOLERANCE or wanted >= MAX_TIES:
+                    return scores
                 wanted *= 4
 
-    def _photos_of(self, items: dict[int, float], query: Floats, where: Where) -> list[models.ScoredPoint]:
-        """The photos of `items` that score at least as the worst item does: no graph and no rounding between them."""
-        limit = PHOTOS * len(items)
+    def _rescore_photos(self, items: dict[int, float], query: Floats, where: Where) -> list[models.ScoredPoint]:
+        """The photos of `items` that score at least as high as the worst item, by an exact search."""
+        limit = PHOTOS_PER_ITEM * len(items)
         while True:
             points = self._client.query_points(
-                self._place,
+                self._target,
                 query=query.tolist(),
                 using=VECTOR,
-                query_filter=words.filter_of(where, among=items),
-                search_params=None if self._local else EXACTLY,
+                query_filter=payload.build_filter(where, among=items),
+                search_params=None if self._local else EXACT,
                 limit=limit,
-                score_threshold=min(items.values()) - NEAR,
+                score_threshold=min(items.values()) - TIE_TOLERANCE,
                 with_payload=["item_id"],
                 with_vectors=[VECTOR],
             ).points
@@ -235,37 +235,37 @@ class QdrantIndex(SearchIndex):
                 return points
             limit *= 4
 
-    def _approximately(self, where: Where, wanted: int) -> models.SearchParams | None:
-        """The links for single filters are made while the graph is built; for several at once there is ACORN."""
-        if self._local:  # which is always exact, and warns
+    def _search_params(self, where: Where, wanted: int) -> models.SearchParams | None:
+        """The parameters of the graph search. The graph has links for single filters; several at once need ACORN."""
+        if self._local:  # local mode is always exact, and warns about parameters
             return None
-        several = len(words.conditions_of(where)) > 1
+        has_several_filters = len(payload.build_conditions(where)) > 1
         return models.SearchParams(
             hnsw_ef=max(self._beam, 2 * wanted),
             quantization=models.QuantizationSearchParams(rescore=True, oversampling=2.0),
-            acorn=models.AcornSearchParams(enable=True) if several else None,
+            acorn=models.AcornSearchParams(enable=True) if has_several_filters else None,
         )
 
-    def _retrieved(self, photos: Ints, *, with_vectors: bool) -> Iterator[tuple[int, list[float]]]:
-        """Those of `photos` that are in the index, with their vectors; with empty ones where they are not asked for."""
-        step = max(1, FLOATS_AT_ONCE // self.dim) if with_vectors else words.IDS_AT_ONCE
+    def _retrieve(self, photos: Ints, *, with_vectors: bool) -> Iterator[tuple[int, list[float]]]:
+        """Yield the `photos` that are in the index, with their vectors, or with empty lists."""
+        step = max(1, MAX_REQUEST_FLOATS // self.dim) if with_vectors else payload.ID_BATCH
         for start in range(0, len(photos), step):
-            with self._asking():
+            with self._translated_errors():
                 records = self._client.retrieve(
-                    self._place, point_ids(photos[start : start + step]), with_payload=False, with_vectors=with_vectors
+                    self._target, point_ids(photos[start : start + step]), with_payload=False, with_vectors=with_vectors
                 )
             for record in records:
-                yield photo_id(record.id), vector_of(record) if with_vectors else []
+                yield photo_id(record.id), point_vector(record) if with_vectors else []
 
     # --- the collection and its alias
 
     @property
     def _slots(self) -> tuple[str, str]:
-        """The two collections that take turns behind the alias: what a crash leaves is overwritten by the next."""
+        """The two collections that alternate behind the alias; a rebuild overwrites what a crash left."""
         return f"{self.name}-a", f"{self.name}-b"
 
     def _published(self) -> str | None:
-        """The collection behind the alias."""
+        """The collection behind the alias, or None."""
         aliases = {alias.alias_name: alias.collection_name for alias in self._client.get_aliases().aliases}
         return aliases.get(self.name)
 
@@ -276,14 +276,16 @@ class QdrantIndex(SearchIndex):
         moves: list[models.AliasOperations] = []
         if before is not None:
             moves.append(models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=self.name)))
-        there = models.CreateAlias(collection_name=slot, alias_name=self.name)
-        moves.append(models.CreateAliasOperation(create_alias=there))
+        new_alias = models.CreateAlias(collection_name=slot, alias_name=self.name)
+        moves.append(models.CreateAliasOperation(create_alias=new_alias))
         self._client.update_collection_aliases(moves)
         if before is not None:
             self._client.delete_collection(before)
 
     def _create(self, slot: str) -> None:
-        """Every step may have been done before: by one that crashed, or by a process that starts at the same time."""
+        """Create a collection idempotently: a crashed process, or one starting at the same time, may have done any
+        step.
+        """
         layout = self._layout
         if not self._client.collection_exists(slot):
             try:
@@ -299,39 +301,43 @@ class QdrantIndex(SearchIndex):
                         scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
                     ),
                 )
-            except words.CLIENT_ERRORS:
+            except payload.CLIENT_ERRORS:
                 if not self._client.collection_exists(slot):
                     raise
-        if not self._local:  # which has no such indexes, and warns
-            for field, schema in words.FIELDS.items():
+        if not self._local:  # local mode has no payload indexes, and warns
+            for field, schema in payload.FIELDS.items():
                 self._client.create_payload_index(slot, field, schema, wait=True)
-        if not self._client.retrieve(slot, [ABOUT]):
-            self._client.upsert(slot, [self._about_point({})], wait=True)
+        if not self._client.retrieve(slot, [METADATA_ID]):
+            self._client.upsert(slot, [self._metadata_point({})], wait=True)
 
-    def _about_point(self, position: Position) -> models.PointStruct:
-        read = {key: int(value) for key, value in position.items()}  # NumPy's numbers are none for JSON
-        about = {"encoder": words.encodable(self.encoder), "dim": self.dim, "position": read}
-        return models.PointStruct(id=ABOUT, vector={}, payload=about)
+    def _metadata_point(self, position: Position) -> models.PointStruct:
+        integers = {key: int(value) for key, value in position.items()}  # JSON cannot encode NumPy's integers
+        metadata = {"encoder": payload.encodable(self.encoder), "dim": self.dim, "position": integers}
+        return models.PointStruct(id=METADATA_ID, vector={}, payload=metadata)
 
-    def _about(self) -> dict[str, Any]:
-        records = self._client.retrieve(self._place, [ABOUT])
-        about = records[0].payload if records else None
-        if not about or not {"encoder", "dim", "position"} <= about.keys():
-            raise IndexUnreadable(f"What Qdrant keeps as {self.name!r} is not an index of photos.")
-        return about
+    def _metadata(self) -> dict[str, Any]:
+        records = self._client.retrieve(self._target, [METADATA_ID])
+        metadata = records[0].payload if records else None
+        if not metadata or not {"encoder", "dim", "position"} <= metadata.keys():
+            raise IndexUnreadable(
+                f"The Qdrant collection {self.name!r} is not an index of photos.", code="foreign_collection"
+            )
+        return metadata
 
-    def _require_ours(self) -> None:
-        about = self._about()
-        if about["encoder"] != words.encodable(self.encoder):
-            raise EncoderMismatch(f"The index {self.name!r} is of encoder {about['encoder']!r}, not {self.encoder!r}.")
-        if about["dim"] != self.dim:
-            raise ShapeError(f"The index {self.name!r} has vectors of length {about['dim']}, not {self.dim}.")
+    def _require_own_index(self) -> None:
+        metadata = self._metadata()
+        if metadata["encoder"] != payload.encodable(self.encoder):
+            raise EncoderMismatch(
+                f"The index {self.name!r} is of encoder {metadata['encoder']!r}, not {self.encoder!r}."
+            )
+        if metadata["dim"] != self.dim:
+            raise ShapeError(f"The index {self.name!r} has vectors of length {metadata['dim']}, not {self.dim}.")
 
     @contextmanager
-    def _asking(self) -> Iterator[None]:
-        """Turn the client's errors into ours."""
-        with self._turn:
+    def _translated_errors(self) -> Iterator[None]:
+        """Translate the client's errors into `SearchError`s; in local mode, serialise access."""
+        with self._lock:
             try:
                 yield
-            except words.CLIENT_ERRORS as error:
-                raise words.named_error(error, self.name) from error
+            except payload.CLIENT_ERRORS as error:
+                raise payload.translate_error(error, self.name) from error

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the tests of what is kept in one; it starts with the first of them."""
+"""A real PostgreSQL server for the tests of pgvector; started by the first of them."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,11 +15,11 @@ from tests.helpers.search_rows import ENCODER
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """Its address."""
+    """The server's address."""
     with postgres_server.postgres() as address:
         if not postgres_server.configured_postgres():
             with psycopg.connect(address, autocommit=True) as connection:
-                connection.execute("ALTER SYSTEM SET fsync = off")  # these rows need not outlive the machine
+                connection.execute("ALTER SYSTEM SET fsync = off")  # test rows need no durability
                 connection.execute("SELECT pg_reload_conf()")
         yield address
 
@@ -33,7 +33,7 @@ def owner(postgres: str) -> Iterator[psycopg.Connection[Any]]:
 
 @pytest.fixture(scope="session")
 def addresses(postgres: str, owner: psycopg.Connection[Any]) -> Iterator[Callable[[], str]]:
-    """Makes the addresses of empty databases: schemas, which cost less."""
+    """Return a function that makes addresses of empty schemas, which are cheaper than databases."""
     schemas: list[str] = []
 
     def address() -> str:
@@ -42,7 +42,7 @@ def addresses(postgres: str, owner: psycopg.Connection[Any]) -> Iterator[Callabl
         return make_conninfo(postgres, options=f"-c search_path={schemas[-1]},public -c synchronous_commit=off")
 
     yield address
-    if postgres_server.configured_postgres():  # else they go with their server
+    if postgres_server.configured_postgres():  # otherwise they are deleted with their server
         for schema in schemas:
             owner.execute(f"DROP SCHEMA {schema} CASCADE")
 
@@ -54,7 +54,7 @@ def address(addresses: Callable[[], str]) -> str:
 
 @pytest.fixture
 def open_index(address: str) -> Iterator[Callable[..., PgVectorIndex]]:
-    """Opens indexes in one database."""
+    """Return a function that opens indexes in one database and closes them afterwards."""
     opened: list[PgVectorIndex] = []
 
     def open_one(encoder: str = ENCODER, dim: int = 4, database: str = address, **options: Any) -> PgVectorIndex:

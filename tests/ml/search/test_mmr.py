@@ -3,22 +3,23 @@ import pytest
 
 from ml.search import Hit, SearchError, diversify
 from ml.vectors import ShapeError, unit_rows
+from tests.helpers.errors import raises_code
 
 
-def mmr_by_a_loop(hits, vectors, k, diversity):
+def mmr_by_loop(hits, vectors, k, diversity):
     chosen, left = [], list(range(len(hits)))
     while left and len(chosen) < k:
         values = []
-        for place in left:
-            closest = max((float(vectors[place] @ vectors[other]) for other in chosen), default=0.0)
-            values.append((1 - diversity) * hits[place].score - diversity * closest)
+        for index in left:
+            closest = max((float(vectors[index] @ vectors[other]) for other in chosen), default=0.0)
+            values.append((1 - diversity) * hits[index].score - diversity * closest)
         pick = left[0] if not chosen else left[int(np.argmax(values))]
         chosen.append(pick)
         left.remove(pick)
-    return [hits[place] for place in chosen]
+    return [hits[index] for index in chosen]
 
 
-def a_pool(n: int, seed: int = 0):
+def random_pool(n: int, seed: int = 0):
     rng = np.random.default_rng(seed)
     vectors = unit_rows(rng.normal(size=(n, 5)))
     scores = vectors @ unit_rows(rng.normal(size=(1, 5)))[0]
@@ -28,17 +29,17 @@ def a_pool(n: int, seed: int = 0):
 
 @pytest.mark.parametrize("diversity", [0.1, 0.5, 0.9, 1.0])
 @pytest.mark.parametrize("seed", range(5))
-def test_diversity_agrees_with_the_formula_worked_in_a_loop(diversity, seed):
-    hits, vectors = a_pool(20, seed)
-    assert diversify(hits, vectors, 8, diversity) == mmr_by_a_loop(hits, vectors, 8, diversity)
+def test_diversify_equals_a_loop_over_the_formula(diversity, seed):
+    hits, vectors = random_pool(20, seed)
+    assert diversify(hits, vectors, 8, diversity) == mmr_by_loop(hits, vectors, 8, diversity)
 
 
-def test_no_diversity_keeps_the_order():
-    hits, vectors = a_pool(10)
+def test_diversity_zero_keeps_the_order():
+    hits, vectors = random_pool(10)
     assert diversify(hits, vectors, 4, 0.0) == hits[:4]
 
 
-def test_a_twin_gives_way_to_something_else():
+def test_a_duplicate_is_replaced_by_a_different_item():
     hits = [Hit(1, 1, 1.0), Hit(2, 2, 1.0), Hit(3, 3, 0.8)]
     vectors = unit_rows([[1, 0], [1, 0], [0.8, 0.6]])
     assert [hit.item_id for hit in diversify(hits, vectors, 2, 0.6)] == [1, 3]
@@ -46,16 +47,16 @@ def test_a_twin_gives_way_to_something_else():
 
 
 @pytest.mark.parametrize("k", [0, 3, 99])
-def test_it_gives_as_many_as_asked_for_and_there_are(k):
-    hits, vectors = a_pool(10)
+def test_at_most_k_hits_are_returned(k):
+    hits, vectors = random_pool(10)
     assert len(diversify(hits, vectors, k, 0.5)) == min(k, 10)
     assert diversify([], np.empty((0, 5)), k, 0.5) == []
 
 
-def test_a_diversity_outside_its_range_or_vectors_that_do_not_fit_are_refused():
-    hits, vectors = a_pool(4)
+def test_a_diversity_out_of_range_and_a_wrong_number_of_vectors_are_refused():
+    hits, vectors = random_pool(4)
     for diversity in (-0.1, 1.1, float("nan")):
-        with pytest.raises(SearchError):
+        with raises_code(SearchError, "invalid_diversity", diversity):
             diversify(hits, vectors, 2, diversity)
     with pytest.raises(ShapeError):
         diversify(hits, vectors[:3], 2, 0.5)

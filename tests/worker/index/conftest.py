@@ -19,7 +19,7 @@ def backend(request: pytest.FixtureRequest, settings: Settings, monkeypatch: pyt
     close = client.close
     monkeypatch.setattr(client, "close", lambda: None)  # a server outlives its clients
     settings.QDRANT_URL = "http://qdrant.example"
-    monkeypatch.setattr(payload, "connected", lambda *_: client)
+    monkeypatch.setattr(payload, "create_client", lambda *_: client)
     monkeypatch.setattr(backends, "PROPAGATION_SECONDS", 0.0)
     yield request.param
     backends.close_removed([])
