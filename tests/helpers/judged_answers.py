@@ -1,4 +1,4 @@
-"""Answers that were judged, for the tests of what becomes of that."""
+"""Answered queries with feedback on their recommendations, and the triplets proposed from it."""
 
 from catalog.models import QueryState, Recommendation, Triplet, UploadedPhoto
 from catalog.services.feedback.feedback import feedback_give
@@ -8,7 +8,7 @@ Ranks = tuple[int, int]
 
 
 def answers(photo: UploadedPhoto | None = None, items: int = 4) -> list[Recommendation]:
-    """Those of one query, best first; by default of a visitor who lets encoders learn from the photo."""
+    """Create a query and return its recommendations, best first; by default of a visitor who consents to training."""
     photo = photo or make_upload(visitor="a browser", may_train=True)
     query = make_query(photo, state=QueryState.DONE, encoder=make_encoder(), k=items)
     shown = [make_item_photo() for _ in range(items)]
@@ -19,19 +19,20 @@ def answers(photo: UploadedPhoto | None = None, items: int = 4) -> list[Recommen
 
 
 def judge(found: list[Recommendation], up: tuple[int, ...] = (), down: tuple[int, ...] = ()) -> None:
-    """Thumbs for the answers at these ranks."""
+    """Give thumbs up and down to the recommendations at these ranks."""
     for verdict, ranks in (("up", up), ("down", down)):
         for rank in ranks:
             feedback_give(recommendation=found[rank - 1], verdict=verdict)
 
 
 def open_item(found: list[Recommendation], *ranks: int) -> None:
+    """Record clicks on the recommendations at these ranks."""
     for rank in ranks:
         feedback_give(recommendation=found[rank - 1], clicked=True)
 
 
 def triplets(found: list[Recommendation], **where: object) -> list[Ranks]:
-    """The ranks of the nearer and the farther picture of each triplet."""
+    """The ranks of the positive and the negative of each triplet of the photo."""
     rank_of = {one.photo_id: one.rank for one in found}
     rows = Triplet.objects.filter(anchor=found[0].query.photo, **where)
     return sorted((rank_of[row.positive_id], rank_of[row.negative_id]) for row in rows)

@@ -1,4 +1,4 @@
-"""A catalogue to train on: rows with pictures, enough of each category."""
+"""A catalogue that is large enough to train on, evaluation sets and accepted triplets."""
 
 import uuid
 from typing import Any
@@ -8,12 +8,12 @@ from tests.helpers.factories import make_item, make_item_photo, make_query, make
 
 
 def look() -> str:
-    """A perceptual hash that no other photo has."""
+    """A unique perceptual hash."""
     return uuid.uuid4().hex[:16]
 
 
 def clothes(label: str, count: int, content: bytes = b"", **attributes: Any) -> list[ItemPhoto]:
-    """So many items of a category with a photo each, which all look different."""
+    """Create `count` items of a category with one photo each, all with different perceptual hashes."""
     return [
         make_item_photo(make_item(category=label, attributes=attributes), content, perceptual_hash=look())
         for _ in range(count)
@@ -21,18 +21,19 @@ def clothes(label: str, count: int, content: bytes = b"", **attributes: Any) -> 
 
 
 def catalogue(of_each: int = 20, labels: tuple[str, ...] = ("Hat", "Shirt")) -> dict[str, list[ItemPhoto]]:
+    """Create `of_each` items per label; returns their photos by label."""
     return {label: clothes(label, of_each) for label in labels}
 
 
 def evaluated(*photos: ItemPhoto, name: str = "frozen", is_current: bool = True) -> EvaluationSet:
-    """An evaluation set of the items of these photos."""
+    """Create an evaluation set with the items of the photos."""
     drawn = EvaluationSet.objects.create(name=name, is_current=is_current)
     EvaluationItem.objects.bulk_create(EvaluationItem(evaluation_set=drawn, item_id=photo.item_id) for photo in photos)
     return drawn
 
 
 def accepted(positive: ItemPhoto, negative: ItemPhoto, anchor: UploadedPhoto | None = None, **columns: Any) -> Triplet:
-    """A reviewed triplet, of a photo that may be learned from unless another one is given."""
+    """Create an accepted triplet; the default anchor is a photo with consent."""
     anchor = anchor or make_upload(may_train=True)
     query = make_query(anchor, crop=columns.pop("crop", None))
     return Triplet.objects.create(

@@ -1,4 +1,4 @@
-"""The data of a run, written and read back."""
+"""Write the data of a training run and read it back."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ Rows = list[dict[str, str]]
 
 
 def picture(seed: int) -> bytes:
-    """A photo of a garment; another one for each seed."""
+    """JPEG bytes of a drawn dress; different for each seed."""
     buffer = io.BytesIO()
     drawn(Garment("Dress", seed)).save(buffer, "JPEG", quality=95)
     return buffer.getvalue()
@@ -28,7 +28,7 @@ def rows_of(path: Path) -> Rows:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Any:
-    """Writes the data of a run and returns its rows and counts."""
+    """A function that writes the data of a run and returns its rows and counts."""
 
     def written(run: Any = None, folder: Path = tmp_path / "run") -> tuple[Rows, dict[str, Any]]:
         counts = training_data_write(run=run or make_run(), folder=folder)

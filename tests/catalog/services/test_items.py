@@ -1,4 +1,4 @@
-"""Photos that staff add to an item."""
+"""Adding photos to an item."""
 
 import errno
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ def files(media: Path) -> list[Path]:
     return [path for path in media.rglob("*") if path.is_file()]
 
 
-def test_an_added_photo_has_its_file_where_its_row_says(media: Path) -> None:
+def test_an_added_photo_has_its_file_at_the_path_of_its_row(media: Path) -> None:
     photo = item_photo_prepare(item=make_item(), raw=jpeg())
     item_photo_add(photo=photo)
     stored = ItemPhoto.objects.get()
@@ -26,7 +26,7 @@ def test_an_added_photo_has_its_file_where_its_row_says(media: Path) -> None:
     assert stored.file.size == stored.size
 
 
-def test_a_disk_that_fills_up_half_way_keeps_neither_file_nor_row(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_file_and_no_row(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def half(self: ContentFile, *_: object) -> Iterator[bytes]:
         yield self.read(100)
         raise OSError(errno.ENOSPC, "No space left on device")

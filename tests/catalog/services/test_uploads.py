@@ -1,4 +1,4 @@
-"""Letting uploaded photos go: rows and files together."""
+"""Storing, expiring and deleting uploaded photos: rows and files together."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ from tests.helpers.factories import jpeg, make_item_photo, make_query, make_uplo
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
-def test_an_expired_photo_goes_with_its_file_its_queries_and_their_answers() -> None:
+def test_an_expired_photo_is_deleted_with_its_file_queries_and_recommendations() -> None:
     old = make_upload(expires_at=timezone.now() - timedelta(seconds=1))
     query, match = make_query(old), make_item_photo()
     Recommendation.objects.create(query=query, rank=1, item=match.item, photo=match, score=0.5)
@@ -39,7 +39,7 @@ def test_an_expired_photo_goes_with_its_file_its_queries_and_their_answers() -> 
     assert Path(fresh.file.path).exists()
 
 
-def test_a_photo_whose_file_is_gone_already_can_still_be_deleted() -> None:
+def test_a_photo_without_a_file_can_be_deleted() -> None:
     photo = make_upload()
     Path(photo.file.path).unlink()
     upload_delete(photo=photo)
@@ -50,23 +50,23 @@ def stored(media: Path) -> list[Path]:
     return [path for path in media.rglob("*") if path.is_file()]
 
 
-def test_of_two_requests_with_the_same_bytes_at_the_same_moment_the_later_gets_the_others_photo(
+def test_of_two_concurrent_requests_with_the_same_bytes_one_gets_the_photo_of_the_other(
     media: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner, twins = make_user(), []
 
-    def store_while_another_is_quicker(*, name: str, content: bytes) -> str:
+    def store_after_a_concurrent_request(*, name: str, content: bytes) -> str:
         monkeypatch.setattr(uploads, "store_picture", store_picture)
         twins.append(upload_create(raw=jpeg("red"), owner=owner)[0])
         return store_picture(name=name, content=content)
 
-    monkeypatch.setattr(uploads, "store_picture", store_while_another_is_quicker)
+    monkeypatch.setattr(uploads, "store_picture", store_after_a_concurrent_request)
     assert upload_create(raw=jpeg("red"), owner=owner) == (twins[0], False)
     assert UploadedPhoto.objects.get() == twins[0]
     assert stored(media) == [Path(twins[0].file.path)]
 
 
-def test_a_photo_whose_belongings_cannot_be_written_leaves_neither_row_nor_file(media: Path) -> None:
+def test_a_failing_attachment_leaves_no_row_and_no_file(media: Path) -> None:
     def fail(photo: UploadedPhoto) -> None:
         raise RuntimeError("no")
 
@@ -76,7 +76,7 @@ def test_a_photo_whose_belongings_cannot_be_written_leaves_neither_row_nor_file(
     assert stored(media) == []
 
 
-def test_an_earlier_photo_stays_when_its_belongings_cannot_be_written() -> None:
+def test_a_failing_attachment_keeps_an_existing_photo() -> None:
     def fail(photo: UploadedPhoto) -> None:
         raise RuntimeError("no")
 
@@ -89,7 +89,7 @@ def test_an_earlier_photo_stays_when_its_belongings_cannot_be_written() -> None:
     assert upload_create(raw=jpeg("red"), owner=owner) == (photo, False)
 
 
-def test_a_query_whose_photo_never_came_goes_as_late_as_a_photo_would(settings: Settings) -> None:
+def test_a_query_without_its_photo_expires_like_a_photo(settings: Settings) -> None:
     long_ago = timezone.now() - timedelta(days=settings.PHOTO_DAYS, seconds=1)
     make_query(source_url="https://a.example/", state=QueryState.FAILED, created_at=long_ago)
     recent = make_query(source_url="https://a.example/", state=QueryState.FAILED)
@@ -98,7 +98,7 @@ def test_a_query_whose_photo_never_came_goes_as_late_as_a_photo_would(settings: 
     assert set(SimilarityQuery.objects.all()) == {recent, about_an_item}
 
 
-def test_nothing_expires_before_its_time() -> None:
+def test_photos_do_not_expire_early() -> None:
     make_upload(expires_at=timezone.now() + timedelta(hours=1))
     assert uploads_expire() == 0
 
@@ -110,16 +110,16 @@ def aged(photo: UploadedPhoto, hours: float) -> Path:
     return file
 
 
-def test_a_file_that_a_killed_process_left_without_a_row_goes_after_an_hour() -> None:
-    left = upload_prepare(raw=jpeg("red"), owner=make_user())  # its row was never saved
+def test_a_file_without_a_row_is_deleted_after_an_hour() -> None:
+    orphan = upload_prepare(raw=jpeg("red"), owner=make_user())  # its row was never saved
     young = upload_prepare(raw=jpeg("blue"), owner=make_user())
-    kept = make_upload()
-    files = aged(left, 2), aged(young, 0.5), aged(kept, 2)
+    saved = make_upload()
+    files = aged(orphan, 2), aged(young, 0.5), aged(saved, 2)
     assert uploads_remove_orphans() == 1
     assert [file.exists() for file in files] == [False, True, True]
 
 
-def test_a_disk_that_fills_up_half_way_keeps_nothing(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_file(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def half(self: ContentFile, *_: object) -> Iterator[bytes]:
         yield self.read(100)
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -130,5 +130,5 @@ def test_a_disk_that_fills_up_half_way_keeps_nothing(media: Path, monkeypatch: p
     assert [path for path in media.rglob("*") if path.is_file()] == []
 
 
-def test_without_any_upload_there_are_no_orphans() -> None:
+def test_without_uploads_there_are_no_orphans() -> None:
     assert uploads_remove_orphans() == 0

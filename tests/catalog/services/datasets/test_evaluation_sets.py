@@ -1,4 +1,4 @@
-"""What encoders are compared on is drawn once and stays as it is."""
+"""Drawing evaluation sets: which items, and that a drawn set never changes."""
 
 import pytest
 
@@ -9,52 +9,53 @@ from catalog.services.datasets.evaluation_sets import (
     evaluation_set_draw,
     evaluation_set_ensure,
 )
+from tests.helpers.errors import raises_code
 from tests.helpers.factories import make_user
 from tests.helpers.training_catalogue import catalogue, clothes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
-def items_of(drawn: EvaluationSet) -> set[int]:
-    return set(drawn.items.values_list("pk", flat=True))
+def items_of(evaluation_set: EvaluationSet) -> set[int]:
+    return set(evaluation_set.items.values_list("pk", flat=True))
 
 
 def test_a_share_of_each_category_is_drawn_and_becomes_the_current_set() -> None:
     photos = catalogue(20)
-    boss = make_user()
-    drawn = evaluation_set_draw(by=boss)
-    assert (EvaluationSet.current(), drawn.created_by, drawn.name) == (drawn, boss, "Set 1")
+    staff = make_user()
+    drawn = evaluation_set_draw(by=staff)
+    assert (EvaluationSet.current(), drawn.created_by, drawn.name) == (drawn, staff, "Set 1")
     for label, of_label in photos.items():
         assert len(items_of(drawn) & {photo.item_id for photo in of_label}) == 3, label
 
 
-def test_what_is_planned_is_what_is_drawn() -> None:
+def test_the_planned_items_are_drawn() -> None:
     catalogue(20)
     planned = {row.item for row in evaluation_rows_planned()}
     assert items_of(evaluation_set_draw()) == planned
 
 
 @pytest.mark.parametrize(("splits", "expected"), [(("train", "val", "test"), "val"), (("train", "test"), "test")])
-def test_items_that_were_imported_with_a_split_keep_it(splits: tuple[str, ...], expected: str) -> None:
+def test_items_imported_with_the_split_val_or_test_form_the_set(splits: tuple[str, ...], expected: str) -> None:
     photos = {split: clothes("Hat", 3, split=split) for split in splits}
     clothes("Hat", 20)
     assert items_of(evaluation_set_draw()) == {photo.item_id for photo in photos[expected]}
 
 
-def test_one_persons_photos_are_drawn_together() -> None:
+def test_the_photos_of_one_contributor_are_drawn_together() -> None:
     people = {name: clothes("Hat", 3, contributor=name) for name in "abcdefgh"}
     drawn = items_of(evaluation_set_draw())
     shares = [len(drawn & {photo.item_id for photo in photos}) for photos in people.values()]
     assert set(shares) == {0, 3}
 
 
-def test_where_one_studio_made_nearly_all_photos_its_items_go_one_by_one() -> None:
+def test_the_items_of_a_studio_are_drawn_one_by_one() -> None:
     clothes("Hat", 20, contributor="studio")
     clothes("Hat", 2, contributor="ann")
     assert len(items_of(evaluation_set_draw())) == 4
 
 
-def test_another_set_holds_the_items_of_the_one_before_and_leaves_that_as_it_is() -> None:
+def test_a_new_set_contains_the_items_of_the_previous_set_which_stays_unchanged() -> None:
     catalogue(20)
     first = evaluation_set_draw()
     before = items_of(first)
@@ -65,7 +66,7 @@ def test_another_set_holds_the_items_of_the_one_before_and_leaves_that_as_it_is(
     assert EvaluationSet.current() == second
 
 
-def test_deleted_items_and_those_without_a_category_or_a_readable_photo_are_not_drawn() -> None:
+def test_items_that_are_deleted_unlabelled_or_unreadable_are_not_drawn() -> None:
     deleted, unlabelled, broken = clothes("Hat", 9), clothes(" ", 9), clothes("Hat", 9)
     for photo in deleted:
         photo.item.mark_deleted()
@@ -73,13 +74,12 @@ def test_deleted_items_and_those_without_a_category_or_a_readable_photo_are_not_
         photo.problem = "unreadable"
         photo.save()
     assert unlabelled
-    with pytest.raises(Refused) as caught:
+    with raises_code(Refused, "evaluation_set_empty"):
         evaluation_set_draw()
-    assert caught.value.code == "evaluation_set_empty"
     assert not EvaluationSet.objects.exists()
 
 
-def test_hidden_items_are_drawn_like_others() -> None:
+def test_hidden_items_are_drawn() -> None:
     photos = clothes("Hat", 10)
     for photo in photos:
         photo.item.is_active = False
@@ -87,23 +87,21 @@ def test_hidden_items_are_drawn_like_others() -> None:
     assert len(items_of(evaluation_set_draw())) == 2
 
 
-def test_a_name_that_is_taken_is_refused_and_the_current_set_stays() -> None:
+def test_a_taken_name_is_refused_and_the_current_set_stays() -> None:
     catalogue(20)
     first = evaluation_set_draw(name="autumn")
-    with pytest.raises(Refused) as caught:
+    with raises_code(Refused, "evaluation_set_exists"):
         evaluation_set_draw(name="autumn")
-    assert caught.value.code == "evaluation_set_exists"
     assert EvaluationSet.current() == first
 
 
 @pytest.mark.parametrize("share", [0, -1, 0.6, 2])
 def test_an_impossible_share_is_refused(share: float) -> None:
-    with pytest.raises(Refused) as caught:
+    with raises_code(Refused, "bad_share"):
         evaluation_set_draw(share=share)
-    assert caught.value.code == "bad_share"
 
 
-def test_a_set_is_made_sure_of_once() -> None:
+def test_ensuring_a_set_is_idempotent() -> None:
     assert evaluation_set_ensure() is None
     catalogue(20)
     drawn = evaluation_set_ensure()

@@ -1,4 +1,4 @@
-"""What a training reads, and what it never reads."""
+"""The manifest of a training run or an evaluation: which photos are in it, and which never are."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ __all__ = ["write"]  # a fixture
 pytestmark = pytest.mark.django_db
 
 
-def test_every_photo_with_a_category_is_there_once_and_the_training_takes_it(write: Any, tmp_path: Path) -> None:
+def test_every_labelled_photo_is_exported_once(write: Any, tmp_path: Path) -> None:
     photos = catalogue(20)
     second = make_item_photo(photos["Hat"][0].item, perceptual_hash=look())
     evaluated()
@@ -33,7 +33,7 @@ def test_every_photo_with_a_category_is_there_once_and_the_training_takes_it(wri
     assert counts["labels"].keys() == {"Hat", "Shirt"}
 
 
-def test_a_tenth_of_each_label_is_held_back_to_choose_the_epoch_by(write: Any) -> None:
+def test_a_tenth_of_each_label_is_for_validation(write: Any) -> None:
     catalogue(30)
     evaluated()
     rows, _ = write()
@@ -41,7 +41,7 @@ def test_a_tenth_of_each_label_is_held_back_to_choose_the_epoch_by(write: Any) -
         assert sorted(row["split"] for row in rows if row["label"] == label).count("val") == 3
 
 
-def test_the_first_run_draws_an_evaluation_set_and_learns_nothing_of_it(write: Any) -> None:
+def test_the_first_run_draws_an_evaluation_set_and_leaves_it_out(write: Any) -> None:
     catalogue(20)
     rows, counts = write()
     drawn = EvaluationSet.current()
@@ -53,7 +53,7 @@ def test_the_first_run_draws_an_evaluation_set_and_learns_nothing_of_it(write: A
 
 
 @pytest.mark.database
-def test_an_item_of_an_earlier_evaluation_set_stays_out_for_ever(write: Any) -> None:
+def test_items_of_earlier_evaluation_sets_stay_out(write: Any) -> None:
     photos = catalogue(20)["Hat"]
     evaluated(photos[0], name="last year", is_current=False)
     evaluated(photos[1])
@@ -64,7 +64,7 @@ def test_an_item_of_an_earlier_evaluation_set_stays_out_for_ever(write: Any) -> 
 
 @pytest.mark.parametrize("column", ["sha256", "source_sha256", "perceptual_hash"])
 @pytest.mark.database
-def test_a_photo_that_is_or_looks_like_one_of_an_evaluation_set_stays_out(write: Any, column: str) -> None:
+def test_photos_equal_or_similar_to_one_of_an_evaluation_set_stay_out(write: Any, column: str) -> None:
     frozen, twin, *_ = catalogue(20)["Hat"]
     ItemPhoto.objects.filter(pk=twin.pk).update(**{column: getattr(frozen, column)})
     evaluated(frozen)
@@ -73,7 +73,7 @@ def test_a_photo_that_is_or_looks_like_one_of_an_evaluation_set_stays_out(write:
     assert counts["left_out"]["that look like one of an evaluation set"] == 1
 
 
-def test_pictures_without_any_contrast_do_not_count_as_alike(write: Any) -> None:
+def test_pictures_without_contrast_do_not_count_as_similar(write: Any) -> None:
     frozen, other, *_ = catalogue(20)["Hat"]
     ItemPhoto.objects.filter(pk__in=(frozen.pk, other.pk)).update(perceptual_hash="0" * 16)
     evaluated(frozen)
@@ -89,7 +89,7 @@ def test_other_photos_of_an_evaluation_sets_contributor_stay_out(write: Any) -> 
 
 
 @pytest.mark.database
-def test_what_a_contributor_photographed_is_in_one_split(write: Any) -> None:
+def test_the_photos_of_a_contributor_are_in_one_split(write: Any) -> None:
     for name in range(12):
         clothes("Hat", 3, contributor=name)
         clothes("Shirt", 2, contributor=name)
@@ -101,7 +101,7 @@ def test_what_a_contributor_photographed_is_in_one_split(write: Any) -> None:
     assert sorted(map(len, splits.values())) == [1] * 12
 
 
-def test_what_cannot_be_learned_from_is_left_out_and_counted(write: Any) -> None:
+def test_unusable_photos_are_left_out_and_counted(write: Any) -> None:
     photos = catalogue(20)["Hat"]
     clothes("  ", 2)
     clothes("Glove", 1)
@@ -119,14 +119,14 @@ def test_what_cannot_be_learned_from_is_left_out_and_counted(write: Any) -> None
     }
 
 
-def test_hidden_items_are_learned_from(write: Any) -> None:
+def test_hidden_items_are_exported(write: Any) -> None:
     photos = catalogue(20)["Hat"]
     CatalogItem.objects.update(is_active=False)
     evaluated()
     assert files(*photos) <= paths(write()[0])
 
 
-def test_labels_keep_commas_quotes_and_letters_of_any_kind(write: Any, tmp_path: Path) -> None:
+def test_labels_keep_commas_quotes_and_unicode(write: Any, tmp_path: Path) -> None:
     catalogue(5, labels=('Hat, "felt"', "Żakiet"))
     evaluated()
     write()
@@ -138,8 +138,8 @@ def test_labels_keep_commas_quotes_and_letters_of_any_kind(write: Any, tmp_path:
 
 
 @pytest.fixture
-def brought(settings: Any, tmp_path: Path) -> Any:
-    """Writes a manifest of drawn photos, by path: label, item, split; and returns a run of it."""
+def manifest_run(settings: Any, tmp_path: Path) -> Any:
+    """A function that writes a manifest of drawn photos (name: label, item, split) and returns a run of it."""
     settings.TRAINING_DATA_DIR = tmp_path / "brought"
 
     def run(source: str = RunSource.MANIFEST, **photos: tuple[str, str, str]) -> Any:
@@ -154,10 +154,10 @@ def brought(settings: Any, tmp_path: Path) -> Any:
     return run
 
 
-def test_a_manifest_keeps_its_splits_and_columns_and_names_its_photos_in_full(
-    write: Any, brought: Any, tmp_path: Path
+def test_a_manifest_keeps_its_splits_and_columns_and_gets_absolute_paths(
+    write: Any, manifest_run: Any, tmp_path: Path
 ) -> None:
-    rows, counts = write(brought(a=("Hat", "1", "train"), b=("Hat", "2", "val"), c=("Sock", "3", "test")))
+    rows, counts = write(manifest_run(a=("Hat", "1", "train"), b=("Hat", "2", "val"), c=("Sock", "3", "test")))
     assert [(row["split"], row["shop"], Path(row["path"]).is_file()) for row in rows] == [
         ("train", "ours", True),
         ("val", "ours", True),
@@ -167,11 +167,11 @@ def test_a_manifest_keeps_its_splits_and_columns_and_names_its_photos_in_full(
     assert len(read_manifest(tmp_path / "run" / "data.csv").photos) == 3
 
 
-def test_the_catalogue_and_a_manifest_come_together(write: Any, brought: Any, tmp_path: Path) -> None:
+def test_the_catalogue_and_a_manifest_are_joined(write: Any, manifest_run: Any, tmp_path: Path) -> None:
     photos = catalogue(20)
     evaluated()
     item = str(photos["Hat"][0].item_id)
-    rows, counts = write(brought(RunSource.BOTH, a=("Hat", item, "train"), b=("Sock", "2", "test")))
+    rows, counts = write(manifest_run(RunSource.BOTH, a=("Hat", item, "train"), b=("Sock", "2", "test")))
     assert counts["photos"] == 42
     assert len(read_manifest(tmp_path / "run" / "data.csv").photos) == 42
     assert {row["item"] for row in rows} >= {f"manifest {item}", f"catalogue {item}"}
@@ -179,29 +179,29 @@ def test_the_catalogue_and_a_manifest_come_together(write: Any, brought: Any, tm
 
 @pytest.mark.parametrize("source", [RunSource.MANIFEST, RunSource.BOTH])
 @pytest.mark.parametrize("same", ["source_sha256", "perceptual_hash"])
-def test_a_manifests_photo_of_an_evaluation_set_stays_out(write: Any, brought: Any, source: str, same: str) -> None:
+def test_evaluated_photos_of_a_manifest_stay_out(write: Any, manifest_run: Any, source: str, same: str) -> None:
     frozen = catalogue(20)["Hat"][0]
     evaluated(frozen)
-    known = {"source_sha256": source_hash(picture(0)), "perceptual_hash": clean_photo(picture(0)).perceptual_hash}
-    ItemPhoto.objects.filter(pk=frozen.pk).update(**{same: known[same]})
-    rows, counts = write(brought(source, twin=("Hat", "1", "val"), other=("Hat", "2", "train")))
+    hashes = {"source_sha256": source_hash(picture(0)), "perceptual_hash": clean_photo(picture(0)).perceptual_hash}
+    ItemPhoto.objects.filter(pk=frozen.pk).update(**{same: hashes[same]})
+    rows, counts = write(manifest_run(source, twin=("Hat", "1", "val"), other=("Hat", "2", "train")))
     assert [Path(row["path"]).name for row in rows if row["item"].startswith("manifest")] == ["other.jpg"]
     assert counts["left_out"]["that look like one of an evaluation set"] == 1
 
 
-# --- a run that goes on
+# --- resumed runs
 
 
-def test_a_run_that_goes_on_keeps_its_photos_although_the_catalogue_has_grown(write: Any) -> None:
+def test_a_resumed_run_keeps_its_photos_when_the_catalogue_grows(write: Any) -> None:
     catalogue(20)
     first = write()
     clothes("Hat", 5)
     assert write() == first
 
 
-def test_after_a_change_of_heart_everything_is_written_anew_and_starts_over(write: Any, tmp_path: Path) -> None:
+def test_withdrawn_consent_makes_a_resumed_run_start_over(write: Any, tmp_path: Path) -> None:
     photos = catalogue(20)
-    evaluated()  # a set without items: one that is drawn may hold the triplet's
+    evaluated()  # an empty set, since a drawn one might contain the items of the triplet
     triplet = accepted(photos["Hat"][0], photos["Shirt"][0])
     assert write()[1]["pairs"] == 1
     checkpoint = tmp_path / "run" / "run" / "checkpoint.pt"
@@ -215,7 +215,7 @@ def test_after_a_change_of_heart_everything_is_written_anew_and_starts_over(writ
     assert not checkpoint.exists()
 
 
-def test_a_photo_that_was_deleted_meanwhile_starts_it_over(write: Any) -> None:
+def test_a_deleted_file_makes_a_resumed_run_start_over(write: Any) -> None:
     photos = catalogue(20)["Hat"]
     evaluated()
     write()
@@ -225,7 +225,7 @@ def test_a_photo_that_was_deleted_meanwhile_starts_it_over(write: Any) -> None:
     assert not paths(rows) & files(photos[0])
 
 
-def test_an_evaluation_set_that_was_drawn_meanwhile_starts_it_over(write: Any) -> None:
+def test_a_new_evaluation_set_makes_a_resumed_run_start_over(write: Any) -> None:
     photo = catalogue(20)["Hat"][0]
     evaluated()
     assert files(photo) <= paths(write()[0])
@@ -235,7 +235,7 @@ def test_an_evaluation_set_that_was_drawn_meanwhile_starts_it_over(write: Any) -
     assert not paths(rows) & files(photo)
 
 
-def test_where_photos_are_kept_elsewhere_they_are_copied(
+def test_photos_of_a_remote_storage_are_copied(
     write: Any, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -261,7 +261,7 @@ def test_where_photos_are_kept_elsewhere_they_are_copied(
 # --- evaluations
 
 
-def test_an_evaluation_asks_about_the_set_and_finds_the_rest_of_the_catalogue(tmp_path: Path) -> None:
+def test_an_evaluation_has_the_set_as_test_and_the_rest_of_the_catalogue_as_train(tmp_path: Path) -> None:
     photos = catalogue(20)
     clothes(" ", 3)
     gone, frozen = photos["Hat"][:2]

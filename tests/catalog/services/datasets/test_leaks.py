@@ -1,4 +1,4 @@
-"""People's photos in a training: only with consent, and never anything of an evaluation set."""
+"""Users' photos in training: only with consent, and without leaks from evaluation sets."""
 
 import io
 from datetime import timedelta
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.database
-def test_an_accepted_photo_becomes_another_one_of_its_item(write: Any) -> None:
+def test_an_accepted_photo_becomes_a_further_photo_of_its_item(write: Any) -> None:
     photos = catalogue(20)
     triplet = accepted(photos["Hat"][0], photos["Shirt"][0], crop={"x": 0.5, "y": 0, "width": 0.5, "height": 0.5})
     evaluated()
@@ -51,7 +51,7 @@ def test_a_photo_with_several_triplets_belongs_to_the_item_of_the_first(write: A
 
 
 @pytest.mark.parametrize("state", [TripletState.PROPOSED, TripletState.REJECTED, TripletState.SKIPPED])
-def test_only_what_was_accepted_is_learned_from(write: Any, state: str) -> None:
+def test_only_accepted_triplets_are_used(write: Any, state: str) -> None:
     photos = catalogue(20)
     accepted(photos["Hat"][0], photos["Shirt"][0], state=state)
     evaluated()
@@ -59,7 +59,7 @@ def test_only_what_was_accepted_is_learned_from(write: Any, state: str) -> None:
 
 
 @pytest.mark.parametrize("columns", [{"may_train": False}, {"expires_at": timezone.now() - timedelta(hours=1)}])
-def test_without_consent_or_after_its_time_a_photo_is_not_learned_from(write: Any, columns: dict[str, Any]) -> None:
+def test_photos_without_consent_and_expired_photos_are_not_used(write: Any, columns: dict[str, Any]) -> None:
     photos = catalogue(20)
     anchor = make_upload(**{"may_train": True} | columns)
     accepted(photos["Hat"][0], photos["Shirt"][0], anchor)
@@ -71,7 +71,7 @@ def test_without_consent_or_after_its_time_a_photo_is_not_learned_from(write: An
 
 @pytest.mark.parametrize("side", ["positive", "negative"])
 @pytest.mark.parametrize("is_current", [True, False])
-def test_no_pair_with_an_item_of_an_evaluation_set_is_learned_from(write: Any, side: str, is_current: bool) -> None:
+def test_triplets_with_an_item_of_an_evaluation_set_are_not_used(write: Any, side: str, is_current: bool) -> None:
     photos = catalogue(20)
     positive, negative = photos["Hat"][0], photos["Shirt"][0]
     triplet = accepted(positive, negative)
@@ -84,7 +84,7 @@ def test_no_pair_with_an_item_of_an_evaluation_set_is_learned_from(write: Any, s
 
 
 @pytest.mark.parametrize("same", ["sha256", "source_sha256"])
-def test_a_person_who_sends_the_very_photo_of_an_evaluation_set_teaches_nothing(write: Any, same: str) -> None:
+def test_a_copy_of_a_photo_of_an_evaluation_set_is_not_used(write: Any, same: str) -> None:
     photos = catalogue(20)
     frozen = photos["Hat"][5]
     anchor = make_upload(may_train=True)
@@ -98,7 +98,7 @@ def test_a_person_who_sends_the_very_photo_of_an_evaluation_set_teaches_nothing(
 
 
 @pytest.mark.parametrize("is_cropped", [False, True])
-def test_nor_does_a_screenshot_of_such_a_photo(write: Any, is_cropped: bool) -> None:
+def test_a_screenshot_of_a_photo_of_an_evaluation_set_is_not_used(write: Any, is_cropped: bool) -> None:
     photos = catalogue(20)
     clean = clean_photo(picture(1))
     frozen = make_item_photo(make_item(category="Hat"), clean.content, perceptual_hash=clean.perceptual_hash)
@@ -117,7 +117,7 @@ def test_nor_does_a_screenshot_of_such_a_photo(write: Any, is_cropped: bool) -> 
     assert not paths(rows) & files(anchor)
 
 
-def test_another_photo_of_the_same_kind_is_learned_from(write: Any) -> None:
+def test_a_different_photo_of_the_same_category_is_used(write: Any) -> None:
     photos = catalogue(20)
     clean = clean_photo(picture(1))
     evaluated(make_item_photo(make_item(category="Hat"), clean.content, perceptual_hash=clean.perceptual_hash))

@@ -1,4 +1,4 @@
-"""Staff decide about triplets: one after the other, and nobody about what somebody else looks at."""
+"""Reviewing triplets: in order, and each held for one reviewer."""
 
 from datetime import timedelta
 
@@ -49,7 +49,7 @@ def refusal(triplet: Triplet, by: User) -> str:
     return caught.value.code
 
 
-def test_one_person_sees_them_in_order_each_until_it_is_decided(anna: User) -> None:
+def test_a_reviewer_gets_the_triplets_in_order_each_until_decided(anna: User) -> None:
     first, second, _ = propose()
     assert triplet_take(by=anna) == triplet_take(by=anna) == first
     assert triplet_upcoming(triplet=first, by=anna) == second
@@ -60,7 +60,7 @@ def test_one_person_sees_them_in_order_each_until_it_is_decided(anna: User) -> N
     assert review_progress() == (1, 3)
 
 
-def test_two_people_look_at_different_ones(anna: User, boris: User) -> None:
+def test_two_reviewers_get_different_triplets(anna: User, boris: User) -> None:
     first, second, third = propose()
     assert (triplet_take(by=anna), triplet_take(by=boris)) == (first, second)
     assert triplet_upcoming(triplet=first, by=anna) == third
@@ -70,7 +70,7 @@ def test_two_people_look_at_different_ones(anna: User, boris: User) -> None:
     assert triplet_take(by=anna) is None
 
 
-def test_what_somebody_walked_away_from_is_shown_to_others(anna: User, boris: User) -> None:
+def test_an_expired_hold_frees_the_triplet(anna: User, boris: User) -> None:
     (only,) = propose(1)
     assert triplet_take(by=anna) == only
     assert triplet_take(by=boris) is None
@@ -87,7 +87,7 @@ def test_the_first_decision_counts(anna: User, boris: User) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_decisions_at_the_same_moment_one_counts(anna: User, boris: User) -> None:
+def test_one_of_two_concurrent_decisions_counts(anna: User, boris: User) -> None:
     (only,) = propose(1)
 
     def decide(number: int) -> str:
@@ -97,21 +97,21 @@ def test_of_decisions_at_the_same_moment_one_counts(anna: User, boris: User) -> 
             return refused.code
         return ""
 
-    told = run_concurrently(2, decide)
-    assert sorted(told) == ["", "already_reviewed"]
+    codes = run_concurrently(2, decide)
+    assert sorted(codes) == ["", "already_reviewed"]
     only.refresh_from_db()
-    assert only.state == ("accepted", "rejected")[told.index("")]
+    assert only.state == ("accepted", "rejected")[codes.index("")]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_people_who_begin_at_the_same_moment_get_two(anna: User, boris: User) -> None:
-    mine = propose(3)
+def test_concurrent_reviewers_get_different_triplets(anna: User, boris: User) -> None:
+    proposed = propose(3)
     taken = run_concurrently(2, lambda number: triplet_take(by=(anna, boris)[number]))
     assert len({one.pk for one in taken if one}) == 2
-    assert {one.pk for one in taken if one} <= {one.pk for one in mine}
+    assert {one.pk for one in taken if one} <= {one.pk for one in proposed}
 
 
-def test_a_photo_that_was_taken_back_is_neither_shown_nor_decided(anna: User) -> None:
+def test_triplets_of_a_withdrawn_photo_are_neither_shown_nor_decided(anna: User) -> None:
     (only,) = propose(1)
     photo_consent_set(photo=only.anchor, may_train=False)
     assert triplet_take(by=anna) is None
@@ -119,23 +119,23 @@ def test_a_photo_that_was_taken_back_is_neither_shown_nor_decided(anna: User) ->
     assert UploadedPhoto.objects.filter(expires_at__gt=timezone.now() + timedelta(days=31)).count() == 0
 
 
-def test_a_triplet_that_was_taken_back_is_not_decided(anna: User) -> None:
+def test_a_withdrawn_triplet_is_not_decided(anna: User) -> None:
     (only,) = propose(1)
     feedback_give(recommendation=only.query.recommendations.all()[0], verdict="")
     assert refusal(only, anna) == "already_reviewed"
 
 
 @pytest.mark.parametrize(
-    "columns", [{"may_train": False}, {"expires_at": timezone.now()}], ids=["not allowed", "its time is over"]
+    "columns", [{"may_train": False}, {"expires_at": timezone.now()}], ids=["no consent", "expired"]
 )
-def test_only_what_may_be_learned_from_waits(columns: dict[str, object]) -> None:
+def test_only_usable_triplets_are_reviewed(columns: dict[str, object]) -> None:
     propose()
     assert triplets_to_review().count() == 3
     UploadedPhoto.objects.update(**columns)
     assert triplets_to_review().count() == 0
 
 
-def test_the_latest_decision_can_be_taken_back_and_the_one_before_it(anna: User, boris: User) -> None:
+def test_decisions_are_undone_in_reverse_order(anna: User, boris: User) -> None:
     first, second, third = propose()
     for triplet, state in ((first, ACCEPTED), (second, REJECTED)):
         triplet_review(triplet=triplet, state=state, by=anna)
@@ -149,14 +149,14 @@ def test_the_latest_decision_can_be_taken_back_and_the_one_before_it(anna: User,
     assert triplet_take(by=anna) == second
 
 
-def test_an_hour_later_it_stays(anna: User) -> None:
+def test_a_decision_cannot_be_undone_after_an_hour(anna: User) -> None:
     (only,) = propose(1)
     triplet_review(triplet=only, state=ACCEPTED, by=anna)
     Triplet.objects.update(reviewed_at=timezone.now() - UNDO)
     assert triplet_undo(by=anna) is None
 
 
-def test_taking_back_an_acceptance_ends_the_longer_time_of_the_photo(anna: User) -> None:
+def test_undoing_an_acceptance_resets_the_expiry_of_the_photo(anna: User) -> None:
     (only,) = propose(1)
     triplet_review(triplet=only, state=ACCEPTED, by=anna)
     longer = UploadedPhoto.objects.get().expires_at
@@ -164,7 +164,7 @@ def test_taking_back_an_acceptance_ends_the_longer_time_of_the_photo(anna: User)
     assert UploadedPhoto.objects.get().expires_at < longer - timedelta(days=300)
 
 
-def test_what_the_person_has_taken_back_does_not_come_back(anna: User) -> None:
+def test_undoing_does_not_restore_withdrawn_feedback(anna: User) -> None:
     (only,) = propose(1)
     triplet_review(triplet=only, state=ACCEPTED, by=anna)
     feedback_give(recommendation=only.query.recommendations.all()[0], verdict="")
@@ -173,9 +173,9 @@ def test_what_the_person_has_taken_back_does_not_come_back(anna: User) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 5])
-def test_a_look_takes_as_many_queries_however_many_wait(
+def test_taking_a_triplet_needs_a_constant_number_of_sql_queries(
     anna: User, count: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     propose(count)
-    with django_assert_num_queries(3):  # is one held for me, which is free, take it
+    with django_assert_num_queries(3):  # the held one, the first free one, and the hold
         triplet_take(by=anna)

@@ -1,4 +1,4 @@
-"""What is made of feedback: which triplets, and when they go."""
+"""Triplets from feedback: which are proposed, and when they are deleted."""
 
 from datetime import timedelta
 
@@ -26,10 +26,10 @@ from tests.helpers.judged_answers import answers, judge, open_item, triplets
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
-# --- which
+# --- proposals
 
 
-def test_each_thumb_up_is_nearer_than_each_thumb_down() -> None:
+def test_each_thumb_up_is_paired_with_each_thumb_down() -> None:
     found = answers()
     judge(found, up=(3, 1), down=(2, 4))
     assert triplets(found) == [(1, 2), (1, 4), (3, 2), (3, 4)]
@@ -39,35 +39,35 @@ def test_each_thumb_up_is_nearer_than_each_thumb_down() -> None:
     assert triplet.why == "thumbs up, thumbs down"
 
 
-def test_thumbs_in_one_direction_only_say_nothing_about_an_order() -> None:
+def test_thumbs_in_one_direction_propose_nothing() -> None:
     for side in ({"up": (1, 2)}, {"down": (1, 2)}):
         found = answers()
         judge(found, **side)
         assert triplets(found) == []
 
 
-def test_an_opened_item_is_nearer_than_those_that_were_passed_over_for_it() -> None:
+def test_an_opened_item_is_paired_with_the_unopened_ones_above_it() -> None:
     found = answers()
     open_item(found, 2, 4)
     assert triplets(found) == [(2, 1), (4, 1), (4, 3)]
     assert set(Triplet.objects.values_list("why", flat=True)) == {"opened, passed over"}
 
 
-def test_an_opened_item_is_nearer_than_a_thumb_down_below_it() -> None:
+def test_an_opened_item_is_paired_with_a_thumb_down_below_it() -> None:
     found = answers()
     open_item(found, 2)
     judge(found, down=(3,))
     assert triplets(found) == [(2, 1), (2, 3)]
 
 
-def test_what_was_opened_and_then_disliked_is_not_near() -> None:
+def test_an_opened_and_disliked_item_is_no_positive() -> None:
     found = answers()
     open_item(found, 3)
     judge(found, down=(3,))
     assert triplets(found) == []
 
 
-def test_a_thumb_up_outweighs_every_click() -> None:
+def test_a_thumb_up_overrides_clicks() -> None:
     found = answers()
     open_item(found, 4)
     assert triplets(found) == [(4, 1), (4, 2), (4, 3)]
@@ -77,7 +77,7 @@ def test_a_thumb_up_outweighs_every_click() -> None:
     assert triplets(found) == [(2, 3)]
 
 
-def test_there_are_few_of_a_query_and_every_liked_item_has_its_turn() -> None:
+def test_a_query_has_few_triplets_spread_over_the_liked_items() -> None:
     found = answers(items=9)
     judge(found, up=(1, 2, 3), down=(4, 5, 6, 7, 8, 9))
     made = triplets(found)
@@ -85,7 +85,7 @@ def test_there_are_few_of_a_query_and_every_liked_item_has_its_turn() -> None:
     assert [near for near, _ in made] == [1, 1, 2, 2, 3, 3]
 
 
-def test_queries_with_the_same_photo_speak_of_it_together() -> None:
+def test_queries_with_the_same_photo_share_its_triplets() -> None:
     first = answers()
     photo = first[0].query.photo
     second = answers(photo)
@@ -96,10 +96,10 @@ def test_queries_with_the_same_photo_speak_of_it_together() -> None:
     again.recommendations.create(rank=1, item=first[0].item, photo=first[0].photo, score=0.9)
     again.recommendations.create(rank=2, item=first[1].item, photo=first[1].photo, score=0.8)
     judge(list(again.recommendations.order_by("rank")), up=(1,), down=(2,))
-    assert Triplet.objects.count() == 2  # they say the same
+    assert Triplet.objects.count() == 2  # the same pairs
 
 
-def test_saying_it_again_changes_nothing() -> None:
+def test_repeated_feedback_changes_nothing() -> None:
     found = answers()
     judge(found, up=(1,), down=(2, 3))
     before = list(Triplet.objects.values())
@@ -107,7 +107,7 @@ def test_saying_it_again_changes_nothing() -> None:
     assert list(Triplet.objects.values()) == before
 
 
-def test_a_query_about_an_item_makes_none() -> None:
+def test_a_query_about_an_item_proposes_nothing() -> None:
     query = make_query(item=make_item(), state="done")
     found = [
         query.recommendations.create(rank=rank, item=one.item, photo=one, score=0.5)
@@ -118,7 +118,7 @@ def test_a_query_about_an_item_makes_none() -> None:
     assert not Triplet.objects.exists()
 
 
-# --- what encoders must not learn from
+# --- exclusions
 
 
 def freeze(item: CatalogItem, *, is_current: bool = False) -> None:
@@ -128,7 +128,7 @@ def freeze(item: CatalogItem, *, is_current: bool = False) -> None:
 
 @pytest.mark.parametrize("is_current", [True, False])
 @pytest.mark.parametrize("rank", [1, 2])
-def test_items_that_ever_were_in_an_evaluation_set_are_in_no_triplet(rank: int, is_current: bool) -> None:
+def test_items_of_any_evaluation_set_are_in_no_triplet(rank: int, is_current: bool) -> None:
     found = answers()
     freeze(found[rank - 1].item, is_current=is_current)
     judge(found, up=(1,), down=(2,))
@@ -136,7 +136,7 @@ def test_items_that_ever_were_in_an_evaluation_set_are_in_no_triplet(rank: int, 
 
 
 @pytest.mark.parametrize("rank", [1, 2])
-def test_a_triplet_is_of_no_use_once_its_item_is_in_an_evaluation_set(rank: int) -> None:
+def test_a_triplet_is_unusable_once_its_item_is_in_an_evaluation_set(rank: int) -> None:
     found = answers()
     judge(found, up=(1,), down=(2, 3))
     assert triplets_usable().count() == 2
@@ -144,7 +144,7 @@ def test_a_triplet_is_of_no_use_once_its_item_is_in_an_evaluation_set(rank: int)
     assert triplets_usable().count() == rank - 1
 
 
-def test_pictures_that_are_gone_or_damaged_are_in_no_triplet() -> None:
+def test_deleted_or_damaged_photos_are_in_no_triplet() -> None:
     found = answers(items=5)
     CatalogItem.objects.filter(pk=found[1].item_id).update(deleted_at=timezone.now())
     ItemPhoto.objects.filter(pk=found[2].photo_id).update(problem="damaged")
@@ -153,17 +153,17 @@ def test_pictures_that_are_gone_or_damaged_are_in_no_triplet() -> None:
     assert triplets(found) == [(1, 5)]
 
 
-def test_a_photo_whose_time_is_over_is_in_no_triplet() -> None:
+def test_an_expired_photo_is_in_no_triplet() -> None:
     found = answers()
     UploadedPhoto.objects.update(expires_at=timezone.now())
     judge(found, up=(1,), down=(2,))
     assert triplets(found) == []
 
 
-# --- the person's say
+# --- consent
 
 
-def test_without_consent_nothing_is_made_and_with_it_what_was_said_before_counts() -> None:
+def test_feedback_before_the_consent_counts_once_it_is_given() -> None:
     found = answers(make_upload(visitor="a browser"))
     judge(found, up=(1,), down=(2,))
     assert triplets(found) == []
@@ -171,7 +171,7 @@ def test_without_consent_nothing_is_made_and_with_it_what_was_said_before_counts
     assert triplets(found) == [(1, 2), (1, 3)]
 
 
-def test_a_thumb_that_is_taken_back_takes_what_nobody_has_decided_with_it() -> None:
+def test_removing_a_thumb_deletes_undecided_triplets() -> None:
     found = answers()
     judge(found, up=(1,), down=(2, 3, 4))
     by = make_user()
@@ -184,7 +184,7 @@ def test_a_thumb_that_is_taken_back_takes_what_nobody_has_decided_with_it() -> N
 
 
 @pytest.mark.parametrize("state", TripletState)
-def test_a_consent_that_is_withdrawn_leaves_none(state: str) -> None:
+def test_withdrawing_consent_deletes_the_triplets_of_the_photo(state: str) -> None:
     found, other = answers(), answers()
     for one in (found, other):
         judge(one, up=(1,), down=(2,))
@@ -198,7 +198,7 @@ def test_a_consent_that_is_withdrawn_leaves_none(state: str) -> None:
     assert triplets(found) == [(1, 2)]
 
 
-def test_a_person_takes_back_all_photos_at_once_and_only_theirs() -> None:
+def test_withdrawing_consent_for_all_photos_affects_one_user_only() -> None:
     me = make_user()
     mine, others = [answers(make_upload(me, may_train=True)) for _ in range(2)], answers()
     for found in (*mine, others):
@@ -210,7 +210,7 @@ def test_a_person_takes_back_all_photos_at_once_and_only_theirs() -> None:
     assert not me.photos.filter(may_train=True).exists()
 
 
-def test_new_photos_begin_with_the_consent_of_their_account() -> None:
+def test_new_photos_start_with_the_consent_of_their_owner() -> None:
     me = make_user()
     assert upload_prepare(raw=jpeg("red"), owner=me).may_train is False
     user_consent_set(user=me, may_train=True)
@@ -231,7 +231,7 @@ def test_they_go_with_the_photo_and_with_the_query() -> None:
         assert not Triplet.objects.exists()
 
 
-# --- how long the photo is kept
+# --- expiry
 
 
 def days_left() -> int:
@@ -243,7 +243,7 @@ def accept_all() -> None:
         triplet_review(triplet=triplet, state=TripletState.ACCEPTED, by=make_user())
 
 
-def test_a_photo_is_kept_for_a_year_once_a_triplet_of_it_is_accepted() -> None:
+def test_an_accepted_triplet_extends_the_expiry_to_a_year() -> None:
     found = answers()
     judge(found, up=(1,), down=(2, 3))
     one, other = Triplet.objects.all()
@@ -253,7 +253,7 @@ def test_a_photo_is_kept_for_a_year_once_a_triplet_of_it_is_accepted() -> None:
     assert days_left() == 365
 
 
-def test_the_same_photo_sent_again_is_kept_no_shorter() -> None:
+def test_sending_the_photo_again_does_not_shorten_its_expiry() -> None:
     photo = upload_prepare(raw=jpeg("red"), visitor="a browser")
     photo.may_train = True
     photo.save()
@@ -263,7 +263,7 @@ def test_the_same_photo_sent_again_is_kept_no_shorter() -> None:
     assert days_left() == 365
 
 
-def test_a_consent_that_is_withdrawn_ends_the_longer_time() -> None:
+def test_withdrawing_consent_resets_the_expiry() -> None:
     found = answers()
     judge(found, up=(1,), down=(2,))
     accept_all()
@@ -271,7 +271,7 @@ def test_a_consent_that_is_withdrawn_ends_the_longer_time() -> None:
     assert days_left() == 30
 
 
-def test_the_longer_time_ends_with_the_last_accepted_triplet() -> None:
+def test_the_expiry_is_reset_with_the_last_accepted_triplet() -> None:
     found = answers()
     judge(found, up=(1,), down=(2, 3))
     accept_all()
@@ -283,16 +283,16 @@ def test_the_longer_time_ends_with_the_last_accepted_triplet() -> None:
     assert days_left() == 30
 
 
-# --- what it costs
+# --- cost
 
 
 @pytest.mark.parametrize("items", [3, 7])
-def test_feedback_takes_as_many_queries_however_much_was_said(
+def test_feedback_needs_a_constant_number_of_sql_queries(
     items: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     found = answers(items=items)
     judge(found, up=(1,), down=tuple(range(3, items + 1)))
     with django_assert_num_queries(9):
-        # a savepoint's two lines; the answer and the photo, locked; what was said before, looked for and kept;
-        # all that was said, the triplets that there are, and those that are new
+        # two for the savepoint; locking the recommendation and the photo; reading and writing the feedback;
+        # reading all feedback and triplets of the photo; inserting the new triplets
         feedback_give(recommendation=found[1], verdict="down")

@@ -1,4 +1,4 @@
-"""A compiled SELECT finds what its queryset would, in every thread, for every value."""
+"""A compiled query returns the rows of its queryset, in every thread and for every UUID."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,11 +16,11 @@ from tests.helpers.factories import make_encoder, make_query, make_upload, make_
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
-def test_it_finds_what_its_queryset_would_and_is_made_once() -> None:
-    made: list[Any] = []
+def test_it_returns_the_rows_of_its_queryset_and_builds_it_once() -> None:
+    built: list[Any] = []
 
     def ranked(pk: Any) -> Any:
-        made.append(pk)
+        built.append(pk)
         return Recommendation.objects.select_related("item", "query__encoder").filter(query=pk).order_by("-rank")
 
     compiled = CompiledQuery(ranked)
@@ -28,16 +28,16 @@ def test_it_finds_what_its_queryset_would_and_is_made_once() -> None:
         query = answered_query(make_user(f"person-{number}"), items=number, encoder=make_encoder(f"encoder-{number}"))
         with CaptureQueriesContext(connection) as captured:
             rows = compiled.rows(query.pk)
-            told = [(row.rank, row.item.name, row.query.encoder_id) for row in rows]
+            values = [(row.rank, row.item.name, row.query.encoder_id) for row in rows]
         assert len(captured) == 1
         assert [row.rank for row in rows] == list(range(number, 0, -1))
-        assert told == [(row.rank, row.item.name, row.query.encoder_id) for row in ranked(query.pk)]
-        made.remove(query.pk)
-    assert len(made) == 1
+        assert values == [(row.rank, row.item.name, row.query.encoder_id) for row in ranked(query.pk)]
+        built.remove(query.pk)
+    assert len(built) == 1
     assert compiled.rows(uuid4()) == []
 
 
-def test_it_reads_the_rows_as_they_are_now() -> None:
+def test_it_returns_the_current_rows() -> None:
     query = make_query()
     compiled = CompiledQuery(lambda pk: SimilarityQuery.objects.select_related("photo").filter(pk=pk))
     assert compiled.row(query.pk) == query
@@ -48,7 +48,7 @@ def test_it_reads_the_rows_as_they_are_now() -> None:
     assert compiled.row(query.pk) is None
 
 
-def test_what_else_it_is_filtered_by_stays() -> None:
+def test_further_filters_stay() -> None:
     compiled = CompiledQuery(lambda pk: UploadedPhoto.objects.filter(may_train=True, pk=pk, width__gt=1))
     photos = [make_upload() for _ in range(2)]
     UploadedPhoto.objects.filter(pk=photos[0].pk).update(may_train=True)
@@ -56,17 +56,17 @@ def test_what_else_it_is_filtered_by_stays() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_each_thread_has_its_own() -> None:
+def test_it_is_thread_safe() -> None:
     if connection.vendor == "sqlite":
-        pytest.skip("SQLite's database in memory, as tests have it, is not for several threads")
+        pytest.skip("an in-memory SQLite database serves one thread only")
     compiled = CompiledQuery(lambda pk: UploadedPhoto.objects.filter(pk=pk))
     photos = [make_upload() for _ in range(20)]
 
-    def look(photo: UploadedPhoto) -> bool:
+    def read(photo: UploadedPhoto) -> bool:
         try:
             return compiled.row(photo.pk) == photo
         finally:
             connection.close()
 
     with ThreadPoolExecutor(4) as pool:
-        assert all(pool.map(look, photos * 3))
+        assert all(pool.map(read, photos * 3))

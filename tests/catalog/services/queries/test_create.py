@@ -1,4 +1,4 @@
-"""From bytes to a queued query, and nothing left behind when that fails."""
+"""Creating a query from photos, a URL or an item; failures leave no row and no file."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,6 +13,7 @@ from catalog.errors import ClaimLost, Refused
 from catalog.models import QueryState, SimilarityQuery, UploadedPhoto
 from catalog.services.queries import create as service
 from catalog.services.queries.create import query_create, query_delete
+from tests.helpers.errors import raises_code
 from tests.helpers.factories import jpeg, make_encoder, make_item, make_upload, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -30,7 +31,7 @@ def test_a_photo_becomes_a_queued_query(media: Path) -> None:
     assert query.timings["receive"] == 3.0 and query.timings["clean"] > 0
     assert query.created_at >= started + timedelta(
         milliseconds=query.timings["clean"] - 1
-    )  # so it is not counted twice
+    )  # the time of cleaning is not counted twice
     assert [path.name for path in files(media)] == [f"{query.photo_id}.jpg"]
 
 
@@ -40,7 +41,7 @@ def test_a_visitor_without_an_account_owns_their_photo() -> None:
     assert SimilarityQuery.objects.owned_by(visitor="browser-1").get() == query
 
 
-def test_the_message_is_sent_after_the_commit_and_its_loss_is_no_error(
+def test_the_message_is_sent_after_the_commit_and_losing_it_is_no_error(
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks, caplog: pytest.LogCaptureFixture
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True) as callbacks:
@@ -49,7 +50,7 @@ def test_the_message_is_sent_after_the_commit_and_its_loss_is_no_error(
     assert f"the sweep will send worker.embed_query {query.pk} again" in caplog.text
 
 
-def test_the_same_bytes_of_one_person_are_one_photo(media: Path) -> None:
+def test_the_same_bytes_of_one_owner_are_one_photo(media: Path) -> None:
     user = make_user()
     first, second = (query_create(photo=jpeg(), owner=user) for _ in range(2))
     assert first.photo == second.photo
@@ -57,7 +58,7 @@ def test_the_same_bytes_of_one_person_are_one_photo(media: Path) -> None:
     assert len(files(media)) == 1
 
 
-def test_the_same_bytes_of_two_people_are_two_photos(media: Path) -> None:
+def test_the_same_bytes_of_two_owners_are_two_photos(media: Path) -> None:
     for owner in (make_user(), make_user()):
         query_create(photo=jpeg(), owner=owner)
     query_create(photo=jpeg(), visitor="browser-1")
@@ -66,7 +67,7 @@ def test_the_same_bytes_of_two_people_are_two_photos(media: Path) -> None:
     assert len(files(media)) == 4
 
 
-def test_sending_a_photo_again_keeps_it_for_longer() -> None:
+def test_sending_a_photo_again_extends_its_expiry() -> None:
     user = make_user()
     photo = query_create(photo=jpeg(), owner=user).photo
     before = photo.expires_at
@@ -75,20 +76,20 @@ def test_sending_a_photo_again_keeps_it_for_longer() -> None:
     assert photo.expires_at > before
 
 
-def test_an_earlier_photo_can_be_asked_with_again() -> None:
+def test_a_stored_photo_can_be_queried_again() -> None:
     photo = make_upload()
     assert query_create(photo=photo, owner=photo.owner).photo == photo
 
 
-def test_bytes_that_are_no_picture_leave_nothing(media: Path) -> None:
-    with pytest.raises(Refused):
+def test_bytes_that_are_not_a_picture_leave_nothing(media: Path) -> None:
+    with raises_code(Refused, "photo_unreadable"):
         query_create(photo=b"this is text", owner=make_user())
     assert not UploadedPhoto.objects.exists()
     assert not SimilarityQuery.objects.exists()
     assert files(media) == []
 
 
-def test_a_database_that_fails_leaves_no_file(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_error_leaves_no_file(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise DatabaseError("the disk is full")
 
@@ -98,25 +99,25 @@ def test_a_database_that_fails_leaves_no_file(media: Path, monkeypatch: pytest.M
     assert files(media) == []
 
 
-def test_of_two_requests_with_the_same_picture_at_the_same_moment_both_get_an_answer(
+def test_concurrent_requests_with_the_same_picture_both_get_a_query(
     media: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user = make_user()
     save: Callable[..., None] = service._save
 
-    def save_after_the_other(*rows: object) -> None:
+    def save_after_a_concurrent_request(*rows: object) -> None:
         monkeypatch.setattr(service, "_save", save)
-        query_create(photo=jpeg(), owner=user)  # the other request comes between our check and our write
+        query_create(photo=jpeg(), owner=user)  # it stores the photo between our check and our write
         save(*rows)
 
-    monkeypatch.setattr(service, "_save", save_after_the_other)
+    monkeypatch.setattr(service, "_save", save_after_a_concurrent_request)
     query = query_create(photo=jpeg(), owner=user)
     assert UploadedPhoto.objects.get() == query.photo
     assert SimilarityQuery.objects.count() == 2
     assert len(files(media)) == 1
 
 
-def test_of_several_photos_those_that_are_known_are_taken_and_the_rest_stored(media: Path) -> None:
+def test_known_photos_are_reused_and_new_ones_stored(media: Path) -> None:
     user = make_user()
     known = query_create(photo=jpeg("red"), owner=user).photo
     query = query_create(photo=jpeg("navy"), more_photos=[jpeg("red"), jpeg("navy"), jpeg("green")], owner=user)
@@ -132,7 +133,7 @@ def test_a_query_about_an_item_has_no_photo() -> None:
     assert (query.item, query.photo, query.state) == (item, None, QueryState.QUEUED)
 
 
-def test_a_photo_on_the_web_is_sent_to_be_fetched(
+def test_a_photo_url_is_sent_to_be_fetched(
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks, caplog: pytest.LogCaptureFixture
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
@@ -141,28 +142,27 @@ def test_a_photo_on_the_web_is_sent_to_be_fetched(
     assert f"the sweep will send worker.fetch_photo {query.pk} again" in caplog.text
 
 
-def test_a_crop_that_leaves_too_little_keeps_no_file_but_the_photo_that_was_there(media: Path) -> None:
+def test_a_crop_that_is_too_small_leaves_only_the_stored_photo(media: Path) -> None:
     corner = {"x": 0.0, "y": 0.0, "width": 0.1, "height": 0.1}
     photo = make_upload()
     for picture in (jpeg("red"), photo):
-        with pytest.raises(Refused, match="needs 16 a side"):
+        with raises_code(Refused, "crop_too_small", 16):
             query_create(photo=picture, crop=corner, owner=photo.owner)
     assert UploadedPhoto.objects.get() == photo
     assert len(files(media)) == 1
     assert not SimilarityQuery.objects.exists()
 
 
-def test_a_photo_that_is_deleted_at_the_same_moment_is_gone(transactional_db: None, media: Path) -> None:
+def test_a_photo_deleted_concurrently_is_reported_as_gone(transactional_db: None, media: Path) -> None:
     photo = make_upload()
     UploadedPhoto.objects.filter(pk=photo.pk).delete()
-    with pytest.raises(Refused) as caught:
+    with raises_code(Refused, "photo_gone"):
         query_create(photo=photo, more_photos=[jpeg("red")], owner=photo.owner)
-    assert caught.value.code == "photo_gone"
     assert not SimilarityQuery.objects.exists()
     assert not UploadedPhoto.objects.exists()
 
 
-def test_deleting_a_query_leaves_its_photo_and_a_worker_with_nothing_to_write_to() -> None:
+def test_deleting_a_query_keeps_its_photo_and_its_worker_loses_the_claim() -> None:
     query = query_create(photo=jpeg(), owner=make_user())
     claimed = SimilarityQuery.objects.claim(query.pk, QueryState.QUEUED, worker="gpu@one")
     assert claimed is not None

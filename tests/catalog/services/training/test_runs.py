@@ -1,4 +1,4 @@
-"""Training runs: started, stopped, resumed and deleted."""
+"""Creating, cancelling, resuming and deleting training runs."""
 
 import json
 from pathlib import Path
@@ -23,9 +23,9 @@ ENDED = (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
 
 
 @pytest.fixture(autouse=True)
-def places(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folders(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     settings.RUNS_DIR, settings.ENCODER_DIRS = tmp_path / "runs", [tmp_path / "encoders"]
-    settings.TRAINING_DATA_DIR = tmp_path / "brought"
+    settings.TRAINING_DATA_DIR = tmp_path / "manifests"
     monkeypatch.setattr(preflight, "free_disk_bytes", lambda folder: 10**12)
     monkeypatch.setattr(preflight, "free_memory_bytes", lambda: 10**12)
     return tmp_path
@@ -33,48 +33,49 @@ def places(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
-    """The messages that are sent, at the commit."""
+    """The messages sent after commit, as pairs of task name and row id."""
     messages: list[tuple[str, Any]] = []
-    monkeypatch.setattr(tasks, "_send", lambda name, row_id, **how: messages.append((name, row_id)))
+    monkeypatch.setattr(tasks, "_send", lambda name, row_id, **options: messages.append((name, row_id)))
     return messages
 
 
-def refused(call: Any, **asked: Any) -> tuple[str, int]:
+def refusal(service: Any, **arguments: Any) -> tuple[str, int]:
+    """The code and status of the error of a service call that must not create a run."""
     before = TrainingRun.objects.count()
     with pytest.raises(Refused) as caught, transaction.atomic():
-        call(**asked)
+        service(**arguments)
     assert caught.value.detail.endswith(".")
     assert TrainingRun.objects.count() == before
     return caught.value.code, caught.value.status
 
 
 class TestCreate:
-    def test_it_is_queued_with_the_presets_values_and_its_message_is_sent(
+    def test_a_run_is_queued_with_the_options_of_the_preset_and_its_message_is_sent(
         self, sent: list[Any], django_capture_on_commit_callbacks: Any
     ) -> None:
         catalogue()
-        boss = make_user()
+        staff = make_user()
         with django_capture_on_commit_callbacks(execute=True):
-            run = run_create(kind=RunKind.METRIC, options={"epochs": "2"}, started_by=boss)
+            run = run_create(kind=RunKind.METRIC, options={"epochs": "2"}, started_by=staff)
         run.refresh_from_db()
         assert (run.state, run.source, run.preset, run.tracker) == ("queued", "catalogue", "quick", "none")
         assert run.options == {**PRESETS["metric"]["quick"], "epochs": 2}
-        assert run.started_by == boss
+        assert run.started_by == staff
         assert sent == [(tasks.TRAIN, run.pk)]
 
-    def test_without_a_preset_only_what_is_asked_for_is_set(self) -> None:
+    def test_without_a_preset_only_the_given_options_are_set(self) -> None:
         catalogue()
         run = run_create(kind=RunKind.CLASSIFIER, preset="", options={"mixup": 0.4}, tracker=RunTracker.TENSORBOARD)
         assert (run.options, run.tracker) == ({"mixup": 0.4}, "tensorboard")
 
-    def test_the_first_one_draws_an_evaluation_set(self) -> None:
+    def test_the_first_run_draws_an_evaluation_set(self) -> None:
         catalogue()
-        boss = make_user()
-        run_create(kind=RunKind.METRIC, started_by=boss)
+        staff = make_user()
+        run_create(kind=RunKind.METRIC, started_by=staff)
         run_create(kind=RunKind.METRIC)
-        assert EvaluationSet.objects.get().created_by == boss
+        assert EvaluationSet.objects.get().created_by == staff
 
-    def test_a_name_is_made_from_the_kind_and_the_day(self) -> None:
+    def test_the_default_name_has_the_kind_and_the_date(self) -> None:
         catalogue()
         first, second = (run_create(kind=RunKind.METRIC).name for _ in range(2))
         assert first.startswith("metric-20")
@@ -82,22 +83,22 @@ class TestCreate:
 
     @pytest.mark.parametrize("of", ["run", "encoder", "folder"])
     @pytest.mark.database
-    def test_a_name_that_a_run_or_an_encoder_has_is_refused(self, of: str, places: Path) -> None:
+    def test_the_name_of_a_run_or_an_encoder_is_refused(self, of: str, folders: Path) -> None:
         catalogue()
         {
             "run": lambda: make_run(name="mine"),
             "encoder": lambda: make_encoder("mine"),
-            "folder": lambda: (places / "encoders" / "mine").mkdir(parents=True),
+            "folder": lambda: (folders / "encoders" / "mine").mkdir(parents=True),
         }[of]()
-        assert refused(run_create, kind=RunKind.METRIC, name="mine") == ("name_taken", 409)
+        assert refusal(run_create, kind=RunKind.METRIC, name="mine") == ("name_taken", 409)
 
     @pytest.mark.parametrize("name", ["../mine", "a b", "-a", ".a", "ż", "a/b", "x" * 101, "a\nb", "a\0"])
-    def test_a_name_that_no_encoder_can_have_is_refused(self, name: str) -> None:
+    def test_an_invalid_name_is_refused(self, name: str) -> None:
         catalogue()
-        assert refused(run_create, kind=RunKind.METRIC, name=name) == ("bad_name", 400)
+        assert refusal(run_create, kind=RunKind.METRIC, name=name) == ("bad_name", 400)
 
     @pytest.mark.parametrize(
-        ("asked", "code"),
+        ("arguments", "code"),
         [
             ({"kind": "poetry"}, "unknown_kind"),
             ({"source": "dreams"}, "unknown_source"),
@@ -109,46 +110,46 @@ class TestCreate:
             ({"options": {"start_from": "none"}}, "preflight"),
         ],
     )
-    def test_what_no_run_can_be_made_of_is_refused(self, asked: dict[str, Any], code: str) -> None:
+    def test_invalid_arguments_are_refused(self, arguments: dict[str, Any], code: str) -> None:
         catalogue()
-        assert refused(run_create, **{"kind": RunKind.METRIC} | asked) == (code, 400)
+        assert refusal(run_create, **{"kind": RunKind.METRIC} | arguments) == (code, 400)
 
     @pytest.mark.parametrize("labels", [(), ("Hat",)])
-    def test_an_empty_catalogue_or_one_category_is_refused_and_draws_nothing(self, labels: tuple[str, ...]) -> None:
+    def test_too_small_a_catalogue_is_refused_and_no_set_is_drawn(self, labels: tuple[str, ...]) -> None:
         catalogue(20, labels)
-        assert refused(run_create, kind=RunKind.METRIC) == ("preflight", 400)
+        assert refusal(run_create, kind=RunKind.METRIC) == ("preflight", 400)
         assert not EvaluationSet.objects.exists()
 
-    def test_a_run_of_the_catalogue_takes_no_manifest_along(self) -> None:
+    def test_a_run_of_the_catalogue_has_no_manifest(self) -> None:
         catalogue()
         assert run_create(kind=RunKind.METRIC, manifest="left-over.csv").manifest == ""
 
-    def test_a_clone_knows_what_it_was_made_from(self) -> None:
+    def test_a_clone_records_its_original(self) -> None:
         catalogue()
         first = make_run()
         assert run_create(kind=RunKind.METRIC, cloned_from=first).cloned_from == first
 
 
 class TestArguments:
-    def test_they_are_the_words_of_the_command_line(self) -> None:
+    def test_options_become_command_line_arguments(self) -> None:
         run = make_run(options={"epochs": 3, "sharpen": False})
         assert run_arguments(run=run) == ["--epochs=3", "--no-sharpen"]
 
-    def test_an_encoder_to_start_from_is_named_by_its_folder(self, places: Path) -> None:
+    def test_start_from_becomes_the_folder_of_the_encoder(self, folders: Path) -> None:
         run = make_run(options={"start_from": "old"})
-        assert refused(run_arguments, run=run) == ("unknown_encoder", 400)
+        assert refusal(run_arguments, run=run) == ("unknown_encoder", 400)
         make_encoder("old")
-        assert refused(run_arguments, run=run) == ("unknown_encoder", 400)
-        folder = places / "encoders" / "old"
+        assert refusal(run_arguments, run=run) == ("unknown_encoder", 400)
+        folder = folders / "encoders" / "old"
         folder.mkdir(parents=True)
         (folder / "card.json").write_text(json.dumps({}))
         assert run_arguments(run=run) == [f"--start-from={folder}"]
         assert run.options == {"start_from": "old"}
 
 
-class TestStopping:
+class TestCancelAndResume:
     @pytest.mark.database
-    def test_a_waiting_run_is_cancelled_at_once_and_a_running_one_is_told(self) -> None:
+    def test_a_queued_run_is_cancelled_at_once_and_a_running_one_is_asked_to_stop(self) -> None:
         waiting, running = make_run(), make_run(state=RunState.RUNNING)
         for run in (waiting, running):
             run_cancel(run=run)
@@ -156,11 +157,11 @@ class TestStopping:
         assert running.cancel_requested
 
     @pytest.mark.parametrize("state", ENDED)
-    def test_one_that_has_ended_cannot_be_cancelled(self, state: str) -> None:
-        assert refused(run_cancel, run=make_run(state=state)) == ("run_ended", 409)
+    def test_an_ended_run_cannot_be_cancelled(self, state: str) -> None:
+        assert refusal(run_cancel, run=make_run(state=state)) == ("run_ended", 409)
 
     @pytest.mark.parametrize("state", [RunState.FAILED, RunState.CANCELLED])
-    def test_a_failed_or_cancelled_one_waits_again_and_its_message_is_sent(
+    def test_a_failed_or_cancelled_run_is_queued_again_and_its_message_sent(
         self, state: str, sent: list[Any], django_capture_on_commit_callbacks: Any
     ) -> None:
         run = make_run(state=state, reason="no room", cancel_requested=True, attempts=2)
@@ -170,8 +171,8 @@ class TestStopping:
         assert sent == [(tasks.TRAIN, run.pk)]
 
     @pytest.mark.parametrize("state", [RunState.QUEUED, RunState.RUNNING, RunState.DONE])
-    def test_others_cannot_be_resumed(self, state: str) -> None:
-        assert refused(run_resume, run=make_run(state=state)) == ("run_not_resumable", 409)
+    def test_other_runs_cannot_be_resumed(self, state: str) -> None:
+        assert refusal(run_resume, run=make_run(state=state)) == ("run_not_resumable", 409)
 
 
 class TestDelete:
@@ -184,14 +185,14 @@ class TestDelete:
 
     @pytest.mark.parametrize("state", ENDED)
     @pytest.mark.database
-    def test_an_ended_run_goes_with_its_files(self, state: str) -> None:
+    def test_an_ended_run_is_deleted_with_its_files(self, state: str) -> None:
         run = make_run(state=state)
         folder, _ = self.files(run)
         run_delete(run=run)
         assert not TrainingRun.objects.exists()
         assert not folder.exists()
 
-    def test_its_encoder_stays_but_not_one_that_was_never_registered(self) -> None:
+    def test_a_registered_encoder_stays_and_an_unregistered_folder_is_deleted(self) -> None:
         run, other = make_run(state=RunState.DONE), make_run(state=RunState.FAILED)
         make_encoder(run.name)
         (_, registered), (_, forgotten) = self.files(run), self.files(other)
@@ -201,9 +202,9 @@ class TestDelete:
         assert not forgotten.exists()
 
     @pytest.mark.parametrize("state", [RunState.QUEUED, RunState.RUNNING])
-    def test_one_that_waits_or_runs_stays_with_all_it_has(self, state: str) -> None:
+    def test_a_queued_or_running_run_is_not_deleted(self, state: str) -> None:
         run = make_run(state=state)
         folder, encoder = self.files(run)
-        assert refused(run_delete, run=run) == ("run_not_ended", 409)
+        assert refusal(run_delete, run=run) == ("run_not_ended", 409)
         assert folder.exists()
         assert encoder.exists()
