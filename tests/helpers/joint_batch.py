@@ -1,12 +1,13 @@
-"""Losses and gradients of joint batches, as one process computes them or as several share them.
+"""Losses and gradients of joint batches, computed by one process or shared by several.
 
-`torchrun … -m tests.helpers.joint_batch MANIFEST FOLDER` writes FOLDER/RANK.pt, what each process has got in the
-end, and trains a tiny classifier on the garments of MANIFEST into FOLDER/shared.
+`torchrun … -m tests.helpers.joint_batch MANIFEST FOLDER` writes the results of each process to FOLDER/RANK.pt, and
+trains two encoders with a tiny trunk on the garments of MANIFEST: FOLDER/shared, a classifier, and FOLDER/two, a metric
+encoder whose progress it prints as JSON lines.
 """
 
 import io
 import sys
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ml.training.dataset import Batch
 from ml.training.distributed import all_reduce_gradients, broadcast_from_first, process_group, rank, world_size
 from ml.training.losses import MetricLoss
 from ml.training.options import ClassifierOptions, MetricOptions
+from tests.helpers.tiny_backbone import STAGES, tiny_backbone
 from tests.helpers.tiny_model import tiny_encoder, tiny_pictures
 
 PHOTOS = 9
@@ -46,13 +48,13 @@ CLASSIFIERS: dict[str, ClassifierOptions] = {
     "hidden512": ClassifierOptions(drop=0.0, head="hidden512"),
 }
 STEPS = 3
-"""Batches in a row, without a step of the weights between them: a memory grows meanwhile, and is full in the third."""
+"""Consecutive batches without an optimizer step between them: a cross-batch memory is full in the third."""
 
 Answers = dict[str, dict[str, Any]]
 
 
 def answers() -> Answers:
-    """Return, for each case, the losses of the batches, what is counted, and the gradients of the last one by name."""
+    """Return for each case the losses and triplet counts of the batches, and the gradients of the last one by name."""
     return {name: _metric(options) for name, options in METRIC.items()} | {
         name: _classifier(options) for name, options in CLASSIFIERS.items()
     }
@@ -63,7 +65,7 @@ def _metric(options: MetricOptions) -> dict[str, Any]:
     encoder.set_training(head_only=False)
     values = []
     for step in range(STEPS):
-        inputs, labels, items = _shares(step)
+        inputs, labels, items = _batch_share(step)
         encoder.zero_grad()
         loss.zero_grad()
         value = loss(encoder(inputs), labels, items)
@@ -74,21 +76,21 @@ def _metric(options: MetricOptions) -> dict[str, Any]:
 
 
 def _classifier(options: ClassifierOptions) -> dict[str, Any]:
-    encoder, task = tiny_encoder(options), ClassifierTask(None, options)  # type: ignore[arg-type] # validates nothing
+    encoder, task = tiny_encoder(options), ClassifierTask(None, options)  # type: ignore[arg-type] # it does not validate
     encoder.set_training(head_only=False)
-    inputs, labels, items = _shares(0)
-    value, shown = task.batch_loss(encoder, Batch(inputs, labels, items), np.random.default_rng(0))
+    inputs, labels, items = _batch_share(0)
+    value, figures = task.batch_loss(encoder, Batch(inputs, labels, items), np.random.default_rng(0))
     value.backward()
     all_reduce_gradients(encoder.parameters(), task.loss.parameters())
-    return {"values": [(value.item(), shown["train_accuracy"])], "gradients": _gradients(encoder)}
+    return {"values": [(value.item(), figures["train_accuracy"])], "gradients": _gradients(encoder)}
 
 
-def _shares(step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """This process' pictures, labels and items of a batch with two views of each photo."""
-    mine = slice(rank(), None, world_size())
-    views = [tiny_pictures(PHOTOS, seed=10 * step + copy)[mine] for copy in range(2)]
-    labels = torch.from_numpy(np.tile(LABELS[mine], 2))
-    items = torch.from_numpy(np.tile((PHOTOS * step + np.arange(PHOTOS))[mine], 2))
+def _batch_share(step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return this process' pictures, labels and items of a batch with two views of each photo."""
+    share = slice(rank(), None, world_size())
+    views = [tiny_pictures(PHOTOS, seed=10 * step + copy)[share] for copy in range(2)]
+    labels = torch.from_numpy(np.tile(LABELS[share], 2))
+    items = torch.from_numpy(np.tile((PHOTOS * step + np.arange(PHOTOS))[share], 2))
     return torch.cat(views), labels, items
 
 
@@ -97,7 +99,15 @@ def _gradients(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 SMALL_RUN = (
-    *("--epochs=2", "--batch-size=9", "--side=32", "--freeze-stages=17", "--views=3", "--drop=0", "--threads=1"),
+    *(
+        "--epochs=2",
+        "--batch-size=9",
+        "--side=32",
+        f"--freeze-stages={STAGES - 1}",
+        "--views=3",
+        "--drop=0",
+        "--threads=1",
+    ),
     "--no-pictures",
 )
 PENALTIES = ("--lr=0.003", "--l1=1e-5", "--l2=1e-3", "--clip=0.5")
@@ -109,20 +119,28 @@ def train_classifier(manifest: Path, out: Path) -> int:
     return main(["train-classifier", *places, *SMALL_RUN, *PENALTIES, "--progress=none"])
 
 
+def train_metric(manifest: Path, out: Path, progress: str) -> int:
+    """Train a metric encoder on the garments of `manifest` into the encoder folder `out` and return the exit code."""
+    places = ["--data", str(manifest), "--out", str(out)]
+    return main(["train-metric", *places, *SMALL_RUN, "--embedding-size=12", "--label-size=6", "--progress", progress])
+
+
 def too_small(manifest: Path, out: Path) -> str:
-    """Return what is said of a batch of three photos."""
+    """Return the error message for a batch of three photos."""
     words = ["train-classifier", "--data", str(manifest), "--out", str(out), "--batch-size=3"]
-    with redirect_stderr(io.StringIO()) as complaint:
+    with redirect_stderr(io.StringIO()) as errors:
         code = main(words)
-    return complaint.getvalue().strip().removeprefix("python -m ml: ") if code == 2 else f"exit code {code}"
+    return errors.getvalue().strip().removeprefix("python -m ml: ") if code == 2 else f"exit code {code}"
 
 
 def _program(manifest: Path, folder: Path) -> int:
     torch.set_num_threads(1)
-    with process_group():
-        told = {"same": broadcast_from_first(float(rank())), "too small": too_small(manifest, folder / "small")}
-        torch.save(answers() | told, folder / f"{rank()}.pt")
-        return train_classifier(manifest, folder / "shared")
+    with process_group(), tiny_backbone():
+        checks = {"broadcast": broadcast_from_first(float(rank())), "too small": too_small(manifest, folder / "small")}
+        torch.save(answers() | checks, folder / f"{rank()}.pt")
+        with redirect_stdout(io.StringIO()):
+            code = train_classifier(manifest, folder / "shared")
+        return code or train_metric(manifest, folder / "two", "json")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Two real processes, as `torchrun` starts them, against one that has the joint batch to itself."""
+"""Two real processes started by `torchrun`, compared with one process that has the joint batch."""
 
 import json
 import os
@@ -11,7 +11,6 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from ml.cli import main
 from ml.training.distributed import (
     all_reduce_gradients,
     broadcast_from_first,
@@ -20,14 +19,14 @@ from ml.training.distributed import (
     rank,
     world_size,
 )
-from tests.helpers.joint_batch import CLASSIFIERS, METRIC, SMALL_RUN, answers, train_classifier
+from tests.helpers.joint_batch import CLASSIFIERS, METRIC, answers, train_classifier, train_metric
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def by_processes(count: int, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run `python WORDS` in so many processes of one core each."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+def run_processes(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run `python WORDS` in two processes of one core each."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run([*launcher, *words], cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
 
@@ -39,16 +38,17 @@ def rows_of(run: Path) -> list[dict[str, float]]:
 
 @pytest.fixture(scope="module")
 def folder(manifest_file, tmp_path_factory) -> Path:
-    """Where two processes have left what `joint_batch` writes."""
+    """The results of `joint_batch` in two processes; `output` is what they printed."""
     folder = tmp_path_factory.mktemp("joint")
-    ended = by_processes(2, "-m", "tests.helpers.joint_batch", str(manifest_file), str(folder))
+    ended = run_processes("-m", "tests.helpers.joint_batch", str(manifest_file), str(folder))
     assert ended.returncode == 0, ended.stderr[-2000:]
+    (folder / "output").write_text(ended.stdout)
     return folder
 
 
 @pytest.fixture(scope="module")
 def shared(folder) -> list[dict]:
-    """What each of the two has got."""
+    """The results of either process."""
     return [torch.load(folder / f"{number}.pt", weights_only=True) for number in range(2)]
 
 
@@ -59,9 +59,11 @@ def single() -> dict:
 
 @pytest.mark.parametrize("case", [*METRIC, *CLASSIFIERS])
 def test_the_losses_are_those_of_one_process_with_the_joint_batch(shared, single, case):
-    known = slice(2) if case == "remembered in part" else slice(None)  # then each order of rows forgets other ones
+    compared = slice(2) if case == "remembered in part" else slice(None)  # a full memory depends on the order of rows
     for values in (process[case]["values"] for process in shared):
-        assert np.array(values[known]) == pytest.approx(np.array(single[case]["values"][known]), rel=1e-4, abs=1e-6)
+        assert np.array(values[compared]) == pytest.approx(
+            np.array(single[case]["values"][compared]), rel=1e-4, abs=1e-6
+        )
 
 
 @pytest.mark.parametrize("case", [case for case in (*METRIC, *CLASSIFIERS) if case != "remembered in part"])
@@ -85,13 +87,13 @@ def test_the_proxies_get_their_gradient_once(single):
     assert {"label.W", "label.proxies"} <= {name for case in METRIC for name in single[case]["gradients"]}
 
 
-def test_the_first_process_decides_for_all(shared):
-    assert [process["same"] for process in shared] == [0.0, 0.0]
+def test_the_value_of_rank_0_is_broadcast(shared):
+    assert [process["broadcast"] for process in shared] == [0.0, 0.0]
 
 
-def test_a_batch_too_small_for_all_processes_is_refused_before_the_work(folder, shared):
+def test_a_batch_too_small_for_all_processes_is_refused_before_training(folder, shared):
     for process in shared:
-        assert process["too small"] == "A batch of 3 photos is too small for 2 processes; they need 4."
+        assert "3 photos" in process["too small"] and "2 processes" in process["too small"]
     assert not (folder / "small.run").exists()
 
 
@@ -105,14 +107,14 @@ def test_a_classifier_with_penalties_and_unequal_shares_trains_as_in_one_process
         assert np.allclose(array.astype(np.float32), expected[name].astype(np.float32), rtol=0, atol=2e-3), name
 
 
-def test_one_process_of_torchrun_is_like_none(monkeypatch):
+def test_one_process_of_torchrun_is_like_no_torchrun(monkeypatch):
     for name, value in {"WORLD_SIZE": "1", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}.items():
         monkeypatch.setenv(name, value)
     rows = torch.rand(3, 2, requires_grad=True)
     with process_group():
         assert torch.distributed.is_initialized()
         assert (rank(), world_size()) == (0, 1)
-        with process_group():  # the inner one leaves the group to the outer one
+        with process_group():  # the outer one keeps the group
             assert gather_rows(rows) is rows
         assert torch.distributed.is_initialized()
         gather_rows(rows).sum().backward()
@@ -132,29 +134,25 @@ def test_without_torchrun_there_is_one_process_and_no_group():
 
 
 @pytest.fixture(scope="module")
-def metric_runs(manifest_file, tmp_path_factory) -> Path:
-    """The encoder folders `two` and `one`, trained by so many processes; `told` is what the two wrote."""
-    folder = tmp_path_factory.mktemp("runs")
-    words = ["train-metric", "--data", str(manifest_file), *SMALL_RUN, "--embedding-size=12", "--label-size=6"]
-    ended = by_processes(2, "-m", "ml", *words, "--out", str(folder / "two"), "--progress", "json")
-    assert ended.returncode == 0, ended.stderr[-2000:]
-    (folder / "told").write_text(ended.stdout)
-    assert main([*words, "--out", str(folder / "one"), "--progress", "none"]) == 0
-    return folder
+def single_run(manifest_file, tmp_path_factory) -> Path:
+    """The metric encoder trained by one process."""
+    out = tmp_path_factory.mktemp("single") / "one"
+    assert train_metric(manifest_file, out, "none") == 0
+    return out
 
 
-def test_two_processes_end_with_one_encoder_and_the_figures_of_one_process(metric_runs):
-    two, one = (json.loads((metric_runs / name / "card.json").read_text()) for name in ("two", "one"))
+def test_two_processes_end_with_one_encoder_and_the_figures_of_one_process(folder, single_run):
+    two, one = (json.loads((out / "card.json").read_text()) for out in (folder / "two", single_run))
     assert two["metrics"] == pytest.approx(one["metrics"], abs=0.02)
-    for row, expected in zip(rows_of(metric_runs / "two.run"), rows_of(metric_runs / "one.run"), strict=True):
+    for row, expected in zip(rows_of(folder / "two.run"), rows_of(single_run.with_name("one.run")), strict=True):
         assert row == pytest.approx(expected, rel=1e-3, abs=2e-3)
 
 
-def test_only_the_first_process_talks(metric_runs):
-    told = (metric_runs / "told").read_text()
-    events = [json.loads(line) for line in told.splitlines() if line.startswith("{") and line.endswith("}")]
+def test_only_rank_0_reports_progress(folder):
+    output = (folder / "output").read_text()
+    events = [json.loads(line) for line in output.splitlines() if line.startswith("{") and line.endswith("}")]
     assert sorted(event["epoch"] for event in events if event["event"] == "epoch") == [1, 2]
     steps = [(event["epoch"], event["step"]) for event in events if event["event"] == "step"]
     assert steps
     assert len(set(steps)) == len(steps)
-    assert told.count("This process has finished; the process with rank 0 writes the encoder.") == 1  # the other one
+    assert output.count("the process with rank 0 writes the encoder") == 1  # printed by the other one

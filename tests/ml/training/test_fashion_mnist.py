@@ -4,9 +4,9 @@
 
 PUBLISHED are accuracies on the 10,000 test pictures after training on all 60,000: logistic regression on the pixels
 (Xiao, Rasul and Vollgraf, "Fashion-MNIST", 2017, table 3; the best of its settings), and what people without
-expertise say, of 1,000 test pictures (the README of the data set). We train on a sixteenth of the pictures, but start
-from a network that has seen ImageNet, and are measured on the first 2,000 test pictures: not the same work, and not a
-new record, but far more than a broken loss, sampler or preprocessing would let through.
+expertise reach on 1,000 test pictures (the README of the data set). We train on a sixteenth of the pictures, but start
+from a network that has seen ImageNet, and are measured on the first 2,000 test pictures: not comparable as a record,
+but a broken loss, sampler or preprocessing would stay far below.
 """
 
 import gzip
@@ -34,6 +34,8 @@ RECIPE = (
     "--no-pictures --progress none"
 )
 """The last block and the last convolution are trained, on kept maps of 3 x 3."""
+
+REAL_BACKBONE = True
 
 pytestmark = pytest.mark.skipif(
     not (DEBIAN / "t10k-labels-idx1-ubyte.gz").is_file(), reason="Debian's dataset-fashion-mnist is not installed"
@@ -73,12 +75,12 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Trained:
-    """The run sees train and val pictures alone: not even its best epoch is chosen by a test picture."""
+    """The run has train and val pictures alone, so that its best epoch is not chosen by test pictures."""
     folder = tmp_path_factory.mktemp("fashion-mnist-trained")
     whole = converted(TRAINED_PARTS, folder)
-    write_manifest(folder / "seen.csv", [photo for photo in whole.photos if photo.split != "test"])
+    write_manifest(folder / "train.csv", [photo for photo in whole.photos if photo.split != "test"])
     out, report = folder / "encoder", folder / "report.json"
-    assert main(["train-classifier", "--data", str(folder / "seen.csv"), "--out", str(out), *RECIPE.split()]) == 0
+    assert main(["train-classifier", "--data", str(folder / "train.csv"), "--out", str(out), *RECIPE.split()]) == 0
     words = ["--encoder", str(out), "--data", str(folder / "m.csv"), "--split", "test", "--threads", "1"]
     assert main(["evaluate", *words, "--resamples", "300", "--out", str(report)]) == 0
     return Trained(json.loads((out / "card.json").read_text()), json.loads(report.read_text()))
@@ -111,30 +113,35 @@ def test_labels_and_pictures_belong_together(manifest):
 # --- a classifier of a sixteenth of the pictures
 
 
-def test_the_run_has_seen_no_test_picture(trained):
+@pytest.mark.nightly
+def test_the_run_trains_on_no_test_picture(trained):
     assert sum(TRAINED_PARTS.values()) == 6000
     assert trained.report["queries"] == TRAINED_PARTS["t10k"]
     assert any(note.startswith("Trained on 3583 photos") for note in trained.card["notes"])
 
 
-@pytest.mark.parametrize("rival", PUBLISHED)
-def test_it_is_surely_better_than_what_is_published_for_simple_ways(trained, rival):
-    """Surely: the lower end of the 95 % interval is above the published figure."""
+@pytest.mark.nightly
+@pytest.mark.parametrize("baseline", PUBLISHED)
+def test_its_accuracy_is_above_the_published_baselines(trained, baseline):
+    """The lower end of the 95 % interval is above the published figure."""
     accuracy = trained.report["figures"]["accuracy"]
-    assert accuracy["low"] > PUBLISHED[rival]
+    assert accuracy["low"] > PUBLISHED[baseline]
 
 
-def test_it_is_not_better_than_can_be(trained):
+@pytest.mark.nightly
+def test_its_accuracy_is_below_the_best_published(trained):
     """The best published networks, trained on everything for hours, reach 0.967: more would mean a leak."""
     assert trained.report["figures"]["accuracy"]["value"] < 0.95
 
 
-def test_shirts_are_the_hardest_label_for_it_too(trained):
+@pytest.mark.nightly
+def test_shirts_are_the_hardest_label(trained):
     """At 28 x 28 pixels they look like T-shirts, pullovers and coats."""
     recalls = {label: figures["recall"]["value"] for label, figures in trained.report["labels"].items()}
     assert min(recalls, key=recalls.__getitem__) == "Shirt"
     assert set(recalls) == set(LABELS)
 
 
-def test_its_confidence_means_something(trained):
+@pytest.mark.nightly
+def test_its_confidence_is_calibrated(trained):
     assert trained.report["figures"]["expected_calibration_error"]["value"] < 0.1

@@ -1,7 +1,8 @@
-"""What the settings for speed must not change: the precision of the arithmetic, and compiling."""
+"""Options for speed must not change the results: bfloat16 arithmetic and torch.compile."""
 
 import copy
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -54,20 +55,30 @@ def test_a_cpu_computes_in_float32_unless_told_otherwise(manifest, cache, tmp_pa
         assert not torch.is_autocast_enabled("cpu")
 
 
-@pytest.mark.timeout(600)  # it starts a C++ compiler: seconds, but minutes where the cores are busy
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
-def test_compiled_parts_give_the_same_outputs_and_gradients():
+INDUCTOR = pytest.param(
+    "inductor",
+    marks=[
+        pytest.mark.nightly,  # it starts a C++ compiler: seconds, but minutes where the cores are busy
+        pytest.mark.timeout(600),
+        pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU"),
+    ],
+)
+
+
+@pytest.mark.parametrize("backend", ["eager", INDUCTOR])
+def test_compiled_parts_give_the_same_outputs_and_gradients(backend, monkeypatch):
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     eager = tiny_encoder(classifier_options(freeze_stages=1, drop=0.0))
     compiled = copy.deepcopy(eager)
     compiled.compile_parts()
     pictures = tiny_pictures(4)
-    found = []
+    results = []
     for encoder in (eager, compiled):
         encoder.set_training(head_only=False)
         outputs = encoder(pictures)
         outputs.square().sum().backward()
-        found.append([outputs.detach(), *(weight.grad for weight in encoder.parameters() if weight.grad is not None)])
-    assert len(found[0]) == len(found[1]) > 4
-    for ours, theirs in zip(*found, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+        results.append([outputs.detach(), *(weight.grad for weight in encoder.parameters() if weight.grad is not None)])
+    assert len(results[0]) == len(results[1]) > 4
+    for expected, actual in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-4)
     assert eager.state_dict().keys() == compiled.state_dict().keys()  # checkpoints fit either
