@@ -2,6 +2,6 @@ from django.apps import AppConfig
 
 
 class WorkerConfig(AppConfig):
-    """Installed for its commands; `worker.tasks.search` and `ml` are loaded by the workers alone."""
+    """Installed for its commands. Only worker processes load `worker.tasks` and the networks of `ml`."""
 
     name = "worker"

@@ -6,7 +6,7 @@ from catalog.models import CatalogItem, Encoder, QueryState, SimilarityQuery
 from ml.search import Hit
 from tests.helpers.factories import make_embedding, make_item, make_item_photo, make_query, unit
 from worker.index.registry import CatalogIndex
-from worker.queries.search import similar_items
+from worker.queries.search import find_similar_items
 
 
 def make_embedded_query(encoder: Encoder, vector: np.ndarray, **columns: object) -> SimilarityQuery:
@@ -15,7 +15,7 @@ def make_embedded_query(encoder: Encoder, vector: np.ndarray, **columns: object)
 
 
 def hits_of(query: SimilarityQuery, index: CatalogIndex | None = None) -> list[Hit]:
-    return similar_items(query, index or CatalogIndex(query.answering_encoder)).hits
+    return find_similar_items(query, index or CatalogIndex(query.answering_encoder)).hits
 
 
 def items_of(query: SimilarityQuery, index: CatalogIndex | None = None) -> list[int]:

@@ -1,4 +1,4 @@
-"""Joining what several threads ask of one network at the same time."""
+"""Dynamic batching: join the calls that several threads make to one network at the same time."""
 
 from dataclasses import dataclass, field
 from threading import Event, Lock
@@ -11,7 +11,7 @@ from ml.vectors import Floats
 
 @dataclass(eq=False)
 class _Call:
-    """What one thread asks for. `batch`: what it is to run for itself and others, once that is its part."""
+    """The call of one thread. `batch`: the calls that this thread is to run, if it leads a batch."""
 
     pixels: Floats
     woken: Event = field(default_factory=Event)
@@ -20,12 +20,12 @@ class _Call:
     error: BaseException | None = None
 
 
-class Joined:
-    """A `Forward` for many threads, of which `lanes` at most run `forward` at a time, on `limit` pictures at most.
+class DynamicBatcher:
+    """A thread-safe `Forward`: at most `lanes` threads run `forward` at a time, on batches of at most `limit` pictures.
 
-    A call that finds a free lane runs at once, so a lonely photo waits for nobody. Calls that find none collect, and
-    whoever leaves a lane hands it to them: the first of them runs for all that fit. There is no thread and no clock.
-    A call about more pictures than `limit` is not divided.
+    A call that finds a free lane runs at once, so a single photo never waits for others. Calls that find none queue up;
+    the thread that leaves a lane hands it to the first of them, which runs all that fit as one batch. There is no extra
+    thread and no timer. A call with more pictures than `limit` is not divided.
     """
 
     def __init__(self, forward: Forward, *, lanes: int, limit: int) -> None:
@@ -36,7 +36,7 @@ class Joined:
         self._waiting: list[_Call] = []  # empty while a lane is free
 
     def __call__(self, pixels: Floats) -> Outputs:
-        """Return what `forward` answers about these pictures (n, 3, h, w), or raise what it raises about them."""
+        """Return the outputs of `forward` for these pictures (n, 3, h, w), or raise its error for them."""
         call = _Call(pixels)
         with self._lock:
             if self._free:
@@ -50,11 +50,11 @@ class Joined:
             self._lead(call.batch)
         if call.error is not None:
             raise call.error
-        assert call.answer is not None  # noqa: S101 - whoever led has set one of the two
+        assert call.answer is not None  # noqa: S101 - the leader has set one of the two
         return call.answer
 
     def _lead(self, batch: list[_Call]) -> None:
-        """Run for all of `batch`, hand the lane on, and tell the others."""
+        """Run `batch`, hand the lane on, and wake the other threads."""
         try:
             self._run(batch)
         finally:
@@ -69,14 +69,14 @@ class Joined:
             if not batch[1:]:
                 batch[0].error = error
                 return
-            for call in batch:  # each alone, so that nobody is told of what another's photo has caused
+            for call in batch:  # one by one, so that a bad photo fails only its own call
                 self._run([call])
             return
         start = 0
         for call in batch:
             end = start + len(call.pixels)
-            judged = None if answers.ood_score is None else answers.ood_score[start:end]
-            call.answer, start = Outputs(answers.outputs[start:end], judged), end
+            scores = None if answers.ood_score is None else answers.ood_score[start:end]
+            call.answer, start = Outputs(answers.outputs[start:end], scores), end
 
     def _hand_on(self) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""The encoders that this process has loaded."""
+"""Cache of the encoders that this process has loaded."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,36 +10,36 @@ from django.conf import settings
 from catalog.models import Encoder
 from ml.inference.embedder import Embedder, load_embedder
 from ml.runtime.types import Precision, RuntimeChoice, available_cores
-from worker.encoders.batcher import Joined
+from worker.encoders.batcher import DynamicBatcher
 
-_KEPT = 2  # the live one, and a candidate that embeds the catalogue beside it
+_MAX_LOADED = 2  # the live encoder, and a candidate that embeds the catalogue
 
-_loaded: dict[tuple[Path, str], Embedder] = {}  # by folder and hashes: a name may come again with other files
+_loaded: dict[tuple[Path, str], Embedder] = {}  # by folder and hashes: a name may be used again with other files
 _lock = Lock()
 
 
 def embedder_of(encoder: Encoder) -> Embedder:
-    """The network of an encoder, loaded once per process; the two used last are kept.
+    """The network of an encoder, loaded once per process. Evicts the least recently used one. Thread-safe.
 
     Raises `ml.formats.errors.InputError` for an unusable folder.
     """
     with _lock:
         folder = encoder.folder
         key = (folder, str(encoder.card.get("files")))
-        embedder = _loaded.pop(key, None) or _shared(folder)
-        while len(_loaded) >= _KEPT:
+        embedder = _loaded.pop(key, None) or _load(folder)
+        while len(_loaded) >= _MAX_LOADED:
             _loaded.pop(next(iter(_loaded)))
         _loaded[key] = embedder
         return embedder
 
 
-def _shared(folder: Path) -> Embedder:
+def _load(folder: Path) -> Embedder:
     """The network in a folder, for the threads of a worker.
 
     A GPU takes what they ask for at the same time in one batch. On a CPU a batch saves nothing, but no more threads
     than there are available_cores should be in the network: those that come later do better to wait.
     """
-    runtime = cast(RuntimeChoice, settings.EMBEDDER_RUNTIME)  # the settings let nothing else through
+    runtime = cast(RuntimeChoice, settings.EMBEDDER_RUNTIME)  # checked by the settings
     embedder = load_embedder(folder, runtime, precision=cast(Precision, settings.EMBEDDER_PRECISION))
     lanes = 1 if embedder.runtime == "torch" else available_cores()
-    return replace(embedder, forward=Joined(embedder.forward, lanes=lanes, limit=embedder.portion))
+    return replace(embedder, forward=DynamicBatcher(embedder.forward, lanes=lanes, limit=embedder.portion))

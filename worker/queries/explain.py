@@ -1,4 +1,4 @@
-"""What a found answer means: how likely each item is the garment, what they have in common, and what it says at all."""
+"""Explain a search result: match probabilities, attributes in common, a guess about the garment, and the outcome."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -9,32 +9,32 @@ from catalog.models import Outcome, Recommendation, SimilarityQuery
 from catalog.photos.colour import colour_distance
 from ml.scoring.calibration import Calibration
 from ml.scoring.match_confidence import CLOSE_MATCH, MatchConfidence
-from worker.queries.search import TOLD, Facts, Found
+from worker.queries.search import ATTRIBUTES, Attributes, SearchResult
 
-GUESSED = ("category", "gender", "colour")  # what similar pictures tell of a garment; its brand they do not
-MAJORITY = 0.5  # the share of the nearest items that have to agree
+GUESSED = ("category", "gender", "colour")  # similar pictures do not tell the brand
+MAJORITY = 0.5  # least share of the votes of the nearest items
 
-AGREEING = tuple(name for name in TOLD if name != "category")  # the category has an entry of its own
+AGREEING = tuple(name for name in ATTRIBUTES if name != "category")  # the category has a field of its own
 
 
 @dataclass(frozen=True)
-class Explained:
-    """What is written down of an answer."""
+class Explanation:
+    """The recorded part of an answer."""
 
     recommendations: list[Recommendation]
-    outcome: str  # empty where the encoder knows no probabilities
+    outcome: str  # empty if the encoder has no calibration
     guess: dict[str, Any]
 
 
-def explained(query: SimilarityQuery, found: Found) -> Explained:
-    """The recommendations with their reasons. An item is compared with the item asked about, or with the guess."""
-    guess, asked = query.guess, {}
+def explain(query: SimilarityQuery, result: SearchResult) -> Explanation:
+    """Build the recommendations with their reasons. Items are compared with the query's item, or with the guess."""
+    guess, attributes = query.guess, {}
     if query.item is not None:
-        asked = {name: getattr(query.item, name) for name in TOLD}
+        attributes = {name: getattr(query.item, name) for name in ATTRIBUTES}
     else:
-        told = guess_of(found)
-        guess, asked = {**guess, **told}, {name: entry["value"] for name, entry in told.items()}
-    probabilities = probabilities_of(query, found)
+        guessed = guess_attributes(result)
+        guess, attributes = {**guess, **guessed}, {name: entry["value"] for name, entry in guessed.items()}
+    probabilities = match_probabilities(query, result)
     rows = [
         Recommendation(
             query=query,
@@ -43,43 +43,46 @@ def explained(query: SimilarityQuery, found: Found) -> Explained:
             photo_id=hit.photo_id,
             score=hit.score,
             probability=probability,
-            why=why(asked, found.items.get(hit.item_id, {}), query.colour_lab, found.colours.get(hit.photo_id)),
+            why=match_reasons(
+                attributes, result.items.get(hit.item_id, {}), query.colour_lab, result.colours.get(hit.photo_id)
+            ),
         )
-        for rank, (hit, probability) in enumerate(zip(found.hits, probabilities, strict=True), start=1)
+        for rank, (hit, probability) in enumerate(zip(result.hits, probabilities, strict=True), start=1)
     ]
-    return Explained(rows, outcome_of(probabilities), guess)
+    return Explanation(rows, decide_outcome(probabilities), guess)
 
 
-def guess_of(found: Found) -> dict[str, dict[str, Any]]:
-    """What most of the nearest items share: {"category": {"value": "Dress", "share": 0.8}, …}.
+def guess_attributes(result: SearchResult) -> dict[str, dict[str, Any]]:
+    """Guess the garment's attributes by a vote of the nearest items: {"category": {"value": "Dress", "share": 0.8}, …}.
 
-    A vote counts as much as the item's score, and an item about which nothing is known votes for nothing. What less
-    than half of the votes agree on is left out.
+    Votes are weighted by score; an item without the attribute does not vote but counts. Attributes without a majority
+    are left out.
     """
-    votes = [(found.items[hit.item_id], max(hit.score, 0.0)) for hit in found.nearest]
+    votes = [(result.items[hit.item_id], max(hit.score, 0.0)) for hit in result.nearest]
     total = sum(weight for _, weight in votes)
     guess = {}
     for name in GUESSED if total else ():
         shares: dict[str, float] = defaultdict(float)
-        for facts, weight in votes:
-            shares[facts[name].casefold()] += weight / total
+        for attributes, weight in votes:
+            shares[attributes[name].casefold()] += weight / total
         shares.pop("", None)
         best = max(shares, key=lambda key: shares[key], default="")
         if best and shares[best] >= MAJORITY:
-            value = next(facts[name] for facts, _ in votes if facts[name].casefold() == best)
+            value = next(attributes[name] for attributes, _ in votes if attributes[name].casefold() == best)
             guess[name] = {"value": value, "share": round(shares[best], 3)}
     return guess
 
 
-def why(
-    asked: Mapping[str, str], facts: Facts, asked_colour: list[float] | None, colour: list[float] | None
+def match_reasons(
+    query: Mapping[str, str], item: Attributes, query_colour: list[float] | None, item_colour: list[float] | None
 ) -> dict[str, Any]:
-    """What an item has in common with what was asked about; None where one of the two is not known."""
-    both = [name for name in TOLD if asked.get(name) and facts.get(name)]
-    alike = [name for name in both if asked[name].casefold() == facts[name].casefold()]
+    """What an item has in common with the query's garment. A value is None if it is unknown of either."""
+    both = [name for name in ATTRIBUTES if query.get(name) and item.get(name)]
+    alike = [name for name in both if query[name].casefold() == item[name].casefold()]
+    distance = round(colour_distance(query_colour, item_colour), 1) if query_colour and item_colour else None
     return {
         "same_category": "category" in alike if "category" in both else None,
-        "colour_distance": round(colour_distance(asked_colour, colour), 1) if asked_colour and colour else None,
+        "colour_distance": distance,
         "agrees": [name for name in alike if name in AGREEING],
     }
 
@@ -87,36 +90,37 @@ def why(
 Probabilities = list[float] | list[None]
 
 
-def probabilities_of(query: SimilarityQuery, found: Found) -> Probabilities:
-    """How likely each hit is the garment asked about, as far as the encoder's card tells; None where it does not.
+def match_probabilities(query: SimilarityQuery, result: SearchResult) -> Probabilities:
+    """The probability of each hit to be the query's garment; None if the encoder's card has no calibration.
 
-    The calibration knows a pair, whatever its rank. How far a photo's first hit stands out above the next ones tells
-    more of it, and no other is likelier than that one.
+    The calibration judges a pair by its score alone. For a photo, the first hit is judged by how far it stands out
+    above the next ones instead, and no other hit gets a higher probability than the first.
     """
     card = query.answering_encoder.card
     if not card.get("calibration"):
-        return [None] * len(found.hits)
-    alone = [round(float(value), 4) for value in _curve(card).probability([hit.score for hit in found.hits])]
-    sure = None if query.item is not None else _certainty(card, found)
-    return alone if sure is None else [sure, *(min(sure, probability) for probability in alone[1:])]
+        return [None] * len(result.hits)
+    by_score = [round(float(value), 4) for value in _calibration(card).probability([hit.score for hit in result.hits])]
+    first = None if query.item is not None else _match_confidence(card, result)
+    return by_score if first is None else [first, *(min(first, probability) for probability in by_score[1:])]
 
 
-def _curve(card: dict[str, Any]) -> Calibration:
+def _calibration(card: dict[str, Any]) -> Calibration:
     curve = card["calibration"]
     return Calibration(**{**curve, **{name: tuple(curve[name]) for name in ("cosines", "probabilities")}})
 
 
-def _certainty(card: dict[str, Any], found: Found) -> float | None:
-    """How likely the first hit is the garment on the photo; None where nothing tells."""
-    if not card.get("certainty") or not found.hits:
+def _match_confidence(card: dict[str, Any], result: SearchResult) -> float | None:
+    """The probability of the first hit to be the garment on the photo; None if the card has no such calibration."""
+    if not card.get("certainty") or not result.hits:
         return None
-    best = found.hits[0]
-    others = [hit.score for hit in found.nearest if hit.item_id != best.item_id]
-    sure = MatchConfidence.from_card(card["certainty"]).probability(best.score, others)
-    return None if sure is None else round(sure, 4)
+    best = result.hits[0]
+    others = [hit.score for hit in result.nearest if hit.item_id != best.item_id]
+    probability = MatchConfidence.from_card(card["certainty"]).probability(best.score, others)
+    return None if probability is None else round(probability, 4)
 
 
-def outcome_of(probabilities: Probabilities) -> str:
+def decide_outcome(probabilities: Probabilities) -> str:
+    """The outcome by the highest probability; empty if the probabilities are unknown."""
     if not probabilities:
         return Outcome.NOTHING_FITS
     known = [probability for probability in probabilities if probability is not None]

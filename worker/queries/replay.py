@@ -1,8 +1,8 @@
-"""Answering an old query once more: by the encoder of then, among the vectors of then.
+"""Replay a recorded query: search again with its encoder among the vectors that existed then, and compare the answers.
 
-What the rows still tell of then is used: vectors are never changed, and an item that was deleted since is known by the
-time of that. Whether an item was hidden, or had another category or price, is not recorded; where that matters the
-answer differs, and the item is named.
+The state at that time is rebuilt from the rows as far as possible: vectors never change, and the time of a deletion is
+recorded. Whether an item was hidden or had another category or price is not recorded; if that changes the answer, the
+item is named.
 """
 
 import copy
@@ -19,35 +19,36 @@ from ml.formats.errors import InputError
 from ml.search import Hit
 from worker.encoders.embedding import embed_query
 from worker.index.sync import CatalogIndex
-from worker.queries.search import similar_items
+from worker.queries.search import find_similar_items
 
-TOLERANCE: Final = 1e-5  # of a score: cosines of float32 vectors
-SAME_VECTOR: Final = 0.999  # cosine; other hardware moves a vector far less
+TOLERANCE: Final = 1e-5  # of a score, a cosine of float32 vectors
+SAME_VECTOR: Final = 0.999  # cosine; other hardware changes a vector far less
 
 
 @dataclass(frozen=True)
-class Line:
-    """One rank: what was answered then, and what is answered now; None where there is nothing."""
+class RankPair:
+    """One rank of the recorded and of the replayed answer; None if an answer has no such rank."""
 
     rank: int
-    then: Recommendation | None
-    now: Hit | None
+    recorded: Recommendation | None
+    replayed: Hit | None
 
     @property
     def is_same(self) -> bool:
-        if self.then is None or self.now is None:
+        if self.recorded is None or self.replayed is None:
             return False
-        return self.then.item_id == self.now.item_id and abs(self.then.score - self.now.score) <= TOLERANCE
+        is_same_item = self.recorded.item_id == self.replayed.item_id
+        return is_same_item and abs(self.recorded.score - self.replayed.score) <= TOLERANCE
 
 
 @dataclass(frozen=True)
 class Replay:
-    """`notes`: sentences about how it was done. `changes`: sentences about what differs, and why if that is known."""
+    """`notes`: sentences about the method. `changes`: sentences about each difference, with its reason if known."""
 
-    lines: list[Line]
+    ranks: list[RankPair]
     notes: list[str]
     changes: list[str]
-    names: dict[int, str]  # of the items, by their ids
+    names: dict[int, str]  # by item id
 
     @property
     def is_same(self) -> bool:
@@ -55,97 +56,99 @@ class Replay:
 
 
 def query_replay(*, query: SimilarityQuery) -> Replay:
-    """Search again with the recorded vector, and see whether the photo still becomes that vector.
+    """Search again with the recorded vector, and check whether the photo still has that vector. Writes nothing.
 
-    Refused for a query that is not done. Nothing is written.
+    Refused with `query_not_done` unless the query is done.
     """
     if query.state != QueryState.DONE or query.vector is None:
-        raise Refused("query_not_done", f"{query} is {query.state}: only one that is done can be done again.")
+        raise Refused("query_not_done", f"{query} is {query.state}; only a query that is done can be replayed.")
     at = _searched_at(query)
-    index = CatalogIndex(query.answering_encoder, rows=_vectors_of_then(query, at), at=at)
-    now = similar_items(query, index, at).hits
-    lines = _lines(list(query.recommendations.all()), now)
-    notes, changes = _embedded_anew(query, index, at, now)
-    return Replay(lines, notes, [*changes, *_changes(lines, query, at)], _names(lines))
+    index = CatalogIndex(query.answering_encoder, rows=_recorded_vectors(query, at), at=at)
+    hits = find_similar_items(query, index, at).hits
+    ranks = _pair_ranks(list(query.recommendations.all()), hits)
+    notes, changes = _embed_again(query, index, at, hits)
+    return Replay(ranks, notes, [*changes, *_describe_changes(ranks, query, at)], _names(ranks))
 
 
 def _searched_at(query: SimilarityQuery) -> datetime:
-    """When its search began."""
+    """The time at which its search began."""
     assert query.finished_at is not None  # noqa: S101 - it is done
     after = query.timings.get("search", 0.0) + query.timings.get("write", 0.0)
     return query.finished_at - timedelta(milliseconds=after)
 
 
-def _vectors_of_then(query: SimilarityQuery, at: datetime) -> QuerySet[Embedding]:
-    """The ids of vectors appear in order, so the newest one tells of all. Old queries have only the time."""
+def _recorded_vectors(query: SimilarityQuery, at: datetime) -> QuerySet[Embedding]:
+    """The vectors that the search saw: those up to the newest id, since ids ascend; by time for old queries."""
     rows = Embedding.objects.filter(encoder=query.answering_encoder)
     return rows.filter(created_at__lte=at) if query.last_vector is None else rows.filter(pk__lte=query.last_vector)
 
 
-def _lines(then: list[Recommendation], now: list[Hit]) -> list[Line]:
-    """By rank. A recommendation whose item was removed from the database has left a gap."""
-    recorded, found = {row.rank: row for row in then}, dict(enumerate(now, start=1))
-    return [Line(rank, recorded.get(rank), found.get(rank)) for rank in range(1, max([0, *recorded, *found]) + 1)]
+def _pair_ranks(recommendations: list[Recommendation], hits: list[Hit]) -> list[RankPair]:
+    """Pair the answers by rank. A recommendation whose item was removed from the database leaves a gap."""
+    recorded, replayed = {row.rank: row for row in recommendations}, dict(enumerate(hits, start=1))
+    last = max([0, *recorded, *replayed])
+    return [RankPair(rank, recorded.get(rank), replayed.get(rank)) for rank in range(1, last + 1)]
 
 
-def _embedded_anew(
-    query: SimilarityQuery, index: CatalogIndex, at: datetime, now: list[Hit]
+def _embed_again(
+    query: SimilarityQuery, index: CatalogIndex, at: datetime, hits: list[Hit]
 ) -> tuple[list[str], list[str]]:
-    """What the encoder makes of the photo today: notes, and changes if it is something else than then."""
+    """Embed the photo again and compare the vectors: notes, and changes if the vector differs."""
     if query.item_id is not None:
-        return ["It asked for an item of the catalogue; the recorded vector, the middle of its photos', was used."], []
+        return ["The query is about a catalogue item; its recorded vector, the mean of its photos, was used."], []
     try:
-        anew = embed_query(query, query.answering_encoder, reuse=False).vector
+        vector = embed_query(query, query.answering_encoder, reuse=False).vector
     except (Refused, InputError, FileNotFoundError) as error:
         why = error.detail if isinstance(error, Refused) else str(error)
-        return [f"It cannot be embedded anew, so only the recorded vector was used: {why}"], []
-    pair = [np.frombuffer(bytes(vector), dtype="<f4").astype(np.float64) for vector in (query.vector or b"", anew)]
+        return [f"The photo cannot be embedded again, so only the recorded vector was used: {why}"], []
+    pair = [np.frombuffer(bytes(data), dtype="<f4").astype(np.float64) for data in (query.vector or b"", vector)]
     cosine = float(pair[0] @ pair[1])
-    asked = copy.copy(query)
-    asked.vector = anew
-    found = similar_items(asked, index, at).hits
-    same = [hit.item_id for hit in found] == [hit.item_id for hit in now]
-    note = f"Embedded anew: cosine to the recorded vector {cosine:.7f}, {'the same' if same else 'other'} items."
-    other = ["The encoder sees what is asked about otherwise than then."] if cosine < SAME_VECTOR else []
-    return [note], other
+    again = copy.copy(query)
+    again.vector = vector
+    items = [hit.item_id for hit in find_similar_items(again, index, at).hits]
+    same = "the same" if items == [hit.item_id for hit in hits] else "other"
+    note = f"Embedded again: cosine to the recorded vector {cosine:.7f}, {same} items."
+    return [note], ["The encoder computes another vector than recorded."] if cosine < SAME_VECTOR else []
 
 
-def _changes(lines: list[Line], query: SimilarityQuery, at: datetime) -> list[str]:
-    then = {line.then.item_id: line.then for line in lines if line.then}
-    now = {line.now.item_id: line.now for line in lines if line.now}
-    last = max((line.rank for line in lines if line.then), default=0)
-    gaps = [line.rank for line in lines if line.then is None and line.rank < last]
-    changes = [f"What had rank {rank} was removed, with its picture." for rank in gaps]
-    changes += [_why_missing(then[item].item, query, at) for item in then.keys() - now.keys()]
-    changes += [_why_new(CatalogItem.objects.get(pk=item), at) for item in now.keys() - then.keys()]
-    for item in then.keys() & now.keys():
-        if abs(then[item].score - now[item].score) > TOLERANCE:
-            changes.append(f"{_named(then[item].item)} scored {then[item].score:.5f} and scores {now[item].score:.5f}.")
-    if not changes and not all(line.is_same for line in lines):
-        changes.append("The same items come in another order.")
+def _describe_changes(ranks: list[RankPair], query: SimilarityQuery, at: datetime) -> list[str]:
+    recorded = {pair.recorded.item_id: pair.recorded for pair in ranks if pair.recorded}
+    replayed = {pair.replayed.item_id: pair.replayed for pair in ranks if pair.replayed}
+    last = max((pair.rank for pair in ranks if pair.recorded), default=0)
+    gaps = [pair.rank for pair in ranks if pair.recorded is None and pair.rank < last]
+    changes = [f"The item of rank {rank} was removed, with its photos." for rank in gaps]
+    changes += [_reason_missing(recorded[item].item, query, at) for item in recorded.keys() - replayed.keys()]
+    changes += [_reason_new(CatalogItem.objects.get(pk=item), at) for item in replayed.keys() - recorded.keys()]
+    for item in recorded.keys() & replayed.keys():
+        before, after = recorded[item].score, replayed[item].score
+        if abs(before - after) > TOLERANCE:
+            changes.append(f"{_label(recorded[item].item)} scored {before:.5f} and scores {after:.5f} now.")
+    if not changes and not all(pair.is_same for pair in ranks):
+        changes.append("The same items have another order.")
     return sorted(changes)
 
 
-def _why_missing(item: CatalogItem, query: SimilarityQuery, at: datetime) -> str:
-    found = f"{_named(item)} is not found any more"
+def _reason_missing(item: CatalogItem, query: SimilarityQuery, at: datetime) -> str:
+    subject = f"{_label(item)} is no longer found"
     if not item.is_active:
-        return f"{found}: it is hidden."
+        return f"{subject}: it is hidden."
     if not Embedding.objects.filter(item=item, encoder=query.encoder).exists():
-        return f"{found}: its vectors were deleted."
+        return f"{subject}: its vectors were deleted."
     if not CatalogItem.objects.matching(query.filters, at).filter(pk=item.pk).exists():
-        return f"{found}: it was changed and does not fit the filters."
-    return f"{found}: nobody knows why." if item.updated_at <= at else f"{found}: it was changed since."
+        return f"{subject}: it was changed and does not match the filters."
+    return f"{subject}, for an unknown reason." if item.updated_at <= at else f"{subject}: it was changed since."
 
 
-def _why_new(item: CatalogItem, at: datetime) -> str:
-    found = f"{_named(item)} is found now"
-    return f"{found}: it was changed or shown since." if item.updated_at > at else f"{found}, and was not then."
+def _reason_new(item: CatalogItem, at: datetime) -> str:
+    subject = f"{_label(item)} is found now"
+    return f"{subject}: it was changed since." if item.updated_at > at else f"{subject}, but was not then."
 
 
-def _names(lines: list[Line]) -> dict[int, str]:
-    ids = {line.then.item_id for line in lines if line.then} | {line.now.item_id for line in lines if line.now}
-    return {item.pk: _named(item) for item in CatalogItem.objects.filter(pk__in=ids)}
+def _names(ranks: list[RankPair]) -> dict[int, str]:
+    recorded = {pair.recorded.item_id for pair in ranks if pair.recorded}
+    replayed = {pair.replayed.item_id for pair in ranks if pair.replayed}
+    return {item.pk: _label(item) for item in CatalogItem.objects.filter(pk__in=recorded | replayed)}
 
 
-def _named(item: CatalogItem) -> str:
+def _label(item: CatalogItem) -> str:
     return f"{item.external_id} ({item.name})"

@@ -14,9 +14,9 @@ from catalog.models import Encoder, QueryState, SimilarityQuery
 from worker.claims import claimed
 from worker.encoders import embedding
 from worker.index.registry import index_of
-from worker.queries.explain import explained
+from worker.queries.explain import explain
 from worker.queries.outcome import announce_outcome, claimed_query, ms_between, ms_since
-from worker.queries.search import similar_items
+from worker.queries.search import find_similar_items
 
 
 @shared_task(name=tasks.EMBED_QUERY, bind=True)
@@ -29,9 +29,9 @@ def embed_query(self: "Task[Any, Any]", query_id: str) -> None:
         events.announce_change(query.pk)
         encoder = _live_encoder()
         started = time.perf_counter()
-        found = embedding.embed_query(query, encoder, reuse=not query.came_with_photo)
+        embedded = embedding.embed_query(query, encoder, reuse=not query.came_with_photo)
         timings = {"queue": ms_between(query.created_at, query.claimed_at), "embed": ms_since(started)}
-        query.record_embedding(encoder, found.vector, timings, colour_lab=found.colour_lab, guess=found.guess)
+        query.record_embedding(encoder, embedded.vector, timings, colour_lab=embedded.colour_lab, guess=embedded.guess)
         tasks.send_search_query(query.pk)
         events.announce_change(query.pk)
 
@@ -58,10 +58,10 @@ def search_query(self: "Task[Any, Any]", query_id: str) -> None:
 def _search(query: SimilarityQuery) -> None:
     waited = query.timings.get("queue", 0.0) + ms_between(query.embedded_at, query.claimed_at)
     started = time.perf_counter()
-    found = similar_items(query, index_of(query.answering_encoder))
-    answer = explained(query, found)
+    result = find_similar_items(query, index_of(query.answering_encoder))
+    answer = explain(query, result)
     timings = {"queue": round(waited, 2), "search": ms_since(started)}
-    columns = {"outcome": answer.outcome, "guess": answer.guess, "last_vector": found.last_vector}
+    columns = {"outcome": answer.outcome, "guess": answer.guess, "last_vector": result.last_vector}
     query.record_answer(answer.recommendations, timings, **columns)
 
 

@@ -1,4 +1,4 @@
-"""Threads that ask a network at the same time: who waits, who is joined, and who is told of an error."""
+"""Dynamic batching: which calls wait, which are batcher, and which get an error."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ import pytest
 
 from ml.runtime.types import Outputs
 from ml.vectors import Floats
-from worker.encoders.batcher import Joined
+from worker.encoders.batcher import DynamicBatcher
 
 PATIENCE = 10.0
 
@@ -21,7 +21,7 @@ def pixels_of(*numbers: float) -> Floats:
 
 
 class Network:
-    """Doubles each picture's number, finds it as strange as it is, and is busy until it is let go."""
+    """Doubles each picture's number, returns the number as its OOD score, and blocks until `gate` opens."""
 
     def __init__(self, *, open_at_once: bool = False) -> None:
         self.batches: list[list[float]] = []
@@ -46,105 +46,105 @@ class Network:
         return Outputs(2 * numbers[:, None], numbers.copy())
 
 
-def until(look: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE
-    while not look():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.001)
 
 
-def asked_while_busy(network: Network, joined: Joined, *asked: tuple[float, ...]) -> list[Outputs | ValueError]:
-    """What callers are answered who come one after another while the network is at the first of them."""
+def call_while_busy(network: Network, batcher: DynamicBatcher, *calls: tuple[float, ...]) -> list[Outputs | ValueError]:
+    """The answers of calls that arrive one after another while the network runs the first."""
 
-    def ask(numbers: tuple[float, ...]) -> Outputs | ValueError:
+    def call(numbers: tuple[float, ...]) -> Outputs | ValueError:
         try:
-            return joined(pixels_of(*numbers))
+            return batcher(pixels_of(*numbers))
         except ValueError as error:
             return error
 
-    with ThreadPoolExecutor(len(asked)) as pool:
-        first = pool.submit(ask, asked[0])
-        until(lambda: bool(network.batches))
+    with ThreadPoolExecutor(len(calls)) as pool:
+        first = pool.submit(call, calls[0])
+        wait_until(lambda: bool(network.batches))
         others = []
-        for place, numbers in enumerate(asked[1:], start=1):
-            others.append(pool.submit(ask, numbers))
-            until(lambda place=place: len(joined._waiting) == place)
+        for place, numbers in enumerate(calls[1:], start=1):
+            others.append(pool.submit(call, numbers))
+            wait_until(lambda place=place: len(batcher._waiting) == place)
         network.gate.set()
         return [future.result(PATIENCE) for future in (first, *others)]
 
 
-def test_a_lonely_call_runs_at_once_in_its_own_thread_and_is_not_copied() -> None:
+def test_a_single_call_runs_at_once_in_its_own_thread_without_a_copy() -> None:
     ran: list[tuple[int, Floats]] = []
 
     def forward(pixels: Floats) -> Outputs:
         ran.append((threading.get_ident(), pixels))
         return Outputs(pixels.reshape(-1, 1))
 
-    pixels, joined = pixels_of(1, 2), Joined(forward, lanes=1, limit=8)
+    pixels, batcher = pixels_of(1, 2), DynamicBatcher(forward, lanes=1, limit=8)
     for _ in range(3):  # the lane is free again each time
-        answer = joined(pixels)
+        answer = batcher(pixels)
         assert answer.outputs.tolist() == [[1], [2]]
         assert answer.ood_score is None
     assert [thread for thread, _ in ran] == 3 * [threading.get_ident()]
     assert all(given is pixels for _, given in ran)
 
 
-def test_a_lonely_call_is_not_delayed() -> None:
+def test_a_single_call_is_not_delayed() -> None:
     network = Network(open_at_once=True)
-    joined, took = Joined(network, lanes=1, limit=8), {}
-    for name, ask in (("joined", joined), ("alone", network)):
+    batcher, took = DynamicBatcher(network, lanes=1, limit=8), {}
+    for name, ask in (("batched", batcher), ("alone", network)):
         started = time.perf_counter()
         for _ in range(20):
             ask(pixels_of(1))
         took[name] = (time.perf_counter() - started) / 20
-    assert took["joined"] < took["alone"] + 0.005
+    assert took["batched"] < took["alone"] + 0.005
 
 
-def test_what_is_asked_while_one_batch_runs_is_the_next_batch() -> None:
+def test_calls_that_arrive_while_a_batch_runs_form_the_next_batch() -> None:
     network = Network()
-    answers = asked_while_busy(network, Joined(network, lanes=1, limit=8), (1,), (2,), (3, 4), (5,))
+    answers = call_while_busy(network, DynamicBatcher(network, lanes=1, limit=8), (1,), (2,), (3, 4), (5,))
     assert network.batches == [[1], [2, 3, 4, 5]]
     told = [(answer.outputs.ravel().tolist(), answer.ood_score.tolist()) for answer in answers]
     assert told == [([2], [1]), ([4], [2]), ([6, 8], [3, 4]), ([10], [5])]
 
 
-def test_a_batch_is_no_larger_than_the_limit_and_first_come_is_first_served() -> None:
+def test_batches_respect_the_limit_and_the_order_of_calls() -> None:
     network = Network()
-    asked_while_busy(network, Joined(network, lanes=1, limit=3), (1,), (2,), (3, 4), (5,), (6, 7, 8, 9), (10,))
+    call_while_busy(network, DynamicBatcher(network, lanes=1, limit=3), (1,), (2,), (3, 4), (5,), (6, 7, 8, 9), (10,))
     assert network.batches == [[1], [2, 3, 4], [5], [6, 7, 8, 9], [10]]
 
 
-def test_an_error_is_told_to_the_one_who_caused_it_and_to_nobody_else() -> None:
+def test_an_error_fails_only_the_call_that_caused_it() -> None:
     network = Network()
-    answers = asked_while_busy(network, Joined(network, lanes=1, limit=8), (1,), (2,), (-3,), (4,))
+    answers = call_while_busy(network, DynamicBatcher(network, lanes=1, limit=8), (1,), (2,), (-3,), (4,))
     assert [isinstance(answer, ValueError) for answer in answers] == [False, False, True, False]
     assert [answer.outputs.item() for answer in answers if isinstance(answer, Outputs)] == [2, 4, 8]
     assert network.batches == [[1], [2, -3, 4], [2], [-3], [4]]
 
 
 def test_after_an_error_the_lane_is_free_again() -> None:
-    joined = Joined(Network(open_at_once=True), lanes=1, limit=8)
+    batcher = DynamicBatcher(Network(open_at_once=True), lanes=1, limit=8)
     with pytest.raises(ValueError, match="below zero"):
-        joined(pixels_of(-1))
-    assert joined(pixels_of(1)).outputs.tolist() == [[2]]
+        batcher(pixels_of(-1))
+    assert batcher(pixels_of(1)).outputs.tolist() == [[2]]
 
 
-def test_as_many_run_at_a_time_as_there_are_lanes() -> None:
+def test_as_many_batches_run_at_a_time_as_there_are_lanes() -> None:
     network = Network(open_at_once=True)
-    joined = Joined(network, lanes=2, limit=1)
+    batcher = DynamicBatcher(network, lanes=2, limit=1)
     with ThreadPoolExecutor(6) as pool:
-        answers = list(pool.map(lambda number: joined(pixels_of(number)).outputs.item(), range(30)))
+        answers = list(pool.map(lambda number: batcher(pixels_of(number)).outputs.item(), range(30)))
     assert answers == [2 * number for number in range(30)]
     assert network.most_busy == 2
 
 
 def test_many_threads_each_get_their_own_answer_in_fewer_batches() -> None:
     network = Network(open_at_once=True)
-    joined = Joined(network, lanes=1, limit=4)
+    batcher = DynamicBatcher(network, lanes=1, limit=4)
 
     def ask(thread: int) -> bool:
         numbers = [100 * thread + at for at in range(20)]
-        return [joined(pixels_of(number)).outputs.item() for number in numbers] == [2 * number for number in numbers]
+        return [batcher(pixels_of(number)).outputs.item() for number in numbers] == [2 * number for number in numbers]
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(ask, range(8)))

@@ -1,4 +1,4 @@
-"""A person deletes the account while a query is on its way: the worker that is at it stops, and nothing comes back."""
+"""A user deletes the account while a query is processed: the worker stops, and nothing is left."""
 
 import logging
 from collections.abc import Callable
@@ -36,8 +36,8 @@ def query_of(person: User, state: QueryState, **columns: Any) -> SimilarityQuery
     return query
 
 
-def leaving(person: User, result: Any) -> Callable[..., Any]:
-    """Work in whose middle the account is deleted; it gives `result`, or raises it."""
+def deleting_account(person: User, result: Any) -> Callable[..., Any]:
+    """A function that deletes the account, and then returns `result` or raises it."""
 
     def work(*_: Any, **__: Any) -> Any:
         user_delete(user=User.objects.get(pk=person.pk))
@@ -60,8 +60,8 @@ def test_while_its_photo_is_embedded(
     person: User, encoder: Encoder, media: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     query = query_of(person, QueryState.QUEUED)
-    seen = QueryEmbedding(unit(1).tobytes(), None, {})
-    monkeypatch.setattr(search.embedding, "embed_query", leaving(person, seen))
+    embedded = QueryEmbedding(unit(1).tobytes(), None, {})
+    monkeypatch.setattr(search.embedding, "embed_query", deleting_account(person, embedded))
     search.embed_query(str(query.pk))
     assert_nothing_is_left(media, caplog)
 
@@ -74,7 +74,7 @@ def test_before_its_photo_is_opened(
     query, embed_query = query_of(person, QueryState.QUEUED), search.embedding.embed_query
 
     def embed_too_late(*arguments: Any, **options: Any) -> Any:
-        leaving(person, None)()
+        deleting_account(person, None)()
         return embed_query(*arguments, **options)
 
     monkeypatch.setattr(search.embedding, "embed_query", embed_too_late)
@@ -86,13 +86,13 @@ def test_while_it_is_searched(
     person: User, encoder: Encoder, media: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     query = query_of(person, QueryState.EMBEDDED, encoder=encoder, vector=unit(1).tobytes())
-    explained = search.explained
+    explain = search.explain
 
     def explain_too_late(*arguments: Any) -> Any:
-        leaving(person, None)()
-        return explained(*arguments)
+        deleting_account(person, None)()
+        return explain(*arguments)
 
-    monkeypatch.setattr(search, "explained", explain_too_late)
+    monkeypatch.setattr(search, "explain", explain_too_late)
     search.search_query(str(query.pk))
     assert_nothing_is_left(media, caplog)
 
@@ -101,7 +101,7 @@ def test_while_its_photo_is_fetched(
     person: User, media: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     query = make_query(owner=person, source_url="http://a.example/", state=QueryState.TO_FETCH)
-    monkeypatch.setattr(net, "fetch_picture", leaving(person, jpeg()))
+    monkeypatch.setattr(net, "fetch_picture", deleting_account(person, jpeg()))
     net.fetch_photo(str(query.pk))
     assert_nothing_is_left(media, caplog)
 
@@ -110,6 +110,6 @@ def test_while_its_photo_cannot_be_fetched(
     person: User, media: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     query = make_query(owner=person, source_url="http://a.example/", state=QueryState.TO_FETCH)
-    monkeypatch.setattr(net, "fetch_picture", leaving(person, Refused("url_timeout", "Too late.")))
+    monkeypatch.setattr(net, "fetch_picture", deleting_account(person, Refused("url_timeout", "Too late.")))
     net.fetch_photo(str(query.pk))
     assert_nothing_is_left(media, caplog)

@@ -1,4 +1,4 @@
-"""An old query answered once more gives the same items and scores, or says what has changed."""
+"""Replay: a recorded query gives the same items and scores, or the command says what has changed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +28,6 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 SHIPPED = django_settings.BASE_DIR / "ml" / "encoders" / django_settings.DEFAULT_ENCODER
 
-Replayed = Callable[[], tuple[int, str]]
-
 
 @pytest.fixture
 def encoder() -> Encoder:
@@ -38,15 +36,15 @@ def encoder() -> Encoder:
 
 @pytest.fixture
 def items(encoder: Encoder) -> list[CatalogItem]:
-    """Six items, each a little further away from the photo that is asked about."""
-    made = [make_item(category=("Dress", "Hat")[number % 2]) for number in range(6)]
-    for number, item in enumerate(made):
+    """Six items, each a little further away from the query."""
+    items = [make_item(category=("Dress", "Hat")[number % 2]) for number in range(6)]
+    for number, item in enumerate(items):
         make_embedding(encoder, unit(1, number / 10), make_item_photo(item))
-    return made
+    return items
 
 
 def answered(encoder: Encoder, **columns: Any) -> SimilarityQuery:
-    """A query that was embedded with the vector (1, 0, …) and searched by the real task."""
+    """A query with the vector (1, 0, …), answered by the real task."""
     query = make_query(
         state="embedded", encoder=encoder, vector=unit(1).tobytes(), embedded_at=make_item().created_at, **columns
     )
@@ -57,36 +55,36 @@ def answered(encoder: Encoder, **columns: Any) -> SimilarityQuery:
 
 
 def replayed(query: SimilarityQuery, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """The exit code of the command, and all that it says."""
-    code, complaint = 0, ""
+    """Run the command; return its exit code and its output."""
+    code, error_output = 0, ""
     try:
         call_command("replay", str(query.pk))
     except CommandError as error:
-        code, complaint = error.returncode, str(error)
-    return code, capsys.readouterr().out + complaint
+        code, error_output = error.returncode, str(error)
+    return code, capsys.readouterr().out + error_output
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "columns",
     [{"k": 3}, {"k": 2, "filters": {"category": "hat"}}, {"k": 3, "diversity": 0.8}, {"k": 5, "min_score": 0.97}],
 )
-def test_after_imports_and_a_promotion_the_answer_is_the_same(
-    encoder: Encoder, items: list[CatalogItem], capsys: pytest.CaptureFixture[str], asked: dict[str, Any]
+def test_the_answer_is_the_same_after_imports_and_a_promotion(
+    encoder: Encoder, items: list[CatalogItem], capsys: pytest.CaptureFixture[str], columns: dict[str, Any]
 ) -> None:
-    query = answered(encoder, **asked)
-    for number in range(4):  # each nearer than all that were there
+    query = answered(encoder, **columns)
+    for number in range(4):  # each nearer than the six
         make_embedding(encoder, unit(1, number / 100), make_item_photo(make_item(category="Hat")))
     new = make_encoder("new")
     make_embedding(new, unit(1))
     Encoder.objects.filter(pk=encoder.pk).update(state=EncoderState.RETIRED)
     Encoder.objects.filter(pk=new.pk).update(state=EncoderState.LIVE)
-    code, told = replayed(query, capsys)
-    assert (code, "answered by old" in told, "The answer is the same." in told) == (0, True, True)
+    code, output = replayed(query, capsys)
+    assert (code, "answered by old" in output, "The answer is the same." in output) == (0, True, True)
     for recommendation in query.recommendations.all():
-        assert f"{recommendation.rank:4}  {recommendation.item.external_id} " in told
+        assert f"{recommendation.rank:4}  {recommendation.item.external_id} " in output
 
 
-def test_an_item_that_was_deleted_since_counts_as_there(
+def test_an_item_that_was_deleted_since_is_found(
     encoder: Encoder, items: list[CatalogItem], capsys: pytest.CaptureFixture[str]
 ) -> None:
     query = answered(encoder, k=3)
@@ -94,7 +92,7 @@ def test_an_item_that_was_deleted_since_counts_as_there(
     assert replayed(query, capsys)[0] == 0
 
 
-def test_an_item_that_was_deleted_before_the_search_does_not(
+def test_an_item_that_was_deleted_before_the_search_is_not_found(
     encoder: Encoder, items: list[CatalogItem], capsys: pytest.CaptureFixture[str]
 ) -> None:
     items[1].mark_deleted()
@@ -131,33 +129,33 @@ def move(items: list[CatalogItem]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("happens", "words"),
+    ("event", "line"),
     [
-        (hide, "{0} is not found any more: it is hidden."),
-        (change, "{0} is not found any more: it was changed and does not fit the filters."),
-        (delete_vectors, "{0} is not found any more: its vectors were deleted."),
-        (remove, "What had rank 1 was removed, with its picture."),
-        (show, "{4} is found now: it was changed or shown since."),
-        (move, "{0} scored 1.00000 and scores 0.99995."),
+        (hide, "{0} is no longer found: it is hidden."),
+        (change, "{0} is no longer found: it was changed and does not match the filters."),
+        (delete_vectors, "{0} is no longer found: its vectors were deleted."),
+        (remove, "The item of rank 1 was removed, with its photos."),
+        (show, "{4} is found now: it was changed since."),
+        (move, "{0} scored 1.00000 and scores 0.99995 now."),
     ],
 )
-def test_what_has_changed_is_told_and_why(
+def test_each_difference_is_reported_with_its_reason(
     encoder: Encoder,
     items: list[CatalogItem],
     capsys: pytest.CaptureFixture[str],
-    happens: Callable[[list[CatalogItem]], None],
-    words: str,
+    event: Callable[[list[CatalogItem]], None],
+    line: str,
 ) -> None:
     CatalogItem.objects.filter(pk=items[4].pk).update(is_active=False)
     query = answered(encoder, k=3, filters={"category": "dress"})
     names = [f"{item.external_id} ({item.name})" for item in items]
-    happens(items)
-    code, told = replayed(query, capsys)
+    event(items)
+    code, output = replayed(query, capsys)
     assert code == 1
-    assert words.format(*names) in told.splitlines()
+    assert line.format(*names) in output.splitlines()
 
 
-def test_a_query_from_before_the_newest_vector_was_recorded_goes_by_the_time(
+def test_an_old_query_without_last_vector_is_replayed_by_time(
     encoder: Encoder, items: list[CatalogItem], capsys: pytest.CaptureFixture[str]
 ) -> None:
     query = answered(encoder, k=3)
@@ -166,36 +164,36 @@ def test_a_query_from_before_the_newest_vector_was_recorded_goes_by_the_time(
     assert replayed(query, capsys)[0] == 0
 
 
-def test_a_query_for_an_item_is_done_again_by_its_recorded_vector(
+def test_a_query_about_an_item_is_replayed_with_its_recorded_vector(
     encoder: Encoder, items: list[CatalogItem], capsys: pytest.CaptureFixture[str]
 ) -> None:
     query = answered(encoder, k=3, item=items[2])
     make_embedding(encoder, unit(0, 1), make_item_photo(items[2]))
-    code, told = replayed(query, capsys)
-    assert (code, "It asked for an item of the catalogue" in told) == (0, True)
+    code, output = replayed(query, capsys)
+    assert (code, "about a catalogue item" in output) == (0, True)
 
 
-def test_without_the_photo_or_the_encoders_folder_the_recorded_vector_is_used(
+def test_without_the_encoder_folder_the_recorded_vector_is_used(
     encoder: Encoder, items: list[CatalogItem], capsys: pytest.CaptureFixture[str]
 ) -> None:
     query = answered(encoder, k=3)
-    code, told = replayed(query, capsys)
-    assert (code, "only the recorded vector was used: No folder of encoders" in told) == (0, True)
+    code, output = replayed(query, capsys)
+    assert (code, "only the recorded vector was used" in output) == (0, True)
 
 
-@pytest.mark.parametrize("given", ["nonsense", "00000000-0000-0000-0000-000000000000", ""])
-def test_an_id_of_nothing_is_refused(given: str) -> None:
-    with pytest.raises(CommandError, match="No query has the id") as failure:
-        call_command("replay", given)
+@pytest.mark.parametrize("query_id", ["nonsense", "00000000-0000-0000-0000-000000000000", ""])
+def test_an_unknown_id_is_refused(query_id: str) -> None:
+    with pytest.raises(CommandError, match=repr(query_id)) as failure:
+        call_command("replay", query_id)
     assert failure.value.returncode == 2
 
 
 def test_a_query_that_is_not_done_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    code, told = replayed(make_query(), capsys)
-    assert (code, "is queued: only one that is done" in told) == (2, True)
+    code, output = replayed(make_query(), capsys)
+    assert (code, "is queued" in output) == (2, True)
 
 
-def test_the_photo_is_embedded_anew_by_the_real_network(
+def test_the_photo_is_embedded_again_by_the_real_network(
     capsys: pytest.CaptureFixture[str], settings: Settings, tmp_path: Path
 ) -> None:
     call_command("register_encoder", SHIPPED, live=True, verbosity=0)
@@ -207,13 +205,13 @@ def test_the_photo_is_embedded_anew_by_the_real_network(
     search.search_query(str(query.pk))
     query.refresh_from_db()
     capsys.readouterr()
-    code, told = replayed(query, capsys)
+    code, output = replayed(query, capsys)
     assert code == 0
-    assert "cosine to the recorded vector 1.0000000, the same items" in told
+    assert "cosine to the recorded vector 1.0000000, the same items" in output
     other = make_upload(content=jpeg_of(draw_photo(sample_items(12)[0], 1)))
     SimilarityQuery.objects.update(photo=other)
     query.refresh_from_db()
-    code, told = replayed(query, capsys)
+    code, output = replayed(query, capsys)
     assert code == 1
-    assert "The encoder sees what is asked about otherwise than then." in told
+    assert "The encoder computes another vector than recorded." in output
     assert Promotion.objects.count() == 1

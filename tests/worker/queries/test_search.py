@@ -20,7 +20,7 @@ from tests.helpers.factories import (
     unit,
 )
 from worker.index.sync import CatalogIndex
-from worker.queries.search import similar_items
+from worker.queries.search import find_similar_items
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -173,10 +173,12 @@ def test_filters_by_stock_and_collection_ignore_case(encoder: Encoder) -> None:
 def test_the_nearest_items_ignore_the_filters_but_not_hidden_items(encoder: Encoder) -> None:
     items = make_fan(encoder, 14, category="Coat", brand="Linden")
     CatalogItem.objects.filter(pk=items[0].pk).update(is_active=False)
-    found = similar_items(make_embedded_query(encoder, unit(1), filters={"category": "Hat"}), CatalogIndex(encoder))
-    assert found.hits == []
-    assert [hit.item_id for hit in found.nearest] == [item.pk for item in items[1:11]]
-    assert found.items[items[1].pk]["brand"] == "Linden"
+    result = find_similar_items(
+        make_embedded_query(encoder, unit(1), filters={"category": "Hat"}), CatalogIndex(encoder)
+    )
+    assert result.hits == []
+    assert [hit.item_id for hit in result.nearest] == [item.pk for item in items[1:11]]
+    assert result.items[items[1].pk]["brand"] == "Linden"
 
 
 @pytest.mark.parametrize("items", [1, 12])
@@ -188,10 +190,10 @@ def test_the_number_of_sql_statements_does_not_depend_on_the_answer(
     catalog_index.refresh()
     # the change set; the items and photos of the hits
     with django_assert_num_queries(2):
-        assert len(similar_items(query, catalog_index).hits) == min(items, 10)
+        assert len(find_similar_items(query, catalog_index).hits) == min(items, 10)
     query.filters = {"category": "hat"}
     with django_assert_num_queries(2):
-        assert similar_items(query, catalog_index).hits == []
+        assert find_similar_items(query, catalog_index).hits == []
 
 
 class Delayed(CatalogIndex):

@@ -1,4 +1,4 @@
-"""manage.py register_encoder: make an encoder folder known, and live if asked."""
+"""manage.py register_encoder: register an encoder folder, and optionally promote it."""
 
 import json
 from pathlib import Path
@@ -20,9 +20,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("folder", type=Path, help="a folder with card.json, weights.safetensors and model.onnx")
-        parser.add_argument("--live", action="store_true", help="let it answer queries from now on")
-        parser.add_argument("--live-if-none", action="store_true", help="let it answer if no encoder does so yet")
-        parser.add_argument("--reason", default="", help="with --live: why, although something speaks against it")
+        parser.add_argument("--live", action="store_true", help="promote it: it answers queries from now on")
+        parser.add_argument("--live-if-none", action="store_true", help="promote it if no encoder is live")
+        parser.add_argument("--reason", default="", help="with --live: why it is promoted against the release checks")
 
     def handle(self, *args: Any, **options: Any) -> None:
         folder = Path(options["folder"]).resolve()

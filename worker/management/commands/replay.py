@@ -1,4 +1,4 @@
-"""manage.py replay: answer a recorded query once more, and tell whether the answer is the same."""
+"""manage.py replay: answer a recorded query again, and report whether the answer is the same."""
 
 import uuid
 from typing import Any
@@ -8,17 +8,17 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from catalog.errors import Refused
 from catalog.models import Recommendation, SimilarityQuery
 from ml.search import Hit
-from worker.queries.replay import Line, Replay, query_replay
+from worker.queries.replay import RankPair, Replay, query_replay
 
 
 class Command(BaseCommand):
-    help = "Answer a query again by the encoder, and among the vectors, of then. Exit code 1: the answer differs."
+    help = "Answer a query again with its encoder and the vectors of that time. Exit code 1: the answer differs."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("query", help="its id")
+        parser.add_argument("query", help="the id of the query")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        query = _query_of(options["query"])
+        query = _get_query(options["query"])
         try:
             replay = query_replay(query=query)
         except Refused as refused:
@@ -31,26 +31,28 @@ class Command(BaseCommand):
         self.stdout.write("The answer is the same.")
 
 
-def _query_of(given: str) -> SimilarityQuery:
+def _get_query(query_id: str) -> SimilarityQuery:
     try:
-        query = SimilarityQuery.objects.select_related("photo", "item", "encoder").get(pk=uuid.UUID(given))
+        query = SimilarityQuery.objects.select_related("photo", "item", "encoder").get(pk=uuid.UUID(query_id))
     except (ValueError, SimilarityQuery.DoesNotExist):
-        raise CommandError(f"No query has the id {given!r}.", returncode=2) from None
+        raise CommandError(f"There is no query {query_id!r}.", returncode=2) from None
     return query
 
 
 def _table(replay: Replay) -> list[str]:
-    """One line for each rank: the item, or the two items, with the score of then and that of now."""
-    shown = [(line, _items(line, replay.names)) for line in replay.lines]
-    width = max((len(items) for _, items in shown), default=4)
-    rows = [f"{line.rank:4}  {items:{width}}  {_score(line.then)}  {_score(line.now)}" for line, items in shown]
+    """One line per rank: the item, or the two items, with the recorded and the replayed score."""
+    named = [(pair, _items(pair, replay.names)) for pair in replay.ranks]
+    width = max((len(items) for _, items in named), default=4)
+    rows = [
+        f"{pair.rank:4}  {items:{width}}  {_score(pair.recorded)}  {_score(pair.replayed)}" for pair, items in named
+    ]
     return [f"rank  {'item':{width}}  recorded  replayed", *rows]
 
 
-def _items(line: Line, names: dict[int, str]) -> str:
-    then, now = (names[found.item_id] if found else "nothing" for found in (line.then, line.now))
-    return then if then == now else f"{then} -> {now}"
+def _items(pair: RankPair, names: dict[int, str]) -> str:
+    recorded, replayed = (names[hit.item_id] if hit else "nothing" for hit in (pair.recorded, pair.replayed))
+    return recorded if recorded == replayed else f"{recorded} -> {replayed}"
 
 
-def _score(found: Recommendation | Hit | None) -> str:
-    return f"{found.score:8.5f}" if found else " " * 8
+def _score(hit: Recommendation | Hit | None) -> str:
+    return f"{hit.score:8.5f}" if hit else " " * 8
