@@ -26,7 +26,9 @@ LONG_SIDE: Final = 1024  # pixels; encoders use 224 to 384, pages show about 800
 _DRAFT_SIDE = 960
 SHORT_SIDE: Final = 16  # smaller photos show nothing recognisable
 QUALITY: Final = 95
-SMALL: Final = 400  # long side in pixels up to which quality 100 is used: compression would change the embedding
+FULL_QUALITY_SIDE: Final = (
+    400  # long side in pixels up to which quality 100 is used: compression would change the embedding
+)
 MAX_SCANS: Final = 100  # a progressive JPEG has about ten; thousands keep a decoder busy for minutes
 SUPPORTED: Final = "JPEG, PNG, WebP, AVIF, HEIC, GIF"
 
@@ -303,10 +305,9 @@ def _apply_orientation(image: Image.Image, orientation: int) -> Image.Image:
 def _encode(image: Image.Image) -> CleanPhoto:
     image.info = {}  # strip metadata: the JPEG encoder writes what it finds here
     buffer = io.BytesIO()
-    quality = 100 if max(image.size) <= SMALL else QUALITY
-    image.save(
-        buffer, "JPEG", quality=quality, subsampling="4:4:4"
-    )  # chroma subsampling would change the embedding too
+    quality = 100 if max(image.size) <= FULL_QUALITY_SIDE else QUALITY
+    # Without chroma subsampling, which would change the embedding too.
+    image.save(buffer, "JPEG", quality=quality, subsampling="4:4:4")
     content = buffer.getvalue()
     return CleanPhoto(content, image.width, image.height, source_hash(content), _perceptual_hash(image))
 

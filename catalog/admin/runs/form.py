@@ -51,7 +51,7 @@ class RunForm(forms.Form):
         widget=UnfoldAdminSelectWidget,
         help_text="Also receives the metrics and pictures, if it is installed.",
     )
-    listed_of = forms.CharField(required=False, widget=forms.HiddenInput)
+    options_kind = forms.CharField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, kind: str, preset: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -65,7 +65,7 @@ class RunForm(forms.Form):
         self.fields["manifest"].help_text = f"A CSV file below {settings.TRAINING_DATA_DIR}." + (
             "" if manifests else " There is none yet."
         )
-        self.initial = {**self.initial, "kind": kind, "preset": self.preset_shown, "listed_of": kind}
+        self.initial = {**self.initial, "kind": kind, "preset": self.preset_shown, "options_kind": kind}
         for option in self.options:
             preset_value = presets[self.preset_shown].get(option.name, option.default)
             self.fields[PREFIX + option.name] = option_field(option, preset_value)
@@ -91,7 +91,7 @@ class RunForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
-        if data.get("listed_of") and data.get("kind") != data["listed_of"]:
+        if data.get("options_kind") and data.get("kind") != data["options_kind"]:
             self.add_error("kind", "The hyperparameters below belonged to the other kind. Please check them again.")
         elif data.get("source") != RunSource.CATALOGUE and "manifest" in data and not data["manifest"]:
             self.add_error("manifest", "Choose the manifest that the photos come from.")

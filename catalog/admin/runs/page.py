@@ -22,7 +22,7 @@ from catalog.models import RunState, TrainingRun
 from catalog.services.training.waiting import run_is_silent, run_waiting_reason
 
 PERMISSIONS = ("add", "change", "delete")
-PARTS = ("state", "actions", "curves", "pictures", "log", "facts", "poll", "news")
+PARTS = ("state", "actions", "curves", "pictures", "log", "details", "poll", "announcement")
 STATE_COLOURS = {
     RunState.QUEUED: "default",
     RunState.RUNNING: "info",

@@ -75,9 +75,8 @@ def test_the_owner_opens_an_uploaded_photo_by_token_or_session_with_private_cach
     client.force_login(user)
     for response in (with_token, client.get(url)):
         assert body(response) == jpeg("green")
-        assert (
-            response["Cache-Control"] == "private, no-cache"
-        )  # after signing out the browser revalidates and is refused
+        # After signing out the browser revalidates and is refused.
+        assert response["Cache-Control"] == "private, no-cache"
         assert {"Authorization", "Cookie"} <= set(response["Vary"].replace(" ", "").split(","))
 
 

@@ -16,7 +16,7 @@ from tests.helpers.factories import make_encoder, make_item, make_item_photo, ma
 pytestmark = pytest.mark.django_db
 
 ADD = "admin:catalog_trainingrun_add"
-FORM = {"kind": "metric", "preset": "quick", "source": "catalogue", "tracker": "none", "listed_of": "metric"}
+FORM = {"kind": "metric", "preset": "quick", "source": "catalogue", "tracker": "none", "options_kind": "metric"}
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +138,7 @@ def test_changing_the_kind_shows_its_hyperparameters_and_keeps_entered_values(st
     assert 'name="option_smoothing"' in page
     assert 'name="option_miner"' not in page
     assert (field_value(response, "option_epochs"), field_value(response, "name")) == ("7", "mine")
-    assert field_value(response, "listed_of") == "classifier"
+    assert field_value(response, "options_kind") == "classifier"
     assert field_errors(response) == {}
 
 
@@ -167,7 +167,7 @@ def test_a_clone_starts_from_the_changed_values_and_records_its_origin(staff: Cl
     page = staff.get(reverse(ADD), {"clone": old.pk})
     assert (field_value(page, "option_epochs"), field_value(page, "option_side")) == ("5", "")
     assert re.search(r'name="option_pretrained".*?<option value="off" selected>', page.content.decode(), re.DOTALL)
-    body = {**FORM, "kind": "classifier", "listed_of": "classifier", "option_epochs": "6", "_start": "1"}
+    body = {**FORM, "kind": "classifier", "options_kind": "classifier", "option_epochs": "6", "_start": "1"}
     assert staff.post(f"{reverse(ADD)}?clone={old.pk}", body).status_code == 302
     assert old.clones.get().options["epochs"] == 6
 
