@@ -95,7 +95,7 @@ def test_a_single_coloured_background_is_ignored(background: str, garment: str) 
 
 
 @pytest.mark.parametrize("garment", ["white", "navy"])
-def test_a_garment_that_fills_the_picture(garment: str) -> None:
+def test_a_garment_that_fills_the_picture_has_its_own_colour(garment: str) -> None:
     assert colour_distance(garment_colour(on_a(garment, None)), colour_named(garment)) < 0.1
 
 
