@@ -84,7 +84,7 @@ def test_an_encoder_is_uploaded_compared_promoted_and_taken_back_while_people_as
     assert stream.encoders(since=gone_back) == {SHIPPED}
 
     staff.open(page)
-    said = staff.one("[aria-labelledby=enc-audit-title]").text
+    said = staff.one("[aria-labelledby=enc-promotions-title]").text
     assert "It does as well, and is ours." in said
     assert "It was an exercise." in said
     staff.open(page.replace("/change/", "/compare/"))
