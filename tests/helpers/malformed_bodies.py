@@ -1,4 +1,4 @@
-"""Bodies that were in order until something happened to them, and the ways to send one."""
+"""Hypothesis strategies for malformed request bodies, and their encodings as JSON, form and raw picture."""
 
 import base64
 import copy
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.helpers.factories import jpeg
 from tests.helpers.pictures import encode_image, four_colours, png_that_claims
 
-Sent = tuple[bytes, str, str]
-"""A body, its content type, and the query string of the address."""
+RawBody = tuple[bytes, str, str]
+"""A body, its content type, and the query string of the URL."""
 
 BOUNDARY = "x-boundary-x"
 DEEP = {"deep list": b"[" * 3000 + b"]" * 3000, "deep object": b'{"a":' * 3000 + b"1" + b"}" * 3000}
@@ -26,7 +26,7 @@ PICTURES = [encode_image(four_colours(), kind) for kind in ("JPEG", "PNG", "WEBP
 
 @st.composite
 def broken_pictures(draw: st.DrawFn) -> bytes:
-    """A picture cut off, with bytes exif_with_orientation over, or with something behind it."""
+    """A picture with changed bytes, cut off, or followed by other data."""
     picture = bytearray(draw(st.sampled_from(PICTURES)))
     for place, byte in draw(st.lists(st.tuples(st.integers(0, len(picture) - 1), st.integers(0, 255)), max_size=4)):
         picture[place] = byte
@@ -64,8 +64,8 @@ values = st.recursive(
 
 
 @st.composite
-def spoiled(draw: st.DrawFn, body: Any) -> Any:
-    """The body with one to three of its parts replaced, taken out, or joined by another; now and then all of it."""
+def mutated(draw: st.DrawFn, body: Any) -> Any:
+    """Replace, remove, extend or wrap in a list one to three parts of the body, or the whole."""
     body = copy.deepcopy(body)
     for _ in range(draw(st.integers(1, 3))):
         *way, last = draw(st.sampled_from([("whole",), *(("whole", *place) for place in places(body))]))
@@ -86,36 +86,36 @@ def spoiled(draw: st.DrawFn, body: Any) -> Any:
 
 
 def places(body: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to every part of a body."""
+    """Yield the path to every part of a body."""
     inside = body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ()
     for name, part in inside:
         yield (*here, name)
         yield from places(part, (*here, name))
 
 
-def as_json(body: Any) -> Sent:
+def as_json(body: Any) -> RawBody:
     text = json.dumps(body, default=lambda picture: base64.b64encode(picture).decode()).encode()
     for name, deep in DEEP.items():
         text = text.replace(json.dumps(name).encode(), deep)
     return text, "application/json", ""
 
 
-def as_form(body: Any) -> Sent:
-    """Pictures as files, texts as they are, whatever else as JSON; what is no object becomes a field without a name."""
+def as_form(body: Any) -> RawBody:
+    """Encode pictures as files, strings unchanged, other values as JSON; a body that is not an object has no name."""
     fields = body if isinstance(body, dict) else {"": body}
     several = [(name, one) for name, value in fields.items() for one in (value if isinstance(value, list) else [value])]
     parts = b"".join(_part(name, value) for name, value in several)
     return parts + f"--{BOUNDARY}--\r\n".encode(), f"multipart/form-data; boundary={BOUNDARY}", ""
 
 
-def as_picture(body: Any) -> Sent:
-    """The picture as the whole body, and the rest in the address."""
+def as_picture(body: Any) -> RawBody:
+    """Send the picture as the whole body, and the other fields in the query string."""
     fields = body if isinstance(body, dict) else {"k": body}
-    wishes = {name: value if isinstance(value, str) else _json(value) for name, value in fields.items()}
-    wishes.pop("photo", None)
+    parameters = {name: value if isinstance(value, str) else _json(value) for name, value in fields.items()}
+    parameters.pop("photo", None)
     photo = fields.get("photo", jpeg())
     content = photo if isinstance(photo, bytes) else _json(photo)
-    return content, "image/jpeg", urlencode(wishes, errors="surrogatepass")
+    return content, "image/jpeg", urlencode(parameters, errors="surrogatepass")
 
 
 def _part(name: str, value: Any) -> bytes:

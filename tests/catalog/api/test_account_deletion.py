@@ -1,4 +1,4 @@
-"""Taking everything along, and leaving nothing behind."""
+"""Deleting an account leaves no trace; the export has all data of the account."""
 
 import io
 import json
@@ -37,40 +37,40 @@ NAME, EMAIL = "Wilhelmina-zu-Beispiel", "wilhelmina@beispiel.example"
 
 
 def full_account(name: str = NAME, email: str = EMAIL, pk: int | None = None) -> User:
-    """Someone who left a trace in every table that can hold one."""
+    """A user with rows in every table that refers to users."""
     person = make_user(name, email=email, first_name=name, is_staff=True, **({"pk": pk} if pk else {}))
     query = answered_query(person)
     query.more_photos.add(make_upload(person))
     make_query(item=make_item(), owner=person)
     fetched = make_query(owner=person, source_url="https://shop.example/shirt.jpg")
-    webhook_create(query=fetched, url="https://shop.example/told")
+    webhook_create(query=fetched, url="https://shop.example/webhook")
     make_upload(person, content=jpeg("green"))
     Favourite.objects.create(user=person, item=make_item())
-    _say_something(person, query)
+    _give_feedback(person, query)
     device_sign_in(user=person, name=f"{name}'s phone", scope=Scope.STAFF)
     token = AuthToken.objects.create(user=person)[0]
     Client().force_login(person)
     for typed in (name, email):
         for secret in ("wrong", "worse"):
             APIClient().post("/api/v1/auth/sign-in/", {"username": typed, "password": secret})
-    _staff_write_about(person, token)
+    _add_log_entries(person, token)
     return person
 
 
-def _say_something(person: User, query: SimilarityQuery) -> None:
-    """About one's own answers, and, as staff, about somebody else's."""
+def _give_feedback(person: User, query: SimilarityQuery) -> None:
+    """Feedback on own recommendations and, as staff, a review of another user's triplet."""
     user_consent_set(user=person, may_train=True)
-    found = list(query.recommendations.order_by("rank"))
-    feedback_give(recommendation=found[0], verdict="up", clicked=True, may_train=True)
-    for one in found[1:]:
-        feedback_give(recommendation=one, verdict="down")
+    recommendations = list(query.recommendations.order_by("rank"))
+    feedback_give(recommendation=recommendations[0], verdict="up", clicked=True, may_train=True)
+    for recommendation in recommendations[1:]:
+        feedback_give(recommendation=recommendation, verdict="down")
     theirs = answers()
     judge(theirs, up=(1,), down=(2,))
     triplet = Triplet.objects.get(query=theirs[0].query)
     triplet_review(triplet=triplet, state=TripletState.ACCEPTED, by=person)
 
 
-def _staff_write_about(person: User, token: Any) -> None:
+def _add_log_entries(person: User, token: Any) -> None:
     boss = User.objects.filter(username="boss").first() or make_user("boss", is_superuser=True, is_staff=True)
     for writer, row in ((boss, person), (boss, token), (person, make_item())):
         LogEntry.objects.log_actions(writer.pk, type(row).objects.filter(pk=row.pk), 2, [])
@@ -78,7 +78,7 @@ def _staff_write_about(person: User, token: Any) -> None:
 
 
 def columns() -> Iterator[tuple[str, str]]:
-    """Every column of every row, as text; sessions opened."""
+    """Every column of every row as text, and the decoded sessions."""
     for model in apps.get_models(include_auto_created=True):
         for row in model._base_manager.all():
             for field in model._meta.concrete_fields:
@@ -88,7 +88,7 @@ def columns() -> Iterator[tuple[str, str]]:
 
 
 def traces(person_id: int) -> set[str]:
-    """Where the name, the address or the number of the person is found."""
+    """Columns that contain the name, the email address or the id of the user."""
     signs = (NAME.lower(), EMAIL.lower(), str(person_id))
     return {place for place, text in columns() if any(sign in text.lower() for sign in signs)}
 
@@ -114,8 +114,8 @@ def test_deleting_an_account_leaves_no_trace(media: Path) -> None:
         "admin.LogEntry",
         "sessions.Session",
     }
-    mine = set(person.photos.values_list("file", flat=True))
-    left_by_items = files(media) - mine
+    own_files = set(person.photos.values_list("file", flat=True))
+    left_by_items = files(media) - own_files
 
     answer = signed_in_client(person).delete(ME, PASSWORD)
     assert answer.status_code == 200
@@ -132,7 +132,7 @@ def test_deleting_an_account_leaves_no_trace(media: Path) -> None:
     }
     assert traces(number) == set()
     assert files(media) == left_by_items
-    assert not any(default_storage.exists(name) for name in mine)
+    assert not any(default_storage.exists(name) for name in own_files)
     assert before <= files(media)
     assert not Feedback.objects.filter(recommendation__query__owner__isnull=False).exists()
     assert SimilarityQuery.objects.filter(owner__isnull=False).get() == other
@@ -226,7 +226,7 @@ def test_deleting_an_account_takes_a_fixed_number_of_sql_queries(
 
 
 def exported(device: APIClient) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The JSON files and the pictures of the archive."""
+    """Return the JSON files and the pictures of the archive, by name."""
     answer = device.get(EXPORT)
     assert answer.status_code == 200
     assert answer["Content-Type"] == "application/zip"
@@ -244,7 +244,7 @@ def test_the_archive_has_all_my_data() -> None:
     account = texts["account.json"]
     assert (account["id"], account["username"], account["email"]) == (person.pk, NAME, EMAIL)
     assert {device["name"] for device in texts["devices.json"]} == {"", f"{NAME}'s phone"}
-    assert [kept["item"]["id"] for kept in texts["favourites.json"]] == [person.favourites.get().item_id]
+    assert [favourite["item"]["id"] for favourite in texts["favourites.json"]] == [person.favourites.get().item_id]
     assert set(pictures) == {f"photos/{photo.pk}.jpg" for photo in person.photos.all()}
     assert {photo["file"] for photo in texts["photos.json"]} == set(pictures)
     for photo in person.photos.all():
@@ -253,10 +253,10 @@ def test_the_archive_has_all_my_data() -> None:
     assert set(queries) == {str(query.pk) for query in person.queries.all()}
     answered = person.queries.get(state="done")
     row = queries[str(answered.pk)]
-    assert [found["rank"] for found in row["recommendations"]] == [1, 2, 3]
-    said = [found["feedback"] for found in row["recommendations"]]
-    assert [one["verdict"] for one in said] == ["up", "down", "down"]
-    assert [one["clicked_at"] is not None for one in said] == [True, False, False]
+    assert [recommendation["rank"] for recommendation in row["recommendations"]] == [1, 2, 3]
+    feedback = [recommendation["feedback"] for recommendation in row["recommendations"]]
+    assert [one["verdict"] for one in feedback] == ["up", "down", "down"]
+    assert [one["clicked_at"] is not None for one in feedback] == [True, False, False]
     assert account["may_train"] is True
     lent = {photo["id"]: photo for photo in texts["photos.json"] if photo["may_train"]}
     assert set(lent) == {str(answered.photo_id)}
@@ -264,7 +264,7 @@ def test_the_archive_has_all_my_data() -> None:
     assert row["photos"] == [str(photo.pk) for photo in (answered.photo, *answered.more_photos.all())]
     assert bytes.fromhex(row["vector"]) == bytes(answered.vector or b"")
     webhooks = [query["webhook"]["url"] for query in queries.values() if query["webhook"]]
-    assert webhooks == ["https://shop.example/told"]
+    assert webhooks == ["https://shop.example/webhook"]
 
 
 def test_the_archive_has_no_data_of_other_users(me: User) -> None:
@@ -285,10 +285,10 @@ def test_the_archive_has_no_secrets(me: User) -> None:
 
 
 def test_a_photo_without_its_file_is_omitted_from_the_archive(me: User) -> None:
-    photo, kept = make_upload(me), make_upload(me)
+    photo, other = make_upload(me), make_upload(me)
     default_storage.delete(photo.file.name)
     texts, pictures = exported(signed_in_client(me))
-    assert set(pictures) == {f"photos/{kept.pk}.jpg"}
+    assert set(pictures) == {f"photos/{other.pk}.jpg"}
     assert len(texts["photos.json"]) == 2
 
 

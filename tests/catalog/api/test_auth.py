@@ -1,4 +1,4 @@
-"""Signing in and out."""
+"""Signing in and out with tokens."""
 
 import pytest
 from django.utils import timezone

@@ -1,4 +1,4 @@
-"""What anybody may send: each gets a status, a code and a sentence, and leaves nothing behind."""
+"""Invalid queries are refused with status, code and sentence, and store nothing."""
 
 import io
 from collections.abc import Callable
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(db: None, media: Path, request: pytest.FixtureRequest) -> Any:
+def nothing_is_stored(db: None, media: Path, request: pytest.FixtureRequest) -> Any:
     yield
     assert not SimilarityQuery.objects.exists()
     if "keeps_photo" not in request.fixturenames:
@@ -254,7 +254,7 @@ def test_an_unsupported_content_type_is_refused(device: APIClient, content_type:
     assert_refused(device.generic("POST", QUERIES, b"k=1", content_type=content_type), 415, "unsupported_media_type")
 
 
-def a_picture(mode: str, size: tuple[int, int], form: str) -> bytes:
+def picture(mode: str, size: tuple[int, int], form: str) -> bytes:
     target = io.BytesIO()
     Image.new(mode, size).save(target, form)
     return target.getvalue()
@@ -265,8 +265,8 @@ PICTURES: dict[str, Callable[[], bytes]] = {
     "text": lambda: b"this is no picture",
     "html": lambda: b"<!doctype html><script>alert(1)</script>",
     "truncated": lambda: jpeg(size=(400, 400))[:400],
-    "bomb": lambda: a_picture("1", (12_000, 12_000), "PNG"),
-    "tiny": lambda: a_picture("RGB", (1, 1), "PNG"),
+    "bomb": lambda: picture("1", (12_000, 12_000), "PNG"),
+    "tiny": lambda: picture("RGB", (1, 1), "PNG"),
 }
 
 

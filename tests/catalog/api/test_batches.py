@@ -1,4 +1,4 @@
-"""Many queries in one request, each with an answer of its own."""
+"""Query batches: one request with a result for each entry."""
 
 from typing import Any
 from uuid import UUID
@@ -33,9 +33,9 @@ def test_each_entry_has_its_result_in_order(device: APIClient, me: User) -> None
 
 
 def test_invalid_entries_do_not_fail_the_others(device: APIClient) -> None:
-    bad = [{"k": 3}, None, "x", [], {"photo": in_base64(b"text")}, {"photo": 5}, {"item_id": 1}]
+    invalid = [{"k": 3}, None, "x", [], {"photo": in_base64(b"text")}, {"photo": 5}, {"item_id": 1}]
     theirs = {"photo_id": str(make_upload(make_user()).pk)}
-    answer = post(device, *bad, {"photo": in_base64(jpeg())}, theirs)
+    answer = post(device, *invalid, {"photo": in_base64(jpeg())}, theirs)
     results = answer.json()["results"]
     assert [result["status"] for result in results] == [400, 400, 400, 400, 415, 400, 400, 202, 400]
     codes = [result["problem"]["code"] for result in results if "problem" in result]
@@ -95,9 +95,9 @@ def test_a_field_name_with_a_lone_surrogate_fails_only_its_entry(device: APIClie
     body = b'{"queries": [{"\\ud800": 1}, {"item_id": %d}]}' % make_item().pk
     answer = device.generic("POST", BATCH, body, content_type="application/json")
     assert answer.status_code == 200
-    bad, good = answer.json()["results"]
-    assert bad["problem"]["errors"][0]["field"] == "?"
-    assert good["status"] == 202
+    invalid, valid = answer.json()["results"]
+    assert invalid["problem"]["errors"][0]["field"] == "?"
+    assert valid["status"] == 202
 
 
 def test_entries_that_do_not_end_in_time_are_202(device: APIClient) -> None:
@@ -109,12 +109,12 @@ def test_entries_that_do_not_end_in_time_are_202(device: APIClient) -> None:
 def test_a_batch_costs_one_unit_per_entry(device: APIClient) -> None:
     from catalog.api.views.batches import QueryBatch
 
-    class Asked:
+    class FakeRequest:
         def __init__(self, data: Any) -> None:
             self.data = data
 
     cost = QueryBatch().throttle_cost
-    assert [cost(Asked(data)) for data in ({"queries": [1] * 7}, {"queries": 3}, [], {"queries": [1] * 900})] == [  # type: ignore[arg-type]
+    assert [cost(FakeRequest(data)) for data in ({"queries": [1] * 7}, {"queries": 3}, [], {"queries": [1] * 900})] == [  # type: ignore[arg-type]
         7,
         1,
         1,

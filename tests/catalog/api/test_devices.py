@@ -1,4 +1,4 @@
-"""Where I am signed in."""
+"""Endpoints of signed-in devices."""
 
 from datetime import timedelta
 from typing import Any
@@ -24,10 +24,10 @@ DEVICES = "/api/v1/devices/"
 
 @pytest.fixture
 def phone(me: User) -> APIClient:
-    return signed_in(me, "phone")
+    return device_named(me, "phone")
 
 
-def signed_in(user: User, name: str) -> APIClient:
+def device_named(user: User, name: str) -> APIClient:
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION=f"Token {device_sign_in(user=user, name=name)[1]}")
     return client
@@ -50,8 +50,8 @@ def test_signing_in_sets_the_device_name(me: User) -> None:
 
 
 def test_only_my_devices_are_listed(me: User, phone: APIClient) -> None:
-    signed_in(me, "tablet")
-    signed_in(make_user(), "strange")
+    device_named(me, "tablet")
+    device_named(make_user(), "strange")
     unnamed = signed_in_client(me)
     assert {row["name"] for row in listed(phone)} == {"phone", "tablet", ""}
     assert [row["name"] for row in listed(unnamed) if row["current"]] == [""]
@@ -91,7 +91,7 @@ def test_an_empty_change_changes_nothing(phone: APIClient) -> None:
 
 
 def test_another_device_can_be_signed_out(me: User, phone: APIClient) -> None:
-    lost = signed_in(me, "lost")
+    lost = device_named(me, "lost")
     (address,) = [f"{DEVICES}{row['id']}/" for row in listed(phone) if row["name"] == "lost"]
     assert phone.delete(address).status_code == 204
     assert lost.get("/api/v1/me/").status_code == 401
@@ -117,7 +117,7 @@ def test_an_expired_token_is_not_listed_and_is_deleted_at_the_next_sign_in(me: U
 
 @pytest.mark.database
 def test_signing_out_everywhere_ends_only_my_devices_and_browsers(me: User, phone: APIClient) -> None:
-    other, browser, strange, visitor = signed_in(me, "other"), Client(), Client(), Client()
+    other, browser, strange, visitor = device_named(me, "other"), Client(), Client(), Client()
     browser.force_login(me)
     strange.force_login(make_user())
     session = visitor.session
@@ -133,13 +133,13 @@ def test_signing_out_everywhere_ends_only_my_devices_and_browsers(me: User, phon
 def test_last_seen_is_written_at_most_every_few_minutes(
     phone: APIClient, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    with django_assert_num_queries(2):  # the token with person and device; that it was here
+    with django_assert_num_queries(2):  # the token with user and device; last_seen_at
         phone.get("/api/v1/me/")
-    noted = Device.objects.get().last_seen_at
-    assert noted is not None
+    last_seen_at = Device.objects.get().last_seen_at
+    assert last_seen_at is not None
     with django_assert_num_queries(1):
         phone.get("/api/v1/me/")
-    assert Device.objects.get().last_seen_at == noted
+    assert Device.objects.get().last_seen_at == last_seen_at
     Device.objects.update(last_seen_at=timezone.now() - TOUCH_INTERVAL - timedelta(seconds=1))
     with django_assert_num_queries(2):
         phone.get("/api/v1/me/")
@@ -163,11 +163,11 @@ def test_devices_take_a_fixed_number_of_sql_queries(
     me: User, phone: APIClient, count: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     for _ in range(count - 1):
-        signed_in(me, "more")
+        device_named(me, "more")
     (first, *_) = listed(phone)
     with django_assert_num_queries(2):  # the token; the devices
         assert len(listed(phone)) == count
     with django_assert_num_queries(2):
         phone.get(f"{DEVICES}{first['id']}/")
-    with django_assert_num_queries(6):  # and the device, locked in a savepoint, changed
+    with django_assert_num_queries(6):  # also in a savepoint: lock and update the device
         phone.patch(f"{DEVICES}{first['id']}/", {"name": "x"})

@@ -1,4 +1,4 @@
-"""Following a query by server-sent events, with a Redis of the test's own or without any."""
+"""Server-sent events of a query, with and without Redis."""
 
 import threading
 import time
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Streams of a second, with a heartbeat every 0.2 seconds."""
+def short_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams last one second, with a heartbeat every 0.2 seconds."""
     monkeypatch.setattr(view, "STREAM_SECONDS", 1.0)
     monkeypatch.setattr(view, "HEARTBEAT", 0.2)
 
@@ -31,18 +31,18 @@ def test_an_ended_query_is_sent_at_once(device: APIClient, me: User) -> None:
     assert answer.status_code == 200
     assert answer["Content-Type"] == "text/event-stream"
     assert answer["Cache-Control"] == "no-store"
-    told = list(parse_events(answer.streaming_content))
-    assert [name for name, _ in told] == ["retry", "done"]
-    assert told[1][1] == device.get(f"/api/v1/queries/{query.pk}/").json()
+    sent = list(parse_events(answer.streaming_content))
+    assert [name for name, _ in sent] == ["retry", "done"]
+    assert sent[1][1] == device.get(f"/api/v1/queries/{query.pk}/").json()
 
 
 def test_a_failed_query_is_sent_with_its_error(device: APIClient, me: User) -> None:
     query = make_query(make_upload(me), state=QueryState.FAILED, error_code="no_encoder", error_detail="Not ready.")
-    told = dict(parse_events(device.get(events_url(query)).streaming_content))
-    assert told["done"]["error"]["code"] == "no_encoder"
+    sent = dict(parse_events(device.get(events_url(query)).streaming_content))
+    assert sent["done"]["error"]["code"] == "no_encoder"
 
 
-def test_a_waiting_query_is_sent_with_its_queue_position(device: APIClient, me: User, short: None) -> None:
+def test_a_waiting_query_is_sent_with_its_queue_position(device: APIClient, me: User, short_stream: None) -> None:
     ahead, query = make_query(), make_query(make_upload(me))
     make_query()
     stream = parse_events(device.get(events_url(query)).streaming_content)
@@ -52,12 +52,12 @@ def test_a_waiting_query_is_sent_with_its_queue_position(device: APIClient, me: 
     assert next(event for event in stream if event[0] == "state") == ("state", {"state": "queued", "position": 1})
 
 
-def test_a_stream_sends_heartbeats_and_ends_after_its_lifetime(device: APIClient, me: User, short: None) -> None:
+def test_a_stream_sends_heartbeats_and_ends_after_its_lifetime(device: APIClient, me: User, short_stream: None) -> None:
     started = time.monotonic()
-    told = [name for name, _ in parse_events(device.get(events_url(make_query(make_upload(me)))).streaming_content)]
+    names = [name for name, _ in parse_events(device.get(events_url(make_query(make_upload(me)))).streaming_content)]
     assert 0.9 < time.monotonic() - started < 10
-    assert told[:2] == ["retry", "state"]
-    assert set(told[2:]) == {"comment"}
+    assert names[:2] == ["retry", "state"]
+    assert set(names[2:]) == {"comment"}
 
 
 @pytest.mark.database
@@ -92,7 +92,7 @@ def test_without_redis_the_row_is_polled_every_second(own_redis: OwnRedis, devic
 
 
 @pytest.mark.database
-def test_a_query_deleted_during_the_stream_sends_gone(device: APIClient, me: User, short: None) -> None:
+def test_a_query_deleted_during_the_stream_sends_gone(device: APIClient, me: User, short_stream: None) -> None:
     query = make_query(make_upload(me))
     stream = parse_events(device.get(events_url(query)).streaming_content)
     assert [next(stream)[0], next(stream)[0]] == ["retry", "state"]
@@ -137,6 +137,6 @@ def test_a_stream_takes_a_fixed_number_of_sql_queries(
     device: APIClient, me: User, items: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     query = answered_query(me, items=items)
-    # the token, whether it is mine, its state; the query, its other photos, its recommendations, their items' photos
+    # the token, the ownership, the state; the query, its other photos, its recommendations, their items' photos
     with django_assert_num_queries(7):
         list(device.get(events_url(query)).streaming_content)

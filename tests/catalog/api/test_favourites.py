@@ -1,4 +1,4 @@
-"""The items I keep."""
+"""Endpoints of favourite items."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def address(item: CatalogItem) -> str:
 
 
 def listed(device: APIClient, query: str = "") -> list[Any]:
-    return [kept["item"]["id"] for kept in device.get(f"{FAVOURITES}{query}").json()["results"]]
+    return [row["item"]["id"] for row in device.get(f"{FAVOURITES}{query}").json()["results"]]
 
 
 def test_adding_a_favourite_is_idempotent(device: APIClient) -> None:
@@ -47,8 +47,8 @@ def test_favourites_are_paged_newest_first_without_gaps(device: APIClient) -> No
         device.put(address(item))
     page = device.get(f"{FAVOURITES}?page_size=3").json()
     rest = device.get(page["next"]).json()
-    kept = [favourite["item"]["id"] for favourite in page["results"] + rest["results"]]
-    assert kept == [item.pk for item in reversed(items)]
+    ids = [favourite["item"]["id"] for favourite in page["results"] + rest["results"]]
+    assert ids == [item.pk for item in reversed(items)]
     assert rest["next"] is None
 
 
@@ -84,9 +84,7 @@ def test_favourites_take_a_fixed_number_of_sql_queries(
     with django_assert_num_queries(3):  # the token; the favourites with their items, the photos of these
         assert len(listed(device)) == count
     item = make_item()
-    with django_assert_num_queries(
-        8
-    ):  # the token, the item; looked for, kept between two lines of a savepoint; read with its photos
+    with django_assert_num_queries(8):  # the token, the item; lookup, insert in a savepoint; read with its photos
         device.put(address(item))
     with django_assert_num_queries(2):  # the token; the favourite
         device.delete(address(item))

@@ -1,6 +1,6 @@
-"""Every field of every body, filled with what nobody should send: refused with a code, and nothing is left of it.
+"""Fuzzing of all request bodies with Hypothesis: a refusal has a known code and changes nothing.
 
-`FUZZ_EXAMPLES=5000` tries that many bodies of each kind, others each time; without it a few, always the same.
+`FUZZ_EXAMPLES=5000` tries that many random bodies per operation; without it 20, always the same.
 """
 
 import os
@@ -15,7 +15,7 @@ from django.contrib.auth.models import Permission
 from django.db import transaction
 from drf_spectacular.generators import SchemaGenerator
 from hypothesis import HealthCheck, given
-from hypothesis import settings as how
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pytest_django import Settings
 from rest_framework.test import APIClient
@@ -29,13 +29,13 @@ from tests.helpers.all_rows import everything, files_in
 from tests.helpers.api import answered_query
 from tests.helpers.factories import jpeg, make_item, make_upload, make_user
 from tests.helpers.mail import wait_for_mails
-from tests.helpers.malformed_bodies import Sent, as_form, as_json, as_picture, spoiled
+from tests.helpers.malformed_bodies import RawBody, as_form, as_json, as_picture, mutated
 from tests.helpers.training_catalogue import catalogue
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES") or 20)
-FUZZED = how(
+FUZZED = hypothesis_settings(
     max_examples=EXAMPLES,
     derandomize="FUZZ_EXAMPLES" not in os.environ,
     database=None,
@@ -44,13 +44,13 @@ FUZZED = how(
 )
 API = "/api/v1/"
 CODES = set(re.findall(r"`([a-z_]+)`", Path("docs/api.md").read_text().partition("## Errors")[2]))
-LONGEST = 20_000  # bytes of a refusal: who sends much does not get it back
+LONGEST = 20_000  # bytes of a refusal: a large body is not echoed
 
 Body = dict[str, Any]
 
 
 class World:
-    """A person with a photo and a device, who forgot a password; an item; and bodies about them that are in order."""
+    """A user with a photo, a device and a reset code; an item; and valid bodies that refer to them."""
 
     def __init__(self, me: User) -> None:
         uid, _, token = password_reset_code(user=me).partition("-")
@@ -87,17 +87,17 @@ class World:
         return [
             {"photo": jpeg(), "k": 3, "crop": crop, "filters": filters, "diversity": 0.5, "min_score": -0.5},
             {"photo_id": photo, "crop": crop},
-            {"photo_url": "https://shop.example/1.jpg", "callback_url": "https://shop.example/told"},
+            {"photo_url": "https://shop.example/1.jpg", "callback_url": "https://shop.example/webhook"},
             {"photos": [jpeg("red"), photo]},
-            {"item_id": item, "callback_url": "https://shop.example/told"},
+            {"item_id": item, "callback_url": "https://shop.example/webhook"},
         ]
 
     def run(self) -> Body:
         options = {"epochs": 2, "batch_size": 8, "lr": 0.001}
-        chosen = {"manifest": "", "preset": "quick", "name": "mine", "tracker": "none", "options": options}
-        return {"kind": "metric", "source": "catalogue", **chosen}
+        fields = {"manifest": "", "preset": "quick", "name": "mine", "tracker": "none", "options": options}
+        return {"kind": "metric", "source": "catalogue", **fields}
 
-    def send(self, operation: str, sent: Sent) -> Any:
+    def send(self, operation: str, sent: RawBody) -> Any:
         method, route = operation.split()
         content, content_type, query = sent
         pk = self.shown.pk if route.startswith("recommendations/") else device_id(token=self.device)
@@ -120,16 +120,16 @@ def world(
 
 
 def operations() -> dict[str, tuple[set[str], set[str]]]:
-    """Every operation that takes a body: the content types, and the fields with those inside of them."""
+    """Return the content types and the (nested) field names of every operation with a body."""
     schema = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
-    found = {}
+    bodies = {}
     for path, methods in schema["paths"].items():
         for method, operation in methods.items():
             if "requestBody" in operation:
                 content = operation["requestBody"]["content"]
                 fields = set(_fields(schema, content["application/json"]["schema"]))
-                found[f"{method} {path.removeprefix(API)}"] = set(content), fields
-    return found
+                bodies[f"{method} {path.removeprefix(API)}"] = set(content), fields
+    return bodies
 
 
 def _fields(schema: Any, part: Any) -> Iterator[str]:
@@ -155,7 +155,7 @@ def test_the_valid_bodies_cover_every_field_of_every_operation(world: World) -> 
         assert set(_names(bodies)) >= described[operation][1], operation
 
 
-WAYS: dict[str, Callable[[Any], Sent]] = {
+WAYS: dict[str, Callable[[Any], RawBody]] = {
     "application/json": as_json,
     "multipart/form-data": as_form,
     "image/*": as_picture,
@@ -177,13 +177,13 @@ def test_a_valid_body_is_accepted(world: World, operation: str, way: str) -> Non
 def test_a_mutated_body_is_refused_with_a_code_and_changes_nothing(
     world: World, media: Path, operation: str, way: str
 ) -> None:
-    files, rows = files_in(media), everything(but=("axes",))  # which notes the wrong passwords, as it should
+    files, rows = files_in(media), everything(but=("axes",))  # axes records wrong passwords
 
     @FUZZED
-    @given(st.sampled_from(world.bodies[operation]).flatmap(spoiled))
+    @given(st.sampled_from(world.bodies[operation]).flatmap(mutated))
     def send(body: Any) -> None:
         sent = WAYS[way](body)
-        with _undone(media, files):
+        with _rolled_back(media, files):
             answer = world.send(operation, sent)
             assert answer.status_code < 500, sent
             if answer.status_code >= 400:
@@ -191,7 +191,7 @@ def test_a_mutated_body_is_refused_with_a_code_and_changes_nothing(
                 assert everything(but=("axes",)) == rows
                 assert files_in(media) == files
             elif operation == "post queries/batch/":
-                _assert_keeps_what_it_took(answer, len(rows["catalog.SimilarityQuery"]))
+                _assert_stored_accepted_entries(answer, len(rows["catalog.SimilarityQuery"]))
 
     send()
 
@@ -204,8 +204,8 @@ def _assert_is_refusal(answer: Any) -> None:
     assert len(answer.content) < LONGEST
 
 
-def _assert_keeps_what_it_took(answer: Any, earlier: int) -> None:
-    """Of a batch: a query for each entry that was taken, nothing of the others."""
+def _assert_stored_accepted_entries(answer: Any, earlier: int) -> None:
+    """Check that a batch stored one query per accepted entry, and nothing else."""
     results = answer.json()["results"]
     assert SimilarityQuery.objects.count() - earlier == sum(result["status"] < 300 for result in results)
     assert all(result["problem"]["code"] in CODES for result in results if result["status"] >= 300)
@@ -213,8 +213,8 @@ def _assert_keeps_what_it_took(answer: Any, earlier: int) -> None:
 
 
 @contextmanager
-def _undone(media: Path, files: dict[Path, bytes]) -> Iterator[None]:
-    """Rows and files are as before after it: new files go, and those that were deleted come back."""
+def _rolled_back(media: Path, files: dict[Path, bytes]) -> Iterator[None]:
+    """Roll the database back; delete new files and restore deleted ones."""
     try:
         with transaction.atomic():
             yield

@@ -1,4 +1,4 @@
-"""A request sent again under its key does its work once."""
+"""Idempotency-Key: a retry with the same key returns the query of the first request."""
 
 from pathlib import Path
 from typing import Any
@@ -54,9 +54,9 @@ def test_a_different_item_with_the_same_key_is_refused(device: APIClient) -> Non
 
 
 def test_keys_are_scoped_to_the_user(device: APIClient) -> None:
-    mine, theirs = post(device, "a"), post(signed_in_client(make_user()), "a", k=3)
-    assert (mine.status_code, theirs.status_code) == (202, 202)
-    assert mine.json()["id"] != theirs.json()["id"]
+    first, other = post(device, "a"), post(signed_in_client(make_user()), "a", k=3)
+    assert (first.status_code, other.status_code) == (202, 202)
+    assert first.json()["id"] != other.json()["id"]
 
 
 def test_a_key_is_free_again_once_its_query_is_deleted(device: APIClient) -> None:
@@ -150,7 +150,7 @@ def test_a_concurrent_request_with_the_same_key_creates_one_query(
 
     def save_after_the_other(*rows: Any) -> None:
         monkeypatch.setattr(service, "_save", save)
-        post(device, "a")  # the other request comes between our look and our write
+        post(device, "a")  # the other request comes between lookup and insert
         save(*rows)
 
     monkeypatch.setattr(service, "_save", save_after_the_other)

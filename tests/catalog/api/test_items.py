@@ -1,4 +1,4 @@
-"""The catalogue as the app sees it."""
+"""Endpoints of catalogue items."""
 
 import pytest
 from django.urls import reverse
@@ -29,7 +29,7 @@ def wardrobe(db: None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "expected"),
     [
         ("category=dress", ["Red summer dress", "Free sample"]),
         ("brand=norrland", ["Red summer dress"]),
@@ -44,8 +44,8 @@ def wardrobe(db: None) -> None:
         ("category=&search=", ["Red summer dress", "Blue jeans", "Free sample"]),
     ],
 )
-def test_items_can_be_filtered_and_searched(device: APIClient, wardrobe: None, query: str, found: list[str]) -> None:
-    assert names(device, query) == found
+def test_items_can_be_filtered_and_searched(device: APIClient, wardrobe: None, query: str, expected: list[str]) -> None:
+    assert names(device, query) == expected
 
 
 def test_hidden_and_deleted_items_are_404(device: APIClient) -> None:
@@ -83,17 +83,17 @@ def test_listing_items_takes_a_fixed_number_of_sql_queries(
 
 
 def test_pages_of_items_have_no_gaps_while_items_are_added(device: APIClient) -> None:
-    made = [make_item().name for _ in range(5)]
+    names_in_order = [make_item().name for _ in range(5)]
     page = device.get(f"{ITEMS}?page_size=3").json()
-    CatalogItem.objects.filter(name=made[0]).delete()
-    made.append(make_item().name)
+    CatalogItem.objects.filter(name=names_in_order[0]).delete()
+    names_in_order.append(make_item().name)
     rest = device.get(page["next"]).json()
-    assert [item["name"] for item in page["results"] + rest["results"]] == made
+    assert [item["name"] for item in page["results"] + rest["results"]] == names_in_order
     assert rest["next"] is None
 
 
 def test_the_fast_item_serializer_matches_its_declared_fields(db: None) -> None:
-    """The quick way of writing one, against REST framework's own."""
+    """Our own `to_representation` returns the same as REST framework's."""
     request = APIRequestFactory().get("/")
     for columns in ({}, {"price": "5", "attributes": {"season": ["winter"]}, "url": "https://shop.example/5"}):
         item = make_item(**columns)

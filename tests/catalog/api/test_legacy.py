@@ -1,4 +1,4 @@
-"""The route of the existing Android app, without a worker: what it takes, what it refuses, and in which shape."""
+"""The route of the existing Android app, without a worker."""
 
 import base64
 import hashlib
@@ -35,19 +35,19 @@ def switched_on(settings: Settings) -> None:
 
 
 def send(body: Any = None, **headers: str) -> Any:
-    """What the app gets. A client that enforces CSRF, as every real one is enforced upon."""
-    raw = body if isinstance(body, bytes) else json.dumps(wish() if body is None else body).encode()
+    """Post as the app does, to a client that enforces CSRF like a real site."""
+    raw = body if isinstance(body, bytes) else json.dumps(app_body() if body is None else body).encode()
     kind = "application/json; charset=utf-8"
     return Client(enforce_csrf_checks=True).post("/", raw, content_type=kind, **{"CONTENT_TYPE": kind, **headers})
 
 
-def wish(photo: bytes = PHOTO, results: Any = 3) -> dict[str, Any]:
-    """The body; encodebytes breaks its lines as Android's Base64.DEFAULT does."""
+def app_body(photo: bytes = PHOTO, results: Any = 3) -> dict[str, Any]:
+    """The app's body; encodebytes inserts line breaks as Android's Base64.DEFAULT does."""
     return {"numResults": results, "photo": base64.encodebytes(photo).decode()}
 
 
 def answered(*colours: str, state: str = QueryState.DONE, **columns: Any) -> Callable[..., None]:
-    """In the place of waiting: a worker that finds an item of each colour, in this order."""
+    """A replacement for `wait_until_ended` that finds one item of each colour, in this order."""
 
     def work(query_id: Any, seconds: float) -> None:
         assert TIMEOUT - 5 < seconds <= TIMEOUT
@@ -61,18 +61,18 @@ def answered(*colours: str, state: str = QueryState.DONE, **columns: Any) -> Cal
 
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    def employ(*colours: str, **columns: Any) -> None:
+    def start(*colours: str, **columns: Any) -> None:
         monkeypatch.setattr(events, "wait_until_ended", answered(*colours, **columns))
 
-    return employ
+    return start
 
 
 def pictures(answer: Any) -> list[Image.Image]:
     return [Image.open(io.BytesIO(base64.b64decode(entry["image"]))) for entry in answer.json()["images"]]
 
 
-def assert_told(answer: Any, status: int, code: str) -> None:
-    """A problem in the API's shape that an app shows which reads nothing but `hello` and `images`."""
+def assert_app_problem(answer: Any, status: int, code: str) -> None:
+    """Check a problem in the API's shape with the two members that the app reads."""
     assert answer.status_code == status, answer.content
     assert answer["Content-Type"] == "application/problem+json"
     body = answer.json()
@@ -101,7 +101,7 @@ def test_the_app_needs_no_csrf_token_but_a_form_does() -> None:
 
 def test_the_visitor_key_does_not_reveal_the_sender() -> None:
     for photo, address in ((PHOTO, "192.0.2.1"), (PHOTO, "192.0.2.2"), (jpeg("red"), "192.0.2.1")):
-        send(wish(photo), REMOTE_ADDR=address)
+        send(app_body(photo), REMOTE_ADDR=address)
     first, second = (row.visitor for row in UploadedPhoto.objects.order_by("created_at"))
     assert first != second
     assert first.startswith("legacy-") and len(first) == 63
@@ -109,8 +109,8 @@ def test_the_visitor_key_does_not_reveal_the_sender() -> None:
 
 
 def test_a_late_answer_is_503_and_the_photo_is_kept(settings: Settings) -> None:
-    answer = send(wish(results=4))
-    assert_told(answer, 503, "answer_not_ready")
+    answer = send(app_body(results=4))
+    assert_app_problem(answer, 503, "answer_not_ready")
     assert answer["Retry-After"] == "5"
     query = SimilarityQuery.objects.get()
     assert (query.state, query.k, query.owner) == (QueryState.QUEUED, 4, None)
@@ -146,7 +146,7 @@ def test_a_late_answer_is_returned_when_the_photo_is_sent_again() -> None:
 
 @pytest.mark.parametrize("change", ["in time", "long ago", "failed", "another number"])
 def test_any_other_earlier_query_is_not_reused(worker: Callable[..., None], change: str) -> None:
-    send(wish(results=4 if change == "another number" else 3))
+    send(app_body(results=4 if change == "another number" else 3))
     ended = {"state": QueryState.DONE, "finished_at": timezone.now()}
     columns = {
         "in time": ended,
@@ -164,13 +164,13 @@ def test_any_other_earlier_query_is_not_reused(worker: Callable[..., None], chan
 def test_a_failed_query_is_503_with_its_sentence(worker: Callable[..., None]) -> None:
     worker(state=QueryState.FAILED, error_code="no_encoder", error_detail="There is no encoder yet.")
     answer = send()
-    assert_told(answer, 503, "no_encoder")
+    assert_app_problem(answer, 503, "no_encoder")
     assert answer.json()["hello"] == "There is no encoder yet."
 
 
 def test_a_photo_deleted_during_the_wait_is_410(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "wait_until_ended", lambda *_: UploadedPhoto.objects.all().delete())
-    assert_told(send(), 410, "photo_gone")
+    assert_app_problem(send(), 410, "photo_gone")
 
 
 def test_no_close_match_and_no_match_have_their_own_sentences(worker: Callable[..., None]) -> None:
@@ -189,7 +189,7 @@ def test_the_sentence_follows_accept_language(worker: Callable[..., None]) -> No
     assert polish["Content-Language"] == "pl"
     assert send(HTTP_ACCEPT_LANGUAGE="de").json()["hello"].startswith("These are most similar to your photo")
     worker(state=QueryState.FAILED, error_code="crop_too_small", error_detail="It is 3 pixels.")
-    late = send(wish(jpeg("red")), HTTP_ACCEPT_LANGUAGE="pl")
+    late = send(app_body(jpeg("red")), HTTP_ACCEPT_LANGUAGE="pl")
     assert late.json()["hello"] == late.json()["detail"] == "Kadr obejmuje zbyt mały fragment zdjęcia."
 
 
@@ -212,19 +212,19 @@ def test_a_match_without_its_file_is_omitted(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("results", [1, 10, "5", 5.0])
 def test_numbers_as_java_writes_them_are_accepted(results: Any) -> None:
-    send(wish(results=results))
+    send(app_body(results=results))
     assert SimilarityQuery.objects.get().k == int(results)
 
 
 @pytest.mark.parametrize("results", [0, 11, -1, 2.5, "many", True, None, [3], {"a": 1}, 10**400, "9" * 2000])
 def test_any_other_number_is_refused(results: Any) -> None:
-    assert_told(send(wish(results=results)), 400, "invalid_input")
+    assert_app_problem(send(app_body(results=results)), 400, "invalid_input")
     assert not UploadedPhoto.objects.exists()
 
 
 def test_slashes_may_be_escaped_and_unknown_members_are_ignored() -> None:
-    body = json.dumps(wish() | {"version": 2}).replace("/", "\\/").replace("=", "\\u003d")
-    assert_told(send(body.encode()), 503, "answer_not_ready")
+    body = json.dumps(app_body() | {"version": 2}).replace("/", "\\/").replace("=", "\\u003d")
+    assert_app_problem(send(body.encode()), 503, "answer_not_ready")
 
 
 @pytest.mark.parametrize(
@@ -246,44 +246,44 @@ def test_slashes_may_be_escaped_and_unknown_members_are_ignored() -> None:
     ],
 )
 def test_an_invalid_body_is_refused_with_a_code(media: Path, body: bytes, status: int, code: str) -> None:
-    assert_told(send(body), status, code)
+    assert_app_problem(send(body), status, code)
     assert not SimilarityQuery.objects.exists()
     assert [path for path in media.rglob("*") if path.is_file()] == []
 
 
 def test_a_body_above_the_limit_of_the_route_is_refused(settings: Settings) -> None:
     settings.LEGACY_MAX_KB = 1
-    assert_told(send(wish(jpeg(size=(900, 900)))), 413, "body_too_large")
+    assert_app_problem(send(app_body(jpeg(size=(900, 900)))), 413, "body_too_large")
     assert not UploadedPhoto.objects.exists()
 
 
 def test_a_body_above_the_limit_of_the_site_is_refused_in_the_apps_shape(settings: Settings) -> None:
     settings.MAX_BODY_BYTES = 10
-    assert_told(send(), 413, "body_too_large")
+    assert_app_problem(send(), 413, "body_too_large")
 
 
 def test_an_unknown_charset_is_refused_in_the_apps_shape() -> None:
     kind = "application/json; charset=base64"
-    assert_told(Client().generic("POST", "/", b"{}", content_type=kind), 400, "bad_request")
+    assert_app_problem(Client().generic("POST", "/", b"{}", content_type=kind), 400, "bad_request")
 
 
 def test_a_crash_is_reported_in_the_apps_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(legacy, "query_create", lambda **_: 1 / 0)
     client = Client(raise_request_exception=False)
-    answer = client.post("/", json.dumps(wish()), content_type="application/json")
-    assert_told(answer, 500, "internal_error")
+    answer = client.post("/", json.dumps(app_body()), content_type="application/json")
+    assert_app_problem(answer, 500, "internal_error")
 
 
 def test_the_disabled_route_is_404(settings: Settings) -> None:
     settings.LEGACY_ROUTE = False
     for body in (None, b"{"):
-        assert_told(send(body), 404, "not_found")
+        assert_app_problem(send(body), 404, "not_found")
     assert not UploadedPhoto.objects.exists()
 
 
 @pytest.mark.parametrize("accept", ["*/*", "text/html", "image/png", "nonsense"])
 def test_the_response_is_json_whatever_accept_says(accept: str) -> None:
-    assert_told(send(HTTP_ACCEPT=accept), 503, "answer_not_ready")
+    assert_app_problem(send(HTTP_ACCEPT=accept), 503, "answer_not_ready")
 
 
 @pytest.mark.parametrize("method", ["get", "head"])
@@ -293,7 +293,7 @@ def test_get_and_head_requests_return_the_page(method: str, headers: dict[str, s
 
 
 def test_credentials_are_ignored() -> None:
-    assert_told(send(HTTP_AUTHORIZATION="Token nonsense"), 503, "answer_not_ready")
+    assert_app_problem(send(HTTP_AUTHORIZATION="Token nonsense"), 503, "answer_not_ready")
 
 
 def test_the_number_of_sql_queries_does_not_grow_with_the_results(
@@ -303,5 +303,5 @@ def test_the_number_of_sql_queries_does_not_grow_with_the_results(
     query = SimilarityQuery.objects.get()
     answered(*["red"] * 10)(query.pk, TIMEOUT)
     SimilarityQuery.objects.update(finished_at=query.created_at + timedelta(seconds=TIMEOUT + 1))
-    with django_assert_max_num_queries(3):  # the unread query, the query again, its pictures
+    with django_assert_max_num_queries(3):  # the undelivered query, the query again, its pictures
         assert len(pictures(send())) == 10

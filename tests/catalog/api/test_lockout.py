@@ -1,4 +1,4 @@
-"""Who guesses passwords."""
+"""Lockout after too many wrong passwords."""
 
 from datetime import timedelta
 from typing import Any
@@ -118,9 +118,9 @@ def test_an_attempt_does_not_store_the_password(me: User) -> None:
     sign_in("my other secret")
     APIClient().post(SIGN_IN, {"username": "me", "password": "my other secret"}, format="multipart")
     Client().post("/admin/login/?next=/admin/", {"username": "me", "password": "my other secret"})
-    kept = str(list(AccessAttempt.objects.values()))
+    stored = str(list(AccessAttempt.objects.values()))
     assert AccessAttempt.objects.exists()
-    assert "secret" not in kept
+    assert "secret" not in stored
 
 
 def test_successful_sign_ins_are_not_logged(me: User, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""The account, to read and to change."""
+"""Reading and changing the account."""
 
 import pytest
 from pytest_django import DjangoAssertNumQueries
@@ -69,7 +69,7 @@ def test_a_change_takes_a_fixed_number_of_sql_queries(
     me: User, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     device = signed_in_client(me)
-    with django_assert_num_queries(1):  # the token with its person
+    with django_assert_num_queries(1):  # the token with its user
         device.get(ME)
-    with django_assert_num_queries(4):  # and the change in a savepoint
+    with django_assert_num_queries(4):  # also the change in a savepoint
         device.patch(ME, {"first_name": "Maria"})

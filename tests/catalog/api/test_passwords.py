@@ -1,4 +1,4 @@
-"""Forgotten and changed passwords."""
+"""Password reset and password change."""
 
 from collections.abc import Iterator
 
@@ -31,13 +31,13 @@ def anna(db: None) -> User:
 
 
 @pytest.fixture(autouse=True)
-def nothing_in_the_post() -> Iterator[None]:
+def all_mails_sent() -> Iterator[None]:
     yield
-    posted()
+    sent_mails()
 
 
-def posted() -> list[mail.EmailMessage]:
-    """The mails, once all are sent."""
+def sent_mails() -> list[mail.EmailMessage]:
+    """Return the mails, after all have been sent."""
     wait_for_mails()
     return getattr(mail, "outbox", [])
 
@@ -57,10 +57,10 @@ def can_sign_in(name: str, password: str) -> bool:
 def test_the_mail_has_a_working_link_and_code(anna: User, typed: str) -> None:
     answer = APIClient().post(RESET, {"email": typed})
     assert (answer.status_code, answer.content) == (202, b"")
-    (letter,) = posted()
-    assert letter.to == ["anna@example.org"]
-    assert letter.from_email == site.DEFAULT_FROM_EMAIL
-    lines = letter.body.splitlines()
+    (message,) = sent_mails()
+    assert message.to == ["anna@example.org"]
+    assert message.from_email == site.DEFAULT_FROM_EMAIL
+    lines = message.body.splitlines()
     (link,) = [line for line in lines if line.startswith("http://testserver/account/password/")]
     (code,) = [line for line in lines if line and line == link.rstrip("/").rpartition("/")[2]]
     assert Client().get(link).status_code == 200
@@ -78,7 +78,7 @@ def test_an_unknown_email_address_gets_the_same_response_and_no_mail(
             answers.append(APIClient().post(RESET, {"email": email}))
     known, unknown = [(answer.status_code, answer.content, set(answer.headers)) for answer in answers]
     assert known == unknown
-    assert [letter.to for letter in posted()] == [["anna@example.org"]]
+    assert [message.to for message in sent_mails()] == [["anna@example.org"]]
 
 
 def test_inactive_users_and_users_without_a_password_get_no_mail(anna: User) -> None:
@@ -88,14 +88,14 @@ def test_inactive_users_and_users_without_a_password_get_no_mail(anna: User) -> 
     robot.save()
     for name in ("closed", "robot"):
         assert APIClient().post(RESET, {"email": f"{name}@example.org"}).status_code == 202
-    assert posted() == []
+    assert sent_mails() == []
 
 
 def test_a_failing_mail_server_does_not_affect_the_response(anna: User, settings: Settings) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
     assert APIClient().post(RESET, {"email": "anna@example.org"}).status_code == 202
-    assert posted() == []
+    assert sent_mails() == []
 
 
 @pytest.mark.parametrize("body", [{}, {"email": ""}, {"email": "anna"}, {"email": "a\0@b.org"}, {"email": []}, []])
@@ -166,7 +166,7 @@ def test_setting_a_new_password_takes_a_fixed_number_of_sql_queries(
 ) -> None:
     signed_in_client(anna), signed_in_client(anna)
     body = confirmation(anna)
-    # the person; in a savepoint the password, the tokens, their devices, themselves, the wrong passwords
+    # the user; in a savepoint: the password, the tokens, their devices, the user, the failed sign-ins
     with django_assert_num_queries(8):
         assert APIClient().post(CONFIRM, body).status_code == 204
 

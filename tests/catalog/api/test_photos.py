@@ -1,4 +1,4 @@
-"""Photos apart from queries: sending them in every way and every format, listing, deleting."""
+"""Endpoints of uploaded photos: every way of sending, every format, listing, deleting."""
 
 import io
 import json
@@ -26,7 +26,7 @@ PHOTOS = "/api/v1/photos/"
 
 
 def send(device: APIClient, way: str, content: bytes) -> Any:
-    """Post a picture in one of the ways there are."""
+    """Post a picture as a form, as JSON or as the raw body."""
     if way == "form":
         return device.post(PHOTOS, {"photo": SimpleUploadedFile("p.jpg", content)}, format="multipart")
     if way == "json":
@@ -59,7 +59,7 @@ def test_the_same_bytes_twice_are_one_photo_with_a_new_expiry(device: APIClient)
     assert (first.status_code, again.status_code) == (201, 200)
     assert again.json()["id"] == first.json()["id"]
     assert UploadedPhoto.objects.get().expires_at > timezone.now() + timedelta(days=2)
-    assert send(signed_in_client(make_user()), "form", jpeg()).status_code == 201  # somebody else's is another one
+    assert send(signed_in_client(make_user()), "form", jpeg()).status_code == 201  # another user gets another photo
 
 
 @pytest.mark.django_db(transaction=True)
@@ -86,17 +86,17 @@ def test_exif_is_removed_and_the_picture_is_upright(device: APIClient, kind: str
     assert b"Ursus" in raw
     answer = send(device, "image/*", raw)
     assert answer.status_code == 201, answer.content
-    kept = content_at(answer.json()["url"])
-    with Image.open(io.BytesIO(kept)) as picture:
+    content = content_at(answer.json()["url"])
+    with Image.open(io.BytesIO(content)) as picture:
         assert picture.size == (64, 96)
         assert dict(picture.getexif()) == {}
     for trace in (b"Exif", b"Ursus", b"GPS"):
-        assert trace not in kept
+        assert trace not in content
         assert trace not in Path(UploadedPhoto.objects.get().file.path).read_bytes()
 
 
 def with_place(orientation: int) -> bytes:
-    """EXIF of a camera held sideways somewhere in Warsaw."""
+    """EXIF of a camera held sideways, with GPS coordinates in Warsaw."""
     exif = Image.Exif()
     exif.load(exif_with_orientation(orientation))
     exif[0x010F] = "Ursus"
@@ -112,7 +112,7 @@ def test_the_heic_of_the_test_above_has_gps_coordinates() -> None:
 
 
 def content_at(url: str) -> bytes:
-    """What an address gives to somebody without any rights."""
+    """Return the content of a URL, requested without credentials."""
     answer = Client().get(url)
     assert answer.status_code == 200
     return b"".join(answer.streaming_content) if answer.streaming else answer.content  # type: ignore[attr-defined]
@@ -129,8 +129,8 @@ def corners(image: Image.Image) -> list[tuple[int, ...]]:
     return [image.getpixel(place) for place in places]  # type: ignore[misc]
 
 
-def alike(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    return all(abs(one - other) <= 16 for one, other in zip(found, wanted, strict=True))
+def alike(actual: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    return all(abs(one - other) <= 16 for one, other in zip(actual, wanted, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_listing_photos_takes_a_fixed_number_of_sql_queries(
 ) -> None:
     for _ in range(count):
         make_upload(me)
-    device.get(PHOTOS)  # the first request of a device notes when it was seen
+    device.get(PHOTOS)  # the first request of a device writes last_seen_at
     with django_assert_num_queries(2):  # the token, the photos
         assert len(device.get(PHOTOS).json()["results"]) == count
 
@@ -249,7 +249,7 @@ def test_photos_need_credentials(client: Client, method: str) -> None:
 def test_deleting_a_photo_deletes_its_file_queries_and_urls(device: APIClient, me: User) -> None:
     photo = make_upload(me)
     make_query(photo)
-    kept = make_query(make_upload(me))
+    other = make_query(make_upload(me))
     shown = device.get(f"{PHOTOS}{photo.pk}/").json()
     file = Path(photo.file.path)
     addresses = [shown["url"], *shown["thumbnails"].values()]
@@ -257,7 +257,7 @@ def test_deleting_a_photo_deletes_its_file_queries_and_urls(device: APIClient, m
     assert device.delete(f"{PHOTOS}{photo.pk}/").status_code == 204
     assert [Client().get(address).status_code for address in addresses] == [404] * 4
     assert not file.exists()
-    assert SimilarityQuery.objects.get() == kept
+    assert SimilarityQuery.objects.get() == other
     assert_refused(device.delete(f"{PHOTOS}{photo.pk}/"), 404, "not_found")
 
 

@@ -1,4 +1,4 @@
-"""Making queries and reading their answers, with nobody to answer them."""
+"""Endpoints of queries, without a worker."""
 
 import json
 from pathlib import Path
@@ -47,12 +47,12 @@ def with_line_breaks(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "dress",
+    "encode",
     [str, with_line_breaks, "data:image/jpeg;base64,{}".format, " \r\n{}\t".format],
     ids=["plain", "android", "data", "spaces"],
 )
-def test_a_photo_in_base64_creates_a_query(device: APIClient, dress: Any) -> None:
-    answer = device.post(QUERIES, {"photo": dress(in_base64(jpeg(size=(300, 400))))})
+def test_a_photo_in_base64_creates_a_query(device: APIClient, encode: Any) -> None:
+    answer = device.post(QUERIES, {"photo": encode(in_base64(jpeg(size=(300, 400))))})
     assert answer.status_code == 202
     assert answer.json()["k"] == 10
     assert answer.json()["photo"]["width"] == 300
@@ -97,18 +97,22 @@ def test_prefer_wait_returns_202_after_the_wait(device: APIClient) -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.database
 def test_a_waiting_request_holds_no_transaction(device: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    monkeypatch.setattr(events, "wait_until_ended", lambda query_id, seconds: seen.append(connection.in_atomic_block))
+    in_transaction = []
+    monkeypatch.setattr(
+        events, "wait_until_ended", lambda query_id, seconds: in_transaction.append(connection.in_atomic_block)
+    )
     device.post(QUERIES, **multipart(), HTTP_PREFER="wait=2")
-    assert seen == [False]
+    assert in_transaction == [False]
 
 
 @pytest.mark.parametrize(
-    "wish", ["wait=0", "wait=-1", "wait=abc", "wait", "wait=", "return=minimal", ",;=,", "wait=\u0661", "wait=5x"]
+    "preference", ["wait=0", "wait=-1", "wait=abc", "wait", "wait=", "return=minimal", ",;=,", "wait=\u0661", "wait=5x"]
 )
-def test_a_malformed_prefer_header_is_ignored(device: APIClient, wish: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_malformed_prefer_header_is_ignored(
+    device: APIClient, preference: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(events, "wait_until_ended", lambda *_: pytest.fail("it waited"))
-    assert device.post(QUERIES, **multipart(), HTTP_PREFER=wish).status_code == 202
+    assert device.post(QUERIES, **multipart(), HTTP_PREFER=preference).status_code == 202
 
 
 def test_an_answer_lists_the_items_by_rank_with_their_pictures(device: APIClient, me: User) -> None:
@@ -122,11 +126,11 @@ def test_an_answer_lists_the_items_by_rank_with_their_pictures(device: APIClient
     assert body["timings"] == {"embed": 61.5, "total": 120.25}
     assert [match["rank"] for match in body["recommendations"]] == [1, 2]
     first = body["recommendations"][0]
-    found = query.recommendations.get(rank=1)
-    shown = found.item.photos.get(position=0)
+    recommendation = query.recommendations.get(rank=1)
+    shown = recommendation.item.photos.get(position=0)
     assert first["score"] == 0.9
     assert first["item"]["price"] == "19.99"
-    assert first["photo"]["url"] == f"http://testserver/photos/items/{found.photo_id}/"
+    assert first["photo"]["url"] == f"http://testserver/photos/items/{recommendation.photo_id}/"
     assert first["item"]["photo"]["url"] == f"http://testserver/photos/items/{shown.pk}/"
 
 
@@ -138,24 +142,24 @@ def test_a_failed_query_has_its_error(device: APIClient, me: User) -> None:
 
 @pytest.mark.database
 def test_the_fast_query_serializer_matches_its_declared_fields(me: User) -> None:
-    """The quick way of writing one, against REST framework's own."""
+    """Our own `to_representation` returns the same as REST framework's."""
     request = APIRequestFactory().get("/")
     plain = make_query(make_upload(me))
     failed = make_query(make_upload(me), state=QueryState.FAILED, error_code="photo_gone", error_detail="It is gone.")
-    wished = make_query(
+    filtered = make_query(
         make_upload(me),
         crop={"x": 0.1, "y": 0.2, "width": 0.5, "height": 0.5},
         filters={"category": "Dress", "max_price": 20.0, "in_stock": True},
         min_score=0.25,
         guess={"category": {"value": "Dress", "share": 0.8}, "not_clothes": True},
     )
-    wished.more_photos.add(make_upload(me))
+    filtered.more_photos.add(make_upload(me))
     of_item = make_query(owner=me, item=make_item_photo().item)
     fetched = make_query(owner=me, source_url="http://shop.example/1.jpg", state=QueryState.TO_FETCH)
-    webhook_create(query=plain, url="https://shop.example/told")
+    webhook_create(query=plain, url="https://shop.example/webhook")
     answered = answered_query(me, items=2)
     Feedback.objects.create(recommendation=answered.recommendations.get(rank=1), verdict="up")
-    for query in (plain, failed, wished, of_item, fetched, answered):
+    for query in (plain, failed, filtered, of_item, fetched, answered):
         for read in (queries_with_answers(owner=me).get(pk=query.pk), query_with_answer(created=query)):
             quick = QuerySerializer(read, context={"request": request})
             by_fields = JSONRenderer().render(ModelSerializer.to_representation(quick, read))
@@ -195,14 +199,14 @@ def test_listing_takes_a_fixed_number_of_sql_queries(
 @pytest.mark.database
 def test_my_queries_are_paged_newest_first_without_gaps(device: APIClient, me: User) -> None:
     photo = make_upload(me)
-    made = [str(make_query(photo).pk) for _ in range(5)]
+    ids = [str(make_query(photo).pk) for _ in range(5)]
     make_query()
-    seen, url = [], f"{QUERIES}?page_size=2"
+    listed, url = [], f"{QUERIES}?page_size=2"
     while url:
         page = device.get(url).json()
-        seen += [query["id"] for query in page["results"]]
+        listed += [query["id"] for query in page["results"]]
         url = page["next"]
-    assert seen == made[::-1]
+    assert listed == ids[::-1]
 
 
 @pytest.mark.database

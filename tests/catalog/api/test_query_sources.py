@@ -1,4 +1,4 @@
-"""What a query may be about, beside a photo that is sent with it."""
+"""Sources of a query beside a new photo: items, earlier photos, URLs, several photos, crops."""
 
 import json
 from pathlib import Path
@@ -119,21 +119,21 @@ def test_an_answer_has_outcome_guess_probability_and_reasons(device: APIClient, 
     assert body["outcome"] == "close_match"
     assert body["guess"] == {"category": {"value": "Dress", "share": 0.8}}
     assert body["probably_not_clothes"] is True
-    (found,) = body["recommendations"]
-    assert (found["probability"], found["why"]) == (0.62, why)
-    assert found["item"]["in_stock"] is True
+    (recommendation,) = body["recommendations"]
+    assert (recommendation["probability"], recommendation["why"]) == (0.62, why)
+    assert recommendation["item"]["in_stock"] is True
 
 
 def test_an_answer_without_stored_reasons_has_null(device: APIClient, me: User) -> None:
-    (found,) = device.get(f"{QUERIES}{answered_query(me, items=1).pk}/").json()["recommendations"]
-    assert found["probability"] is found["why"] is None
+    (recommendation,) = device.get(f"{QUERIES}{answered_query(me, items=1).pk}/").json()["recommendations"]
+    assert recommendation["probability"] is recommendation["why"] is None
 
 
 def test_the_list_of_queries_can_be_filtered_by_state(device: APIClient, me: User) -> None:
     done = make_query(make_upload(me), state=QueryState.DONE)
     make_query(make_upload(me))
-    found = device.get(f"{QUERIES}?state=done").json()["results"]
-    assert [query["id"] for query in found] == [str(done.pk)]
+    listed = device.get(f"{QUERIES}?state=done").json()["results"]
+    assert [query["id"] for query in listed] == [str(done.pk)]
     assert_refused(device.get(f"{QUERIES}?state=lost"), 400, "invalid_input", "state", "invalid_choice")
 
 

@@ -1,4 +1,4 @@
-"""The schema is valid, complete and true."""
+"""The OpenAPI schema is valid and complete, and responses match it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The schema is true about accounts, devices and favourites."""
+"""Responses about accounts, devices and favourites match the OpenAPI schema."""
 
 from typing import Any
 

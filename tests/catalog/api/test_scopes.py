@@ -1,4 +1,4 @@
-"""What a token is good for, and who may have which. What each opens of the site: tests/catalog/test_rights.py."""
+"""Token scopes: who may have which, and what each allows. Access to all URLs: tests/catalog/test_rights.py."""
 
 from typing import Any
 
@@ -46,8 +46,8 @@ def staff_answer(user: User, scope: str) -> Any:
 
 def views() -> list[type[APIView]]:
     api = next(pattern for pattern in get_resolver().url_patterns if getattr(pattern, "namespace", "") == "api")
-    found = [getattr(pattern.callback, "cls", None) for pattern in api.url_patterns]
-    return [view for view in found if view is not None and view.__module__.startswith("catalog.")]
+    classes = [getattr(pattern.callback, "cls", None) for pattern in api.url_patterns]
+    return [view for view in classes if view is not None and view.__module__.startswith("catalog.")]
 
 
 def test_every_view_declares_its_scopes() -> None:

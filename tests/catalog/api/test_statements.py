@@ -1,6 +1,6 @@
-"""How many SQL statements the requests take that change something, however much there is already.
+"""Number of SQL statements of unsafe requests, independent of the amount of data.
 
-Those of reading are asserted beside what they read.
+The tests of each endpoint assert the number for reads.
 """
 
 from collections.abc import Callable
@@ -65,7 +65,7 @@ def query_of_an_item(device: APIClient, me: User, much: int) -> Any:
 
 def query_with_a_webhook(device: APIClient, me: User, much: int) -> Any:
     item = make_item()
-    return lambda: device.post(QUERIES, {"item_id": item.pk, "callback_url": "https://shop.example/told"})
+    return lambda: device.post(QUERIES, {"item_id": item.pk, "callback_url": "https://shop.example/webhook"})
 
 
 def one_item(device: APIClient, me: User, much: int) -> Any:
@@ -118,7 +118,7 @@ def password_reset(device: APIClient, me: User, much: int) -> Any:
     return lambda: APIClient().post(f"{API}/auth/password-reset/confirm/", wanted)
 
 
-# The token or the person, the savepoints, and each table that is looked into or written to once.
+# The token or the user, the savepoints, and each table that is read or written once.
 CASES: dict[Callable[..., Any], int] = {
     photo_delete: 19,
     photo_again: 5,

@@ -1,4 +1,4 @@
-"""Training runs by the API: for staff with the permissions of the admin, through a token of their own scope."""
+"""Endpoints of training runs: for staff with the admin's permissions and a token of the scope `staff`."""
 
 import json
 from pathlib import Path
@@ -46,7 +46,7 @@ def clerk_with(*permissions: str) -> APIClient:
     return client_with(clerk, Scope.STAFF)
 
 
-def of(run: TrainingRun, what: str = "") -> str:
+def run_url(run: TrainingRun, what: str = "") -> str:
     return f"{RUNS}{run.pk}/{what}"
 
 
@@ -56,13 +56,18 @@ def test_starting_a_run_returns_its_location(staff: APIClient, boss: User) -> No
     answer = staff.post(RUNS, body)
     run = TrainingRun.objects.get()
     assert answer.status_code == 201, answer.content
-    assert answer["Location"] == answer.json()["url"] == f"http://testserver{of(run)}"
+    assert answer["Location"] == answer.json()["url"] == f"http://testserver{run_url(run)}"
     assert run.started_by == boss
-    told = answer.json()
-    assert (told["name"], told["state"], told["started_by"], told["encoder"]) == ("mine", "queued", "boss", None)
-    assert told["options"] == {**PRESETS["metric"]["quick"], **body["options"]}
-    assert told["waits_for"] == "No train worker has taken it yet."
-    assert staff.get(of(run)).json() == told
+    shown = answer.json()
+    assert (shown["name"], shown["state"], shown["started_by"], shown["encoder"]) == (
+        "mine",
+        "queued",
+        "boss",
+        None,
+    )
+    assert shown["options"] == {**PRESETS["metric"]["quick"], **body["options"]}
+    assert shown["waits_for"] == "No train worker has taken it yet."
+    assert staff.get(run_url(run)).json() == shown
 
 
 def test_a_run_returns_its_progress(staff: APIClient) -> None:
@@ -75,11 +80,16 @@ def test_a_run_returns_its_progress(staff: APIClient) -> None:
         data={"train": 9},
         log_tail="epoch 1",
     )
-    told = staff.get(of(run)).json()
-    assert (told["share"], told["stage"], told["metrics"], told["log_tail"]) == (0.25, "training", epochs, "epoch 1")
-    assert (told["progress"], told["data"], told["waits_for"]) == (run.progress, run.data, "")
+    shown = staff.get(run_url(run)).json()
+    assert (shown["share"], shown["stage"], shown["metrics"], shown["log_tail"]) == (
+        0.25,
+        "training",
+        epochs,
+        "epoch 1",
+    )
+    assert (shown["progress"], shown["data"], shown["waits_for"]) == (run.progress, run.data, "")
     (listed,) = staff.get(RUNS).json()["results"]
-    assert listed == {name: value for name, value in told.items() if name in listed}
+    assert listed == {name: value for name, value in shown.items() if name in listed}
     assert "metrics" not in listed
 
 
@@ -94,15 +104,15 @@ def test_runs_are_paged_newest_first(staff: APIClient) -> None:
 
 def test_a_run_is_cancelled_and_resumed(staff: APIClient) -> None:
     run = make_run()
-    assert staff.post(of(run, "cancel/")).json()["state"] == "cancelled"
-    assert_refused(staff.post(of(run, "cancel/")), 409, "run_ended")
-    assert staff.post(of(run, "resume/")).json()["state"] == "queued"
-    assert_refused(staff.post(of(run, "resume/")), 409, "run_not_resumable")
+    assert staff.post(run_url(run, "cancel/")).json()["state"] == "cancelled"
+    assert_refused(staff.post(run_url(run, "cancel/")), 409, "run_ended")
+    assert staff.post(run_url(run, "resume/")).json()["state"] == "queued"
+    assert_refused(staff.post(run_url(run, "resume/")), 409, "run_not_resumable")
 
 
 def test_cancelling_a_running_run_requests_its_stop(staff: APIClient) -> None:
-    told = staff.post(of(make_run(state=RunState.RUNNING), "cancel/")).json()
-    assert (told["state"], told["cancel_requested"]) == ("running", True)
+    shown = staff.post(run_url(make_run(state=RunState.RUNNING), "cancel/")).json()
+    assert (shown["state"], shown["cancel_requested"]) == ("running", True)
 
 
 @pytest.mark.parametrize("number", ["0", "99999999", "9" * 19, "9" * 300])
@@ -154,15 +164,15 @@ def test_a_taken_name_is_a_conflict(staff: APIClient) -> None:
     assert_refused(staff.post(RUNS, {"kind": "metric", "name": "mine"}), 409, "name_taken")
 
 
-# --- who may
+# --- permissions
 
 
 @pytest.mark.parametrize("scope", [Scope.USER, Scope.SERVICE])
 def test_other_scopes_are_refused(boss: User, scope: str) -> None:
     client, run = client_with(boss, scope), make_run()
-    for answer in (client.get(RUNS), client.post(RUNS, {"kind": "metric"}), client.get(of(run))):
+    for answer in (client.get(RUNS), client.post(RUNS, {"kind": "metric"}), client.get(run_url(run))):
         assert_refused(answer, 403, "scope_missing")
-    assert_refused(client.post(of(run, "cancel/")), 403, "scope_missing")
+    assert_refused(client.post(run_url(run, "cancel/")), 403, "scope_missing")
 
 
 def test_a_former_staff_user_is_refused(staff: APIClient, boss: User) -> None:
@@ -174,11 +184,11 @@ def test_each_action_needs_its_permission(db: None) -> None:
     catalogue()
     run = make_run()
     deeds = {
-        "view_trainingrun": [lambda client: client.get(RUNS), lambda client: client.get(of(run))],
+        "view_trainingrun": [lambda client: client.get(RUNS), lambda client: client.get(run_url(run))],
         "add_trainingrun": [lambda client: client.post(RUNS, {"kind": "metric"})],
         "change_trainingrun": [
-            lambda client: client.post(of(run, "cancel/")),
-            lambda client: client.post(of(run, "resume/")),
+            lambda client: client.post(run_url(run, "cancel/")),
+            lambda client: client.post(run_url(run, "resume/")),
         ],
     }
     for permission in (*deeds, "none"):
@@ -196,7 +206,7 @@ def test_a_request_without_credentials_is_401(db: None) -> None:
     assert_refused(APIClient().get(RUNS), 401, "not_authenticated")
 
 
-# --- what it costs, and what the schema says
+# --- SQL queries and the schema
 
 
 @pytest.mark.parametrize("count", [1, 9])
@@ -205,8 +215,8 @@ def test_listing_runs_takes_a_fixed_number_of_sql_queries(
 ) -> None:
     for _ in range(count):
         make_run(state=RunState.DONE, encoder=make_encoder(), started_by=boss)
-    staff.get(RUNS)  # the device is noted once
-    with django_assert_num_queries(2):  # the token with its person, the runs with theirs
+    staff.get(RUNS)  # the first request writes last_seen_at
+    with django_assert_num_queries(2):  # the token with its user, the runs with theirs
         assert len(staff.get(RUNS).json()["results"]) == count
 
 
@@ -216,10 +226,10 @@ def test_training_run_responses_match_the_schema(schema: dict[str, Any], staff: 
     assert_matches_schema(schema, RUNS, "post", staff.post(RUNS, {"kind": "none"}))
     run = TrainingRun.objects.get()
     assert_matches_schema(schema, RUNS, "get", staff.get(RUNS))
-    assert_matches_schema(schema, ONE, "get", staff.get(of(run)))
+    assert_matches_schema(schema, ONE, "get", staff.get(run_url(run)))
     assert_matches_schema(schema, ONE, "get", staff.get(f"{RUNS}0/"))
     for what in ("cancel", "resume"):
         for _ in range(2):
-            assert_matches_schema(schema, f"{ONE}{what}/", "post", staff.post(of(run, f"{what}/")))
+            assert_matches_schema(schema, f"{ONE}{what}/", "post", staff.post(run_url(run, f"{what}/")))
     make_run(progress={"share": 0.5}, metrics=[{"epoch": 1, "loss": None}], encoder=make_encoder())
     assert_matches_schema(schema, RUNS, "get", staff.get(RUNS))

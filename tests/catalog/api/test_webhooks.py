@@ -1,4 +1,4 @@
-"""Asking to be told of a query's end, and the secret by which to know who tells."""
+"""Webhooks of queries and their signing secret."""
 
 from typing import Any
 
@@ -16,13 +16,13 @@ from tests.helpers.factories import jpeg, make_item, make_query, make_upload, ma
 pytestmark = pytest.mark.django_db
 
 SECRET = "/api/v1/me/webhook-secret/"
-TOLD = "https://shop.example/told"
+CALLBACK = "https://shop.example/webhook"
 
 
 def test_a_query_has_its_webhook(device: APIClient, me: User) -> None:
-    answer = device.post(QUERIES, {"photo": in_base64(jpeg()), "callback_url": TOLD})
+    answer = device.post(QUERIES, {"photo": in_base64(jpeg()), "callback_url": CALLBACK})
     assert answer.status_code == 202
-    expected = {"url": TOLD, "state": "waiting", "attempts": 0, "delivered_at": None, "error": ""}
+    expected = {"url": CALLBACK, "state": "waiting", "attempts": 0, "delivered_at": None, "error": ""}
     assert answer.json()["webhook"] == expected
     assert device.get(answer["Location"]).json()["webhook"] == expected
     assert device.get(QUERIES).json()["results"][0]["webhook"] == expected
@@ -36,13 +36,13 @@ def test_a_query_without_callback_url_has_no_webhook(device: APIClient) -> None:
 
 
 def test_form_raw_photo_and_batch_entry_accept_a_callback_url(device: APIClient) -> None:
-    device.post(QUERIES, **multipart(callback_url=f"{TOLD}/1"))
-    device.generic("POST", QUERIES, jpeg("red"), "image/jpeg", QUERY_STRING=f"callback_url={TOLD}/2")
+    device.post(QUERIES, **multipart(callback_url=f"{CALLBACK}/1"))
+    device.generic("POST", QUERIES, jpeg("red"), "image/jpeg", QUERY_STRING=f"callback_url={CALLBACK}/2")
     item = {"item_id": make_item().pk}
-    batch = device.post(f"{QUERIES}batch/", {"queries": [item, {**item, "callback_url": f"{TOLD}/3"}]})
+    batch = device.post(f"{QUERIES}batch/", {"queries": [item, {**item, "callback_url": f"{CALLBACK}/3"}]})
     assert [one["query"]["webhook"] is None for one in batch.json()["results"]] == [True, False]
     assert list(WebhookDelivery.objects.order_by("url").values_list("url", flat=True)) == [
-        f"{TOLD}/{number}" for number in (1, 2, 3)
+        f"{CALLBACK}/{number}" for number in (1, 2, 3)
     ]
 
 
@@ -56,7 +56,7 @@ def test_form_raw_photo_and_batch_entry_accept_a_callback_url(device: APIClient)
         ("", "blank"),
         ("https://shop.example/" + "x" * 2000, "max_length"),
         (None, "null"),
-        ([TOLD], "invalid"),
+        ([CALLBACK], "invalid"),
     ],
 )
 def test_an_invalid_callback_url_is_refused_and_stores_nothing(device: APIClient, url: Any, code: str) -> None:
@@ -69,15 +69,15 @@ def test_a_retry_creates_one_webhook_and_another_callback_url_is_refused(device:
     def post(**more: str) -> Any:
         return device.post(QUERIES, {"photo": in_base64(jpeg()), **more}, HTTP_IDEMPOTENCY_KEY="a")
 
-    assert post(callback_url=TOLD).json()["id"] == post(callback_url=TOLD).json()["id"]
+    assert post(callback_url=CALLBACK).json()["id"] == post(callback_url=CALLBACK).json()["id"]
     assert WebhookDelivery.objects.count() == 1
-    for other in ({}, {"callback_url": f"{TOLD}/elsewhere"}):
+    for other in ({}, {"callback_url": f"{CALLBACK}/elsewhere"}):
         assert_refused(post(**other), 422, "idempotency_key_reused")
 
 
 def test_the_webhook_error_follows_accept_language(device: APIClient, me: User) -> None:
     query = make_query(make_upload(me))
-    webhook_create(query=query, url=TOLD)
+    webhook_create(query=query, url=CALLBACK)
     WebhookDelivery.objects.update(state=WebhookState.GIVEN_UP, attempts=5, error="The server answered 500.")
     address = f"{QUERIES}{query.pk}/"
     assert device.get(address).json()["webhook"]["error"] == "The server answered 500."
@@ -91,7 +91,7 @@ def test_the_secret_stays_until_it_is_renewed(device: APIClient, me: User) -> No
     assert first["Cache-Control"] == "no-store"
     assert first.json()["secret"].startswith("whsec_")
     assert device.get(SECRET).json() == first.json()
-    device.post(QUERIES, {"item_id": make_item().pk, "callback_url": TOLD})
+    device.post(QUERIES, {"item_id": make_item().pk, "callback_url": CALLBACK})
     assert device.get(SECRET).json() == first.json()
     renewed = device.post(SECRET)
     assert renewed.status_code == 200
@@ -108,17 +108,17 @@ def test_a_secret_can_be_renewed_before_it_exists(device: APIClient) -> None:
 
 
 def test_a_query_does_not_reveal_the_secret(device: APIClient) -> None:
-    answer = device.post(QUERIES, {"item_id": make_item().pk, "callback_url": TOLD})
+    answer = device.post(QUERIES, {"item_id": make_item().pk, "callback_url": CALLBACK})
     secret = device.get(SECRET).json()["secret"]
     assert secret not in device.get(answer["Location"]).content.decode()
 
 
 def test_the_admin_shows_the_delivery_but_not_the_secret(client: Client, me: User) -> None:
     query = answered_query(me)
-    webhook_create(query=query, url=TOLD)
+    webhook_create(query=query, url=CALLBACK)
     client.force_login(make_user("boss", is_staff=True, is_superuser=True))
     page = client.get(f"/admin/catalog/similarityquery/{query.pk}/change/")
-    assert TOLD in page.content.decode()
+    assert CALLBACK in page.content.decode()
     assert me.webhook_secret.secret not in page.content.decode()
 
 

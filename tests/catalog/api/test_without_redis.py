@@ -1,4 +1,4 @@
-"""Redis is away, as in every test that does not start one: nothing fails, and nothing waits long."""
+"""Redis is unavailable, as in every test that does not start one: nothing fails or waits long."""
 
 import time
 

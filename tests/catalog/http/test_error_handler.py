@@ -1,4 +1,4 @@
-"""Errors that no body causes: the machine's, the address's, the method's. All have one shape."""
+"""Problems not caused by a body: storage, database, URL, method, crash. All have one shape."""
 
 import errno
 import json

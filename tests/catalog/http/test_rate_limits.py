@@ -1,4 +1,4 @@
-"""Counting requests, with a real Redis."""
+"""Rate limits with a real Redis."""
 
 import subprocess
 import sys
@@ -26,11 +26,11 @@ def retry_after(*, scope: str, client: str, cost: int = 1) -> int | None:
 
 
 @pytest.mark.parametrize(
-    ("written", "meant"), [("20/min", (20, 60)), ("1/s", (1, 1)), ("5/hour", (5, 3600)), ("7/day", (7, 86400))]
+    ("rate", "expected"), [("20/min", (20, 60)), ("1/s", (1, 1)), ("5/hour", (5, 3600)), ("7/day", (7, 86400))]
 )
-def test_a_rate_of_the_settings_is_parsed(settings: Settings, written: str, meant: tuple[int, int]) -> None:
-    settings.RATES = {"query": written}
-    assert rate_limit("query") == meant
+def test_a_rate_of_the_settings_is_parsed(settings: Settings, rate: str, expected: tuple[int, int]) -> None:
+    settings.RATES = {"query": rate}
+    assert rate_limit("query") == expected
 
 
 def test_concurrent_requests_never_exceed_the_limit(counting: OwnRedis) -> None:
@@ -102,7 +102,7 @@ def test_without_redis_every_request_is_allowed_and_only_the_first_waits(
     assert retry_after(scope="query", client="user:1", cost=10) is None
     counting.kill()
     assert [retry_after(scope="query", client="user:1") for _ in range(20)] == [None] * 20
-    counting.start()  # it has kept what it knew
+    counting.start()  # it has kept its data
     monkeypatch.setattr(rate_limits._redis_counter(), "paused_until", 0.0)
     assert retry_after(scope="query", client="user:1") is not None
 

@@ -1,4 +1,4 @@
-"""Rates at the endpoints: which apply, to whom, and how a refusal looks."""
+"""Throttling of endpoints and pages: scopes, users, client IPs, and the 429 response."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -78,7 +78,9 @@ def test_requests_without_a_valid_token_are_throttled_per_client_ip(
     assert_refused(answers[-1], 429, "throttled")
     assert 0 < int(answers[-1]["Retry-After"]) <= 60
     assert APIClient().get(QUERIES, REMOTE_ADDR="192.0.2.7", **authorization).status_code == 401
-    assert device.get(QUERIES).status_code == 200  # whoever has a token is not kept out by others at the same address
+    assert (
+        device.get(QUERIES).status_code == 200
+    )  # a user with a token is not affected by anonymous requests of the same client IP
 
 
 def test_a_wrong_password_counts_once(me: User) -> None:

@@ -1,4 +1,4 @@
-"""Every sentence has its Polish, with the same things in its middle, and that is what the site reads."""
+"""Every sentence is translated into Polish with the same placeholders, and the compiled file is current."""
 
 import ast
 import re
@@ -39,12 +39,12 @@ def test_the_compiled_translations_are_up_to_date() -> None:
     assert MO.read_bytes() == compiled(translations()), "run: make messages"
 
 
-# --- sentences that the collecting would miss: those that are put together, or kept in a variable
+# --- sentences that the collection would miss: f-strings
 
 SENTENCES = {name: places[0] for name, places in KEYWORDS.items() if places and name[0].isupper()}
 # Files whose sentences are not translated: a worker's, shown by their code in other languages
 # (catalog.http.problems.FAILURE_SENTENCES), and those of English pages and for staff.
-PUT_TOGETHER = {
+UNTRANSLATED_FILES = {
     "catalog/outbound/fetch.py",
     "catalog/outbound/post.py",
     "catalog/services/encoders/archives.py",
@@ -64,7 +64,7 @@ def code_files() -> list[Path]:
 
 
 def unmarked(tree: ast.AST) -> list[str]:
-    """Sentences with f-strings, which no translation could match."""
+    """Return the sentences that are f-strings, which have no translation."""
     found = []
     for call in ast.walk(tree):
         name = getattr(getattr(call, "func", None), "id", getattr(getattr(call, "func", None), "attr", ""))
@@ -77,7 +77,7 @@ def unmarked(tree: ast.AST) -> list[str]:
 
 @pytest.mark.parametrize("file", code_files(), ids=lambda file: str(file.relative_to(ROOT)))
 def test_no_translated_sentence_is_an_f_string(file: Path) -> None:
-    if str(file.relative_to(ROOT)) not in PUT_TOGETHER:
+    if str(file.relative_to(ROOT)) not in UNTRANSLATED_FILES:
         assert unmarked(ast.parse(file.read_text())) == []
 
 

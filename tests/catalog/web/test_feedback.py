@@ -1,4 +1,4 @@
-"""Thumbs, opened items and consent on the page of an answer."""
+"""Thumbs, opened items, consent and deleting the photo on the page of a query."""
 
 import re
 from datetime import timedelta
@@ -35,7 +35,7 @@ def browser(db: None) -> Client:
 
 
 @pytest.fixture
-def found(db: None) -> list[Recommendation]:
+def matches(db: None) -> list[Recommendation]:
     return answers(make_upload(visitor="this browser"))
 
 
@@ -43,29 +43,29 @@ def page(browser: Client, query: SimilarityQuery) -> str:
     return browser.get(reverse("query", args=[query.pk])).content.decode()
 
 
-def thumb(browser: Client, found: Recommendation, verdict: str, **options: object) -> str:
-    answer = browser.post(reverse("feedback", args=[found.pk]), {"verdict": verdict}, headers=HTMX)
+def thumb(browser: Client, match: Recommendation, verdict: str, **options: object) -> str:
+    answer = browser.post(reverse("feedback", args=[match.pk]), {"verdict": verdict}, headers=HTMX)
     assert answer.status_code == 200
     return answer.content.decode()
 
 
 def pressed(html: str) -> list[str]:
-    """Which thumbs are pressed, by the ids of their buttons."""
+    """Return the ids of the pressed thumbs."""
     return re.findall(r'id="([a-z]+-\d+)"[^>]*aria-pressed="true"', html)
 
 
-def test_every_match_has_two_labelled_thumbs(browser: Client, found: list[Recommendation]) -> None:
-    html = page(browser, found[0].query)
-    assert html.count('aria-pressed="false"') == 2 * len(found)
-    for one in found:
-        assert f"A good match: {one.item.name}" in html
-        assert f"A poor match: {one.item.name}" in html
+def test_every_match_has_two_labelled_thumbs(browser: Client, matches: list[Recommendation]) -> None:
+    html = page(browser, matches[0].query)
+    assert html.count('aria-pressed="false"') == 2 * len(matches)
+    for match in matches:
+        assert f"A good match: {match.item.name}" in html
+        assert f"A poor match: {match.item.name}" in html
     assert pressed(html) == []
 
 
 @pytest.mark.database
-def test_a_verdict_is_stored_shown_announced_and_removable(browser: Client, found: list[Recommendation]) -> None:
-    second = found[1]
+def test_a_verdict_is_stored_shown_announced_and_removable(browser: Client, matches: list[Recommendation]) -> None:
+    second = matches[1]
     html = thumb(browser, second, "up")
     assert pressed(html) == [f"up-{second.pk}"]
     assert "<html" not in html
@@ -78,14 +78,14 @@ def test_a_verdict_is_stored_shown_announced_and_removable(browser: Client, foun
     assert not Feedback.objects.exists()
 
 
-def test_without_scripts_a_thumb_redirects_to_its_match(browser: Client, found: list[Recommendation]) -> None:
-    answer = browser.post(reverse("feedback", args=[found[2].pk]), {"verdict": "down"})
-    assert (answer.status_code, answer["Location"]) == (302, f"/queries/{found[0].query_id}/#match-3")
-    assert 'id="match-3"' in page(browser, found[0].query)
+def test_without_scripts_a_thumb_redirects_to_its_match(browser: Client, matches: list[Recommendation]) -> None:
+    answer = browser.post(reverse("feedback", args=[matches[2].pk]), {"verdict": "down"})
+    assert (answer.status_code, answer["Location"]) == (302, f"/queries/{matches[0].query_id}/#match-3")
+    assert 'id="match-3"' in page(browser, matches[0].query)
 
 
-def test_an_opened_item_is_recorded_with_204(browser: Client, found: list[Recommendation]) -> None:
-    answer = browser.post(reverse("feedback", args=[found[0].pk]), {"clicked": "1"})
+def test_an_opened_item_is_recorded_with_204(browser: Client, matches: list[Recommendation]) -> None:
+    answer = browser.post(reverse("feedback", args=[matches[0].pk]), {"clicked": "1"})
     assert (answer.status_code, answer.content) == (204, b"")
     assert Feedback.objects.get().clicked_at is not None
 
@@ -101,18 +101,18 @@ def test_the_link_to_an_item_names_the_form_for_its_beacon(browser: Client) -> N
     assert f'id="thumbs-{one.pk}"' in html
 
 
-def test_an_unknown_verdict_is_refused(browser: Client, found: list[Recommendation]) -> None:
-    assert browser.post(reverse("feedback", args=[found[0].pk]), {"verdict": "sideways"}).status_code == 400
+def test_an_unknown_verdict_is_refused(browser: Client, matches: list[Recommendation]) -> None:
+    assert browser.post(reverse("feedback", args=[matches[0].pk]), {"verdict": "sideways"}).status_code == 400
     assert not Feedback.objects.exists()
 
 
-def test_feedback_on_the_matches_of_other_users_is_404(found: list[Recommendation]) -> None:
-    query = found[0].query
+def test_feedback_on_the_matches_of_other_users_is_404(matches: list[Recommendation]) -> None:
+    query = matches[0].query
     signed_in = Client()
     signed_in.force_login(make_user(is_staff=True, is_superuser=True))
     for client in (Client(), browser_of("another"), signed_in):
         for address in (
-            reverse("feedback", args=[found[0].pk]),
+            reverse("feedback", args=[matches[0].pk]),
             reverse("photo-consent", args=[query.pk]),
             reverse("photo-delete", args=[query.photo_id]),
         ):
@@ -128,9 +128,9 @@ def consent(browser: Client, query: SimilarityQuery, **body: str) -> str:
     return browser.post(reverse("photo-consent", args=[query.pk]), body, headers=HTMX).content.decode()
 
 
-def test_consent_is_off_by_default_and_can_be_withdrawn(browser: Client, found: list[Recommendation]) -> None:
-    query = found[0].query
-    judge(found, up=(1,), down=(2,))
+def test_consent_is_off_by_default_and_can_be_withdrawn(browser: Client, matches: list[Recommendation]) -> None:
+    query = matches[0].query
+    judge(matches, up=(1,), down=(2,))
     html = page(browser, query)
     assert re.search(r'name="may_train"(?![^>]*checked)', html)
     assert "Only if you tick this box." in html
@@ -145,8 +145,8 @@ def test_consent_is_off_by_default_and_can_be_withdrawn(browser: Client, found: 
     assert not Triplet.objects.exists()
 
 
-def test_without_scripts_the_consent_box_has_a_button(browser: Client, found: list[Recommendation]) -> None:
-    query = found[0].query
+def test_without_scripts_the_consent_box_has_a_button(browser: Client, matches: list[Recommendation]) -> None:
+    query = matches[0].query
     assert re.search(r"<noscript><button[^>]*>Save</button></noscript>", page(browser, query))
     answer = browser.post(reverse("photo-consent", args=[query.pk]), {"may_train": "on"})
     assert (answer.status_code, answer["Location"]) == (302, f"/queries/{query.pk}/#consent")
@@ -154,9 +154,9 @@ def test_without_scripts_the_consent_box_has_a_button(browser: Client, found: li
 
 
 def test_consent_extends_the_visitors_session_to_the_retention_time(
-    browser: Client, found: list[Recommendation]
+    browser: Client, matches: list[Recommendation]
 ) -> None:
-    consent(browser, found[0].query, may_train="on")
+    consent(browser, matches[0].query, may_train="on")
     cookie = browser.cookies["sessionid"]
     assert cookie["max-age"] == LEARNING_DAYS * 24 * 3600
     assert browser.session.get_expiry_date() > timezone.now() + timedelta(days=LEARNING_DAYS - 1)
@@ -172,8 +172,8 @@ def test_a_query_by_item_has_no_consent_form(browser: Client) -> None:
     assert browser.post(reverse("photo-consent", args=[query.pk]), {"may_train": "on"}).status_code == 404
 
 
-def test_a_photo_can_be_deleted_from_the_page(browser: Client, found: list[Recommendation]) -> None:
-    query = found[0].query
+def test_a_photo_can_be_deleted_from_the_page(browser: Client, matches: list[Recommendation]) -> None:
+    query = matches[0].query
     assert f'action="{reverse("photo-delete", args=[query.photo_id])}"' in page(browser, query)
     answer = browser.post(reverse("photo-delete", args=[query.photo_id]))
     assert (answer.status_code, answer["Location"]) == (302, "/")
@@ -181,29 +181,29 @@ def test_a_photo_can_be_deleted_from_the_page(browser: Client, found: list[Recom
     assert not SimilarityQuery.objects.exists()
 
 
-# --- manners
+# --- CSRF and rate limits
 
 
 @pytest.mark.parametrize("name", ["feedback", "photo-consent", "photo-delete"])
-def test_feedback_needs_a_csrf_token_and_post(found: list[Recommendation], name: str) -> None:
+def test_feedback_needs_a_csrf_token_and_post(matches: list[Recommendation], name: str) -> None:
     strict = Client(enforce_csrf_checks=True)
     session = strict.session
     session[VISITOR] = "this browser"
     session.save()
-    query = found[0].query
-    pk = {"feedback": found[0].pk, "photo-consent": query.pk, "photo-delete": query.photo_id}[name]
+    query = matches[0].query
+    pk = {"feedback": matches[0].pk, "photo-consent": query.pk, "photo-delete": query.photo_id}[name]
     address = reverse(name, args=[pk])
     assert strict.post(address, {"verdict": "up", "may_train": "on"}).status_code == 403
     assert strict.get(address).status_code == 405
 
 
 def test_thumbs_are_throttled_like_api_changes(
-    browser: Client, found: list[Recommendation], counting: OwnRedis, settings: Settings
+    browser: Client, matches: list[Recommendation], counting: OwnRedis, settings: Settings
 ) -> None:
     settings.RATES = {**settings.RATES, "write": "2/min"}
     for verdict in ("up", "down"):
-        thumb(browser, found[0], verdict)
-    refused = browser.post(reverse("feedback", args=[found[0].pk]), {"verdict": "up"}, headers=HTMX)
+        thumb(browser, matches[0], verdict)
+    refused = browser.post(reverse("feedback", args=[matches[0].pk]), {"verdict": "up"}, headers=HTMX)
     assert (refused.status_code, refused["HX-Retarget"]) == (429, "#feedback-problem")
     assert int(refused["Retry-After"]) > 0
     assert "too much at once" in refused.content.decode()

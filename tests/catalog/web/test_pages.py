@@ -1,4 +1,4 @@
-"""Error pages and readiness."""
+"""Error pages, health check, Content-Security-Policy and icon."""
 
 import pytest
 from django.db import OperationalError, connection

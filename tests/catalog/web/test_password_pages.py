@@ -1,4 +1,4 @@
-"""The pages for a forgotten password, which work without scripts."""
+"""Password reset pages, which work without scripts."""
 
 import re
 

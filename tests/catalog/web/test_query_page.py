@@ -1,4 +1,4 @@
-"""The page of a query, in each of its states."""
+"""Page of a query in each of its states."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Sending a photo from the page, with and without scripts."""
+"""Upload page, with and without scripts."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""JSON of some size travels compressed; nothing else does."""
+"""Middleware `Compression`: only JSON above the minimum size is compressed."""
 
 import gzip
 import json
@@ -50,12 +50,12 @@ def test_without_a_supported_coding_the_response_is_not_compressed(
     answer = device.get(ITEMS, headers={"Accept-Encoding": accepted})
     assert "Content-Encoding" not in answer
     assert len(answer.json()["results"]) == 20
-    assert "Accept-Encoding" in answer["Vary"].title()  # a cache must not give it to others as theirs
+    assert "Accept-Encoding" in answer["Vary"].title()  # a shared cache must distinguish the codings
 
 
 def test_an_etag_is_valid_for_every_coding(device: APIClient, many: None) -> None:
     packed = device.get(ITEMS, headers={"Accept-Encoding": "br"})
-    assert packed["ETag"].startswith('W/"')  # equal in meaning, not in bytes
+    assert packed["ETag"].startswith('W/"')  # weak: equal in content, not in bytes
     for accepted in ("br", "gzip", "identity"):
         headers = {"Accept-Encoding": accepted, "If-None-Match": packed["ETag"]}
         assert device.get(ITEMS, headers=headers).status_code == 304

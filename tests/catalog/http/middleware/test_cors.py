@@ -1,4 +1,4 @@
-"""Pages of other origins, as the setting allows."""
+"""CORS for the origins of the setting CORS_ORIGINS."""
 
 import pytest
 from pytest_django import Settings
@@ -38,16 +38,16 @@ def test_scripts_may_read_the_headers_of_the_api(device: APIClient, open_to_the_
 
 
 def test_a_preflight_request_lists_headers_and_methods(open_to_the_shop: None) -> None:
-    asked = {
+    headers = {
         "Origin": SHOP,
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization,idempotency-key,prefer",
     }
-    answer = APIClient().options("/api/v1/queries/", headers=asked)
+    answer = APIClient().options("/api/v1/queries/", headers=headers)
     assert answer.status_code == 200
     assert allowed(answer) == SHOP
-    may = {name.strip() for name in answer["Access-Control-Allow-Headers"].split(",")}
-    assert {"authorization", "content-type", "idempotency-key", "prefer", "if-none-match"} <= may
+    allowed_headers = {name.strip() for name in answer["Access-Control-Allow-Headers"].split(",")}
+    assert {"authorization", "content-type", "idempotency-key", "prefer", "if-none-match"} <= allowed_headers
     assert {"GET", "POST", "PUT", "PATCH", "DELETE"} <= {
         name.strip() for name in answer["Access-Control-Allow-Methods"].split(",")
     }

@@ -1,4 +1,4 @@
-"""The API and the pages for a forgotten password speak English and Polish, and so do mails."""
+"""Middleware `Languages`: the API, the password pages and mails are in English and Polish."""
 
 from pathlib import Path
 
@@ -29,10 +29,10 @@ def test_a_problem_follows_accept_language(device: APIClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "wish", ["", "en", "de", "*", "nonsense;;q=x", "pl;q=0, en", "x" * 5000, "../../etc/passwd", "\xff"]
+    "accepted", ["", "en", "de", "*", "nonsense;;q=x", "pl;q=0, en", "x" * 5000, "../../etc/passwd", "\xff"]
 )
-def test_any_other_accept_language_gets_english(device: APIClient, wish: str) -> None:
-    answer = device.get("/api/v1/items/99999999/", headers={"Accept-Language": wish})
+def test_any_other_accept_language_gets_english(device: APIClient, accepted: str) -> None:
+    answer = device.get("/api/v1/items/99999999/", headers={"Accept-Language": accepted})
     assert answer["Content-Language"] == "en"
     assert answer.json()["detail"] == "There is nothing at this address, or it is not yours."
 
@@ -90,21 +90,21 @@ def test_an_expired_link_is_reported_by_accept_language(client: Client) -> None:
 
 
 @pytest.mark.parametrize("address", ["/api/v1/auth/password-reset/", FORGOTTEN])
-@pytest.mark.parametrize(("wish", "subject"), [("pl", "Nowe hasło do"), ("de", "A new password for")])
-def test_the_mail_is_in_the_language_of_its_request(client: Client, address: str, wish: str, subject: str) -> None:
+@pytest.mark.parametrize(("language", "subject"), [("pl", "Nowe hasło do"), ("de", "A new password for")])
+def test_the_mail_is_in_the_language_of_its_request(client: Client, address: str, language: str, subject: str) -> None:
     make_user("anna", email="anna@example.org")
-    client.post(address, {"email": "anna@example.org"}, headers={"Accept-Language": wish})
+    client.post(address, {"email": "anna@example.org"}, headers={"Accept-Language": language})
     wait_for_mails()
-    (letter,) = mail.outbox
-    assert letter.subject.startswith(subject)
-    assert str(letter.body).startswith("Dzień dobry, anna!" if wish == "pl" else "Hello anna,")
+    (message,) = mail.outbox
+    assert message.subject.startswith(subject)
+    assert str(message.body).startswith("Dzień dobry, anna!" if language == "pl" else "Hello anna,")
     assert translation.get_language() == "en"
 
 
 def test_there_is_a_mail_in_every_language(settings: Settings) -> None:
-    letters = {path.name for path in Path("templates/mail").glob("*.txt")}
+    messages = {path.name for path in Path("templates/mail").glob("*.txt")}
     others = {f"password_reset.{language}.txt" for language, _ in settings.LANGUAGES if language != "en"}
-    assert letters == {"password_reset.txt"} | others
+    assert messages == {"password_reset.txt"} | others
 
 
 def test_other_pages_stay_english_and_the_language_is_reset(client: Client) -> None:

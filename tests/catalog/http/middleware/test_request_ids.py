@@ -1,4 +1,4 @@
-"""Every answer and every line of the log says which request it belongs to."""
+"""Request IDs in responses, problems and log lines."""
 
 import logging
 import re
@@ -58,20 +58,20 @@ def test_a_crash_and_a_too_large_body_have_their_request_id(device: APIClient, m
 
 
 def test_log_lines_have_the_request_id_even_djangos_last_one(client: Client) -> None:
-    seen: list[Any] = []
+    records: list[Any] = []
 
-    class Keeping(logging.Handler):
+    class RecordingHandler(logging.Handler):
         def emit(self, record: Any) -> None:
-            seen.append((record.request_id, record.getMessage()))
+            records.append((record.request_id, record.getMessage()))
 
-    handler = Keeping()
+    handler = RecordingHandler()
     handler.addFilter(RequestIdFilter())
     logging.getLogger("django.request").addHandler(handler)
     try:
         client.get("/api/v1/nothing/", headers={HEADER: "mine"})
     finally:
         logging.getLogger("django.request").removeHandler(handler)
-    assert seen == [("mine", "Not Found: /api/v1/nothing/")]
+    assert records == [("mine", "Not Found: /api/v1/nothing/")]
 
 
 def test_threads_have_separate_request_ids() -> None:

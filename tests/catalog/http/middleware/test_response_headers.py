@@ -1,4 +1,4 @@
-"""What caches may do with answers, and answers that are not sent twice."""
+"""Middleware `ApiResponseHeaders`: Cache-Control and ETag."""
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
