@@ -1,4 +1,4 @@
-"""For servers that speak ASGI. gunicorn with threads is faster here (see docs/architecture.md)."""
+"""ASGI entry point. gunicorn with threads is faster for this site (see docs/architecture.md)."""
 
 import os
 

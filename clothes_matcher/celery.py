@@ -1,4 +1,4 @@
-"""The Celery application: how messages travel. What they do is in the modules that a worker is told to `--include`."""
+"""The Celery application and its queues. The tasks are in the modules that each worker gets by `--include`."""
 
 import os
 from functools import cached_property
@@ -10,29 +10,30 @@ from django.db import close_old_connections
 from kombu import Exchange, Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "clothes_matcher.settings")
-# After a product of matrices numpy's other threads spin for a while, in case there is a next: a search of 2 ms took
-# 35 ms of a core, and from others. Read when numpy is imported, so it has to be said before any worker does that.
+# OpenBLAS threads busy-wait after a matmul; without this a 2 ms search burns 35 ms of CPU. OpenBLAS reads the variable
+# when numpy is imported, so it is set before any worker module.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 
-class KeptConnections(DjangoWorkerFixup):  # type: ignore[misc]  # it has no types
-    """Connections to the database as in a web process: kept for a while, and only while they work.
+class PersistentConnections(DjangoWorkerFixup):  # type: ignore[misc]  # it has no types
+    """Keep database connections between tasks for `CONN_MAX_AGE`, as in a web process.
 
-    Celery's own closes them before and after each task, and making one takes longer than most of what it is asked.
+    Celery's fixup closes every connection before and after each task, and opening one takes longer than most statements
+    of a task. Relies on Celery internals: `DjangoWorkerFixup.close_database` is called around each task.
     """
 
     def close_database(self, **_: Any) -> None:
         close_old_connections()
 
 
-class DjangoWithKeptConnections(DjangoFixup):
-    """What makes Celery know Django, but for the connections."""
+class DjangoFixupWithPersistentConnections(DjangoFixup):
+    """Celery's Django fixup with `PersistentConnections`. Relies on Celery internals: the property `worker_fixup`."""
 
     @cached_property
-    def worker_fixup(self) -> KeptConnections:
-        return KeptConnections(self.app)
+    def worker_fixup(self) -> PersistentConnections:
+        return PersistentConnections(self.app)
 
 
-app = Celery("clothes_matcher", fixups=[lambda celery: DjangoWithKeptConnections(celery).install()])  # type: ignore[list-item]  # or a function
+app = Celery("clothes_matcher", fixups=[lambda celery: DjangoFixupWithPersistentConnections(celery).install()])  # type: ignore[list-item]  # a function is accepted, too
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.task_queues = [Queue(name, Exchange(name), routing_key=name) for name in ("gpu", "cpu", "net", "train")]

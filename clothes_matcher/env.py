@@ -1,4 +1,4 @@
-"""Reading settings from the environment, refusing bad values loudly."""
+"""Read settings from environment variables; a bad value stops the start with `ImproperlyConfigured`."""
 
 import contextlib
 import hashlib
@@ -17,6 +17,7 @@ _BOOLEANS = {"on": True, "true": True, "yes": True, "1": True, "off": False, "fa
 
 
 def env_bool(name: str, default: bool) -> bool:
+    """A switch: on, true, yes, 1 or off, false, no, 0; empty means `default`."""
     value = os.environ.get(name, "").strip().lower()
     if not value:
         return default
@@ -26,6 +27,7 @@ def env_bool(name: str, default: bool) -> bool:
 
 
 def env_int(name: str, default: int, *, minimum: int = 0) -> int:
+    """A whole number of at least `minimum`; empty means `default`."""
     value = os.environ.get(name, "").strip()
     if not value:
         return default
@@ -47,11 +49,12 @@ def env_choice(name: str, *choices: str) -> str:
 
 
 def env_list(name: str, default: str = "") -> list[str]:
+    """The parts between commas, without spaces around them and without empty ones."""
     return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]
 
 
 def env_origins(name: str) -> list[str]:
-    """Origins as browsers name them: a scheme, a host, perhaps a port, and nothing after it."""
+    """A list of origins as browsers send them: scheme, host and optional port, without a path."""
     origins = env_list(name)
     for origin in origins:
         if not re.fullmatch(r"https?://[^/?#@\s*]+", origin):
@@ -60,7 +63,7 @@ def env_origins(name: str) -> list[str]:
 
 
 def env_rate(name: str, default: str) -> str:
-    """So many in a span of time, as REST framework writes it: 20/min."""
+    """A rate limit as REST framework writes it: 20/min."""
     value = os.environ.get(name, "").strip() or default
     if not re.fullmatch(r"[1-9][0-9]*/[smhd][a-z]*", value):
         raise ImproperlyConfigured(f"{name} must be a number per second, minute, hour or day, such as 20/min.")
@@ -68,7 +71,7 @@ def env_rate(name: str, default: str) -> str:
 
 
 def env_database(name: str, default: str) -> dict[str, Any]:
-    """A database by its address. The value itself is not repeated in the error: it may hold a password."""
+    """A database by its URL. The error does not repeat the value, which may hold a password."""
     try:
         return dict(
             dj_database_url.parse(os.environ.get(name, "").strip() or default, conn_max_age=60, conn_health_checks=True)
@@ -78,24 +81,24 @@ def env_database(name: str, default: str) -> dict[str, Any]:
 
 
 def env_secret(name: str, file: Path) -> str:
-    """The secret in the environment, else one made on the first start and kept in `file` for its owner alone."""
+    """The secret in the environment, otherwise one generated at the first start and kept in `file` (mode 600)."""
     if value := os.environ.get(name):
         return value
     try:
         if not file.exists():
-            _make_secret(file)
+            _generate_secret(file)
         return file.read_text()
     except OSError as error:
-        raise ImproperlyConfigured(f"{file} cannot be made or read: {error.strerror}.") from None
+        raise ImproperlyConfigured(f"{file} cannot be created or read: {error.strerror}.") from None
 
 
-def _make_secret(file: Path) -> None:
+def _generate_secret(file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(dir=file.parent, suffix=".part")  # mode 0600
     try:
         with os.fdopen(descriptor, "w") as handle:
             handle.write(secrets.token_urlsafe(50))
-        # A link fails where a file is already: of several processes that start together all get the first one's.
+        # A hard link fails if the file exists: processes that start together all use the secret of the first one.
         with contextlib.suppress(FileExistsError):
             os.link(draft, file)
     finally:
@@ -103,7 +106,7 @@ def _make_secret(file: Path) -> None:
 
 
 def socket_path(folder: Path) -> Path:
-    """A place for Redis's unix socket: in `folder`, unless its path is longer than a socket's may be (107 bytes)."""
+    """The path of Redis's unix socket: in `folder`, or in /tmp if that path exceeds the limit of 107 bytes."""
     inside = folder / "redis.sock"
     if len(os.fsencode(inside)) <= 100:
         return inside

@@ -1,4 +1,4 @@
-"""Where everything answers. The parts are named as strings."""
+"""URL configuration of the project. The apps are named as strings."""
 
 from django.contrib import admin
 from django.urls import include, path

@@ -1,4 +1,4 @@
-"""What gunicorn serves."""
+"""WSGI entry point, served by gunicorn."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The environment is read loudly, and the deployment table in the documentation is complete."""
+"""Settings: bad values of environment variables stop the start; docs/settings.md lists every variable."""
 
 import os
 import re
@@ -33,37 +33,37 @@ def test_a_switch_is_read_in_the_usual_spellings(monkeypatch: pytest.MonkeyPatch
 
 def test_a_switch_that_is_neither_on_nor_off_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWITCH", "maybe")
-    with pytest.raises(ImproperlyConfigured, match="SWITCH must be on or off"):
+    with pytest.raises(ImproperlyConfigured, match=r"SWITCH.*maybe"):
         env_bool("SWITCH", True)
 
 
 @pytest.mark.parametrize("value", ["ten", "1.5", "-1"])
-def test_a_number_that_is_none_stops_the_start(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_an_invalid_number_stops_the_start(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("NUMBER", value)
-    with pytest.raises(ImproperlyConfigured, match="NUMBER must be"):
+    with pytest.raises(ImproperlyConfigured, match="NUMBER"):
         env_int("NUMBER", 3)
 
 
 @pytest.mark.parametrize("value", ["abc", "20", "0/min", "20/fortnight", "-1/min"])
-def test_a_rate_that_is_none_stops_the_start(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_an_invalid_rate_stops_the_start(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("RATE", value)
-    with pytest.raises(ImproperlyConfigured, match="RATE must be a number per"):
+    with pytest.raises(ImproperlyConfigured, match="RATE"):
         env_rate("RATE", "20/min")
 
 
 @pytest.mark.parametrize("value", ["*", "shop.example", "https://shop.example/", "https://a@b", "https://*.example"])
-def test_an_origin_that_is_none_stops_the_start(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_an_invalid_origin_stops_the_start(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("ORIGINS", f"https://fine.example:8443,{value}")
-    with pytest.raises(ImproperlyConfigured, match="ORIGINS must be origins such as"):
+    with pytest.raises(ImproperlyConfigured, match="ORIGINS"):
         env_origins("ORIGINS")
 
 
 @pytest.mark.parametrize("value", ["nonsense", "mongodb://user:geheim@host/name", "postgres://user:geheim@host:port/n"])
-def test_a_database_address_that_is_none_stops_the_start_and_tells_no_password(
+def test_an_invalid_database_url_stops_the_start_without_showing_its_password(
     monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("DATABASE", value)
-    with pytest.raises(ImproperlyConfigured, match="DATABASE must be like") as failure:
+    with pytest.raises(ImproperlyConfigured, match="DATABASE") as failure:
         env_database("DATABASE", "sqlite:///db")
     assert "geheim" not in str(failure.value)
 
@@ -80,7 +80,7 @@ def test_a_list_is_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert env_list("LIST") == ["a.example", "b.example"]
 
 
-def test_the_secret_is_made_once_and_readable_by_its_owner_only(
+def test_the_secret_is_generated_once_and_readable_by_its_owner_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SECRET_KEY", raising=False)
@@ -92,7 +92,7 @@ def test_the_secret_is_made_once_and_readable_by_its_owner_only(
     assert [path.name for path in file.parent.iterdir()] == ["secret-key"]
 
 
-def test_a_socket_whose_path_would_be_too_long_lies_elsewhere(tmp_path: Path) -> None:
+def test_a_socket_whose_path_would_be_too_long_is_in_another_folder(tmp_path: Path) -> None:
     deep = tmp_path / ("deep" * 30)
     assert socket_path(Path("/srv/site/var")) == Path("/srv/site/var/redis.sock")
     assert len(str(socket_path(deep))) < 100
@@ -112,11 +112,11 @@ def test_every_variable_of_the_settings_is_documented() -> None:
     ("name", "value", "reason"),
     [
         ("MAX_UPLOAD_MB", "plenty", "MAX_UPLOAD_MB must be a whole number, not 'plenty'."),
-        ("VAR_DIR", "/dev/null/var", "/dev/null/var/secret-key cannot be made or read: Not a directory."),
+        ("VAR_DIR", "/dev/null/var", "/dev/null/var/secret-key cannot be created or read: Not a directory."),
     ],
 )
 def test_a_bad_setting_ends_a_command_with_one_line(name: str, value: str, reason: str) -> None:
-    environment = {key: kept for key, kept in os.environ.items() if key != "SECRET_KEY"} | {name: value}
+    environment = {key: text for key, text in os.environ.items() if key != "SECRET_KEY"} | {name: value}
     result = subprocess.run(
         [sys.executable, "manage.py", "check"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""Claiming work: of several workers that were sent the same id, one wins."""
+"""Claims: a row is worked on by one worker at a time, although a message may be delivered twice."""
 
 import uuid
 from collections.abc import Mapping
@@ -10,26 +10,29 @@ from django.utils import timezone
 
 from catalog.errors import ClaimLost
 
-NUDGE_AGAIN = timedelta(seconds=10)  # a message not acted upon for so long is sent again
+RESEND_AFTER = timedelta(seconds=10)  # a message whose row is still waiting then is sent again
 
 Row = TypeVar("Row", bound="Claimable", covariant=True)
 
 
 class ClaimableQuerySet(models.QuerySet[Row]):
+    """Queries for claimed rows, and for waiting rows whose message seems lost."""
+
     def held_by(self, worker: str) -> Self:
-        """What a worker holds. At its start: what it held when it was killed."""
+        """The rows that a worker has claimed; at its start, those that it held when it was killed."""
         return self.exclude(claim_token=None).filter(claimed_by=worker)
 
     def claimed_before(self, moment: datetime) -> Self:
+        """The rows whose claim was not renewed since `moment`."""
         return self.exclude(claim_token=None).filter(claimed_at__lt=moment)
 
-    def overdue(self, limit: int = 200) -> list[Row]:
-        """Up to `limit` of these waiting rows whose message seems lost, oldest first.
+    def take_overdue(self, limit: int = 200) -> list[Row]:
+        """Take up to `limit` of these waiting rows whose message seems lost, oldest first.
 
-        For rows with the column `nudged_at`. Each is given out once per `NUDGE_AGAIN`.
+        Each row is returned once per `RESEND_AFTER`. For models with the column `nudged_at`.
         """
         now = timezone.now()
-        taken = list(self.filter(nudged_at__lte=now - NUDGE_AGAIN).order_by("created_at")[:limit])
+        taken = list(self.filter(nudged_at__lte=now - RESEND_AFTER).order_by("created_at")[:limit])
         self.filter(pk__in=[row.pk for row in taken]).update(nudged_at=now)
         return taken
 
@@ -37,8 +40,8 @@ class ClaimableQuerySet(models.QuerySet[Row]):
 class Claimable(models.Model):
     """A row that one worker at a time may work on.
 
-    A claim is a conditional UPDATE; the number of rows it changed says who won. Its token is checked again by the
-    UPDATE that records the result, so a worker whose claim was given away meanwhile cannot write over the new owner.
+    A claim is a conditional UPDATE; the number of changed rows says which worker won. The UPDATE that records the
+    result checks the token again, so a worker that has lost its claim cannot overwrite the result of the new owner.
     """
 
     claim_token = models.UUIDField(null=True, blank=True, editable=False)
@@ -49,10 +52,10 @@ class Claimable(models.Model):
         abstract = True
 
     def write_claimed(self, in_state: str, columns: Mapping[str, Any]) -> None:
-        """Write columns of this row, which is claimed in a state. ClaimLost if it was given to someone else."""
-        rows: Any = type(self)._default_manager  # `state` is a column of those rows that are claimed by state
-        mine = rows.filter(pk=self.pk, state=in_state, claim_token=self.claim_token)
-        if self.claim_token is None or not mine.update(**columns):
+        """Write columns of this row, claimed in the state `in_state`. Raises `ClaimLost` if the claim was lost."""
+        rows: Any = type(self)._default_manager  # the models that use this method have a column `state`
+        claimed = rows.filter(pk=self.pk, state=in_state, claim_token=self.claim_token)
+        if self.claim_token is None or not claimed.update(**columns):
             raise ClaimLost(f"{self} was given to another worker, or deleted")
         for name, value in columns.items():
             setattr(self, name, value)
@@ -64,5 +67,5 @@ def new_claim(worker: str) -> dict[str, Any]:
 
 
 def no_claim() -> dict[str, Any]:
-    """The columns of a row that nobody works on."""
+    """The columns of a row without a claim."""
     return {"claim_token": None, "claimed_by": "", "claimed_at": None}

@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
-from catalog.models.claims import NUDGE_AGAIN, Claimable, ClaimableQuerySet, new_claim, no_claim
+from catalog.models.claims import RESEND_AFTER, Claimable, ClaimableQuerySet, new_claim, no_claim
 from catalog.models.encoders import Encoder
 from catalog.models.items import CatalogItem
 from catalog.models.users import User
@@ -80,15 +80,15 @@ class EvaluationQuerySet(ClaimableQuerySet["Evaluation"]):
         exhausted = running.filter(attempts__gte=MAX_ATTEMPTS - 1)
         reason = f"The worker died {MAX_ATTEMPTS} times during this evaluation."
         failed = exhausted.update(state=EvaluationState.FAILED, reason=reason, finished_at=timezone.now(), **no_claim())
-        overdue = timezone.now() - NUDGE_AGAIN
+        overdue = timezone.now() - RESEND_AFTER
         requeued = running.update(
             state=EvaluationState.QUEUED, attempts=F("attempts") + 1, nudged_at=overdue, **no_claim()
         )
         return failed + requeued
 
     def take_undelivered(self) -> "list[Evaluation]":
-        """Queued evaluations whose message seems lost, oldest first; each is returned once per `NUDGE_AGAIN`."""
-        return self.filter(state=EvaluationState.QUEUED).overdue()
+        """Queued evaluations whose message seems lost, oldest first; each is returned once per `RESEND_AFTER`."""
+        return self.filter(state=EvaluationState.QUEUED).take_overdue()
 
 
 class Evaluation(Claimable):

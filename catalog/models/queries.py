@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from catalog.errors import ClaimLost, IllegalTransition
-from catalog.models.claims import NUDGE_AGAIN, Claimable, ClaimableQuerySet, new_claim, no_claim
+from catalog.models.claims import RESEND_AFTER, Claimable, ClaimableQuerySet, new_claim, no_claim
 from catalog.models.encoders import Encoder
 from catalog.models.items import CatalogItem, ItemPhoto
 from catalog.models.owned import Owned, one_kind_of_owner
@@ -99,13 +99,13 @@ class SimilarityQuerySet(Owned, ClaimableQuerySet["SimilarityQuery"]):
         )
         for claimed, waiting in WAITING_STATE.items():
             released += self.filter(state=claimed).update(
-                state=waiting, attempts=F("attempts") + 1, nudged_at=now - NUDGE_AGAIN, **no_claim()
+                state=waiting, attempts=F("attempts") + 1, nudged_at=now - RESEND_AFTER, **no_claim()
             )
         return released
 
     def take_undelivered(self, limit: int = 200) -> "list[SimilarityQuery]":
-        """Up to `limit` waiting queries whose message seems lost, oldest first; each once per `NUDGE_AGAIN`."""
-        return self.filter(state__in=WAITING).overdue(limit)
+        """Up to `limit` waiting queries whose message seems lost, oldest first; each once per `RESEND_AFTER`."""
+        return self.filter(state__in=WAITING).take_overdue(limit)
 
 
 class SimilarityQuery(Claimable):

@@ -7,7 +7,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from catalog.errors import IllegalTransition
-from catalog.models.claims import NUDGE_AGAIN, Claimable, ClaimableQuerySet, new_claim, no_claim
+from catalog.models.claims import RESEND_AFTER, Claimable, ClaimableQuerySet, new_claim, no_claim
 from catalog.models.encoders import Encoder
 from catalog.models.users import User
 
@@ -71,13 +71,13 @@ class TrainingRunQuerySet(ClaimableQuerySet["TrainingRun"]):
             finished_at=timezone.now(),
             **no_claim(),
         )
-        overdue = timezone.now() - NUDGE_AGAIN
+        overdue = timezone.now() - RESEND_AFTER
         requeued = running.update(state=RunState.QUEUED, attempts=F("attempts") + 1, nudged_at=overdue, **no_claim())
         return ended + requeued
 
     def take_undelivered(self) -> "list[TrainingRun]":
-        """Queued runs whose message seems lost, oldest first; each is returned once per `NUDGE_AGAIN`."""
-        return self.filter(state=RunState.QUEUED).overdue()
+        """Queued runs whose message seems lost, oldest first; each is returned once per `RESEND_AFTER`."""
+        return self.filter(state=RunState.QUEUED).take_overdue()
 
 
 class TrainingRun(Claimable):

@@ -75,11 +75,11 @@ def maintain(worker: str) -> None:
 
 
 def _compact(row: SharedIndex) -> None:
-    if row.claim_tidying():
+    if row.claim_compaction():
         try:
             open_shared(row).index.compact()
         finally:
-            row.end_tidying()
+            row.end_compaction()
 
 
 def servable_encoders() -> list[Encoder]:

@@ -54,7 +54,7 @@ def resend_lost_messages() -> None:
     """Send again the messages of waiting rows that no worker has taken up."""
     for query in SimilarityQuery.objects.take_undelivered():
         SENDERS[QueryState(query.state)](query.pk)
-    for delivery in WebhookDelivery.objects.due().overdue():
+    for delivery in WebhookDelivery.objects.due().take_overdue():
         tasks.send_webhook(delivery.pk)
     for run in TrainingRun.objects.take_undelivered():
         tasks.send_train(run.pk)

@@ -9,7 +9,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from catalog.errors import ClaimLost, IllegalTransition
 from catalog.models import CatalogItem, QueryState, Recommendation, SimilarityQuery
-from catalog.models.queries import MAX_ATTEMPTS, NUDGE_AGAIN
+from catalog.models.queries import MAX_ATTEMPTS, RESEND_AFTER
 from catalog.services.queries.webhooks import webhook_create
 from tests.helpers.factories import make_encoder, make_item_photo, make_query, make_upload, make_user, unit
 
@@ -184,14 +184,14 @@ def test_a_claim_is_given_away_only_when_it_is_old() -> None:
 
 
 def test_an_unheard_query_is_taken_once_per_interval() -> None:
-    fresh, old = make_query(), make_query(nudged_at=timezone.now() - NUDGE_AGAIN)
+    fresh, old = make_query(), make_query(nudged_at=timezone.now() - RESEND_AFTER)
     assert [query.pk for query in SimilarityQuery.objects.take_undelivered()] == [old.pk]
     assert SimilarityQuery.objects.take_undelivered() == []
     assert fresh.state == QueryState.QUEUED
 
 
 def test_ended_queries_are_never_sent_again() -> None:
-    long_ago = timezone.now() - 10 * NUDGE_AGAIN
+    long_ago = timezone.now() - 10 * RESEND_AFTER
     for state in (QueryState.DONE, QueryState.FAILED, QueryState.EMBEDDING, QueryState.SEARCHING):
         make_query(state=state, nudged_at=long_ago)
     assert SimilarityQuery.objects.take_undelivered() == []

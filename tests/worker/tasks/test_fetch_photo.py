@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from catalog import tasks
 from catalog.models import QueryState, SimilarityQuery, UploadedPhoto
-from catalog.models.queries import NUDGE_AGAIN
+from catalog.models.queries import RESEND_AFTER
 from tests.helpers.factories import jpeg, make_query, make_user
 from tests.helpers.servers import Server, answer
 from worker.tasks import net, sweep
@@ -151,7 +151,7 @@ def test_a_disk_that_is_full_gives_the_query_back_to_be_tried_again(
 
 
 def test_the_sweep_sends_each_waiting_query_to_the_worker_it_waits_for(sent: list[tuple[str, str]]) -> None:
-    long_ago = timezone.now() - 2 * NUDGE_AGAIN
+    long_ago = timezone.now() - 2 * RESEND_AFTER
     make_query(source_url="http://a.example/", state=QueryState.TO_FETCH, nudged_at=long_ago)
     make_query(state=QueryState.QUEUED, nudged_at=long_ago)
     make_query(state=QueryState.EMBEDDED, nudged_at=long_ago)

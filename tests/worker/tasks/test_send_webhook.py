@@ -17,7 +17,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from catalog import tasks
 from catalog.errors import ClaimLost
 from catalog.models import QueryState, SimilarityQuery, WebhookDelivery, WebhookState
-from catalog.models.claims import NUDGE_AGAIN
+from catalog.models.claims import RESEND_AFTER
 from catalog.models.webhooks import MAX_TRIES, RETRY_DELAYS, new_secret
 from catalog.outbound import post
 from catalog.services.queries import webhooks
@@ -279,12 +279,12 @@ def test_a_query_without_a_webhook_sends_none(sent: list[tuple[str, Any, str]]) 
 @pytest.mark.database
 def test_the_sweep_sends_again_what_is_due_and_nothing_else(sent: list[tuple[str, Any, str]]) -> None:
     due, too_early, unfinished, told = (webhook_to("http://a.example/") for _ in range(4))
-    long_ago = timezone.now() - 2 * NUDGE_AGAIN
+    long_ago = timezone.now() - 2 * RESEND_AFTER
     WebhookDelivery.objects.update(nudged_at=long_ago)
     WebhookDelivery.objects.filter(pk=too_early.pk).update(next_at=timezone.now() + timedelta(minutes=1))
     WebhookDelivery.objects.filter(pk=told.pk).update(state=WebhookState.DELIVERED)
     SimilarityQuery.objects.filter(pk=unfinished.query_id).update(state=QueryState.SEARCHING)
-    for _ in range(2):  # once per NUDGE_AGAIN
+    for _ in range(2):  # once per RESEND_AFTER
         sweep.sweep()
     assert sent == [(tasks.SEND_WEBHOOK, due.pk, "net")]
 
