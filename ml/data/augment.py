@@ -1,7 +1,7 @@
-"""How a photo is seen in training: as it is, as a phone would take it, or changed by RandAugment.
+"""Data augmentation: training views of a photo (the photo itself, a flip, a simulated phone photo, or RandAugment).
 
-A view is decided by the seed, the photo and the number of the view alone, so that a resumed or a distributed run sees
-the very same pictures.
+A view depends only on the seed, the photo and the number of the view, so that a resumed or a distributed run gets the
+same pictures.
 """
 
 import random
@@ -19,12 +19,11 @@ Bytes = npt.NDArray[np.uint8]
 Augment = Literal["none", "flip", "phone", "randaugment"]
 
 PLAIN_SHARE = 0.15
-"""The share of views, under "phone", that are no phone photos but the photo itself, half of them mirrored: the gallery
-is made of such."""
+"""With "phone", the share of views that are the photo itself, half of them mirrored: the gallery has such photos."""
 
 
 class ViewGenerator:
-    """Makes views of decoded photos, uint8 (height, width, 3). Phone views lie on other ones of them, blurred."""
+    """Makes views of decoded photos, uint8 (height, width, 3). Phone views have another photo, blurred, behind them."""
 
     def __init__(
         self,
@@ -42,7 +41,7 @@ class ViewGenerator:
         self._randaugment = _randaugment() if augment == "randaugment" else None
 
     def clean(self, photo: int) -> Bytes:
-        """Return the photo as an encoder reads it."""
+        """Return the photo as an encoder reads it, without augmentation."""
         return np.asarray(self._preprocess.fit(self._photos[photo]))
 
     def view(self, photo: int, number: int) -> Bytes:
@@ -56,7 +55,7 @@ class ViewGenerator:
             picture = ImageOps.mirror(picture)
         fitted = self._preprocess.fit(picture)
         if self._randaugment is not None:
-            fitted = _seeded(self._randaugment, fitted, rng)
+            fitted = _apply_seeded(self._randaugment, fitted, rng)
         return np.asarray(fitted)
 
 
@@ -69,11 +68,11 @@ def _randaugment() -> Any:
     return RandAugment(num_ops=2, magnitude=9, fill=[127, 127, 127])
 
 
-def _seeded(transform: Any, picture: Image.Image, rng: random.Random) -> Image.Image:
-    """torchvision draws from torch's one global generator, which is left as it was: not for threads."""
+def _apply_seeded(transform: Any, picture: Image.Image, rng: random.Random) -> Image.Image:
+    """Apply a torchvision transform seeded from `rng`. Not thread-safe: it sets torch's global generator."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(rng.getrandbits(63))  # torch.manual_seed would seed the GPU's, too
-        changed: Image.Image = transform(picture)
-        return changed
+        torch.default_generator.manual_seed(rng.getrandbits(63))  # torch.manual_seed would also seed the GPU
+        result: Image.Image = transform(picture)
+        return result

@@ -1,4 +1,4 @@
-"""The photos of a manifest as training sees them: decoded once, labels and items as numbers, checked before a run."""
+"""Photos for training: chosen by split, labels and items as numbers, validated before a run, decoded into memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,14 +17,16 @@ Ints = npt.NDArray[np.int64]
 
 
 class UnfitDataError(InputError):
-    """A network cannot be trained on these photos: one label, a label of one photo, nothing to validate on."""
+    """A network cannot be trained on these photos: a single label, a label of one photo, nothing to validate on."""
+
+    code = "data_unfit"
 
 
 @dataclass(frozen=True)
 class PhotoSet:
-    """Photos with the classes they are numbered by. `labels` (n) indexes `classes`, `items` (n) numbers the items.
+    """Photos with numbered labels and items. `labels` (n,) are positions in `classes`, `items` (n,) number the items.
 
-    `groups` (n) names the contributors where the manifest does, else the items.
+    `groups` (n): the contributor of each photo, or its item if the manifest has no contributor.
     """
 
     manifest: Manifest
@@ -39,49 +41,49 @@ class PhotoSet:
 
     @cached_property
     def counts(self) -> Ints:
-        """How many photos each class has (len(classes))."""
+        """The number of photos by class (len(classes),)."""
         return np.bincount(self.labels, minlength=len(self.classes)).astype(np.int64)
 
 
 def relabel(manifest: Manifest, column: str) -> Manifest:
-    """Return the photos with what stands in `column` as their label, those without any left out.
+    """Return the manifest with the values of `column` as labels, without photos that have no value.
 
-    Raises `UnfitDataError` where there is no such column.
+    Raises `UnfitDataError` if there is no such column.
     """
     if column == "label":
         return manifest
     if any(column not in photo.extra for photo in manifest.photos):
-        raise UnfitDataError(f"The manifest has no column {column!r} to take the labels from.")
-    kept = tuple(replace(photo, label=photo.extra[column]) for photo in manifest.photos if photo.extra[column])
-    return replace(manifest, photos=kept)
+        raise UnfitDataError(f"The manifest has no column {column!r} to take the labels from.", code="column_missing")
+    photos = tuple(replace(photo, label=photo.extra[column]) for photo in manifest.photos if photo.extra[column])
+    return replace(manifest, photos=photos)
 
 
 def select_training_photos(
     manifest: Manifest, train: Sequence[str], held_out: Sequence[str]
 ) -> tuple[PhotoSet, PhotoSet]:
-    """Return the photos of the splits to train on, and those of the others that have a label of these.
+    """Return the photos of the splits `train`, and those of `held_out` with a label of the training photos.
 
     Raises `UnfitDataError`.
     """
-    chosen = build_photo_set(manifest, train)
-    held = build_photo_set(manifest, held_out, chosen.classes)
-    _require_trainable(chosen, held)
-    return chosen, held
+    train_photos = build_photo_set(manifest, train)
+    held_out_photos = build_photo_set(manifest, held_out, train_photos.classes)
+    _require_trainable(train_photos, held_out_photos)
+    return train_photos, held_out_photos
 
 
 def build_photo_set(manifest: Manifest, splits: Sequence[str], classes: Sequence[str] = ()) -> PhotoSet:
     """Return the photos of `splits`, in the order of the manifest.
 
-    `classes`: those of the training; photos of others are left out. Without it they are the labels found, sorted.
+    `classes`: the classes of the training; photos of other labels are left out. Default: all labels, sorted.
     """
-    inside = [photo for photo in manifest.photos if photo.split in splits]
-    known = tuple(classes) or tuple(sorted({photo.label for photo in inside}))
-    number = {name: at for at, name in enumerate(known)}
-    photos = tuple(photo for photo in inside if photo.label in number)
+    in_splits = [photo for photo in manifest.photos if photo.split in splits]
+    classes = tuple(classes) or tuple(sorted({photo.label for photo in in_splits}))
+    number = {name: position for position, name in enumerate(classes)}
+    photos = tuple(photo for photo in in_splits if photo.label in number)
     return PhotoSet(
         manifest,
         photos,
-        known,
+        classes,
         np.array([number[photo.label] for photo in photos], dtype=np.int64),
         np.unique([photo.item for photo in photos], return_inverse=True)[1].astype(np.int64),
         tuple(photo.extra.get("contributor") or photo.item for photo in photos),
@@ -89,21 +91,23 @@ def build_photo_set(manifest: Manifest, splits: Sequence[str], classes: Sequence
 
 
 def _require_trainable(train: PhotoSet, held_out: PhotoSet) -> None:
-    """For what would make a training meaningless: said before the long work starts."""
     if len(train.classes) < 2:
-        raise UnfitDataError(f"Training needs photos of two labels or more; these are of {len(train.classes)}.")
-    lonely = [name for name, count in zip(train.classes, train.counts, strict=True) if count < 2]
-    if lonely:
-        names = ", ".join(map(repr, lonely[:3])) + (" and others" if len(lonely) > 3 else "")
-        raise UnfitDataError(f"Each label needs two train photos or more; {names} has not. Give or drop some.")
+        raise UnfitDataError(
+            f"Training needs photos of two labels or more; these are of {len(train.classes)}.", code="too_few_labels"
+        )
+    single = [name for name, count in zip(train.classes, train.counts, strict=True) if count < 2]
+    if single:
+        names = ", ".join(map(repr, single[:3])) + (" and others" if len(single) > 3 else "")
+        text = f"Each label needs two train photos or more; there is only one of {names}. Add photos or drop the label."
+        raise UnfitDataError(text, code="label_too_small")
     if not len(held_out):
-        raise UnfitDataError("There are no photos outside the training splits to validate on.")
+        raise UnfitDataError("There are no photos outside the training splits to validate on.", code="nothing_held_out")
 
 
 def decode_photos(photos: PhotoSet, longest: int, progress: Progress = silent) -> list[Image.Image]:
-    """Decode all photos, upright RGB, and shrink those whose longer side is above `longest` pixels.
+    """Decode all photos, upright RGB, shrunk to at most `longest` pixels on the longer side.
 
-    They stay in memory: 4,000 photos of 288 x 384 pixels are 1.3 GB. Raises `PictureError`.
+    The pictures stay in memory: 4,000 photos of 288 x 384 pixels are 1.3 GB. Raises `PictureError`.
     """
 
     def read(photo: Photo) -> Image.Image:
@@ -113,7 +117,7 @@ def decode_photos(photos: PhotoSet, longest: int, progress: Progress = silent) -
 
 
 def shrink(picture: Image.Image, longest: int) -> Image.Image:
-    """Return the picture, its proportions kept and its longer side at most `longest` pixels."""
+    """Return the picture with its longer side at most `longest` pixels, its aspect ratio unchanged."""
     scale = longest / max(picture.size)
     if scale >= 1:
         return picture

@@ -1,7 +1,8 @@
-"""Views made once and kept in a file: as pictures, or as what the frozen stages of the trunk make of them.
+"""Cache of training views in a memory-mapped file: pixels, or the feature maps of the frozen stages.
 
-Making a phone view costs more than a training step on it, and so do the first stages of a trunk, whose maps are large.
-Kept as maps of float16 they cost a read. The file is a cache: it carries what it was made of, and may be deleted.
+Making a phone view costs more than a training step on it, and so do the first stages of a trunk, whose maps are large;
+read from the cache as float16 they cost a read. A JSON file beside the cache records what the views were made of. Both
+may be deleted.
 """
 
 import hashlib
@@ -21,21 +22,21 @@ from ml.formats.atomic_files import atomic_path, require_disk_space, unwritable
 from ml.progress import Progress, silent
 
 Ints = npt.NDArray[np.int64]
-Kept = npt.NDArray[np.uint8] | npt.NDArray[np.float16]
+CachedArray = npt.NDArray[np.uint8] | npt.NDArray[np.float16]
 
 CHUNK = 32
-"""Views that go through the frozen stages at a time."""
+"""Views per batch through the frozen stages."""
 
 
 @dataclass(frozen=True)
 class ViewCache:
-    """`array` (photos, views, h, w, c): pictures as uint8, or maps as float16, channels last, mapped from a file."""
+    """`array` (photos, views, h, w, c): pictures as uint8, or feature maps as float16, memory-mapped."""
 
-    array: Kept
+    array: CachedArray
 
     @property
     def views(self) -> int:
-        """How many views of each photo there are."""
+        """The number of views per photo."""
         return int(self.array.shape[1])
 
     def batch(self, photos: Ints, views: Ints) -> Tensor:
@@ -44,7 +45,7 @@ class ViewCache:
 
 
 class ViewDataset(Dataset[Bytes]):
-    """The views named by (photo, view) pairs; view 0 is the photo as it is. For a DataLoader with processes."""
+    """Views by (photo, view) pairs, for a DataLoader with worker processes; view 0 is the photo itself."""
 
     def __init__(self, viewer: ViewGenerator, pairs: Sequence[tuple[int, int]]) -> None:
         self._viewer = viewer
@@ -60,7 +61,7 @@ class ViewDataset(Dataset[Bytes]):
 
 def load_or_fill_cache(
     path: Path,
-    about: dict[str, str],
+    source: dict[str, str],
     viewer: ViewGenerator,
     photos: Sequence[int],
     views: int,
@@ -68,43 +69,43 @@ def load_or_fill_cache(
     workers: int,
     progress: Progress = silent,
 ) -> ViewCache:
-    """Return the first `views` views of `photos`, from `path` if that was made of the same things, else made anew.
+    """Return the first `views` views of `photos`, from the cache at `path` if its source is the same, else made again.
 
-    `frozen` takes uint8 pictures (b, 3, h, w) to maps (b, c, h', w'); None keeps the pictures themselves.
-    `about` says what the views are made of. Raises `UnwritableError`.
+    `frozen` maps uint8 pictures (b, 3, h, w) to feature maps (b, c, h', w'); None caches the pictures. `source`
+    identifies what the views are made of. The cache is replaced atomically. Raises `UnwritableError`.
     """
-    label = path.with_suffix(".json")
-    wanted = about | {"photos": _digest(photos), "views": str(views)}
-    kept = _kept_before(path, label, wanted)
-    if kept is not None:
-        return ViewCache(kept)
+    source_file = path.with_suffix(".json")
+    source = source | {"photos": _digest(photos), "views": str(views)}
+    cached = _load(path, source_file, source)
+    if cached is not None:
+        return ViewCache(cached)
     with unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as part:
             _fill(part, viewer, photos, views, frozen, workers, progress)
-            label.unlink(missing_ok=True)
-        label.write_text(json.dumps(wanted))
+            source_file.unlink(missing_ok=True)
+        source_file.write_text(json.dumps(source))
     return ViewCache(np.load(path, mmap_mode="r"))
 
 
-def _kept_before(path: Path, label: Path, wanted: dict[str, str]) -> Kept | None:
-    """Return the views in `path`; None where there are none, those of other things, or a file that was cut short."""
+def _load(path: Path, source_file: Path, source: dict[str, str]) -> CachedArray | None:
+    """The views in `path`; None if there are none, if they have another source, or if the file is truncated."""
     try:
-        if json.loads(label.read_text()) != wanted:
+        if json.loads(source_file.read_text()) != source:
             return None
-        kept: Kept = np.load(path, mmap_mode="r")
-        return kept
-    except (OSError, EOFError, ValueError):  # among the ValueErrors: no JSON, no array, fewer bytes than the array has
+        array: CachedArray = np.load(path, mmap_mode="r")
+        return array
+    except (OSError, EOFError, ValueError):  # a ValueError: not JSON, not an array, or fewer bytes than the array has
         return None
 
 
 def weights_digest(module: nn.Module | Sequence[nn.Module]) -> str:
     """Return the sha256 of all weights of a module, or of several."""
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for part in [module] if isinstance(module, nn.Module) else module:
         for name, tensor in part.state_dict().items():
-            whole.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
-    return whole.hexdigest()
+            digest.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _fill(
@@ -118,23 +119,25 @@ def _fill(
 ) -> None:
     pairs = [(photo, view) for photo in photos for view in range(views)]
     loader = DataLoader(ViewDataset(viewer, pairs), batch_size=CHUNK, num_workers=workers, collate_fn=stack_pictures)
-    array: Kept | None = None
+    array: CachedArray | None = None
     done = 0
     pictures: Tensor
     for pictures in progress(loader, "views"):  # type: ignore[arg-type] # a loader has a length and is iterated over
-        kept = _kept(pictures, frozen)
+        batch = _to_cache(pictures, frozen)
         if array is None:
-            shape = (len(pairs), *kept.shape[1:])
-            require_disk_space(part, int(np.prod(shape, dtype=np.int64)) * kept.itemsize)
-            array = np.lib.format.open_memmap(part, mode="w+", dtype=kept.dtype, shape=(len(photos), views, *shape[1:]))
+            shape = (len(pairs), *batch.shape[1:])
+            require_disk_space(part, int(np.prod(shape, dtype=np.int64)) * batch.itemsize)
+            array = np.lib.format.open_memmap(
+                part, mode="w+", dtype=batch.dtype, shape=(len(photos), views, *shape[1:])
+            )
             flat = array.reshape(shape)
-        flat[done : done + len(kept)] = kept
-        done += len(kept)
+        flat[done : done + len(batch)] = batch
+        done += len(batch)
     if isinstance(array, np.memmap):
         array.flush()
 
 
-def _kept(pictures: Tensor, frozen: Callable[[Tensor], Tensor] | None) -> Kept:
+def _to_cache(pictures: Tensor, frozen: Callable[[Tensor], Tensor] | None) -> CachedArray:
     if frozen is None:
         return pictures.permute(0, 2, 3, 1).contiguous().numpy()
     with torch.inference_mode():
@@ -142,7 +145,7 @@ def _kept(pictures: Tensor, frozen: Callable[[Tensor], Tensor] | None) -> Kept:
 
 
 def stack_pictures(pictures: list[Bytes]) -> Tensor:
-    """(b, 3, h, w) in memory order b, h, w, c, as convolutions on a CPU like it best."""
+    """Stack pictures (h, w, 3) to (b, 3, h, w) in memory order b, h, w, c: the fastest for convolutions on a CPU."""
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
 
 

@@ -1,4 +1,4 @@
-"""Which photos make a batch: P labels with K photos each, or one after another. Decided by the seed and the epoch."""
+"""Batch sampling: batches of P labels with K photos each, from the seed and the epoch alone."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -10,16 +10,15 @@ Ints = npt.NDArray[np.int64]
 Balance = Literal["none", "root", "full"]
 
 POWER: dict[Balance, float] = {"none": 1.0, "root": 0.5, "full": 0.0}
-"""A label is drawn in proportion to its number of photos to this power."""
+"""The probability of a label is proportional to its number of photos to this power."""
 
 
 def epoch_batches(labels: Ints, batch_size: int, per_label: int, balance: Balance, seed: int, epoch: int) -> list[Ints]:
-    """Return the batches of one epoch, each (at most batch_size) positions in `labels`, about one draw per photo.
+    """Return the batches of one epoch, each at most `batch_size` positions in `labels`, about one draw per photo.
 
-    A batch is filled with `per_label` photos of one label after another. A label of fewer photos gives those it has:
-    no photo is twice in one batch, so that nothing is its own positive. Each label deals its photos like a deck of
-    cards, shuffled anew when it is used up. A last batch that would be smaller than half is left out, unless it is the
-    only one.
+    A batch is filled with `per_label` photos of one label after another, or with all photos of a smaller label: no
+    photo is twice in a batch, so that none is its own positive. Each label deals its photos like a deck of cards, which
+    is shuffled again when it is empty. A last batch smaller than half is left out, unless it is the only one.
     """
     rng = np.random.default_rng([seed, epoch])
     size = min(batch_size, len(labels))
@@ -31,12 +30,12 @@ def epoch_batches(labels: Ints, batch_size: int, per_label: int, balance: Balanc
 
 
 class _Deck:
-    """The photos of one label, dealt in a random order, all of them before any comes again."""
+    """The photos of one label, dealt in a random order, each once before any is dealt again."""
 
     def __init__(self, photos: Ints, rng: np.random.Generator) -> None:
         self._photos = photos
         self._rng = rng
-        self._left: list[int] = []
+        self._cards: list[int] = []
 
     def __len__(self) -> int:
         return len(self._photos)
@@ -44,19 +43,19 @@ class _Deck:
     def deal(self, count: int, taken: set[int]) -> Iterator[int]:
         """Yield up to `count` photos that are not in `taken`."""
         dealt = 0
-        passed: list[int] = []
+        skipped: list[int] = []
         for _ in range(2 * len(self._photos)):
             if dealt == count:
                 break
-            if not self._left:
-                self._left = self._rng.permutation(self._photos).tolist()
-            photo = self._left.pop()
+            if not self._cards:
+                self._cards = self._rng.permutation(self._photos).tolist()
+            photo = self._cards.pop()
             if photo in taken:
-                passed.append(photo)
+                skipped.append(photo)
                 continue
             dealt += 1
             yield photo
-        self._left.extend(reversed(passed))
+        self._cards.extend(reversed(skipped))
 
 
 def _batch(
@@ -73,10 +72,10 @@ def _batch(
 
 
 def view_numbers(batch: Ints, views: int, copies: int, seed: int, epoch: int, step: int) -> Ints:
-    """Return (copies, len(batch)) numbers of views, different ones for each photo where there are enough.
+    """Return (copies, len(batch)) numbers of views, distinct for each photo if there are enough views.
 
-    `views` > 0: among 0..views-1, which are kept; 0 is the photo as it is. `views` == 0: numbers never used before, so
-    that each epoch sees new views.
+    `views` > 0: among 0..views-1, the cached views; 0 is the photo itself. `views` == 0: numbers that no other epoch
+    uses, so that each epoch has new views.
     """
     if views == 0:
         first = 1 + epoch * copies

@@ -199,15 +199,15 @@ def whitened_pca(views: Floats, dim: int, shrinkage: float) -> Projection:
     Signs are fixed (the largest entry of each component is positive), so that two machines agree.
     Raises `TooFewPhotosError`, or `InputError` for more components than features or views that are all alike.
     """
-    stack_pictures = np.asarray(views, dtype=np.float64)
-    photos, _, channels = stack_pictures.shape
+    stacked = np.asarray(views, dtype=np.float64)
+    photos, _, channels = stacked.shape
     require_photos(photos, dim)
     if channels < dim:
         message = f"{channels} features cannot be reduced to {dim} components."
         raise InputError(message, code="too_many_components")
-    means = stack_pictures.mean(axis=1)  # (photos, c)
+    means = stacked.mean(axis=1)  # (photos, c)
     centre = means.mean(axis=0)
-    whitening = _inverse_root(_covariance((stack_pictures - means[:, None]).reshape(-1, channels)), shrinkage)  # (c, c)
+    whitening = _inverse_root(_covariance((stacked - means[:, None]).reshape(-1, channels)), shrinkage)  # (c, c)
     _, vectors = np.linalg.eigh(_covariance((means - centre) @ whitening))
     components = (whitening @ vectors[:, ::-1][:, :dim]).T  # (dim, c); eigh sorts upwards
     largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)

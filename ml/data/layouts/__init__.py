@@ -1,9 +1,9 @@
-"""From the layout of a photo collection to manifest rows, each one checked against what its source promises.
+"""Converters from the file layouts of photo collections to manifests; they validate what the collection publishes.
 
-One module per layout, all with one function:
+One module per layout, each with the function
 
     convert(source, manifest_folder, subset=False) -> list[Photo]
 
-`source`: the folder of the collection; `manifest_folder`: where paths start; `subset`: the copy is a part on purpose,
-so that the published counts are not asked for. Raises `ConversionError`. What they share is in reading and splits.
+`source`: the folder of the collection; `manifest_folder`: the folder that paths are relative to; `subset`: the source
+is a part of the collection on purpose, so the published counts are not required. Raises `ConversionError`.
 """

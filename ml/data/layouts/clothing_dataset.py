@@ -1,6 +1,6 @@
-"""The open clothing data set: `labels.csv` beside `images/`, one garment a photo, split by contributor.
+"""Layout of the open clothing data set: `labels.csv` beside `images/`, one garment per photo, split by contributor.
 
-Its parts circulate in many sizes, so there is no count to insist on.
+Copies of many sizes circulate, so no count is required.
 """
 
 from pathlib import Path
@@ -11,18 +11,18 @@ from ml.formats.manifest_csv import SPLITS
 
 
 def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[Photo]:
-    """`labels.csv` (image,label,group,contributor,kids,split) beside `images/`: each photo shows a garment of its own.
+    """Read `labels.csv` (image,label,group,contributor,kids,split); each photo is an item of its own.
 
-    The split by contributor is kept, and it is checked that no contributor is on two sides.
+    The split is that of the source. Raises `ConversionError`, also for a contributor in two splits.
     """
     del subset
     rows = read_csv(source / "labels.csv", ("image", "label", "group", "contributor", "kids", "split"))
     split_of: dict[str, str] = {}
     for row in rows:
         if row["split"] not in SPLITS:
-            raise ConversionError(f"{row['image']!r} is in an unknown split {row['split']!r}.")
+            raise ConversionError(f"{row['image']!r} is in an unknown split {row['split']!r}.", code="split_unknown")
         if split_of.setdefault(row["contributor"], row["split"]) != row["split"]:
-            raise ConversionError(f"Contributor {row['contributor']!r} is in two splits.")
+            raise ConversionError(f"Contributor {row['contributor']!r} is in two splits.", code="splits_overlap")
     require_distinct(row["image"] for row in rows)
     return [
         Photo(

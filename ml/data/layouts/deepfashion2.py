@@ -1,7 +1,7 @@
-"""DeepFashion2 (Ge et al., CVPR 2019): pictures with several garments each, every one with its box and its pair.
+"""Layout of DeepFashion2 (Ge et al., CVPR 2019): several garments per picture, each with a box and a pair.
 
 `train/` and `validation/`, each with `image/000001.jpg` and `annos/000001.json`. The counts are those of the release
-(191,961 and 32,153 pictures), which is smaller than what the paper describes; the labels of its test part are not out.
+(191,961 and 32,153 pictures), which is smaller than the paper describes; the labels of the test part are unpublished.
 """
 
 import json
@@ -19,11 +19,11 @@ GARMENT = re.compile(r"item\d+")
 
 
 def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[Photo]:
-    """Each garment of a picture is a row of its own: the same path, another box. The label is its category.
+    """Return one row per garment, with the path of its picture, its box, and its category as the label.
 
-    An item is (pair_id, style) of one part where the style is above 0; a garment of style 0 has no counterpart and is
-    an item by itself. Validation, on which figures are published, becomes test; a tenth of the pairs of train is drawn
-    as val, whole pairs, so that all garments of a picture stay together.
+    An item is (pair_id, style) of one part; a garment of style 0 has no counterpart and is an item of its own.
+    Validation, on which results are published, becomes test. A tenth of the pairs of train becomes val: whole pairs, so
+    that all garments of a picture are in one split.
     """
     photos: list[Photo] = []
     for part, published in PICTURES.items():
@@ -33,12 +33,13 @@ def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[P
             picture = require_file(source / part / "image", f"{annotation.stem}.jpg")
             photos += _garments(annotation, part, relative_path(picture, manifest_folder))
     if not photos:
-        raise ConversionError(f"There are no annotations in {str(source)!r}: wanted are train/annos/*.json.")
+        text = f"There are no annotations in {str(source)!r}; train/annos/*.json are needed."
+        raise ConversionError(text, code="nothing_listed")
     return photos
 
 
 def _garments(annotation: Path, part: str, path: str) -> Iterator[Photo]:
-    """The garments of one picture; one that is annotated twice with the same box is taken once."""
+    """The garments of one picture; garments with the same box count once."""
     try:
         entries = json.loads(annotation.read_bytes())
         pair, source = int(entries["pair_id"]), str(entries["source"])
@@ -50,7 +51,8 @@ def _garments(annotation: Path, part: str, path: str) -> Iterator[Photo]:
             item = f"{part}/{pair}/{style}" if style > 0 else f"{part}/{annotation.stem}/{name}"
             if box not in boxes:
                 boxes.add(box)
-                more = {"source": source, "pair": str(pair), "style": str(style), "box": box}
-                yield Photo(path, str(entry["category_name"]), item, split, more)
+                extra = {"source": source, "pair": str(pair), "style": str(style), "box": box}
+                yield Photo(path, str(entry["category_name"]), item, split, extra)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConversionError(f"{str(annotation)!r} is no annotation of DeepFashion2: {error!r}.") from error
+        text = f"{str(annotation)!r} is not an annotation of DeepFashion2: {error!r}."
+        raise ConversionError(text, code="annotation_malformed") from error

@@ -1,6 +1,6 @@
-"""DeepFashion, Consumer-to-shop Clothes Retrieval Benchmark: 239,557 photos of 33,881 items, by buyers and by shops.
+"""Layout of the DeepFashion Consumer-to-shop Benchmark: 239,557 photos of 33,881 items, by consumers and by shops.
 
-`Eval/list_eval_partition.txt` and `img/`; `Anno/list_bbox_consumer2shop.txt` where it is there. Published with
+`Eval/list_eval_partition.txt`, `img/` and, optionally, `Anno/list_bbox_consumer2shop.txt`. Published with
 "DeepFashion: Powering Robust Clothes Recognition and Retrieval with Rich Annotations" (Liu et al., CVPR 2016).
 """
 
@@ -27,7 +27,7 @@ SOURCES = {"image_pair_name_1": "consumer", "image_pair_name_2": "shop"}
 
 
 class _Listed(NamedTuple):
-    """What the pairs say of one photo."""
+    """A photo as the list of pairs describes it."""
 
     item: str
     split: str
@@ -35,41 +35,42 @@ class _Listed(NamedTuple):
 
 
 def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[Photo]:
-    """The source lists pairs of a buyer's and a shop's photo; here each photo is one row, grouped by the item.
+    """Return one row per photo of the pairs of a consumer's and a shop's photo.
 
-    The label is the folder (`img/DRESSES/Dress/id_…/shop_01.jpg` is a Dress), the column `source` consumer or shop.
-    With the list of boxes there are `group` (upper, lower, full) and `box`.
+    The label is the folder (`img/DRESSES/Dress/id_…/shop_01.jpg` is a Dress), the column `source` is consumer or shop.
+    `group` (upper, lower, full) and `box` are filled from the list of boxes.
     """
     partition = find_list(source, "Eval", "list_eval_partition.txt")
     pairs = read_list(partition, (*SOURCES, "item_id", "evaluation_status"), subset)
-    listed = _photos_of(pairs)
+    listed = _collect_photos(pairs)
     require_count("photos", len(listed), PHOTOS, subset)
     require_count("items", len({photo.item for photo in listed.values()}), ITEMS, subset)
     garments = read_garments(find_list(source, "Anno", "list_bbox_consumer2shop.txt"), subset)
     photos = []
     for name, photo in listed.items():
         if len(Path(name).parts) < 4:
-            raise ConversionError(f"{name!r} lies in no folder of a label and an item.")
-        more = {"source": photo.source, **find_garment(garments, name)}
+            raise ConversionError(f"{name!r} lies in no folder of a label and an item.", code="folder_missing")
+        extra = {"source": photo.source, **find_garment(garments, name)}
         path = relative_path(find_picture(source, name), manifest_folder)
-        photos.append(Photo(path, Path(name).parts[-3], photo.item, photo.split, more))
+        photos.append(Photo(path, Path(name).parts[-3], photo.item, photo.split, extra))
     return photos
 
 
-def _photos_of(pairs: Iterable[Row]) -> dict[str, _Listed]:
-    """The photos of the pairs, most of which are in several of them. Raises `ConversionError` at a contradiction."""
+def _collect_photos(pairs: Iterable[Row]) -> dict[str, _Listed]:
+    """The photos of the pairs by name; most are in several pairs. Raises `ConversionError` if two pairs contradict."""
     listed: dict[str, _Listed] = {}
     split_of: dict[str, str] = {}
-    for name, photo in _sides(pairs):
+    for name, photo in _photos_of_pairs(pairs):
         if photo.split not in SPLITS:
-            raise ConversionError(f"{name!r} is in an unknown split {photo.split!r}.")
+            raise ConversionError(f"{name!r} is in an unknown split {photo.split!r}.", code="split_unknown")
         require_one_split(photo.item, photo.split, split_of)
         if listed.setdefault(name, photo) != photo:
-            raise ConversionError(f"{name!r} is listed as {' '.join(listed[name])} and as {' '.join(photo)}.")
+            text = f"{name!r} is listed as {' '.join(listed[name])} and as {' '.join(photo)}."
+            raise ConversionError(text, code="rows_contradict")
     return listed
 
 
-def _sides(pairs: Iterable[Row]) -> Iterator[tuple[str, _Listed]]:
+def _photos_of_pairs(pairs: Iterable[Row]) -> Iterator[tuple[str, _Listed]]:
     for row in pairs:
         for column, source in SOURCES.items():
             yield row[column], _Listed(row["item_id"], row["evaluation_status"], source)

@@ -1,6 +1,6 @@
-"""DeepFashion, In-shop Clothes Retrieval Benchmark: 52,712 photos of 7,982 items of one shop.
+"""Layout of the DeepFashion In-shop Clothes Retrieval Benchmark: 52,712 photos of 7,982 items of one shop.
 
-`Eval/list_eval_partition.txt` and `img/`; `Anno/list_bbox_inshop.txt` where it is there. Published with "DeepFashion:
+`Eval/list_eval_partition.txt`, `img/` and, optionally, `Anno/list_bbox_inshop.txt`. Published with "DeepFashion:
 Powering Robust Clothes Recognition and Retrieval with Rich Annotations" (Liu et al., CVPR 2016).
 """
 
@@ -25,10 +25,10 @@ ROLES = {"train": "", "query": "query", "gallery": "gallery"}
 
 
 def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[Photo]:
-    """The label is the folder (`img/WOMEN/Dresses/id_…/02_1_front.jpg` is of Dresses).
+    """Return one row per photo. The label is the folder (`img/WOMEN/Dresses/id_…/02_1_front.jpg` is of Dresses).
 
-    Query and gallery are the test split, told apart by the column `role`; the benchmark has no val, so a tenth of its
-    train items is drawn. With the list of boxes there are `group` (upper, lower, full) and `box`.
+    Query and gallery become the test split, with the column `role`; a tenth of the train items becomes val, which the
+    benchmark lacks. `group` (upper, lower, full) and `box` are filled from the list of boxes.
     """
     partition = find_list(source, "Eval", "list_eval_partition.txt")
     listed = read_list(partition, ("image_name", "item_id", "evaluation_status"), subset)
@@ -43,15 +43,16 @@ def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[P
         split = _split(row)
         require_one_split(item, split, split_of)
         if len(Path(name).parts) < 5:
-            raise ConversionError(f"{name!r} lies in no folder of a gender, a label and an item.")
+            text = f"{name!r} lies in no folder of a gender, a label and an item."
+            raise ConversionError(text, code="folder_missing")
         gender, label = Path(name).parts[-4:-2]
-        more = {"gender": gender, "role": ROLES[row["evaluation_status"]], **find_garment(garments, name)}
-        photos.append(Photo(relative_path(find_picture(source, name), manifest_folder), label, item, split, more))
+        extra = {"gender": gender, "role": ROLES[row["evaluation_status"]], **find_garment(garments, name)}
+        photos.append(Photo(relative_path(find_picture(source, name), manifest_folder), label, item, split, extra))
     return photos
 
 
 def _split(row: Row) -> str:
     status = row["evaluation_status"]
     if status not in ROLES:
-        raise ConversionError(f"{row['image_name']!r} has the unknown status {status!r}.")
+        raise ConversionError(f"{row['image_name']!r} has the unknown status {status!r}.", code="status_unknown")
     return "test" if ROLES[status] else val_by_hash(row["item_id"])

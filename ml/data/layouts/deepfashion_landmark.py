@@ -1,4 +1,4 @@
-"""DeepFashion, Fashion Landmark Detection Benchmark: 123,016 photos with a box, of upper, lower and full-body clothes.
+"""Layout of the DeepFashion Fashion Landmark Detection Benchmark: 123,016 photos of clothes with a box.
 
 `Anno/list_bbox.txt`, `Anno/list_landmarks.txt`, `Eval/list_eval_partition.txt` and `img/`. Published with "Fashion
 Landmark Detection in the Wild" (Liu et al., ECCV 2016).
@@ -25,7 +25,7 @@ VARIATIONS = {"1": "normal", "2": "medium pose", "3": "large pose", "4": "medium
 
 
 def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[Photo]:
-    """The label is the clothes type, each photo an item of its own, the split that of the benchmark."""
+    """Return one row per photo, each an item of its own; the label is the clothes type (upper, lower, full)."""
     bbox, landmarks = (find_list(source, "Anno", name) for name in ("list_bbox.txt", "list_landmarks.txt"))
     partition = find_list(source, "Eval", "list_eval_partition.txt")
     boxes = index_by_picture(read_list(bbox, ("image_name", *BOX_COLUMNS), subset))
@@ -37,7 +37,7 @@ def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[P
     for row in listed:
         name, split = row["image_name"], row["evaluation_status"]
         if split not in SPLITS:
-            raise ConversionError(f"{name!r} is in an unknown split {split!r}.")
+            raise ConversionError(f"{name!r} is in an unknown split {split!r}.", code="split_unknown")
         kind = require_row(types, name, "landmarks")
         photos.append(
             Photo(

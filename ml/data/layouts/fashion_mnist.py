@@ -1,7 +1,7 @@
-"""Fashion-MNIST (Xiao et al., 2017): 60,000 and 10,000 grey pictures of 28 x 28 pixels and ten labels, in four files.
+"""Layout of Fashion-MNIST (Xiao et al., 2017): 60,000 + 10,000 grey pictures of 28 x 28 pixels, ten labels, four files.
 
-Debian's package dataset-fashion-mnist puts them into /usr/share/datasets/fashion-mnist. The format is idx: a magic
-number (two zero bytes, 8 for unsigned bytes, how many axes), the length of each axis as big-endian 32-bit, the bytes.
+Debian's package dataset-fashion-mnist installs them in /usr/share/datasets/fashion-mnist. The format is idx: a magic
+number (two zero bytes, 8 for unsigned bytes, the number of axes), the length of each axis as big-endian 32-bit, bytes.
 """
 
 import gzip
@@ -32,15 +32,15 @@ LABELS = (
 )
 PICTURES = {"train": 60_000, "t10k": 10_000}
 FOLDER = "fashion-mnist-pictures"
-"""The pictures are written beside the manifest, into this folder."""
+"""Folder beside the manifest for the pictures."""
 
 Bytes = npt.NDArray[np.uint8]
 
 
 def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[Photo]:
-    """Each picture becomes a PNG and an item of its own; t10k is the test split, a tenth of train is drawn as val.
+    """Write each picture as a PNG, an item of its own; t10k becomes test, and a tenth of train becomes val.
 
-    The folder of PNGs appears whole or not at all. Raises `UnwritableError` also where it exists already.
+    The folder of PNGs is written atomically. Raises `UnwritableError`, also if it exists already.
     """
     parts = {part: _read_part(source, part) for part in PICTURES}
     for part, published in PICTURES.items():
@@ -61,13 +61,14 @@ def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[P
 
 
 def _read_part(source: Path, part: str) -> tuple[Bytes, Bytes]:
-    """Pictures (n, height, width) and labels (n) of "train" or "t10k". Raises `ConversionError`."""
+    """Return pictures (n, height, width) and labels (n,) of "train" or "t10k". Raises `ConversionError`."""
     pictures = _read_idx(source / f"{part}-images-idx3-ubyte.gz", axes=3)
     labels = _read_idx(source / f"{part}-labels-idx1-ubyte.gz", axes=1)
     if len(pictures) != len(labels):
-        raise ConversionError(f"{part} has {len(pictures)} pictures and {len(labels)} labels.")
+        text = f"{part} has {len(pictures)} pictures and {len(labels)} labels."
+        raise ConversionError(text, code="count_mismatch")
     if not len(labels) or labels.max() >= len(LABELS):
-        raise ConversionError(f"The labels of {part} are not the ten of Fashion-MNIST.")
+        raise ConversionError(f"The labels of {part} are not the ten of Fashion-MNIST.", code="labels_unknown")
     return pictures, labels
 
 
@@ -75,11 +76,13 @@ def _read_idx(path: Path, axes: int) -> Bytes:
     try:
         data = gzip.decompress(path.read_bytes())
     except (OSError, EOFError, zlib.error) as error:
-        raise ConversionError(f"Cannot read {str(path)!r}: {getattr(error, 'strerror', None) or error}.") from error
+        text = f"Cannot read {str(path)!r}: {getattr(error, 'strerror', None) or error}."
+        raise ConversionError(text, code="file_unreadable") from error
     start = 4 + 4 * axes
     if len(data) < start or data[:4] != bytes((0, 0, 8, axes)):
-        raise ConversionError(f"{str(path)!r} is no idx file of bytes with {axes} axes.")
+        raise ConversionError(f"{str(path)!r} is not an idx file of bytes with {axes} axes.", code="idx_malformed")
     shape = struct.unpack(f">{axes}I", data[4:start])
     if len(data) - start != np.prod(shape, dtype=np.int64):
-        raise ConversionError(f"{str(path)!r} announces {shape} bytes and has {len(data) - start:,}.")
+        text = f"{str(path)!r} announces {shape} bytes and has {len(data) - start:,}."
+        raise ConversionError(text, code="idx_truncated")
     return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(shape)

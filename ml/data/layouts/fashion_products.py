@@ -1,6 +1,6 @@
-"""The open fashion product catalogue: `styles.csv` beside `images/`, one photo a product.
+"""Layout of the open fashion product catalogue: `styles.csv` beside `images/`, one photo per product.
 
-Its parts circulate in many sizes, so there is no count to insist on.
+Copies of many sizes circulate, so no count is required.
 """
 
 from pathlib import Path
@@ -10,29 +10,30 @@ from ml.data.layouts.splits import split_by_hash
 from ml.data.manifest import Photo
 
 MAX_MISSING_SHARE = 0.01
-"""A handful of the products are known to lack their picture; more than this means a broken download."""
+"""A few products lack their picture in the source; a larger share means an incomplete download."""
 
 
 def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[Photo]:
-    """`styles.csv` (id,gender,masterCategory,…) beside `images/<id>.jpg`: one photo per product, label = articleType.
+    """Read `styles.csv` (id,gender,masterCategory,…) and `images/<id>.jpg`; the label is articleType.
 
-    The source has no split, so one is drawn from the hash of the id. Products without a picture are left out, up to
-    one in a hundred.
+    The source has no split; it is chosen by the hash of the id. Products without a picture are left out, if they are at
+    most one in a hundred. Raises `ConversionError`.
     """
     del subset
-    more = ("gender", "masterCategory", "subCategory", "baseColour")
-    rows = read_csv(source / "styles.csv", ("id", "articleType", *more))
+    columns = ("gender", "masterCategory", "subCategory", "baseColour")
+    rows = read_csv(source / "styles.csv", ("id", "articleType", *columns))
     require_distinct(row["id"] for row in rows)
-    kept = [row for row in rows if (source / "images" / f"{row['id']}.jpg").is_file()]
-    if len(rows) - len(kept) > MAX_MISSING_SHARE * len(rows):
-        raise ConversionError(f"{len(rows) - len(kept)} of {len(rows)} products have no picture in images/.")
+    with_picture = [row for row in rows if (source / "images" / f"{row['id']}.jpg").is_file()]
+    if len(rows) - len(with_picture) > MAX_MISSING_SHARE * len(rows):
+        text = f"{len(rows) - len(with_picture)} of {len(rows)} products have no picture in images/."
+        raise ConversionError(text, code="files_missing")
     return [
         Photo(
             path=relative_path(source / "images" / f"{row['id']}.jpg", manifest_folder),
             label=row["articleType"],
             item=row["id"],
             split=split_by_hash(row["id"]),
-            extra={name: row[name] for name in more},
+            extra={name: row[name] for name in columns},
         )
-        for row in kept
+        for row in with_picture
     ]

@@ -1,4 +1,4 @@
-"""A folder of folders: what somebody has who has nothing but pictures, sorted by hand."""
+"""Layout of a folder of folders: pictures sorted by label, one folder per label."""
 
 from pathlib import Path
 
@@ -9,13 +9,16 @@ from ml.images.pictures import find_pictures
 
 
 def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[Photo]:
-    """The first folder below `source` is the label, each picture an item of its own in a split drawn from its hash."""
+    """Return one row per picture: the first folder below `source` is the label, the picture an item of its own.
+
+    The split is chosen by a hash of the path. Raises `ConversionError` or `InputError`.
+    """
     del subset
     photos = []
     for path in find_pictures(source):
         inside = path.relative_to(source)
         if len(inside.parts) < 2:
-            raise ConversionError(f"{inside.name!r} lies in no folder of its own label.")
+            raise ConversionError(f"{inside.name!r} lies in no folder named after its label.", code="folder_missing")
         item = inside.with_suffix("").as_posix()
         photos.append(Photo(relative_path(path, manifest_folder), inside.parts[0], item, split_by_hash(item)))
     return photos

@@ -1,4 +1,4 @@
-"""What the layouts share: reading their lists, finding their pictures, insisting on what was published."""
+"""Helpers of the layouts: read tables, resolve paths, require published counts."""
 
 import csv
 import os
@@ -9,60 +9,63 @@ from ml.formats.errors import InputError
 
 
 class ConversionError(InputError):
-    """The source is not laid out as the converter expects."""
+    """The source does not have the layout that the converter expects."""
+
+    code = "layout_unexpected"
 
 
 def read_csv(path: Path, columns: Iterable[str]) -> list[Mapping[str, str]]:
-    """The lines of a CSV file; `columns` must be filled in each of them. Raises `ConversionError`."""
+    """Read a CSV file whose `columns` have a value in every row. Raises `ConversionError`."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows: list[Mapping[str, str]] = [
                 {key: value for key, value in row.items() if key} for row in csv.DictReader(file)
             ]
     except OSError as error:
-        raise ConversionError(f"Cannot read {str(path)!r}: {error.strerror}.") from error
+        raise ConversionError(f"Cannot read {str(path)!r}: {error.strerror}.", code="file_unreadable") from error
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ConversionError(f"{str(path)!r} is not a CSV file in UTF-8: {error}.") from error
+        raise ConversionError(f"{str(path)!r} is not a CSV file in UTF-8: {error}.", code="file_unreadable") from error
     if not rows:
-        raise ConversionError(f"{str(path)!r} lists nothing.")
+        raise ConversionError(f"{str(path)!r} has no rows.", code="nothing_listed")
     for name in columns:
         if any(not row.get(name) for row in rows):
-            raise ConversionError(f"{str(path)!r} has no column {name!r}, or it is empty in a line.")
+            text = f"{str(path)!r} has no column {name!r}, or a row without a value in it."
+            raise ConversionError(text, code="column_missing")
     return rows
 
 
-def require_count(what: str, found: int, published: int, subset: bool) -> None:
-    """Raise `ConversionError` where a copy that should be whole has not the published number of `what`."""
-    if found != published and not subset:
-        raise ConversionError(
-            f"There are {found:,} {what}, published are {published:,}. Is the copy whole? --subset takes a part of it."
-        )
+def require_count(what: str, count: int, published: int, subset: bool) -> None:
+    """Raise `ConversionError` if a source that is not a `subset` has another number of `what` than published."""
+    if count != published and not subset:
+        text = f"There are {count:,} {what}, published are {published:,}. Use --subset for a part of the collection."
+        raise ConversionError(text, code="count_mismatch")
 
 
 def require_distinct(names: Iterable[str]) -> None:
-    """Raise `ConversionError` naming the first that comes twice."""
-    seen: set[str] = set()
+    """Raise `ConversionError` that names the first repeated name."""
+    earlier: set[str] = set()
     for name in names:
-        if name in seen:
-            raise ConversionError(f"{name!r} is listed twice.")
-        seen.add(name)
+        if name in earlier:
+            raise ConversionError(f"{name!r} is listed twice.", code="listed_twice")
+        earlier.add(name)
 
 
 def require_file(folder: Path, name: str) -> Path:
-    """The file `name` below `folder`; a name that leads out of it is refused. Raises `ConversionError`."""
+    """Return the path of the file `name` below `folder`. Raises `ConversionError`, also for a name outside it."""
     path = folder / name
     if Path(name).is_absolute() or ".." in Path(name).parts or not path.is_file():
-        raise ConversionError(f"{name!r} is listed, but there is no such file in {str(folder)!r}.")
+        text = f"{name!r} is listed, but there is no such file in {str(folder)!r}."
+        raise ConversionError(text, code="file_missing")
     return path
 
 
 def relative_path(path: Path, start: Path) -> str:
-    """`path` as a manifest in the folder `start` writes it."""
+    """Return `path` relative to the manifest folder `start`, with forward slashes."""
     return Path(os.path.relpath(path.absolute(), start.absolute())).as_posix()
 
 
 def format_box(x_1: int, y_1: int, x_2: int, y_2: int) -> str:
-    """Two opposite corners as the column `box`; "", the whole picture, where they span nothing."""
+    """Return the value for the column `box` from two opposite corners; "" (the whole picture) for an empty box."""
     left, right = sorted((x_1, x_2))
     top, bottom = sorted((y_1, y_2))
     return f"{left},{top},{right},{bottom}" if left < right and top < bottom else ""

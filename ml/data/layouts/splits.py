@@ -1,21 +1,21 @@
-"""Who is in which split, where the source leaves it open: drawn from a hash, so that it is the same everywhere."""
+"""Splits by hash, for sources without a split: the same on every machine."""
 
 import hashlib
 
-VAL_DRAW = 8
-TEST_DRAW = 9
+VAL_TENTH = 8
+TEST_TENTH = 9
 
 
 def split_by_hash(item: str) -> str:
-    """Return "train" for 80 %, "val" for 10 % and "test" for 10 % of all items, always the same for the same item."""
-    draw = _draw(item)
-    return "val" if draw == VAL_DRAW else "test" if draw == TEST_DRAW else "train"
+    """Return "train" for 80 %, "val" for 10 % and "test" for 10 % of all items."""
+    tenth = _tenth(item)
+    return "val" if tenth == VAL_TENTH else "test" if tenth == TEST_TENTH else "train"
 
 
 def val_by_hash(item: str) -> str:
-    """Return "val" for 10 % of all items and "train" for the rest: for a source that has a test part of its own."""
-    return "val" if _draw(item) == VAL_DRAW else "train"
+    """Return "val" for 10 % of all items, else "train": for a source with a test split of its own."""
+    return "val" if _tenth(item) == VAL_TENTH else "train"
 
 
-def _draw(item: str) -> int:
+def _tenth(item: str) -> int:
     return int(hashlib.sha256(item.encode()).hexdigest(), 16) % 10

@@ -13,21 +13,21 @@ PHOTOS = [drawn_picture(seed) for seed in range(4)]
 MANY = range(1, 60)
 
 
-def viewer(augment: str, seed: int = 0, photos: list[Image.Image] = PHOTOS, **more: float) -> ViewGenerator:
-    return ViewGenerator(photos, SQUASHED, augment, seed, **more)
+def viewer(augment: str, seed: int = 0, photos: list[Image.Image] = PHOTOS, **options: float) -> ViewGenerator:
+    return ViewGenerator(photos, SQUASHED, augment, seed, **options)
 
 
 def plain(photo: int) -> list[np.ndarray]:
-    """A photo as it is and mirrored, each as the network reads it."""
+    """A photo and its mirror image, each as the network reads it."""
     pictures = (PHOTOS[photo], ImageOps.mirror(PHOTOS[photo]))
     return [np.asarray(SQUASHED.fit(picture)) for picture in pictures]
 
 
-def among(view: np.ndarray, known: list[np.ndarray]) -> bool:
+def is_one_of(view: np.ndarray, known: list[np.ndarray]) -> bool:
     return any(np.array_equal(view, other) for other in known)
 
 
-def test_the_clean_view_is_what_an_encoder_reads():
+def test_the_clean_view_is_the_photo_as_an_encoder_reads_it():
     clean = viewer("phone").clean(1)
     assert clean.dtype == np.uint8
     assert clean.shape == (SIDE, SIDE, 3)
@@ -35,12 +35,12 @@ def test_the_clean_view_is_what_an_encoder_reads():
 
 
 @pytest.mark.parametrize("augment", ["none", "flip", "phone", "randaugment"])
-def test_seed_photo_and_number_alone_decide_a_view(augment):
-    forwards, backwards = viewer(augment), viewer(augment)
-    asked = [(photo, number) for photo in range(3) for number in range(1, 4)]
-    views = {key: forwards.view(*key) for key in asked}
-    for key in reversed(asked):
-        assert np.array_equal(views[key], backwards.view(*key))
+def test_a_view_depends_on_seed_photo_and_number_alone(augment):
+    first, second = viewer(augment), viewer(augment)
+    keys = [(photo, number) for photo in range(3) for number in range(1, 4)]
+    views = {key: first.view(*key) for key in keys}
+    for key in reversed(keys):
+        assert np.array_equal(views[key], second.view(*key))
 
 
 @pytest.mark.parametrize("augment", ["phone", "randaugment"])
@@ -57,30 +57,30 @@ def test_without_augmentation_every_view_is_the_photo():
 def test_flipped_views_are_the_photo_or_its_mirror_image_about_equally_often():
     views = [viewer("flip").view(2, number) for number in MANY]
     mirrored = sum(np.array_equal(view, plain(2)[1]) for view in views)
-    assert all(among(view, plain(2)) for view in views)
+    assert all(is_one_of(view, plain(2)) for view in views)
     assert 0.3 < mirrored / len(views) < 0.7
 
 
-def test_a_few_phone_views_are_the_photo_itself_as_the_gallery_has_it():
-    share = np.mean([among(viewer("phone").view(0, number), plain(0)) for number in range(1, 200)])
+def test_some_phone_views_are_the_photo_itself():
+    share = np.mean([is_one_of(viewer("phone").view(0, number), plain(0)) for number in range(1, 200)])
     assert share == pytest.approx(PLAIN_SHARE, abs=0.08)
 
 
 @pytest.mark.parametrize(("plain_share", "expected"), [(0.0, 0), (1.0, len(MANY))])
 def test_the_share_of_plain_views_can_be_chosen(plain_share, expected):
     views = [viewer("phone", plain_share=plain_share).view(3, number) for number in MANY]
-    assert sum(among(view, plain(3)) for view in views) == expected
+    assert sum(is_one_of(view, plain(3)) for view in views) == expected
 
 
-def test_phone_views_lie_on_other_photos_too():
-    """A black photo among white ones: what is lighter than its own border can only come from another photo."""
+def test_phone_views_have_other_photos_as_background():
+    """A black photo among white ones: light pixels can only come from another photo."""
     black, white = Image.new("RGB", (96, 128)), Image.new("RGB", (96, 128), "white")
     views = viewer("phone", photos=[black, white, white], plain_share=0.0)
     lit = [views.view(0, number).max() > 200 for number in MANY]
     assert 0.1 < np.mean(lit) < 0.6
 
 
-def test_randaugment_leaves_torch_s_generator_as_it_was():
+def test_randaugment_does_not_change_the_state_of_torch_s_generator():
     torch.manual_seed(7)
     expected = torch.rand(1)
     torch.manual_seed(7)

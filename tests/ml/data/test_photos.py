@@ -8,12 +8,13 @@ from PIL import Image
 from ml.data.manifest import Manifest, Photo
 from ml.data.photos import UnfitDataError, build_photo_set, decode_photos, relabel, select_training_photos, shrink
 from ml.images.pictures import PictureError
+from tests.helpers.errors import raises_code
 
 EACH = {"train": 12, "val": 4, "test": 2}
 
 
-def listed(*lines: str) -> Manifest:
-    """A manifest of lines "label split" or "label split item", whose files are never opened."""
+def manifest_of(*lines: str) -> Manifest:
+    """A manifest of lines "label split" or "label split item", without files."""
     photos = []
     for number, line in enumerate(lines):
         label, split, *item = line.split()
@@ -23,7 +24,9 @@ def listed(*lines: str) -> Manifest:
 
 class TestPhotoSet:
     def test_labels_are_numbered_by_name_and_photos_stay_in_the_order_of_the_manifest(self):
-        photos = build_photo_set(listed("Top train", "Dress train", "Top val", "Hat train", "Dress train"), ["train"])
+        photos = build_photo_set(
+            manifest_of("Top train", "Dress train", "Top val", "Hat train", "Dress train"), ["train"]
+        )
         assert photos.classes == ("Dress", "Hat", "Top")
         assert photos.labels.tolist() == [2, 0, 1, 0]
         assert [photo.path for photo in photos.photos] == ["0.png", "1.png", "3.png", "4.png"]
@@ -31,65 +34,65 @@ class TestPhotoSet:
         assert len(photos) == 4
 
     def test_photos_of_one_item_share_its_number(self):
-        photos = build_photo_set(listed("Top train b", "Top train a", "Top train b"), ["train"])
+        photos = build_photo_set(manifest_of("Top train b", "Top train a", "Top train b"), ["train"])
         assert photos.items[0] == photos.items[2] != photos.items[1]
 
     def test_several_splits_are_taken_together(self):
-        assert len(build_photo_set(listed("Top train", "Top val", "Top test"), ["train", "test"])) == 2
+        assert len(build_photo_set(manifest_of("Top train", "Top val", "Top test"), ["train", "test"])) == 2
 
-    def test_given_classes_decide_and_photos_of_others_are_left_out(self):
-        photos = build_photo_set(listed("Hat val", "Top val", "Dress val"), ["val"], ("Top", "Dress", "Sock"))
+    def test_photos_of_other_labels_than_the_given_classes_are_left_out(self):
+        photos = build_photo_set(manifest_of("Hat val", "Top val", "Dress val"), ["val"], ("Top", "Dress", "Sock"))
         assert photos.classes == ("Top", "Dress", "Sock")
         assert photos.labels.tolist() == [0, 1]
         assert photos.counts.tolist() == [1, 1, 0]
 
-    def test_groups_are_the_contributors_where_there_are_any_else_the_items(self):
+    def test_groups_are_contributors_or_else_items(self):
         known = Photo("a.png", "Top", "one", "train", {"contributor": "ann"})
         unknown = Photo("b.png", "Top", "two", "train", {"contributor": ""})
         assert build_photo_set(Manifest(Path(), (known, unknown)), ["train"]).groups == ("ann", "two")
 
     def test_a_split_without_photos_is_an_empty_set(self):
-        photos = build_photo_set(listed("Top train"), ["val"], ("Top",))
+        photos = build_photo_set(manifest_of("Top train"), ["val"], ("Top",))
         assert (len(photos), photos.labels.shape, photos.items.shape) == (0, (0,), (0,))
 
 
 class TestTrainingPhotos:
-    def test_the_drawn_garments_are_divided_as_they_are_listed(self, manifest):
-        train, held = select_training_photos(manifest, ["train"], ["val", "test"])
+    def test_the_photos_are_divided_by_split(self, manifest):
+        train, held_out = select_training_photos(manifest, ["train"], ["val", "test"])
         assert train.counts.tolist() == [EACH["train"]] * 3
-        assert held.counts.tolist() == [EACH["val"] + EACH["test"]] * 3
-        assert set(train.groups).isdisjoint(held.groups)
+        assert held_out.counts.tolist() == [EACH["val"] + EACH["test"]] * 3
+        assert set(train.groups).isdisjoint(held_out.groups)
 
     @pytest.mark.parametrize(
-        ("lines", "complaint"),
+        ("lines", "code", "value"),
         [
-            (["Top train", "Top train", "Top val"], "photos of two labels or more; these are of 1"),
-            (["Top val", "Dress val"], "photos of two labels or more; these are of 0"),
-            (["Top train", "Top train", "Hat train", "Top val"], "two train photos or more; 'Hat' has not"),
-            (["A train", "B train", "C train", "D train", "A val"], "'A', 'B', 'C' and others has not"),
-            (["Top train", "Top train", "Hat train", "Hat train"], "no photos outside the training splits"),
-            (["Top train", "Top train", "Hat train", "Hat train", "Sock val"], "no photos outside the training splits"),
+            (["Top train", "Top train", "Top val"], "too_few_labels", "1"),
+            (["Top val", "Dress val"], "too_few_labels", "0"),
+            (["Top train", "Top train", "Hat train", "Top val"], "label_too_small", "'Hat'"),
+            (["A train", "B train", "C train", "D train", "A val"], "label_too_small", "'A', 'B', 'C' and others"),
+            (["Top train", "Top train", "Hat train", "Hat train"], "nothing_held_out", ""),
+            (["Top train", "Top train", "Hat train", "Hat train", "Sock val"], "nothing_held_out", ""),
         ],
         ids=["one label", "none", "a label of one photo", "many of them", "nothing held out", "only others held out"],
     )
-    def test_what_no_network_can_be_trained_on_is_refused(self, lines, complaint):
-        with pytest.raises(UnfitDataError, match=complaint):
-            select_training_photos(listed(*lines), ["train"], ["val", "test"])
+    def test_unfit_photos_are_refused(self, lines, code, value):
+        with raises_code(UnfitDataError, code, value):
+            select_training_photos(manifest_of(*lines), ["train"], ["val", "test"])
 
     def test_held_out_photos_of_unknown_labels_are_left_out(self):
         lines = ["Top train", "Top train", "Hat train", "Hat train", "Sock val", "Hat test"]
         assert [
-            photo.label for photo in select_training_photos(listed(*lines), ["train"], ["val", "test"])[1].photos
+            photo.label for photo in select_training_photos(manifest_of(*lines), ["train"], ["val", "test"])[1].photos
         ] == ["Hat"]
 
 
-class TestLabelledBy:
+class TestRelabel:
     def test_another_column_gives_the_labels(self, manifest):
         seasons = relabel(manifest, "season")
         assert {photo.label for photo in seasons.photos} == {"summer", "winter"}
         assert len(seasons.photos) == len(manifest.photos)
 
-    def test_the_column_label_changes_nothing(self, manifest):
+    def test_the_column_label_returns_the_same_manifest(self, manifest):
         assert relabel(manifest, "label") is manifest
 
     def test_photos_without_a_value_are_left_out(self, manifest):
@@ -97,18 +100,18 @@ class TestLabelledBy:
         unknown = replace(first, extra={**first.extra, "season": ""})
         assert relabel(replace(manifest, photos=(unknown, *others)), "season").photos[0].path == others[0].path
 
-    def test_a_column_that_is_not_there_is_named(self, manifest):
-        with pytest.raises(UnfitDataError, match="no column 'colour'"):
+    def test_a_missing_column_is_refused(self, manifest):
+        with raises_code(UnfitDataError, "column_missing", "'colour'"):
             relabel(manifest, "colour")
 
 
-class TestDecoded:
-    def test_photos_come_in_order_as_they_are_where_they_are_small(self, manifest):
+class TestDecodePhotos:
+    def test_small_photos_are_returned_in_order_and_unchanged(self, manifest):
         photos = build_photo_set(manifest, ["val"])
         for photo, picture in zip(photos.photos, decode_photos(photos, 80), strict=True):
             assert np.array_equal(picture, Image.open(manifest.file(photo)))
 
-    def test_larger_ones_are_shrunk_and_boxes_cut_out_first(self, manifest):
+    def test_a_photo_is_cropped_to_its_box_and_then_shrunk(self, manifest):
         photo = replace(manifest.photos[0], extra={"box": "4,10,44,70"})
         (picture,) = decode_photos(build_photo_set(replace(manifest, photos=(photo,)), ["train"]), 30)
         assert picture.size == (20, 30)
@@ -116,17 +119,17 @@ class TestDecoded:
     def test_a_broken_photo_is_named(self, manifest, tmp_path):
         (tmp_path / "a.png").write_bytes(b"no picture")
         broken = Manifest(tmp_path, (replace(manifest.photos[0], path="a.png"),))
-        with pytest.raises(PictureError, match=r"'a\.png' is not a readable picture"):
+        with raises_code(PictureError, "picture_unreadable", "a.png"):
             decode_photos(build_photo_set(broken, ["train"]), 80)
 
 
-class TestShrunk:
+class TestShrink:
     @pytest.mark.parametrize(
         ("size", "longest", "expected"),
         [((300, 400), 200, (150, 200)), ((400, 300), 200, (200, 150)), ((400, 1), 40, (40, 1))],
-        ids=["upright", "lying", "a line"],
+        ids=["portrait", "landscape", "a line"],
     )
-    def test_the_longer_side_becomes_the_longest_and_the_proportions_stay(self, size, longest, expected):
+    def test_the_longer_side_is_reduced_and_the_aspect_ratio_kept(self, size, longest, expected):
         assert shrink(Image.new("RGB", size), longest).size == expected
 
     @pytest.mark.parametrize("longest", [40, 80])

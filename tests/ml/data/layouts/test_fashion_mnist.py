@@ -18,7 +18,7 @@ def idx(pixels: np.ndarray, axes: int) -> bytes:
     return bytes((0, 0, 8, axes)) + b"".join(side.to_bytes(4, "big") for side in pixels.shape) + pixels.tobytes()
 
 
-def written(folder: Path, part: str, pictures: np.ndarray, labels: list[int]) -> None:
+def write_part(folder: Path, part: str, pictures: np.ndarray, labels: list[int]) -> None:
     data = {"images-idx3": idx(pictures, 3), "labels-idx1": idx(np.array(labels, dtype=np.uint8), 1)}
     for name, content in data.items():
         (folder / f"{part}-{name}-ubyte.gz").write_bytes(gzip.compress(content))
@@ -33,8 +33,8 @@ def pixels() -> np.ndarray:
 def source(tmp_path, pixels) -> Path:
     folder = tmp_path / "idx"
     folder.mkdir()
-    written(folder, "train", pixels[:3], [9, 0, 8])
-    written(folder, "t10k", pixels[3:], [1, 6])
+    write_part(folder, "train", pixels[:3], [9, 0, 8])
+    write_part(folder, "t10k", pixels[3:], [1, 6])
     return folder
 
 
@@ -61,22 +61,22 @@ def test_there_are_ten_labels():
     assert len(set(LABELS)) == 10
 
 
-def test_the_published_counts_are_asked_for_before_anything_is_written(source, tmp_path, monkeypatch):
-    with pytest.raises(ConversionError, match="3 pictures in train, published are 60,000"):
+def test_the_published_counts_are_required_before_anything_is_written(source, tmp_path, monkeypatch):
+    with raises_code(ConversionError, "count_mismatch", "3 pictures in train", "60,000"):
         convert(source, tmp_path)
     assert not (tmp_path / FOLDER).exists()
     monkeypatch.setattr(fashion_mnist, "PICTURES", {"train": 3, "t10k": 2})
     assert len(convert(source, tmp_path)) == 5
 
 
-def test_a_folder_that_is_there_is_never_written_into(source, tmp_path):
+def test_an_existing_folder_is_left_alone(source, tmp_path):
     (tmp_path / FOLDER).mkdir()
     with raises_code(UnwritableError, "folder_exists", FOLDER):
         convert(source, tmp_path, subset=True)
     assert list((tmp_path / FOLDER).iterdir()) == []
 
 
-def test_a_full_disk_leaves_nothing(source, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_no_folder(source, tmp_path, monkeypatch):
     saved = []
 
     def full(image: Image.Image, path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_full_disk_leaves_nothing(source, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["idx"]
 
 
-def test_what_an_interrupted_attempt_left_is_cleared_away(source, tmp_path):
+def test_the_rest_of_an_interrupted_attempt_is_removed(source, tmp_path):
     part = tmp_path / f"{FOLDER}.part"
     (part / "train").mkdir(parents=True)
     (part / "train" / "99999.png").write_bytes(b"old")
@@ -100,21 +100,21 @@ def test_what_an_interrupted_attempt_left_is_cleared_away(source, tmp_path):
     assert not (tmp_path / FOLDER / "train" / "99999.png").exists()
 
 
-def test_files_that_are_no_idx_are_refused(source, tmp_path, pixels):
+def test_malformed_idx_files_are_refused(source, tmp_path, pixels):
     images, labels = (source / f"t10k-{name}-ubyte.gz" for name in ("images-idx3", "labels-idx1"))
     whole = idx(pixels[3:], 3)
-    for file, content, complaint in (
-        (images, b"", "no idx file"),
-        (images, gzip.compress(whole[:-1]), "announces"),
-        (images, gzip.compress(whole)[:-20], "Cannot read"),
-        (images, whole, "Cannot read"),
-        (images, gzip.compress(idx(pixels[3], 2)), "no idx file"),
-        (labels, gzip.compress(idx(np.array([1], dtype=np.uint8), 1)), "2 pictures and 1 labels"),
-        (labels, gzip.compress(idx(np.array([1, 10], dtype=np.uint8), 1)), "not the ten"),
+    for file, content, code in (
+        (images, b"", "idx_malformed"),
+        (images, gzip.compress(whole[:-1]), "idx_truncated"),
+        (images, gzip.compress(whole)[:-20], "file_unreadable"),
+        (images, whole, "file_unreadable"),
+        (images, gzip.compress(idx(pixels[3], 2)), "idx_malformed"),
+        (labels, gzip.compress(idx(np.array([1], dtype=np.uint8), 1)), "count_mismatch"),
+        (labels, gzip.compress(idx(np.array([1, 10], dtype=np.uint8), 1)), "labels_unknown"),
     ):
-        kept = file.read_bytes()
+        original = file.read_bytes()
         file.write_bytes(content)
-        with pytest.raises(ConversionError, match=complaint):
+        with raises_code(ConversionError, code):
             convert(source, tmp_path, subset=True)
-        file.write_bytes(kept)
+        file.write_bytes(original)
     assert [path.name for path in tmp_path.iterdir()] == ["idx"]
