@@ -1,4 +1,4 @@
-"""The states of a query: who may move it, and what a lost worker leaves behind."""
+"""The states of a query: claims, transitions, and recovery after a crash of a worker."""
 
 from datetime import timedelta
 
@@ -43,20 +43,20 @@ def test_a_query_goes_from_queued_to_done_through_every_state() -> None:
     assert query.recommendations.count() == 1
 
 
-def test_of_two_workers_with_the_same_message_one_wins() -> None:
+def test_one_of_two_workers_with_the_same_message_gets_the_claim() -> None:
     query = make_query()
     assert SimilarityQuery.objects.claim(query.pk, QueryState.QUEUED, worker="gpu@one") is not None
     assert SimilarityQuery.objects.claim(query.pk, QueryState.QUEUED, worker="gpu@two") is None
 
 
-def test_a_message_about_a_query_that_is_gone_claims_nothing() -> None:
+def test_a_deleted_query_cannot_be_claimed() -> None:
     query = make_query()
     pk = query.pk
     query.photo.delete()
     assert SimilarityQuery.objects.claim(pk, QueryState.QUEUED, worker="gpu@one") is None
 
 
-def test_a_worker_whose_claim_was_given_away_writes_nothing() -> None:
+def test_a_worker_that_lost_its_claim_writes_nothing() -> None:
     query = make_query(state=QueryState.EMBEDDED, encoder=make_encoder())
     slow = claim(query, QueryState.EMBEDDED, "cpu@slow")
     SimilarityQuery.objects.filter(pk=query.pk).release()
@@ -68,19 +68,19 @@ def test_a_worker_whose_claim_was_given_away_writes_nothing() -> None:
     assert Recommendation.objects.count() == 1
 
 
-def test_an_answer_that_cannot_be_written_leaves_the_query_unanswered() -> None:
+def test_a_failing_answer_is_rolled_back() -> None:
     query = claim(make_query(state=QueryState.EMBEDDED, encoder=make_encoder()), QueryState.EMBEDDED)
-    twice = [recommendation(query, rank=1), recommendation(query, rank=1)]
+    same_rank = [recommendation(query, rank=1), recommendation(query, rank=1)]
     with pytest.raises(IntegrityError), transaction.atomic():
-        query.record_answer(twice, {})
+        query.record_answer(same_rank, {})
     query.refresh_from_db()
     assert query.state == QueryState.SEARCHING
     assert query.recommendations.count() == 0
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_answer_with_an_item_that_was_removed_meanwhile_can_be_tried_again_at_once() -> None:
-    """Whether the database finds out at the INSERT or, as SQLite does, only at the commit."""
+def test_an_answer_with_a_deleted_item_can_be_retried_at_once() -> None:
+    """PostgreSQL notices the missing item at the INSERT, SQLite only at the commit."""
     query = claim(make_query(state=QueryState.EMBEDDED, encoder=make_encoder()), QueryState.EMBEDDED)
     answer = recommendation(query)
     CatalogItem.objects.filter(pk=answer.item_id).delete()
@@ -91,7 +91,7 @@ def test_an_answer_with_an_item_that_was_removed_meanwhile_can_be_tried_again_at
     assert query.recommendations.count() == 0
 
 
-def test_an_answer_that_somebody_else_has_written_is_a_lost_claim() -> None:
+def test_an_answer_already_written_by_another_worker_is_a_lost_claim() -> None:
     query = make_query(state=QueryState.EMBEDDED, encoder=make_encoder())
     slow = claim(query, QueryState.EMBEDDED, "cpu@slow")
     SimilarityQuery.objects.filter(pk=query.pk).release()
@@ -101,25 +101,25 @@ def test_an_answer_that_somebody_else_has_written_is_a_lost_claim() -> None:
     assert query.recommendations.count() == 1
 
 
-def test_a_claim_is_one_statement_and_brings_the_whole_row(django_assert_num_queries: DjangoAssertNumQueries) -> None:
-    made = make_query(k=7, filters={"brand": "Anna"}, min_score=0.5, timings={"receive": 1.5})
+def test_a_claim_is_one_statement_and_reads_the_whole_row(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    query = make_query(k=7, filters={"brand": "Anna"}, min_score=0.5, timings={"receive": 1.5})
     with django_assert_num_queries(1):
-        claimed = claim(made, worker="gpu@one")
+        claimed = claim(query, worker="gpu@one")
         assert claimed.other_photos == []
-    now = SimilarityQuery.objects.get(pk=made.pk)
+    now = SimilarityQuery.objects.get(pk=query.pk)
     columns = [field.attname for field in SimilarityQuery._meta.concrete_fields]
     assert {name: getattr(claimed, name) for name in columns} == {name: getattr(now, name) for name in columns}
     assert (now.state, now.claimed_by, now.claim_token) == ("embedding", "gpu@one", claimed.claim_token)
     with django_assert_num_queries(1):
-        assert SimilarityQuery.objects.claim(made.pk, QueryState.QUEUED, worker="gpu@two") is None
+        assert SimilarityQuery.objects.claim(query.pk, QueryState.QUEUED, worker="gpu@two") is None
 
 
-def test_a_claim_tells_whether_there_are_more_photos_and_a_webhook() -> None:
+def test_a_claim_reads_whether_there_are_more_photos_and_a_webhook() -> None:
     owner = make_user("owner")
     plain, rich = make_query(make_upload(owner)), make_query(make_upload(owner))
     other = make_upload(owner)
     rich.more_photos.add(other)
-    webhook_create(query=rich, url="https://shop.example/told")
+    webhook_create(query=rich, url="https://shop.example/hook")
     claimed = claim(plain)
     assert (claimed.has_more_photos, claimed.has_webhook) == (False, False)
     claimed = claim(rich)
@@ -127,7 +127,7 @@ def test_a_claim_tells_whether_there_are_more_photos_and_a_webhook() -> None:
     assert claimed.other_photos == [other]
 
 
-def test_a_query_came_with_its_photo_or_is_about_an_earlier_one() -> None:
+def test_a_query_knows_whether_its_photo_was_uploaded_with_it() -> None:
     photo = make_upload()
     assert not make_query(photo, created_at=photo.created_at + timedelta(milliseconds=1)).came_with_photo
     assert make_query(photo, created_at=photo.created_at - timedelta(milliseconds=1)).came_with_photo
@@ -140,12 +140,12 @@ def test_only_a_claimed_query_can_fail(state: QueryState) -> None:
         make_query(state=state).record_failure("any", "Any reason.")
 
 
-def test_a_query_that_was_not_embedded_cannot_be_answered() -> None:
+def test_a_query_cannot_be_answered_before_it_is_embedded() -> None:
     with pytest.raises(IllegalTransition):
         claim(make_query()).record_answer([], {})
 
 
-def test_a_failure_keeps_its_code_and_sentence() -> None:
+def test_a_failure_stores_its_code_and_sentence() -> None:
     query = claim(make_query())
     query.record_failure("photo_gone", "The photo is no longer there.")
     query.refresh_from_db()
@@ -155,7 +155,7 @@ def test_a_failure_keeps_its_code_and_sentence() -> None:
 
 
 @pytest.mark.parametrize("waiting", [QueryState.QUEUED, QueryState.EMBEDDED])
-def test_what_a_killed_worker_held_waits_again_and_is_sent_at_once(waiting: QueryState) -> None:
+def test_queries_of_a_killed_worker_are_requeued_and_sent_at_once(waiting: QueryState) -> None:
     query = make_query(state=waiting)
     claim(query, waiting, "gpu@killed")
     claim(make_query(), worker="gpu@other")
@@ -165,7 +165,7 @@ def test_what_a_killed_worker_held_waits_again_and_is_sent_at_once(waiting: Quer
     assert [taken.pk for taken in SimilarityQuery.objects.take_undelivered()] == [query.pk]
 
 
-def test_a_query_that_kills_every_worker_fails_in_the_end() -> None:
+def test_a_query_fails_after_killing_several_workers() -> None:
     query = make_query()
     for _ in range(MAX_ATTEMPTS):
         claim(query)
@@ -174,7 +174,7 @@ def test_a_query_that_kills_every_worker_fails_in_the_end() -> None:
     assert (query.state, query.error_code) == ("failed", "internal_error")
 
 
-def test_a_claim_is_given_away_only_when_it_is_old() -> None:
+def test_only_old_claims_are_released() -> None:
     query = claim(make_query())
     now = timezone.now()
     assert SimilarityQuery.objects.claimed_before(now - timedelta(seconds=60)).release() == 0
@@ -183,7 +183,7 @@ def test_a_claim_is_given_away_only_when_it_is_old() -> None:
     assert query.state == QueryState.QUEUED
 
 
-def test_an_unheard_query_is_taken_once_per_interval() -> None:
+def test_an_undelivered_query_is_taken_once_per_interval() -> None:
     fresh, old = make_query(), make_query(nudged_at=timezone.now() - RESEND_AFTER)
     assert [query.pk for query in SimilarityQuery.objects.take_undelivered()] == [old.pk]
     assert SimilarityQuery.objects.take_undelivered() == []
@@ -203,7 +203,7 @@ def test_the_database_refuses_a_k_out_of_range(k: int) -> None:
         make_query(k=k)
 
 
-def test_the_queries_of_a_person_are_theirs_alone() -> None:
+def test_queries_are_filtered_by_owner_or_visitor() -> None:
     anna, ben = make_user(), make_user()
     hers = make_query(make_upload(owner=anna))
     his = make_query(make_upload(owner=ben))

@@ -1,4 +1,4 @@
-"""A run is in one worker's hands at a time, ends in one way, and never dies for ever."""
+"""The states of training runs and evaluations: claims, transitions, and recovery after crashes."""
 
 from typing import Any
 
@@ -18,71 +18,71 @@ def claimed(worker: str = "train@one", **columns: Any) -> TrainingRun:
     return run
 
 
-def seen(run: TrainingRun) -> TrainingRun:
+def read(run: TrainingRun) -> TrainingRun:
     return TrainingRun.objects.get(pk=run.pk)
 
 
-def test_of_two_workers_with_the_same_message_one_gets_the_run() -> None:
+def test_one_of_two_workers_with_the_same_message_gets_the_claim() -> None:
     run = claimed()
     assert TrainingRun.objects.claim(run.pk, worker="train@two") is None
     assert (run.state, run.claimed_by) == (RunState.RUNNING, "train@one")
     assert run.started_at is not None
 
 
-def test_a_run_that_goes_on_keeps_the_moment_of_its_beginning() -> None:
+def test_a_requeued_run_keeps_its_start_time() -> None:
     run = claimed()
-    began = run.started_at
+    started_at = run.started_at
     run.requeue("It was killed (SIGKILL).")
     again = TrainingRun.objects.claim(run.pk, worker="train@two")
-    assert again is not None and again.started_at == began
+    assert again is not None and again.started_at == started_at
 
 
-def test_who_has_lost_a_run_writes_nothing_more_to_it() -> None:
-    mine = claimed()
+def test_a_worker_that_lost_its_claim_writes_nothing() -> None:
+    run = claimed()
     TrainingRun.objects.held_by("train@one").release()
-    TrainingRun.objects.claim(mine.pk, worker="train@two")
-    for write in (lambda: mine.record_progress(stage="training"), lambda: mine.record_failure("no disk")):
+    TrainingRun.objects.claim(run.pk, worker="train@two")
+    for write in (lambda: run.record_progress(stage="training"), lambda: run.record_failure("no disk")):
         with pytest.raises(ClaimLost):
             write()
-    assert (seen(mine).stage, seen(mine).state) == ("", RunState.RUNNING)
+    assert (read(run).stage, read(run).state) == ("", RunState.RUNNING)
 
 
-def test_a_run_that_dies_without_another_epoch_is_given_up() -> None:
+def test_a_run_fails_after_several_crashes_without_a_finished_epoch() -> None:
     run = claimed()
     for attempt in range(1, MAX_ATTEMPTS):
         run.requeue("It was killed (SIGKILL).")
-        assert (seen(run).state, seen(run).attempts) == (RunState.QUEUED, attempt)
+        assert (read(run).state, read(run).attempts) == (RunState.QUEUED, attempt)
         again = TrainingRun.objects.claim(run.pk, worker="train@one")
         assert again is not None
         run = again
     run.requeue("It was killed (SIGKILL).")
-    assert seen(run).state == RunState.FAILED
-    assert seen(run).reason.endswith("It was killed (SIGKILL).")
+    assert read(run).state == RunState.FAILED
+    assert read(run).reason.endswith("It was killed (SIGKILL).")
 
 
-def test_a_finished_epoch_gives_it_all_its_lives_back() -> None:
+def test_a_finished_epoch_resets_the_count_of_crashes() -> None:
     run = claimed(attempts=MAX_ATTEMPTS - 1)
     run.record_progress(metrics=[{"epoch": 1}])
     run.requeue("The worker was killed.")
-    assert (seen(run).state, seen(run).attempts) == (RunState.QUEUED, 1)
+    assert (read(run).state, read(run).attempts) == (RunState.QUEUED, 1)
 
 
-def test_a_run_that_waits_is_cancelled_at_once_and_one_that_runs_is_told() -> None:
+def test_a_queued_run_is_cancelled_at_once_and_a_running_one_is_asked_to_stop() -> None:
     waiting, running = make_run(), claimed()
     waiting.request_cancel()
-    assert seen(waiting).state == RunState.CANCELLED
+    assert read(waiting).state == RunState.CANCELLED
     assert running.record_progress() is False
     running.request_cancel()
     assert running.record_progress() is True
     running.record_cancelled()
-    assert (seen(running).state, seen(running).claim_token) == (RunState.CANCELLED, None)
+    assert (read(running).state, read(running).claim_token) == (RunState.CANCELLED, None)
 
 
-def test_a_run_to_be_cancelled_whose_worker_dies_is_cancelled() -> None:
+def test_a_run_with_a_cancel_request_is_cancelled_when_its_worker_dies() -> None:
     run = claimed()
     run.request_cancel()
     TrainingRun.objects.held_by("train@one").release()
-    assert seen(run).state == RunState.CANCELLED
+    assert read(run).state == RunState.CANCELLED
 
 
 def test_only_a_failed_or_cancelled_run_is_resumed() -> None:
@@ -90,27 +90,30 @@ def test_only_a_failed_or_cancelled_run_is_resumed() -> None:
     with pytest.raises(IllegalTransition):
         run.resume()
     run.record_failure("The disk is full.", "x" * (LOG_TAIL + 10))
-    assert len(seen(run).log_tail) == LOG_TAIL
-    seen(run).resume()
-    assert (seen(run).state, seen(run).reason, seen(run).finished_at) == (RunState.QUEUED, "", None)
+    assert len(read(run).log_tail) == LOG_TAIL
+    read(run).resume()
+    assert (read(run).state, read(run).reason, read(run).finished_at) == (RunState.QUEUED, "", None)
     with pytest.raises(IllegalTransition):
         claimed(state=RunState.QUEUED).resume()
 
 
-def test_a_run_that_is_over_cannot_be_cancelled() -> None:
+def test_an_ended_run_cannot_be_cancelled() -> None:
     run = claimed()
     run.record_done(make_encoder())
     with pytest.raises(IllegalTransition):
         run.request_cancel()
-    assert seen(run).state == RunState.DONE
+    assert read(run).state == RunState.DONE
 
 
-def test_an_evaluation_is_claimed_once_and_given_up_after_so_many_deaths() -> None:
-    made = Evaluation.objects.create(encoder=make_encoder(), evaluation_set=EvaluationSet.objects.create(name="one"))
+def test_an_evaluation_fails_after_several_crashes() -> None:
+    evaluation = Evaluation.objects.create(
+        encoder=make_encoder(), evaluation_set=EvaluationSet.objects.create(name="one")
+    )
     for _ in range(3):
-        mine = Evaluation.objects.claim(made.pk, worker="train@one")
-        assert mine is not None
-        assert Evaluation.objects.claim(made.pk, worker="train@two") is None
-        mine.requeue()
-    made.refresh_from_db()
-    assert (made.state, made.reason) == (EvaluationState.FAILED, "The worker died 3 times during this evaluation.")
+        claimed_row = Evaluation.objects.claim(evaluation.pk, worker="train@one")
+        assert claimed_row is not None
+        assert Evaluation.objects.claim(evaluation.pk, worker="train@two") is None
+        claimed_row.requeue()
+    evaluation.refresh_from_db()
+    assert evaluation.state == EvaluationState.FAILED
+    assert "3 times" in evaluation.reason
