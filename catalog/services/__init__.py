@@ -1,1 +1,1 @@
-"""What changes several rows, or rows and files. The API, the pages, the admin and the commands all call these."""
+"""The write path: functions that change several rows, or rows and files. API, pages, admin and commands call them."""

@@ -1,0 +1,1 @@
+"""User accounts: sign-up, devices and sessions, passwords, favourites, data export."""

@@ -1,0 +1,1 @@
+"""Encoders: archives, registration, evaluations, release checks and releases."""

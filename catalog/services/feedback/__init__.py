@@ -1,0 +1,1 @@
+"""Feedback on recommendations, training triplets and their review."""

@@ -1,0 +1,1 @@
+"""Similarity queries: creation, reading with answers, webhooks."""

@@ -1,0 +1,1 @@
+"""Training runs: options, preflight check, estimate of resources, life cycle."""
