@@ -78,7 +78,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "axes.middleware.AxesMiddleware",  # last: it replaces the answer to one password too many
+    "axes.middleware.AxesMiddleware",  # last: it replaces the response when a password attempt locks out
 ]
 
 TEMPLATES = [
@@ -207,7 +207,7 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat-schedule")
 # --- the API
 TOKEN_DAYS = env_int("TOKEN_DAYS", 90, minimum=1)
 MAX_K = 100  # items one query may ask for
-MAX_WAIT_SECONDS = 20  # the longest that Prefer: wait is honoured
+MAX_WAIT_SECONDS = 20  # the maximum of `Prefer: wait=N`
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "catalog.api.authentication.TokenAuthentication",
@@ -218,27 +218,27 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "catalog.api.schema.Schema",
     "DEFAULT_VERSIONING_CLASS": None,
-    "ALLOWED_VERSIONS": ["v1"],  # else the schema's page repeats any ?version= in a header
+    "ALLOWED_VERSIONS": ["v1"],  # without it the schema view echoes any ?version= in a header
     "DEFAULT_THROTTLE_CLASSES": ["catalog.http.throttles.ScopedThrottle"],
-    "DEFAULT_METADATA_CLASS": None,  # OPTIONS is CORS' business; what an endpoint takes is in the schema
-    "URL_FORMAT_OVERRIDE": None,  # an answer's form is the header Accept's business alone
+    "DEFAULT_METADATA_CLASS": None,  # OPTIONS serves CORS only; the OpenAPI schema describes the endpoints
+    "URL_FORMAT_OVERRIDE": None,  # only the header Accept selects the media type
     "EXCEPTION_HANDLER": "catalog.http.error_handler.problem_handler",
-    "NUM_PROXIES": env_int("NUM_PROXIES", 0),  # in front of us; 0: X-Forwarded-For is anybody's claim, so not read
+    "NUM_PROXIES": env_int("NUM_PROXIES", 0),  # trusted proxies; 0: X-Forwarded-For could be forged, so it is ignored
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
-# How often who may do what: a person on all devices together, or an address that nobody has signed in from.
+# Rate limits by scope, per user across all devices, or per client IP for anonymous requests.
 RATES = {
     "query": env_rate("QUERY_RATE", "120/min"),  # each photo, item or entry of a batch
     "upload": env_rate("UPLOAD_RATE", "60/min"),
-    "legacy": env_rate("LEGACY_RATE", "30/min"),  # photos from the existing app, of one address
+    "legacy": env_rate("LEGACY_RATE", "30/min"),  # photos from the existing Android app, per client IP
     "sign-in": env_rate("SIGN_IN_RATE", "20/min"),
     "sign-up": env_rate("SIGN_UP_RATE", "20/hour"),
-    "reset": env_rate("RESET_RATE", "10/hour"),  # mails for a forgotten password
+    "reset": env_rate("RESET_RATE", "10/hour"),  # password reset mails
     "read": env_rate("READ_RATE", "1200/min"),
-    "write": env_rate("WRITE_RATE", "240/min"),  # whatever else changes something
-    "anonymous": env_rate("ANONYMOUS_RATE", "600/min"),  # everything together from one such address
+    "write": env_rate("WRITE_RATE", "240/min"),  # other unsafe requests
+    "anonymous": env_rate("ANONYMOUS_RATE", "600/min"),  # all scopes together, per client IP
 }
-# Pages of other origins whose scripts may call the API, with a token: cookies do not count there.
+# Origins whose scripts may call the API, with a token: cookies are not sent.
 CORS_ALLOWED_ORIGINS = env_origins("CORS_ORIGINS")
 CORS_URLS_REGEX = r"^/api/"
 CORS_ALLOW_CREDENTIALS = False
@@ -256,9 +256,11 @@ CORS_EXPOSE_HEADERS = [
     "Sunset",
     "Link",
 ]
-# The existing Android app, which posts its photo to / without an account.
+# The route of the existing Android app, which posts its photo to / without an account.
 LEGACY_ROUTE = env_bool("LEGACY_ROUTE", False)
-LEGACY_MAX_KB = env_int("LEGACY_MAX_KB", 4096, minimum=1)  # the body; it squeezes its photos to a few dozen
+LEGACY_MAX_KB = env_int(
+    "LEGACY_MAX_KB", 4096, minimum=1
+)  # size of the body; the app compresses its photos to a few dozen KiB
 KNOX_TOKEN_MODEL = "knox.AuthToken"  # noqa: S105 - a name of a model
 REST_KNOX = {"TOKEN_TTL": timedelta(days=TOKEN_DAYS), "AUTH_HEADER_PREFIX": "Token"}
 SPECTACULAR_SETTINGS: dict[str, Any] = {
@@ -285,13 +287,13 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 
 # --- people
 AUTHENTICATION_BACKENDS = [
-    "axes.backends.AxesBackend",  # asked first, and refuses whoever guessed too often
+    "axes.backends.AxesBackend",  # first: it refuses sign-ins during a lockout
     "django.contrib.auth.backends.ModelBackend",
 ]
-SIGN_UP = env_bool("SIGN_UP", False)  # whether anybody may make an account
-PASSWORD_RESET_TIMEOUT = 3600  # seconds that the link in a mail is good for
+SIGN_UP = env_bool("SIGN_UP", False)  # whether visitors may create an account
+PASSWORD_RESET_TIMEOUT = 3600  # seconds the link in the mail is valid
 LOGIN_URL = "admin:login"
-LOGIN_REDIRECT_URL = "admin:index"  # who opened the form itself, and so asked for no page
+LOGIN_REDIRECT_URL = "admin:index"  # after a sign-in without ?next=
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -301,7 +303,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-# One name from one address: nobody can lock a person out from elsewhere. The rows survive a Redis that is away.
+# Lockout per username and client IP: nobody can lock a user out from elsewhere. Stored in the database, not in Redis.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = timedelta(minutes=15)
@@ -309,8 +311,8 @@ AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # so that Retry-After sta
 AXES_RESET_ON_SUCCESS = True
 AXES_CLIENT_IP_CALLABLE = "catalog.http.rate_limits.client_ip"
 AXES_LOCKOUT_CALLABLE = "catalog.http.error_pages.lockout_response"
-AXES_DISABLE_ACCESS_LOG = True  # no diary of who signed in when
-AXES_ENABLE_ADMIN = False  # the admin has a page of its own for it
+AXES_DISABLE_ACCESS_LOG = True  # successful sign-ins are not recorded
+AXES_ENABLE_ADMIN = False  # catalog.admin has its own page for lockouts
 AXES_VERBOSE = False
 
 # --- mail: by SMTP where EMAIL_HOST says so, else as files

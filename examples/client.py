@@ -1,4 +1,4 @@
-"""A client of the Clothes matcher's API. It needs Python and `requests`, and nothing of the site.
+"""Example client of the Clothes matcher API. Needs only Python and `requests`.
 
 export SITE=http://127.0.0.1:8000
 export TOKEN=$(python examples/client.py sign-in anna)      # asks for the password
@@ -24,22 +24,22 @@ from typing import Any
 import requests
 
 ENDED = ("done", "failed")
-TRIES = 4  # of a request that the site was too busy for
-PATIENCE = 30  # seconds for one answer of the server
+ATTEMPTS = 4  # for a request refused with 429 or 503
+TIMEOUT = 30  # seconds for one response
 
 
 class ApiError(Exception):
-    """The site said no. `code` never changes, the sentence may; `fields` says what is wrong with which field."""
+    """An error response. `code` is stable, the sentence may change; `fields` maps invalid fields to sentences."""
 
     def __init__(self, status: int, problem: dict[str, Any]) -> None:
-        super().__init__(problem.get("detail") or f"The site answered {status}.")
+        super().__init__(problem.get("detail") or f"The site responded with status {status}.")
         self.status = status
         self.code = str(problem.get("code", "unknown"))
         self.fields = {error["field"]: error["detail"] for error in problem.get("errors", [])}
 
 
 class Client:
-    """One person at one site. Without a token only signing in works."""
+    """A session of one user at one site. Without a token only `sign_in` works."""
 
     def __init__(self, site: str, token: str = "") -> None:
         self.api = f"{site.rstrip('/')}/api/v1/"
@@ -48,9 +48,9 @@ class Client:
             self.session.headers["Authorization"] = f"Token {token}"
 
     def sign_in(self, username: str, password: str, device: str = "Python") -> str:
-        """A token for this device; from now on this client uses it too."""
-        told = {"username": username, "password": password, "device": device}
-        token = str(self._json("POST", "auth/sign-in/", json=told)["token"])
+        """Create a token for this device, use it from now on, and return it."""
+        credentials = {"username": username, "password": password, "device": device}
+        token = str(self._json("POST", "auth/sign-in/", json=credentials)["token"])
         self.session.headers["Authorization"] = f"Token {token}"
         return token
 
@@ -58,25 +58,25 @@ class Client:
         self._call("POST", "auth/sign-out/")
 
     def ask(
-        self, *, photo: bytes | None = None, url: str = "", item: int | None = None, wait: int = 10, **wishes: Any
+        self, *, photo: bytes | None = None, url: str = "", item: int | None = None, wait: int = 10, **options: Any
     ) -> dict[str, Any]:
-        """A query about a photo, the address of one, or an item; finished if that took at most `wait` seconds.
+        """Create a query for a photo, the URL of one, or an item; it has ended if that took at most `wait` seconds.
 
-        Wishes are `k`, `filters`, `diversity`, `min_score` and `crop`.
+        Options are `k`, `filters`, `diversity`, `min_score` and `crop`.
         """
-        headers = {"Prefer": f"wait={wait}", "Idempotency-Key": str(uuid.uuid4())}  # sent again it is the same query
+        headers = {"Prefer": f"wait={wait}", "Idempotency-Key": str(uuid.uuid4())}  # a retry returns the same query
         if photo is not None:
-            form = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in wishes.items()}
+            form = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in options.items()}
             return self._json("POST", "queries/", headers=headers, files={"photo": photo}, data=form)
         source = {"photo_url": url} if url else {"item_id": item}
-        return self._json("POST", "queries/", headers=headers, json={**source, **wishes})
+        return self._json("POST", "queries/", headers=headers, json={**source, **options})
 
-    def finished(self, query: dict[str, Any], patience: float = 60.0) -> dict[str, Any]:
-        """The query with its answer, asking for it as often as the site likes. ApiError if it failed."""
-        deadline = time.monotonic() + patience
+    def finished(self, query: dict[str, Any], timeout: float = 60.0) -> dict[str, Any]:
+        """Poll the query until it has ended, and return it. Raises ApiError if it failed, TimeoutError."""
+        deadline = time.monotonic() + timeout
         while query["state"] not in ENDED:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"The query is still {query['state']} after {patience:.0f} s.")
+                raise TimeoutError(f"The query is still {query['state']} after {timeout:.0f} s.")
             response = self._call("GET", query["url"])
             query = response.json()
             time.sleep(0 if query["state"] in ENDED else float(response.headers.get("Retry-After", 1)))
@@ -85,7 +85,7 @@ class Client:
         return query
 
     def follow(self, query_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The events of a query as they happen: ("state", {...}) at each change, ("done", the query) at the end."""
+        """Yield the events of a query: ("state", {...}) at each change, ("done", the query) at the end."""
         with self._call("GET", f"queries/{query_id}/events/", stream=True) as response:
             name = ""
             for line in response.iter_lines(chunk_size=1, decode_unicode=True):
@@ -96,7 +96,7 @@ class Client:
                     yield name, json.loads(value)
 
     def history(self) -> Iterator[dict[str, Any]]:
-        """My queries, the newest first, without their answers."""
+        """Yield my queries, newest first, without their answers."""
         return self._pages("queries/")
 
     def items(self, **filters: Any) -> Iterator[dict[str, Any]]:
@@ -123,32 +123,30 @@ class Client:
         return result
 
     def _call(self, method: str, path: str, **options: Any) -> requests.Response:
-        """The site's answer to a request, tried again while it is too busy. `path` may be a whole address."""
-        for left in range(TRIES - 1, -1, -1):
-            response = self.session.request(
-                method, requests.compat.urljoin(self.api, path), timeout=PATIENCE, **options
-            )
-            if response.status_code not in (429, 503) or not left:
+        """Send a request, again after 429 and 503, and return the response. `path` may be an absolute URL."""
+        for attempts_left in range(ATTEMPTS - 1, -1, -1):
+            response = self.session.request(method, requests.compat.urljoin(self.api, path), timeout=TIMEOUT, **options)
+            if response.status_code not in (429, 503) or not attempts_left:
                 break
             time.sleep(float(response.headers.get("Retry-After", 1)))
         if response.ok:
             return response
         try:
             problem = response.json()
-        except ValueError:  # not the site itself, but something in front of it
+        except ValueError:  # a proxy in front of the site
             problem = {}
         raise ApiError(response.status_code, problem)
 
 
 def table(query: dict[str, Any]) -> str:
-    """An answer as lines for a terminal."""
+    """Format the answer as lines for a terminal."""
     rows = query["recommendations"]
     lines = [f"{row['rank']:>3}  {row['score']:.3f}  {row['item']['id']:>6}  {row['item']['name']}" for row in rows]
     return "\n".join([f"{query['outcome'] or 'done'}, {len(rows)} items", *lines])
 
 
 def run(options: argparse.Namespace, client: Client) -> str:
-    """What a command prints."""
+    """Run the command and return its output."""
     if options.command == "sign-in":
         return client.sign_in(options.name, getpass.getpass("Password: "))
     if options.command == "ask":
@@ -160,10 +158,10 @@ def run(options: argparse.Namespace, client: Client) -> str:
         return table(client.finished(client.ask(item=options.item, k=options.k)))
     if options.command == "keep":
         client.keep(options.item)
-        return f"Kept {options.item}."
+        return f"Added {options.item} to the favourites."
     if options.command == "history":
         return "\n".join(f"{query['created_at'][:16]}  {query['state']:<8} {query['id']}" for query in client.history())
-    return "\n".join(f"{kept['item']['id']:>6}  {kept['item']['name']}" for kept in client.favourites())
+    return "\n".join(f"{row['item']['id']:>6}  {row['item']['name']}" for row in client.favourites())
 
 
 def main() -> None:
@@ -171,7 +169,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("sign-in").add_argument("name")
     ask, like = commands.add_parser("ask"), commands.add_parser("like")
-    ask.add_argument("photo", help="a file, or the address of a picture")
+    ask.add_argument("photo", help="a file, or the URL of a picture")
     ask.add_argument("--filter", action="append", default=[], metavar="NAME=VALUE")
     for command in (ask, like):
         command.add_argument("-k", type=int, default=10)

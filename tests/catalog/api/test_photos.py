@@ -1,7 +1,6 @@
 """Endpoints of uploaded photos: every way of sending, every format, listing, deleting."""
 
 import io
-import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -179,19 +178,6 @@ def test_a_too_large_photo_is_refused_in_every_way_of_sending(device: APIClient,
     assert len(large) > 2**20
     for way in ("form", "json", "image/png"):
         assert_refused(send(device, way, large), 413, "photo_too_large")
-
-
-def test_a_query_may_be_a_raw_picture(device: APIClient) -> None:
-    filters = json.dumps({"category": "Dress"})
-    path = f"/api/v1/queries/?k=4&diversity=0.5&filters={filters}"
-    answer = device.generic("POST", path, jpeg(size=(300, 400)), content_type="image/jpeg")
-    assert answer.status_code == 202, answer.content
-    query = SimilarityQuery.objects.get()
-    assert (query.k, query.diversity, query.filters) == (4, 0.5, {"category": "Dress"})
-    assert query.photo is not None
-    assert query.photo.width == 300
-    wrong = device.generic("POST", "/api/v1/queries/?k=0", jpeg(), content_type="image/jpeg")
-    assert_refused(wrong, 400, "invalid_input", "k", "min_value")
 
 
 # --- reading

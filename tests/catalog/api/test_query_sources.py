@@ -42,12 +42,16 @@ def test_a_photo_by_url_is_fetched_later(device: APIClient) -> None:
 
 
 def test_a_body_may_be_the_picture_with_the_fields_in_the_query_string(device: APIClient, me: User) -> None:
-    url = f"{QUERIES}?k=3&filters=" + json.dumps({"category": "Dress"})
-    answer = device.generic("POST", url, jpeg(), content_type="image/jpeg")
+    filters = json.dumps({"category": "Dress"})
+    path = f"{QUERIES}?k=4&diversity=0.5&filters={filters}"
+    answer = device.generic("POST", path, jpeg(size=(300, 400)), content_type="image/jpeg")
     assert answer.status_code == 202, answer.content
     query = SimilarityQuery.objects.get()
-    assert (query.k, query.filters) == (3, {"category": "Dress"})
-    assert query.photo is not None and query.photo.owner == me
+    assert (query.k, query.diversity, query.filters) == (4, 0.5, {"category": "Dress"})
+    assert query.photo is not None
+    assert (query.photo.owner, query.photo.width) == (me, 300)
+    wrong = device.generic("POST", f"{QUERIES}?k=0", jpeg(), content_type="image/jpeg")
+    assert_refused(wrong, 400, "invalid_input", "k", "min_value")
 
 
 def test_several_photos_may_be_new_ones_and_earlier_ids(device: APIClient, me: User) -> None:
