@@ -76,7 +76,7 @@ def upload_create(
             raise
         twin = _twin(photo)
         if twin is None:  # not a duplicate photo: the owner's account was just deleted
-            detail = "The photo was deleted meanwhile. Please send it again."
+            detail = "The photo was deleted. Please send it again."
             raise Refused("photo_gone", detail, status=410) from None
         _save(twin, attach)  # a concurrent request stored the same bytes
         return twin, False
@@ -157,8 +157,8 @@ def _files_without_rows(folder: str) -> list[str]:
     except FileNotFoundError:  # no upload in that month
         return []
     names = {f"{folder}{file}" for file in files}
-    known = UploadedPhoto.objects.filter(file__startswith=folder).values_list("file", flat=True)
-    return sorted(names.difference(known))
+    names_of_rows = UploadedPhoto.objects.filter(file__startswith=folder).values_list("file", flat=True)
+    return sorted(names.difference(names_of_rows))
 
 
 def upload_delete(*, photo: UploadedPhoto) -> None:

@@ -7,7 +7,7 @@ from tests.helpers.factories import make_encoder, make_item_photo, make_query, m
 Ranks = tuple[int, int]
 
 
-def answers(photo: UploadedPhoto | None = None, items: int = 4) -> list[Recommendation]:
+def make_recommendations(photo: UploadedPhoto | None = None, items: int = 4) -> list[Recommendation]:
     """Create a query and return its recommendations, best first; by default of a visitor who consents to training."""
     photo = photo or make_upload(visitor="a browser", may_train=True)
     query = make_query(photo, state=QueryState.DONE, encoder=make_encoder(), k=items)
@@ -18,21 +18,21 @@ def answers(photo: UploadedPhoto | None = None, items: int = 4) -> list[Recommen
     ]
 
 
-def judge(found: list[Recommendation], up: tuple[int, ...] = (), down: tuple[int, ...] = ()) -> None:
+def judge(ranked: list[Recommendation], up: tuple[int, ...] = (), down: tuple[int, ...] = ()) -> None:
     """Give thumbs up and down to the recommendations at these ranks."""
     for verdict, ranks in (("up", up), ("down", down)):
         for rank in ranks:
-            feedback_give(recommendation=found[rank - 1], verdict=verdict)
+            feedback_give(recommendation=ranked[rank - 1], verdict=verdict)
 
 
-def open_item(found: list[Recommendation], *ranks: int) -> None:
+def open_item(ranked: list[Recommendation], *ranks: int) -> None:
     """Record clicks on the recommendations at these ranks."""
     for rank in ranks:
-        feedback_give(recommendation=found[rank - 1], clicked=True)
+        feedback_give(recommendation=ranked[rank - 1], clicked=True)
 
 
-def triplets(found: list[Recommendation], **where: object) -> list[Ranks]:
+def triplets(ranked: list[Recommendation], **where: object) -> list[Ranks]:
     """The ranks of the positive and the negative of each triplet of the photo."""
-    rank_of = {one.photo_id: one.rank for one in found}
-    rows = Triplet.objects.filter(anchor=found[0].query.photo, **where)
+    rank_of = {one.photo_id: one.rank for one in ranked}
+    rows = Triplet.objects.filter(anchor=ranked[0].query.photo, **where)
     return sorted((rank_of[row.positive_id], rank_of[row.negative_id]) for row in rows)

@@ -55,7 +55,7 @@ def encoder_upload(*, archive: IO[bytes], name: str = "") -> Encoder:
             _require_free(card["name"])
         return _register(part, card, name or card["name"])
     except OSError as error:
-        raise Refused("disk", f"The encoder cannot be kept here: {error.strerror or error}.", status=507) from None
+        raise Refused("disk", f"The encoder cannot be stored: {error.strerror or error}.", status=507) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

@@ -99,5 +99,5 @@ def _lock_anchor(triplet: Triplet) -> UploadedPhoto:
     """The user's photo of a triplet, locked until the end of the transaction."""
     photo = UploadedPhoto.objects.select_for_update().filter(pk=triplet.anchor_id, may_train=True).first()
     if photo is None:
-        raise Refused("photo_taken_back", "This photo was taken back by whoever sent it.", status=410)
+        raise Refused("photo_taken_back", "The owner has withdrawn this photo.", status=410)
     return photo

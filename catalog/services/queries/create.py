@@ -81,7 +81,7 @@ def query_create(
         # A concurrent request stored the same photo or used the same key after this one had looked.
         if earlier := _earlier(query):
             return earlier
-    raise Refused("photo_gone", "The photo was deleted meanwhile. Please send it again.", status=410)
+    raise Refused("photo_gone", "The photo was deleted. Please send it again.", status=410)
 
 
 def query_delete(*, query: SimilarityQuery) -> None:

@@ -15,8 +15,8 @@ from catalog.services.datasets.evaluation_sets import evaluation_rows_planned
 from catalog.services.datasets.leaks import training_pairs_count
 from catalog.services.datasets.manifests import manifest_check, manifest_path, manifest_rows
 from catalog.services.datasets.rows import TRAIN, held_out, training_rows
-from catalog.services.training.memory import ResourceEstimate, estimate_resources, free_disk_bytes, free_memory_bytes
 from catalog.services.training.options import all_options, checked_options
+from catalog.services.training.resources import ResourceEstimate, estimate_resources, free_disk_bytes, free_memory_bytes
 
 FEW_PHOTOS: Final = 10  # a label with fewer training photos is not learned well
 MAX_NAMES: Final = 5  # in a sentence

@@ -77,8 +77,8 @@ def run_options(*, kind: str, preset: str, options: Mapping[str, Any]) -> dict[s
     """
     _require_known(kind, RunKind, "kind")
     if preset and preset not in PRESETS[kind]:
-        known = ", ".join(PRESETS[kind])
-        raise Refused("unknown_preset", _("There is no preset of this name; known are {names}.").format(names=known))
+        names = ", ".join(PRESETS[kind])
+        raise Refused("unknown_preset", _("There is no preset of this name; known are {names}.").format(names=names))
     return checked_options(kind, {**PRESETS[kind].get(preset, {}), **options})
 
 
@@ -172,6 +172,6 @@ def _free_name(kind: str) -> str:
 
 def _require_known(value: str, choices: Any, field: str) -> None:
     if value not in choices.values:
-        known = ", ".join(choices.values)
-        detail = _("{what} is one of: {names}.").format(what=field, names=known)
+        names = ", ".join(choices.values)
+        detail = _("{what} is one of: {names}.").format(what=field, names=names)
         raise Refused(f"unknown_{field}", detail)

@@ -13,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 from catalog.models import SimilarityQuery, Triplet, UploadedPhoto, User
 from catalog.services.feedback.feedback import photo_consent_set
 from tests.helpers.factories import jpeg, make_upload, make_user
-from tests.helpers.judged_answers import answers, judge
+from tests.helpers.judged_answers import judge, make_recommendations
 
 pytestmark = pytest.mark.django_db
 
@@ -27,7 +27,7 @@ def photo_url(triplet: Triplet) -> str:
 
 def propose(count: int = 2) -> list[Triplet]:
     photo = make_upload(visitor="a browser", may_train=True, content=jpeg("teal", (400, 300)))
-    judge(answers(photo, items=count + 1), up=(1,), down=tuple(range(2, count + 2)))
+    judge(make_recommendations(photo, items=count + 1), up=(1,), down=tuple(range(2, count + 2)))
     return list(Triplet.objects.order_by("pk"))
 
 

@@ -27,7 +27,7 @@ from catalog.services.feedback.reviews import triplet_review
 from catalog.services.queries.webhooks import webhook_create, webhook_secret
 from tests.helpers.api import answered_query, assert_refused, signed_in_client
 from tests.helpers.factories import jpeg, make_item, make_query, make_upload, make_user
-from tests.helpers.judged_answers import answers, judge
+from tests.helpers.judged_answers import judge, make_recommendations
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -64,7 +64,7 @@ def _give_feedback(person: User, query: SimilarityQuery) -> None:
     feedback_give(recommendation=recommendations[0], verdict="up", clicked=True, may_train=True)
     for recommendation in recommendations[1:]:
         feedback_give(recommendation=recommendation, verdict="down")
-    theirs = answers()
+    theirs = make_recommendations()
     judge(theirs, up=(1,), down=(2,))
     triplet = Triplet.objects.get(query=theirs[0].query)
     triplet_review(triplet=triplet, state=TripletState.ACCEPTED, by=person)

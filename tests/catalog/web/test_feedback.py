@@ -13,7 +13,7 @@ from catalog.models import Feedback, Recommendation, SimilarityQuery, Triplet, U
 from catalog.services.feedback.triplets import LEARNING_DAYS
 from catalog.web.owners import VISITOR
 from tests.helpers.factories import make_item, make_query, make_upload, make_user
-from tests.helpers.judged_answers import answers, judge
+from tests.helpers.judged_answers import judge, make_recommendations
 from tests.helpers.redis_server import OwnRedis
 
 pytestmark = pytest.mark.django_db
@@ -36,7 +36,7 @@ def browser(db: None) -> Client:
 
 @pytest.fixture
 def matches(db: None) -> list[Recommendation]:
-    return answers(make_upload(visitor="this browser"))
+    return make_recommendations(make_upload(visitor="this browser"))
 
 
 def page(browser: Client, query: SimilarityQuery) -> str:
@@ -92,7 +92,7 @@ def test_an_opened_item_is_recorded_with_204(browser: Client, matches: list[Reco
 
 def test_the_link_to_an_item_names_the_form_for_its_beacon(browser: Client) -> None:
     query = make_query(make_upload(visitor="this browser"), state="done")
-    (one,) = answers(query.photo, items=1)
+    (one,) = make_recommendations(query.photo, items=1)
     item = one.item
     item.url = "https://shop.example/1"
     item.save()
@@ -163,7 +163,7 @@ def test_consent_extends_the_visitors_session_to_the_retention_time(
 
 
 def test_a_query_by_item_has_no_consent_form(browser: Client) -> None:
-    shown = answers(items=1)[0]
+    shown = make_recommendations(items=1)[0]
     query = make_query(visitor="this browser", item=make_item(), state="done")
     query.recommendations.create(rank=1, item=shown.item, photo=shown.photo, score=0.5)
     html = page(browser, query)

@@ -21,7 +21,7 @@ from catalog.services.feedback.reviews import (
 )
 from tests.helpers.api import run_concurrently
 from tests.helpers.factories import make_user
-from tests.helpers.judged_answers import answers, judge
+from tests.helpers.judged_answers import judge, make_recommendations
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -39,7 +39,7 @@ def boris(db: None) -> User:
 
 
 def propose(count: int = 3) -> list[Triplet]:
-    judge(answers(items=count + 1), up=(1,), down=tuple(range(2, count + 2)))
+    judge(make_recommendations(items=count + 1), up=(1,), down=tuple(range(2, count + 2)))
     return list(Triplet.objects.order_by("pk"))
 
 

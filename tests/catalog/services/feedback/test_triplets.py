@@ -21,7 +21,7 @@ from catalog.services.feedback.triplets import MAX_PER_QUERY, triplets_usable
 from catalog.services.queries.create import query_delete
 from catalog.services.uploads import upload_delete, upload_prepare, uploads_expire
 from tests.helpers.factories import jpeg, make_item, make_item_photo, make_query, make_upload, make_user
-from tests.helpers.judged_answers import answers, judge, open_item, triplets
+from tests.helpers.judged_answers import judge, make_recommendations, open_item, triplets
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -30,65 +30,65 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 def test_each_thumb_up_is_paired_with_each_thumb_down() -> None:
-    found = answers()
-    judge(found, up=(3, 1), down=(2, 4))
-    assert triplets(found) == [(1, 2), (1, 4), (3, 2), (3, 4)]
+    ranked = make_recommendations()
+    judge(ranked, up=(3, 1), down=(2, 4))
+    assert triplets(ranked) == [(1, 2), (1, 4), (3, 2), (3, 4)]
     triplet = Triplet.objects.first()
     assert triplet is not None
-    assert (triplet.query, triplet.anchor, triplet.state) == (found[0].query, found[0].query.photo, "proposed")
+    assert (triplet.query, triplet.anchor, triplet.state) == (ranked[0].query, ranked[0].query.photo, "proposed")
     assert triplet.why == "thumbs up, thumbs down"
 
 
 def test_thumbs_in_one_direction_propose_nothing() -> None:
     for side in ({"up": (1, 2)}, {"down": (1, 2)}):
-        found = answers()
-        judge(found, **side)
-        assert triplets(found) == []
+        ranked = make_recommendations()
+        judge(ranked, **side)
+        assert triplets(ranked) == []
 
 
 def test_an_opened_item_is_paired_with_the_unopened_ones_above_it() -> None:
-    found = answers()
-    open_item(found, 2, 4)
-    assert triplets(found) == [(2, 1), (4, 1), (4, 3)]
+    ranked = make_recommendations()
+    open_item(ranked, 2, 4)
+    assert triplets(ranked) == [(2, 1), (4, 1), (4, 3)]
     assert set(Triplet.objects.values_list("why", flat=True)) == {"opened, passed over"}
 
 
 def test_an_opened_item_is_paired_with_a_thumb_down_below_it() -> None:
-    found = answers()
-    open_item(found, 2)
-    judge(found, down=(3,))
-    assert triplets(found) == [(2, 1), (2, 3)]
+    ranked = make_recommendations()
+    open_item(ranked, 2)
+    judge(ranked, down=(3,))
+    assert triplets(ranked) == [(2, 1), (2, 3)]
 
 
 def test_an_opened_and_disliked_item_is_no_positive() -> None:
-    found = answers()
-    open_item(found, 3)
-    judge(found, down=(3,))
-    assert triplets(found) == []
+    ranked = make_recommendations()
+    open_item(ranked, 3)
+    judge(ranked, down=(3,))
+    assert triplets(ranked) == []
 
 
 def test_a_thumb_up_overrides_clicks() -> None:
-    found = answers()
-    open_item(found, 4)
-    assert triplets(found) == [(4, 1), (4, 2), (4, 3)]
-    judge(found, up=(2,))
-    assert triplets(found) == []
-    judge(found, down=(3,))
-    assert triplets(found) == [(2, 3)]
+    ranked = make_recommendations()
+    open_item(ranked, 4)
+    assert triplets(ranked) == [(4, 1), (4, 2), (4, 3)]
+    judge(ranked, up=(2,))
+    assert triplets(ranked) == []
+    judge(ranked, down=(3,))
+    assert triplets(ranked) == [(2, 3)]
 
 
 def test_a_query_has_few_triplets_spread_over_the_liked_items() -> None:
-    found = answers(items=9)
-    judge(found, up=(1, 2, 3), down=(4, 5, 6, 7, 8, 9))
-    made = triplets(found)
-    assert len(made) == MAX_PER_QUERY
-    assert [near for near, _ in made] == [1, 1, 2, 2, 3, 3]
+    ranked = make_recommendations(items=9)
+    judge(ranked, up=(1, 2, 3), down=(4, 5, 6, 7, 8, 9))
+    pairs = triplets(ranked)
+    assert len(pairs) == MAX_PER_QUERY
+    assert [near for near, _ in pairs] == [1, 1, 2, 2, 3, 3]
 
 
 def test_queries_with_the_same_photo_share_its_triplets() -> None:
-    first = answers()
+    first = make_recommendations()
     photo = first[0].query.photo
-    second = answers(photo)
+    second = make_recommendations(photo)
     judge(first, up=(1,), down=(2,))
     judge(second, up=(1,), down=(2,))
     assert Triplet.objects.count() == 2
@@ -100,20 +100,20 @@ def test_queries_with_the_same_photo_share_its_triplets() -> None:
 
 
 def test_repeated_feedback_changes_nothing() -> None:
-    found = answers()
-    judge(found, up=(1,), down=(2, 3))
+    ranked = make_recommendations()
+    judge(ranked, up=(1,), down=(2, 3))
     before = list(Triplet.objects.values())
-    judge(found, up=(1,), down=(2, 3))
+    judge(ranked, up=(1,), down=(2, 3))
     assert list(Triplet.objects.values()) == before
 
 
 def test_a_query_about_an_item_proposes_nothing() -> None:
     query = make_query(item=make_item(), state="done")
-    found = [
+    ranked = [
         query.recommendations.create(rank=rank, item=one.item, photo=one, score=0.5)
         for rank, one in enumerate([make_item_photo(), make_item_photo()], 1)
     ]
-    for one, verdict in zip(found, ("up", "down"), strict=True):
+    for one, verdict in zip(ranked, ("up", "down"), strict=True):
         feedback_give(recommendation=one, verdict=verdict, may_train=True)
     assert not Triplet.objects.exists()
 
@@ -129,80 +129,80 @@ def freeze(item: CatalogItem, *, is_current: bool = False) -> None:
 @pytest.mark.parametrize("is_current", [True, False])
 @pytest.mark.parametrize("rank", [1, 2])
 def test_items_of_any_evaluation_set_are_in_no_triplet(rank: int, is_current: bool) -> None:
-    found = answers()
-    freeze(found[rank - 1].item, is_current=is_current)
-    judge(found, up=(1,), down=(2,))
-    assert triplets(found) == []
+    ranked = make_recommendations()
+    freeze(ranked[rank - 1].item, is_current=is_current)
+    judge(ranked, up=(1,), down=(2,))
+    assert triplets(ranked) == []
 
 
 @pytest.mark.parametrize("rank", [1, 2])
 def test_a_triplet_is_unusable_once_its_item_is_in_an_evaluation_set(rank: int) -> None:
-    found = answers()
-    judge(found, up=(1,), down=(2, 3))
+    ranked = make_recommendations()
+    judge(ranked, up=(1,), down=(2, 3))
     assert triplets_usable().count() == 2
-    freeze(found[rank - 1].item)
+    freeze(ranked[rank - 1].item)
     assert triplets_usable().count() == rank - 1
 
 
 def test_deleted_or_damaged_photos_are_in_no_triplet() -> None:
-    found = answers(items=5)
-    CatalogItem.objects.filter(pk=found[1].item_id).update(deleted_at=timezone.now())
-    ItemPhoto.objects.filter(pk=found[2].photo_id).update(problem="damaged")
-    found[3].photo.delete()
-    judge(found[:3] + found[4:], up=(1,), down=(2, 3, 4))
-    assert triplets(found) == [(1, 5)]
+    ranked = make_recommendations(items=5)
+    CatalogItem.objects.filter(pk=ranked[1].item_id).update(deleted_at=timezone.now())
+    ItemPhoto.objects.filter(pk=ranked[2].photo_id).update(problem="damaged")
+    ranked[3].photo.delete()
+    judge(ranked[:3] + ranked[4:], up=(1,), down=(2, 3, 4))
+    assert triplets(ranked) == [(1, 5)]
 
 
 def test_an_expired_photo_is_in_no_triplet() -> None:
-    found = answers()
+    ranked = make_recommendations()
     UploadedPhoto.objects.update(expires_at=timezone.now())
-    judge(found, up=(1,), down=(2,))
-    assert triplets(found) == []
+    judge(ranked, up=(1,), down=(2,))
+    assert triplets(ranked) == []
 
 
 # --- consent
 
 
 def test_feedback_before_the_consent_counts_once_it_is_given() -> None:
-    found = answers(make_upload(visitor="a browser"))
-    judge(found, up=(1,), down=(2,))
-    assert triplets(found) == []
-    feedback_give(recommendation=found[2], verdict="down", may_train=True)
-    assert triplets(found) == [(1, 2), (1, 3)]
+    ranked = make_recommendations(make_upload(visitor="a browser"))
+    judge(ranked, up=(1,), down=(2,))
+    assert triplets(ranked) == []
+    feedback_give(recommendation=ranked[2], verdict="down", may_train=True)
+    assert triplets(ranked) == [(1, 2), (1, 3)]
 
 
 def test_removing_a_thumb_deletes_undecided_triplets() -> None:
-    found = answers()
-    judge(found, up=(1,), down=(2, 3, 4))
+    ranked = make_recommendations()
+    judge(ranked, up=(1,), down=(2, 3, 4))
     by = make_user()
     decided = dict(zip(Triplet.objects.order_by("pk"), ("accepted", "skipped"), strict=False))
     for triplet, state in decided.items():
         triplet_review(triplet=triplet, state=TripletState(state), by=by)
     for rank in (2, 3, 4):
-        feedback_give(recommendation=found[rank - 1], verdict="")
-    assert triplets(found) == triplets(found, state="accepted") == [(1, 2)]
+        feedback_give(recommendation=ranked[rank - 1], verdict="")
+    assert triplets(ranked) == triplets(ranked, state="accepted") == [(1, 2)]
 
 
 @pytest.mark.parametrize("state", TripletState)
 def test_withdrawing_consent_deletes_the_triplets_of_the_photo(state: str) -> None:
-    found, other = answers(), answers()
-    for one in (found, other):
+    ranked, other = make_recommendations(), make_recommendations()
+    for one in (ranked, other):
         judge(one, up=(1,), down=(2,))
     Triplet.objects.update(state=state)
-    feedback_give(recommendation=found[0], may_train=False)
-    assert triplets(found) == []
+    feedback_give(recommendation=ranked[0], may_train=False)
+    assert triplets(ranked) == []
     assert triplets(other) == [(1, 2)]
-    photo = found[0].query.photo
+    photo = ranked[0].query.photo
     assert photo is not None
     photo_consent_set(photo=photo, may_train=True)
-    assert triplets(found) == [(1, 2)]
+    assert triplets(ranked) == [(1, 2)]
 
 
 def test_withdrawing_consent_for_all_photos_affects_one_user_only() -> None:
     me = make_user()
-    mine, others = [answers(make_upload(me, may_train=True)) for _ in range(2)], answers()
-    for found in (*mine, others):
-        judge(found, up=(1,), down=(2,))
+    mine, others = [make_recommendations(make_upload(me, may_train=True)) for _ in range(2)], make_recommendations()
+    for ranked in (*mine, others):
+        judge(ranked, up=(1,), down=(2,))
     user_consent_set(user=me, may_train=True)
     assert Triplet.objects.count() == 3
     user_consent_set(user=me, may_train=False)
@@ -220,9 +220,9 @@ def test_new_photos_start_with_the_consent_of_their_owner() -> None:
 
 def test_they_go_with_the_photo_and_with_the_query() -> None:
     for delete in ("photo", "query"):
-        found = answers()
-        judge(found, up=(1,), down=(2,))
-        query, photo = found[0].query, found[0].query.photo
+        ranked = make_recommendations()
+        judge(ranked, up=(1,), down=(2,))
+        query, photo = ranked[0].query, ranked[0].query.photo
         assert photo is not None
         if delete == "photo":
             upload_delete(photo=photo)
@@ -244,8 +244,8 @@ def accept_all() -> None:
 
 
 def test_an_accepted_triplet_extends_the_expiry_to_a_year() -> None:
-    found = answers()
-    judge(found, up=(1,), down=(2, 3))
+    ranked = make_recommendations()
+    judge(ranked, up=(1,), down=(2, 3))
     one, other = Triplet.objects.all()
     triplet_review(triplet=one, state=TripletState.REJECTED, by=make_user())
     assert days_left() == 30
@@ -257,28 +257,28 @@ def test_sending_the_photo_again_does_not_shorten_its_expiry() -> None:
     photo = upload_prepare(raw=jpeg("red"), visitor="a browser")
     photo.may_train = True
     photo.save()
-    judge(answers(photo), up=(1,), down=(2,))
+    judge(make_recommendations(photo), up=(1,), down=(2,))
     accept_all()
     upload_prepare(raw=jpeg("red"), visitor="a browser")
     assert days_left() == 365
 
 
 def test_withdrawing_consent_resets_the_expiry() -> None:
-    found = answers()
-    judge(found, up=(1,), down=(2,))
+    ranked = make_recommendations()
+    judge(ranked, up=(1,), down=(2,))
     accept_all()
-    feedback_give(recommendation=found[0], may_train=False)
+    feedback_give(recommendation=ranked[0], may_train=False)
     assert days_left() == 30
 
 
 def test_the_expiry_is_reset_with_the_last_accepted_triplet() -> None:
-    found = answers()
-    judge(found, up=(1,), down=(2, 3))
+    ranked = make_recommendations()
+    judge(ranked, up=(1,), down=(2, 3))
     accept_all()
-    found[1].photo.delete()
+    ranked[1].photo.delete()
     uploads_expire()
     assert days_left() == 365
-    found[2].photo.delete()
+    ranked[2].photo.delete()
     uploads_expire()
     assert days_left() == 30
 
@@ -290,9 +290,9 @@ def test_the_expiry_is_reset_with_the_last_accepted_triplet() -> None:
 def test_feedback_needs_a_constant_number_of_sql_queries(
     items: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    found = answers(items=items)
-    judge(found, up=(1,), down=tuple(range(3, items + 1)))
+    ranked = make_recommendations(items=items)
+    judge(ranked, up=(1,), down=tuple(range(3, items + 1)))
     with django_assert_num_queries(9):
         # two for the savepoint; locking the recommendation and the photo; reading and writing the feedback;
         # reading all feedback and triplets of the photo; inserting the new triplets
-        feedback_give(recommendation=found[1], verdict="down")
+        feedback_give(recommendation=ranked[1], verdict="down")

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from catalog.models import EvaluationSet, RunSource, RunState
-from catalog.services.training import memory
 from catalog.services.training import preflight as module
-from catalog.services.training.memory import ResourceEstimate, estimate_resources, free_disk_bytes, free_memory_bytes
+from catalog.services.training import resources
 from catalog.services.training.options import all_options
 from catalog.services.training.preflight import Preflight, preflight
+from catalog.services.training.resources import ResourceEstimate, estimate_resources, free_disk_bytes, free_memory_bytes
 from tests.helpers.factories import make_encoder, make_run
 from tests.helpers.training_catalogue import accepted, catalogue, clothes, evaluated
 
@@ -104,11 +104,11 @@ def test_too_little_disk_or_memory_is_a_problem(monkeypatch: pytest.MonkeyPatch)
 
 def test_another_active_run_is_noted(settings: Any) -> None:
     catalogue(20)
-    told = "Another run is under way; this one will wait for it."
+    note = "Another run is under way; this one will wait for it."
     make_run(state=RunState.DONE)
-    assert told not in check().notes
+    assert note not in check().notes
     make_run(state=RunState.RUNNING)
-    assert told in check().notes
+    assert note in check().notes
 
 
 class TestManifests:
@@ -200,9 +200,9 @@ def test_free_disk_and_memory_are_measured(tmp_path: Path) -> None:
 
 
 def test_the_memory_limit_of_the_container_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_free_in_container", lambda: 5)
+    monkeypatch.setattr(resources, "_free_in_container", lambda: 5)
     assert free_memory_bytes() == 5
-    monkeypatch.setattr(memory, "_free_in_system", lambda: None)
+    monkeypatch.setattr(resources, "_free_in_system", lambda: None)
     assert free_memory_bytes() == 5
-    monkeypatch.setattr(memory, "_free_in_container", lambda: None)
+    monkeypatch.setattr(resources, "_free_in_container", lambda: None)
     assert free_memory_bytes() is None
