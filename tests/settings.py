@@ -5,7 +5,8 @@ import tempfile
 from pathlib import Path
 
 os.environ["VAR_DIR"] = tempfile.mkdtemp(prefix="cm-tests-")
-os.environ.setdefault("TEST_RUN_DIR", os.environ["VAR_DIR"])  # of the first process; tests/helpers/run_files.py
+# The first process sets the folder that all processes of a test run share (tests/helpers/run_files.py).
+os.environ.setdefault("TEST_RUN_DIR", str(Path(os.environ["VAR_DIR"], "run")))
 os.environ["REDIS_URL"] = "redis://127.0.0.1:1/0"  # nothing listens here: a test that needs Redis starts one
 os.environ["SECRET_KEY"] = "only for tests"
 os.environ["TRAIN_PRIORITY"] = "normal"  # training does not make way for other processes while a test waits for it

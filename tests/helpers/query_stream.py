@@ -1,4 +1,4 @@
-"""A stream of queries: several clients that send a photo again and again, and the answers they get."""
+"""Clients that send the same photo again and again while a test changes the site."""
 
 import threading
 import time
@@ -13,23 +13,23 @@ from tests.helpers.site import Phone
 
 @dataclass
 class QueryStream:
-    """The answers, each with the moments of its request and its arrival, and the texts of failed ones."""
+    """Answers of all clients as (sent at, done at, query), and the bodies of responses that were no answer."""
 
     answers: list[tuple[float, float, dict[str, Any]]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def encoders(self, since: float = 0.0, until: float = inf) -> set[str]:
-        """The encoders of queries sent after `since` and answered before `until`."""
-        return {answer["encoder"] for sent, received, answer in self.answers if since <= sent and received < until}
+        """Return the encoders of the queries that were sent after `since` and done before `until`."""
+        return {answer["encoder"] for sent, done, answer in self.answers if since <= sent and done < until}
 
 
 @contextmanager
-def query_stream(phone: Phone, photo: bytes, count: int = 2) -> Iterator[QueryStream]:
-    """`count` clients query without a pause until the block ends; their last queries are still answered."""
-    stream, is_over = QueryStream(), threading.Event()
+def query_stream(phone: Phone, photo: bytes, clients: int = 2) -> Iterator[QueryStream]:
+    """Let `clients` threads send queries until the block ends; the last queries are still waited for."""
+    stream, stopping = QueryStream(), threading.Event()
 
     def send_queries() -> None:
-        while not is_over.is_set():
+        while not stopping.is_set():
             sent = time.time()
             response = phone.post(photo, wait=20, k=5)
             if response.status_code == 200 and response.json()["state"] == "done":
@@ -37,12 +37,12 @@ def query_stream(phone: Phone, photo: bytes, count: int = 2) -> Iterator[QuerySt
             else:
                 stream.failures.append(response.text)
 
-    threads = [threading.Thread(target=send_queries) for _ in range(count)]
+    threads = [threading.Thread(target=send_queries) for _ in range(clients)]
     for thread in threads:
         thread.start()
     try:
         yield stream
     finally:
-        is_over.set()
+        stopping.set()
         for thread in threads:
             thread.join()

@@ -39,6 +39,7 @@ def _wait_for_lock(file: Path) -> IO[bytes]:
 def _run_folder() -> Path:
     """The folder of the run (tests/settings.py); outside a test run, as in a benchmark, that of this process."""
     if folder := os.environ.get("TEST_RUN_DIR"):
+        Path(folder).mkdir(exist_ok=True)
         return Path(folder)
     own = Path(tempfile.mkdtemp(prefix="cm-run-"))
     atexit.register(shutil.rmtree, own, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""An encoder's way in a real browser: uploaded, embedded, compared, promoted and taken back while people ask."""
+"""An encoder uploaded, compared, promoted and rolled back in a real browser while clients send queries."""
 
 import shutil
 import time
@@ -7,27 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.browser import IMAGES_LOADED, Browser, needs_browser
 from tests.helpers.query_stream import query_stream
 from tests.helpers.site import ROOT, TIMEOUT, Phone, Site, wait_until
-from tests.system.test_admin_training import SIDEWAYS
-from tests.system.test_browser import CHROMIUM, DRIVER, LOADED, Browser, browser, staff
-from tests.system.test_releases import SHIPPED
 
-__all__ = ["browser", "staff"]  # fixtures
+pytestmark = [pytest.mark.system, needs_browser]
 
-pytestmark = [
-    pytest.mark.system,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium with its chromedriver on PATH"),
-]
-
+SHIPPED = "efficientnet-lite0-metric100"
 NAME = "uploaded-in-a-browser"
-MEASURED = """
+MARK_EVALUATION_ITEMS = """
 from catalog.models import CatalogItem
 for item in CatalogItem.objects.order_by("pk")[:12]:
     item.attributes["split"] = "val"
     item.save()
 """
-LEAVE_NOTHING = f"""
+CLEAN_UP = f"""
 from catalog.models import CatalogItem, Encoder, Evaluation, EvaluationSet
 from catalog.services.encoders.release import encoder_retire
 Evaluation.objects.all().delete()
@@ -41,26 +35,26 @@ for item in CatalogItem.objects.filter(attributes__split="val"):
 
 @pytest.fixture
 def archive(tmp_path: Path, site: Site) -> Iterator[Path]:
-    """The encoder that ships, to come back under another name; there are items to compare the two on."""
-    site.shell(MEASURED)
-    yield Path(shutil.make_archive(str(tmp_path / "ours"), "zip", ROOT / "ml" / "encoders", SHIPPED))
-    site.shell(LEAVE_NOTHING)
+    """Yield the shipped encoder as an archive, with items in the catalogue to evaluate it on."""
+    site.shell(MARK_EVALUATION_ITEMS)
+    yield Path(shutil.make_archive(str(tmp_path / "encoder"), "zip", ROOT / "ml" / "encoders", SHIPPED))
+    site.shell(CLEAN_UP)
 
 
-def answers(staff: Browser) -> bool:
+def is_live(staff: Browser) -> bool:
     return "This encoder answers every query" in staff.one("#enc-state").text
 
 
-def confirmed(staff: Browser, what: str, reason: str) -> float:
-    """Open the form behind a button, say why, and send it; the time at which that was done."""
-    staff.one(f"#enc-{what} summary").click()
-    staff.one(f"#enc-{what}-reason").send_keys(reason)
-    staff.one(f"#enc-{what} form button").click()
-    staff.wait(lambda: answers(staff) == (what == "promote"), f"what follows from {what}")
+def confirm(staff: Browser, action: str, reason: str) -> float:
+    """Open the form behind a button and send it with a reason; return the time at which the change was visible."""
+    staff.one(f"#enc-{action} summary").click()
+    staff.one(f"#enc-{action}-reason").send_keys(reason)
+    staff.one(f"#enc-{action} form button").click()
+    staff.wait(lambda: is_live(staff) == (action == "promote"), f"the effect of {action}")
     return time.time()
 
 
-def test_an_encoder_is_uploaded_compared_promoted_and_taken_back_while_people_ask(
+def test_an_encoder_is_uploaded_compared_promoted_and_rolled_back_during_queries(
     staff: Browser, site: Site, phone: Phone, photo: bytes, archive: Path
 ) -> None:
     staff.open("/admin/catalog/encoder/upload/")
@@ -74,24 +68,24 @@ def test_an_encoder_is_uploaded_compared_promoted_and_taken_back_while_people_as
     page = staff.path
 
     with query_stream(phone, photo) as stream:
-        promoted = confirmed(staff, "promote", "It does as well, and is ours.")
-        time.sleep(2)  # some ask, and are answered
-        gone_back = confirmed(staff, "back", "It was an exercise.")
+        promoted = confirm(staff, "promote", "As good as the live encoder.")
+        time.sleep(2)  # time for some queries
+        rolled_back = confirm(staff, "back", "It was a drill.")
         time.sleep(2)
     assert stream.failures == []
     assert stream.encoders() == {SHIPPED, NAME}
     assert NAME in stream.encoders(since=promoted)
-    assert stream.encoders(since=gone_back) == {SHIPPED}
+    assert stream.encoders(since=rolled_back) == {SHIPPED}
 
     staff.open(page)
-    said = staff.one("[aria-labelledby=enc-promotions-title]").text
-    assert "It does as well, and is ours." in said
-    assert "It was an exercise." in said
+    audit_log = staff.one("[aria-labelledby=enc-audit-title]").text
+    assert "As good as the live encoder." in audit_log
+    assert "It was a drill." in audit_log
     staff.open(page.replace("/change/", "/compare/"))
     assert len(staff.all(".enc-samples > li")) > 5
     staff.run("for (const one of document.querySelectorAll('.enc-samples img')) one.loading = 'eager'")
-    staff.wait(lambda: staff.run(LOADED, ".enc-samples img"), "the pictures of the answers")
-    staff.width(400)
+    staff.wait(lambda: staff.run(IMAGES_LOADED, ".enc-samples img"), "the pictures of the answers")
+    staff.set_width(400)
     for path in (page, page.replace("/change/", "/compare/"), "/admin/catalog/encoder/"):
         staff.open(path)
-        assert staff.run(SIDEWAYS) <= 0, path
+        assert staff.overflow() <= 0, path

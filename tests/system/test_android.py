@@ -15,8 +15,8 @@ import requests
 from PIL import Image
 
 from demo.sample import draw_photo, phone_photo, sample_items
+from tests.helpers.sample_site import ITEMS, photographed_item
 from tests.helpers.site import Phone, Site, wait_until
-from tests.system.conftest import ITEMS, PHOTOGRAPHED
 
 pytestmark = [pytest.mark.system, pytest.mark.database]
 
@@ -107,7 +107,7 @@ def test_it_finds_the_site_there(app: App) -> None:
 
 @pytest.mark.parametrize("results", range(1, 11))
 def test_it_gets_as_many_pictures_as_its_user_chose(app: App, results: int) -> None:
-    shown = app.ask(squeezed(phone_photo(sample_items(ITEMS)[PHOTOGRAPHED])), results)
+    shown = app.ask(squeezed(phone_photo(photographed_item())), results)
     assert (shown.status, len(shown.images)) == (200, results)
     assert shown.hello
     for image in shown.images:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from demo.sample import sample_items
 from examples.client import ApiError, Client
+from tests.helpers.sample_site import photographed_item
 from tests.helpers.site import ROOT, Site
-from tests.system.conftest import ITEMS, PHOTOGRAPHED
 
 pytestmark = pytest.mark.system
 
@@ -41,7 +40,7 @@ def shown(answer: dict[str, object]) -> list[str]:
 
 
 def test_a_photo_is_answered_with_what_was_wished(client: Client, photo: bytes) -> None:
-    item = sample_items(ITEMS)[PHOTOGRAPHED]
+    item = photographed_item()
     answer = client.finished(client.ask(photo=photo, k=3, filters={"category": item.category}, diversity=0.1))
     assert answer["state"] == "done"
     assert item.external_id in shown(answer)

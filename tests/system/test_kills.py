@@ -6,8 +6,8 @@ import pytest
 
 from demo.sample import draw_photo, sample_items
 from tests.helpers.pictures import jpeg_of
+from tests.helpers.sample_site import ITEMS
 from tests.helpers.site import Phone, Site, wait_until
-from tests.system.conftest import ITEMS
 
 pytestmark = [pytest.mark.system, pytest.mark.database]
 

@@ -7,8 +7,8 @@ import pytest
 
 from demo.sample import draw_photo, phone_photo, sample_items
 from tests.helpers.pictures import jpeg_of
+from tests.helpers.sample_site import ITEMS, photographed_item
 from tests.helpers.site import Phone, Site, wait_until
-from tests.system.conftest import ITEMS, PHOTOGRAPHED
 
 pytestmark = [pytest.mark.system, pytest.mark.database]
 
@@ -19,7 +19,7 @@ def test_a_phone_photo_finds_the_garment_it_shows(phone: Phone, photo: bytes) ->
     answer = response.json()
     assert answer["state"] == "done"
     names = [recommendation["item"]["external_id"] for recommendation in answer["recommendations"]]
-    assert sample_items(ITEMS)[PHOTOGRAPHED].external_id in names
+    assert photographed_item().external_id in names
 
 
 def test_an_answer_is_ranked_complete_and_tells_what_made_it(phone: Phone, photo: bytes) -> None:

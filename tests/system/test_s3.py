@@ -10,9 +10,8 @@ import boto3
 import pytest
 import requests
 
-from demo.sample import sample_items
+from tests.helpers.sample_site import photographed_item
 from tests.helpers.site import Phone, Site, free_port, wait_until
-from tests.system.conftest import PHOTOGRAPHED
 
 pytestmark = pytest.mark.system
 
@@ -67,7 +66,7 @@ def test_a_photo_is_kept_answered_and_shown_from_the_bucket(site_on_s3: Site, s3
     answer = phone.post(photo, wait=30, k=5).json()
     assert answer["state"] == "done"
     found = [entry["item"]["external_id"] for entry in answer["recommendations"]]
-    assert sample_items(PHOTOGRAPHED + 1)[-1].external_id in found
+    assert photographed_item().external_id in found
     names = [entry.key for entry in _bucket(s3).objects.all()]
     assert sum(name.startswith("items/") for name in names) == 80
     assert sum(name.startswith("uploads/") for name in names) == 1

@@ -10,8 +10,8 @@ import pytest
 import requests
 
 from demo.sample import sample_items
+from tests.helpers.sample_site import ITEMS
 from tests.helpers.site import TIMEOUT, Phone
-from tests.system.conftest import ITEMS
 
 pytestmark = [pytest.mark.system, pytest.mark.database]
 
