@@ -63,7 +63,7 @@ def test_an_encoder_is_uploaded_compared_promoted_and_rolled_back_during_queries
     staff.one("#enc-upload .run-actions button").click()
     staff.wait(lambda: f"{NAME} is registered." in staff.text, "the page of the encoder")
     staff.run("window.mark = 'the same page'")
-    wait_until(lambda: "It may be promoted" in staff.one("#enc-state").text, "the comparison", 2 * TIMEOUT)
+    wait_until(lambda: staff.all("#enc-state .enc-open"), "the comparison", 2 * TIMEOUT)
     assert staff.run("return window.mark") == "the same page"
     page = staff.path
 
@@ -78,9 +78,9 @@ def test_an_encoder_is_uploaded_compared_promoted_and_rolled_back_during_queries
     assert stream.encoders(since=rolled_back) == {SHIPPED}
 
     staff.open(page)
-    audit_log = staff.one("[aria-labelledby=enc-audit-title]").text
-    assert "As good as the live encoder." in audit_log
-    assert "It was a drill." in audit_log
+    promotion_log = staff.one("[aria-labelledby=enc-promotions-title]").text
+    assert "As good as the live encoder." in promotion_log
+    assert "It was a drill." in promotion_log
     staff.open(page.replace("/change/", "/compare/"))
     assert len(staff.all(".enc-samples > li")) > 5
     staff.run("for (const one of document.querySelectorAll('.enc-samples img')) one.loading = 'eager'")
