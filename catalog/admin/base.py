@@ -79,6 +79,7 @@ class DeletedByService(ModelAdmin[Row]):
 
 
 def staff_user(request: HttpRequest) -> User:
+    """The signed-in user of a request in the admin."""
     assert isinstance(request.user, User)  # noqa: S101 - the admin site admits only signed-in staff
     return request.user
 

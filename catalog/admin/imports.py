@@ -17,6 +17,8 @@ STATE_COLOURS = {
 
 @admin.register(ImportJob)
 class ImportJobAdmin(ReadOnlyAdmin[ImportJob]):
+    """Imports of the catalogue. They are started by `manage.py import_catalog`."""
+
     list_display = ("source", "layout", "shown_state", "summary", "refused_rows", "started_at", "finished_at")
     list_filter = ("state", "layout")
     search_fields = ("source",)

@@ -71,6 +71,8 @@ class ItemPhotoInline(ReadOnlyInline[ItemPhoto]):
 
 @admin.register(CatalogItem)
 class CatalogItemAdmin(DeletedByService[CatalogItem]):
+    """Catalogue items. Deleting one only marks it as deleted; `restore` undoes that."""
+
     list_display = (
         "picture",
         "name",
@@ -139,6 +141,8 @@ class CatalogItemAdmin(DeletedByService[CatalogItem]):
 
 @admin.register(ItemPhoto)
 class ItemPhotoAdmin(ReadOnlyAdmin[ItemPhoto]):
+    """Item photos, read-only; they are added and removed on the page of their item."""
+
     list_display = ("picture", "item", "position", "width", "height", "size", "problem", "created_at")
     list_display_links = ("picture", "item")
     list_filter = (("problem", admin.EmptyFieldListFilter),)

@@ -14,12 +14,16 @@ STATE_COLOURS = {QueryState.DONE: "success", QueryState.FAILED: "danger", QueryS
 
 
 class WebhookInline(ReadOnlyInline[WebhookDelivery]):
+    """The webhook deliveries of a query."""
+
     model = WebhookDelivery
     fields = ("url", "state", "attempts", "next_at", "delivered_at", "error")
     readonly_fields = fields
 
 
 class RecommendationInline(ReadOnlyInline[Recommendation]):
+    """The ranked results of a query."""
+
     model = Recommendation
     fields = ("rank", "picture", "item", "similarity", "probability_percent", "why")
     readonly_fields = fields
@@ -86,6 +90,8 @@ class SimilarityQueryAdmin(ReadOnlyAdmin[SimilarityQuery]):
 
 @admin.register(Recommendation)
 class RecommendationAdmin(ReadOnlyAdmin[Recommendation]):
+    """The results of all queries."""
+
     list_display = ("query", "rank", "picture", "item", "similarity")
     list_display_links = ("query", "rank")
     list_select_related = ("query", "item", "photo")

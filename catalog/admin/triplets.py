@@ -36,6 +36,7 @@ WIDTH = 640  # pixels, of the pictures on the review page
 
 
 def may_review(request: HttpRequest) -> bool:
+    """Whether the user may review triplets, and so see the photos on the review page."""
     return bool(request.user.has_perm("catalog.change_triplet"))
 
 

@@ -31,6 +31,8 @@ else:
 
 @admin.register(User)
 class UserAdmin(_Users):
+    """Accounts. Deleting one deletes its photos, queries and devices too."""
+
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -42,7 +44,7 @@ class UserAdmin(_Users):
 
 @admin.register(Group)
 class GroupAdmin(DjangoGroupAdmin, ModelAdmin[Group]):
-    pass
+    """Permission groups."""
 
 
 @admin.register(AuthToken)

@@ -70,6 +70,7 @@ def validate_text(column: str, value: str) -> str:
 
 
 def validate_header(header: str) -> str:
+    """Return `header` if it can be the name of an attribute, else raise `Refused`."""
     return _validate("title of a column", header, 100)
 
 

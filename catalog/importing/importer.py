@@ -113,6 +113,7 @@ class _ImportRun:
         self.recorded_at = time.monotonic()
 
     def run(self) -> None:
+        """Import all rows; returns after the last batch is written."""
         batches: deque[list[tuple[SourceRow, Future[ImportedPicture]]]] = deque()
         rows = self.source.rows()
         cleaners = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "clean")

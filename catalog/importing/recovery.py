@@ -71,6 +71,7 @@ def was_killed(job: ImportJob) -> bool:
 
 
 def mark_interrupted(job: ImportJob) -> None:
+    """Set a running job to interrupted; a job that has ended in the meantime stays as it is."""
     now = timezone.now()
     job.state, job.finished_at = ImportState.INTERRUPTED, now
     ImportJob.objects.filter(pk=job.pk, state=ImportState.RUNNING).update(state=job.state, finished_at=now)

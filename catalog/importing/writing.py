@@ -51,6 +51,7 @@ class ItemWriter:
         self.counts = dict.fromkeys(names, 0)
 
     def write(self, pictures: list[ImportedPicture], storing: ThreadPoolExecutor) -> None:
+        """Store the new picture files in parallel, then write items and photos in one transaction."""
         stored = set(stored_pictures(picture.row.item for picture in pictures))
         fresh = []
         for picture in pictures:

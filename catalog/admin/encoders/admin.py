@@ -43,6 +43,8 @@ MAX_KEY_DIGITS = 18  # a longer number is no primary key of any database
 
 
 class ReasonForm(forms.Form):
+    """Validates the reason of a promotion or rollback."""
+
     reason = forms.CharField(required=False, max_length=1000)
 
 
@@ -71,6 +73,7 @@ class EncoderAdmin(ReadOnlyAdmin[Encoder]):
     # --- the list
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Encoder]:
+        """Annotate each encoder with coverage, latest metrics and promoter, so that the list takes one query."""
         done = Evaluation.objects.filter(encoder=OuterRef("pk"), state=EvaluationState.DONE)
         newest = done.order_by("-evaluation_set__is_current", "-finished_at")
         promotions = Promotion.objects.filter(encoder=OuterRef("pk")).order_by("-id")
@@ -163,6 +166,7 @@ class EncoderAdmin(ReadOnlyAdmin[Encoder]):
         return self._page(request, "compare", f"Compare {encoder}", context)
 
     def download(self, request: HttpRequest, pk: int) -> HttpResponseBase:
+        """Stream the encoder folder as a zip file."""
         encoder = self._encoder(request, pk)
         try:
             chunks = encoder_download(encoder=encoder)
@@ -173,6 +177,7 @@ class EncoderAdmin(ReadOnlyAdmin[Encoder]):
         return StreamingHttpResponse(chunks, content_type="application/zip", headers=headers)
 
     def upload(self, request: HttpRequest) -> HttpResponse:
+        """Show the upload form; on POST register the encoder of the zip file."""
         if not request.user.has_perm("catalog.add_encoder"):
             raise PermissionDenied
         request.upload_handlers = [UnnamedTemporaryFileHandler(request)]

@@ -15,6 +15,8 @@ SHOWN = 6  # numbers of a vector that are displayed
 
 @admin.register(Embedding)
 class EmbeddingAdmin(ReadOnlyAdmin[Embedding]):
+    """Embeddings with the first numbers of their vectors."""
+
     list_display = ("id", "item", "photo", "encoder", "numbers", "created_at")
     list_filter = ("encoder",)
     list_select_related = ("item", "photo", "encoder")

@@ -55,6 +55,8 @@ class DrawForm(forms.Form):
 
 @admin.register(EvaluationSet)
 class EvaluationSetAdmin(ReadOnlyAdmin[EvaluationSet]):
+    """Evaluation sets: list, page with counts by category, and the form that draws a new set."""
+
     list_display = ("name", "current", "items_count", "comparisons", "created_by", "created_at")
     list_select_related = ("created_by",)
     search_fields = ("name",)
@@ -103,6 +105,7 @@ class EvaluationSetAdmin(ReadOnlyAdmin[EvaluationSet]):
         return [draw, *super().get_urls()]
 
     def draw(self, request: HttpRequest) -> HttpResponse:
+        """Show the form; on POST draw a new evaluation set."""
         if not request.user.has_perm("catalog.add_evaluationset"):
             raise PermissionDenied
         form = DrawForm(request.POST) if request.method == "POST" else DrawForm()

@@ -121,6 +121,7 @@ def parse_estimate(metrics: ReportJson, key: str) -> MetricEstimate | None:
 
 
 def parse_difference(differences: ReportJson, key: str) -> MetricDifference | None:
+    """Read a difference from the `differences` of a report; None if it is missing or no number."""
     estimate = parse_estimate(differences, key)
     sign = -1 if key in LOWER_IS_BETTER else 1
     return None if estimate is None else MetricDifference(estimate.value, estimate.low, estimate.high, sign=sign)
@@ -165,6 +166,7 @@ def compare_metrics(report: ReportJson) -> list[MetricRow]:
 
 
 def label_headings(kind: str) -> list[str]:
+    """The column headings of `label_metrics` for an encoder kind."""
     return [metric_name(key) for key in LABEL_METRICS.get(kind, ())]
 
 

@@ -30,6 +30,8 @@ MAX_KEY_DIGITS = 18  # a longer number is no primary key of any database
 
 @admin.register(TrainingRun)
 class TrainingRunAdmin(DeletedByService[TrainingRun]):
+    """Training runs. Runs are deleted with their files, and only after they have ended."""
+
     list_display = (
         "shown_name",
         "kind",
@@ -150,6 +152,7 @@ class TrainingRunAdmin(DeletedByService[TrainingRun]):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        """Show the start form; on POST refill it for another kind, run the preflight check, or start the run."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         clone = self._run_to_clone(request)
