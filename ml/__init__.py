@@ -1,17 +1,19 @@
-"""Networks that turn photos of clothes into unit vectors, and the exact search among those. No Django, no Celery.
+"""Machine learning of the clothes matcher: encoders that map photos of clothes to unit vectors, and vector search.
 
-Serving (neither torch nor torchvision is imported):
-    encoder_folder, card     a trained network on disk
-    preprocess, pictures     from a file to what a network reads
-    embedder, classifier     from pictures to unit vectors or to labels
-    runtime, onnx_runtime    what runs the network (torch_runtime where there is CUDA)
-    calibration, strangeness from a cosine to a probability; what is no photo of clothes
-    vectors, search          unit vectors made and checked; who is nearest
-Building and judging:
-    manifest, layouts/       which photos, with which label, item and split; data_check finds what is wrong with them
-    backbones, network       the trunk with its head, to weights and ONNX and back (onnx_file); vision is torchvision
-    pretrained, whitening    the first encoder, made without training
-    training/                from a manifest to an encoder folder; reporting/ draws what one sees of a run
-    evaluation/              how good an encoder is; phone_view draws its queries
-The command line is cli and commands/.
+A plain library without Django and Celery, with a command line (`python -m ml`). From the lowest layer up:
+
+    formats/       file formats and errors that the catalogue may import, too: no numpy, no torch
+    vectors        unit vectors: normalisation and checks
+    images/        decoding, preprocessing, simulated phone photos
+    data/          manifests, converters from other layouts, checks, sampling and augmentation for training
+    scoring/       calibration of similarities to probabilities, out-of-distribution scores, match confidence
+    search/        nearest-neighbour indexes: in memory, in PostgreSQL (pgvector), in Qdrant
+    encoder/       encoder folders, cards, backbones and networks
+    runtime/       running an encoder with ONNX Runtime, OpenVINO or torch
+    inference/     embedder and classifier: from pictures to vectors or probabilities
+    evaluation/    metrics with confidence intervals; reporting/: pictures and logs of training runs
+    training/      training runs, from a manifest to an encoder folder
+    commands/, cli the command line
+
+Serving imports neither torch nor torchvision.
 """

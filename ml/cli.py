@@ -1,4 +1,4 @@
-"""`python -m ml COMMAND`: the command line. Bad input ends with exit code 2 and one line on stderr."""
+"""The command line `python -m ml COMMAND`. Bad input exits with code 2 and one line on stderr."""
 
 import argparse
 import sys
@@ -51,7 +51,7 @@ INTERRUPTED = 130
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """argparse prints the usage above its complaint; the complaint alone is what a person, or a log, needs."""
+    """Reports a wrong command line in one line, without argparse's usage text."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(BAD_INPUT, f"{self.prog}: {message} (try --help)\n")
@@ -62,23 +62,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they speak to developers; Pillow's and torch's would drown the one line
+            warnings.simplefilter("ignore")  # for developers; those of Pillow and torch would hide the one line
             last_line = COMMANDS[args.command].run(args)
         sys.stdout.write(f"{last_line}\n")
         return 0
     except InputError as error:
         message, code = str(error), BAD_INPUT
-    except OSError as error:  # a full disk or a folder without permission, met where no command expected it
+    except OSError as error:  # such as a full disk or a missing permission, where no command handles it
         message, code = f"{error.strerror or error}: {error.filename or 'no file named'}", BAD_INPUT
     except KeyboardInterrupt:
         message, code = "Stopped.", INTERRUPTED
-    # Said out here, where the error is gone and with it the frames that kept a progress bar open on the same line.
-    return _complain(message, code)
+    # Outside the except blocks: the error is gone, and with it the frames that kept a progress bar open on this line.
+    return _report_error(message, code)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser with all commands. Building it imports neither torch nor onnxruntime."""
-    parser = OneLineParser(prog="python -m ml", description="Networks that turn photos of clothes into vectors.")
+    parser = OneLineParser(prog="python -m ml", description="Encoders that turn photos of clothes into vectors.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
@@ -95,6 +95,6 @@ def _version() -> str:
     return str(project["version"])
 
 
-def _complain(message: str, code: int) -> int:
+def _report_error(message: str, code: int) -> int:
     sys.stderr.write(f"python -m ml: {' '.join(message.split())}\n")
     return code

@@ -1,4 +1,4 @@
-"""How long work tells how far it is: the command line hands in a progress bar, everybody else nothing."""
+"""Progress reporting of long work: the command line passes a progress bar, other callers nothing."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Step:
-    """How far a run is after a batch. `loss` is that of the batch, `means` are those of the epoch so far.
+    """The state of a run after a batch. `loss` is that of the batch, `means` are those of the epoch so far.
 
-    `seconds_left` is for all the epochs that are left, with their validation; None until something is known.
+    `seconds_left`: the estimate for all remaining epochs with their validation; None before there is one.
     """
 
     epoch: int
@@ -25,12 +25,12 @@ class Step:
 
 
 class Progress(Protocol):
-    """Hands on `things` one by one and shows how many are gone; `what` says in a few words what is done with them."""
+    """Iterates over `sequence` and reports how far it is, as tqdm does; `label` describes the work in a few words."""
 
-    def __call__(self, things: Sequence[T], what: str) -> Iterable[T]: ...
+    def __call__(self, sequence: Sequence[T], label: str) -> Iterable[T]: ...
 
 
-def silent(things: Sequence[T], what: str) -> Iterable[T]:
-    """A `Progress` that shows nothing."""
-    del what
-    return things
+def silent(sequence: Sequence[T], label: str) -> Iterable[T]:
+    """A `Progress` that reports nothing."""
+    del label
+    return sequence

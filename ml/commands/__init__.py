@@ -1,1 +1,1 @@
-"""The commands of `python -m ml`, one file each: `HELP`, `add_arguments`, `run` (returns the last line)."""
+"""The commands of `python -m ml`, one module each: `HELP`, `add_arguments`, and `run`, which returns the last line."""

@@ -8,6 +8,6 @@ from tqdm import tqdm
 T = TypeVar("T")
 
 
-def bar(things: Sequence[T], what: str) -> Iterable[T]:
+def bar(sequence: Sequence[T], label: str) -> Iterable[T]:
     """A `Progress` on stderr."""
-    return tqdm(things, desc=what)
+    return tqdm(sequence, desc=label)

@@ -1,4 +1,4 @@
-"""`check-data`: what is wrong with a manifest and its photos, told in full before a training finds out."""
+"""`check-data`: list all problems of a manifest and its photos, before a training."""
 
 import argparse
 import sys
@@ -14,22 +14,24 @@ HELP = "Read every photo of a manifest and list broken files, duplicates across 
 
 
 class DataError(InputError):
-    """The manifest has errors; they were listed."""
+    """The manifest has errors, which have been listed."""
+
+    code = "data_invalid"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True, metavar="MANIFEST.csv", help="what to check")
+    parser.add_argument("--data", type=Path, required=True, metavar="MANIFEST.csv", help="the manifest to check")
     parser.add_argument("--quick", action="store_true", help="do not open the photos, which takes most of the time")
     parser.add_argument("--show", type=int, default=5, metavar="N", help="list the first N of each kind; default: 5")
 
 
 def run(args: argparse.Namespace) -> str:
     if args.show < 0:
-        raise InputError("--show must be 0 or more.")
+        raise InputError("--show must be 0 or more.", code="option_invalid")
     register_heic()
     report = check_data(args.data, bar, read_photos=not args.quick)
-    for severity, found in (("error", report.errors), ("warning", report.warnings)):
-        for line in _lines(severity, found, args.show):
+    for severity, problems in (("error", report.errors), ("warning", report.warnings)):
+        for line in _lines(severity, problems, args.show):
             sys.stdout.write(f"{line}\n")
     sys.stdout.flush()  # before what main writes to stderr
     summary = (
@@ -40,13 +42,13 @@ def run(args: argparse.Namespace) -> str:
     return summary
 
 
-def _lines(severity: str, found: Mapping[str, Sequence[str]], show: int) -> Iterable[str]:
-    for kind, texts in found.items():
+def _lines(severity: str, problems: Mapping[str, Sequence[str]], show: int) -> Iterable[str]:
+    for kind, texts in problems.items():
         yield f"{severity}: {kind}: {len(texts)}"
         yield from (f"    {' '.join(text.split())}" for text in texts[:show])
         if show and len(texts) > show:
             yield f"    … and {len(texts) - show} more"
 
 
-def _total(found: Mapping[str, Sequence[str]]) -> int:
-    return sum(len(texts) for texts in found.values())
+def _total(problems: Mapping[str, Sequence[str]]) -> int:
+    return sum(len(texts) for texts in problems.values())

@@ -1,4 +1,4 @@
-"""`check-encoder`: whether an encoder folder from anywhere may be used."""
+"""`check-encoder`: validate an untrusted encoder folder."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""`classify`: a folder of pictures to a .csv of labels."""
+"""`classify`: label the pictures of a folder, as a .csv file."""
 
 import argparse
 import csv
@@ -11,7 +11,7 @@ from ml.images.pictures import register_heic
 from ml.inference.classifier import load_classifier
 from ml.vectors import Floats
 
-HELP = "Label every picture in a folder: FILE.csv with name, the most probable label and score, its probability."
+HELP = "Label every picture in a folder: FILE.csv with the name, the most probable label and its probability (score)."
 
 SCORE_DIGITS = 6
 
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> str:
     classifier = load_classifier(args.encoder, args.runtime, args.threads)
     with atomic_write(args.out) as file:
         network, preprocess = classifier.probabilities_of_batches, classifier.card.preprocessing
-        names, probabilities = pictures.through(network, preprocess, "classifying")
+        names, probabilities = pictures.run(network, preprocess, "classifying")
         file.write(_table(names, probabilities, classifier.labels))
     return f"{args.out}: {len(names)} pictures labelled, {len(pictures.paths) - len(names)} skipped."
 
@@ -38,4 +38,4 @@ def _table(names: Sequence[str], probabilities: Floats, labels: Sequence[str]) -
     for name, row in zip(names, probabilities, strict=True):
         best = int(row.argmax())
         writer.writerow((name, labels[best], f"{row[best]:.{SCORE_DIGITS}f}"))
-    return table.getvalue().encode("utf-8", "surrogateescape")  # a file name need not be valid text
+    return table.getvalue().encode("utf-8", "surrogateescape")  # a file name may be invalid UTF-8

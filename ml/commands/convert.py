@@ -1,4 +1,4 @@
-"""`convert`: from the layout of a photo collection to a manifest."""
+"""`convert`: write the manifest of a photo collection in a known layout."""
 
 import argparse
 from pathlib import Path
@@ -31,11 +31,13 @@ LAYOUTS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("layout", choices=LAYOUTS, help="how the collection is laid out")
-    parser.add_argument("source", type=Path, help="its folder")
+    parser.add_argument("layout", choices=LAYOUTS, help="the layout of the collection")
+    parser.add_argument("source", type=Path, help="the folder of the collection")
     parser.add_argument("--out", type=Path, required=True, metavar="MANIFEST.csv", help="the file to write")
     parser.add_argument(
-        "--subset", action="store_true", help="the copy is a part on purpose: do not insist on the published counts"
+        "--subset",
+        action="store_true",
+        help="the source is a part: do not require the published counts",
     )
 
 

@@ -1,4 +1,4 @@
-"""`embed`: a folder of pictures to an .npz of unit vectors."""
+"""`embed`: embed the pictures of a folder, as an .npz file of unit vectors."""
 
 import argparse
 
@@ -21,6 +21,6 @@ def run(args: argparse.Namespace) -> str:
     pictures = pictures_in.PicturesIn(args.images)
     embedder = load_embedder(args.encoder, args.runtime, args.threads)
     with atomic_write(args.out) as file:
-        names, vectors = pictures.through(embedder.embed_batches, embedder.card.preprocessing, "embedding")
+        names, vectors = pictures.run(embedder.embed_batches, embedder.card.preprocessing, "embedding")
         np.savez(file, names=np.array(names), embeddings=vectors)
     return f"{args.out}: {len(names)} pictures embedded, {len(pictures.paths) - len(names)} skipped."

@@ -1,4 +1,4 @@
-"""`fit-pretrained`: the first encoder, made without training."""
+"""`fit-pretrained`: make an encoder from a pretrained backbone without training."""
 
 import argparse
 import shlex
@@ -20,15 +20,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--backbone", choices=("efficientnet-lite0",), default="efficientnet-lite0")
     parser.add_argument("--embedding-size", type=int, default=100, metavar="D", help="default: 100")
-    parser.add_argument("--about-data", default="", metavar="TEXT", help="what the photos are, in words, for the card")
+    parser.add_argument("--about-data", default="", metavar="TEXT", help="a description of the photos, for the card")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="cores for torch; default: 2")
 
 
 def run(args: argparse.Namespace) -> str:
     if args.embedding_size < 1 or args.threads < 1:
-        raise InputError("--embedding-size and --threads must be 1 or more.")
+        raise InputError("--embedding-size and --threads must be 1 or more.", code="option_invalid")
     if args.out.exists():
-        raise InputError(f"{str(args.out)!r} exists already; remove it or choose another folder.")
+        text = f"{str(args.out)!r} exists already; remove it or choose another folder."
+        raise InputError(text, code="folder_exists")
     register_heic()
     manifest = read_manifest(args.data)
     keep_freed_pages()  # before torch is imported
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> str:
 
 
 def _command(args: argparse.Namespace) -> str:
-    """What to type for the same encoder. Of an absolute path only the name is told: the rest says nothing to others."""
+    """The command line that makes the same encoder. Of an absolute path only the name: the rest is private."""
     options = {
         "--data": _shown(args.data),
         "--out": _shown(args.out),

@@ -1,4 +1,4 @@
-"""What `embed` and `classify` share: the pictures in a folder go through a network, the broken ones are named."""
+"""Shared by `embed` and `classify`: run a network on the pictures of a folder, reporting broken ones."""
 
 import argparse
 import sys
@@ -15,11 +15,11 @@ from ml.runtime.types import RUNTIMES
 from ml.vectors import Floats
 
 Network = Callable[[Iterable[Floats]], Floats]
-"""From batches of pixels (at most 32, 3, h, w) to one row per picture (n, d)."""
+"""Maps batches of pixels (at most 32, 3, h, w) to one row per picture (n, d)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, out: str) -> None:
-    """Add what both commands take; `out` stands for the file to write, as in "FILE.npz"."""
+    """Add the arguments of both commands; `out` is the metavar of the output, such as "FILE.npz"."""
     parser.add_argument("--encoder", type=Path, required=True, metavar="DIR", help="an encoder folder")
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="searched with its subfolders")
     parser.add_argument("--out", type=Path, required=True, metavar=out, help="replaced if it exists")
@@ -28,29 +28,30 @@ def add_arguments(parser: argparse.ArgumentParser, *, out: str) -> None:
 
 
 class PicturesIn:
-    """The picture files in `folder` and below. Raises `InputError` where there are none."""
+    """The picture files in `folder` and below. Raises `InputError` if there are none."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.paths = find_pictures(folder)
 
-    def through(self, network: Network, preprocess: Preprocess, doing: str) -> tuple[list[str], Floats]:
-        """Return the names of the pictures that can be read, relative to the folder, and what `network` makes of them.
+    def run(self, network: Network, preprocess: Preprocess, label: str) -> tuple[list[str], Floats]:
+        """Return the names of the readable pictures, relative to the folder, and the rows of `network` for them.
 
-        The others are named on stderr. Raises `InputError` where all are broken. `doing` stands beside the bar.
+        Broken pictures are named on stderr. Raises `InputError` if all are broken. `label`: of the progress bar.
         """
-        read: list[Path] = []
-        decoded = read_ahead(tqdm(self.paths, unit="photo", desc=doing), lambda path: read_pixels(path, preprocess))
-        rows = network(stack_batches(self._readable(decoded, read), BATCH))
-        if not read:
-            raise InputError(f"None of the {len(self.paths)} pictures in {str(self.folder)!r} can be read.")
-        return [path.relative_to(self.folder).as_posix() for path in read], rows
+        readable: list[Path] = []
+        decoded = read_ahead(tqdm(self.paths, unit="photo", desc=label), lambda path: read_pixels(path, preprocess))
+        rows = network(stack_batches(self._pass_readable(decoded, readable), BATCH))
+        if not readable:
+            text = f"None of the {len(self.paths)} pictures in {str(self.folder)!r} can be read."
+            raise InputError(text, code="picture_unreadable")
+        return [path.relative_to(self.folder).as_posix() for path in readable], rows
 
-    def _readable(self, decoded: Iterable[Floats | PictureError], read: list[Path]) -> Iterator[Floats]:
-        """Pass on what could be decoded and note its file in `read`."""
+    def _pass_readable(self, decoded: Iterable[Floats | PictureError], readable: list[Path]) -> Iterator[Floats]:
+        """Yield the decoded pictures and append their paths to `readable`."""
         for path, pixels in zip(self.paths, decoded, strict=True):
             if isinstance(pixels, PictureError):
                 tqdm.write(f"skipped: {pixels}", file=sys.stderr)
             else:
-                read.append(path)
+                readable.append(path)
                 yield pixels

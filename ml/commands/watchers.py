@@ -23,8 +23,8 @@ class BarWatcher:
     def __init__(self) -> None:
         self._bar: tqdm[Any] | None = None
 
-    def progress(self, things: Sequence[T], what: str) -> Iterable[T]:
-        return bar(things, what)
+    def progress(self, sequence: Sequence[T], label: str) -> Iterable[T]:
+        return bar(sequence, label)
 
     def stage(self, what: str) -> None:
         """The bars tell it."""
@@ -59,14 +59,14 @@ class JsonWatcher:
     def __init__(self) -> None:
         self._last = 0.0
 
-    def progress(self, things: Sequence[T], what: str) -> Iterable[T]:
-        of = len(things)
-        self._tell({"event": "stage", "what": what, "done": 0, "of": of})
-        for done, thing in enumerate(things):
+    def progress(self, sequence: Sequence[T], label: str) -> Iterable[T]:
+        total = len(sequence)
+        self._tell({"event": "stage", "what": label, "done": 0, "of": total})
+        for done, element in enumerate(sequence):
             if self._is_time():
-                self._tell({"event": "stage", "what": what, "done": done, "of": of})
-            yield thing
-        self._tell({"event": "stage", "what": what, "done": of, "of": of})
+                self._tell({"event": "stage", "what": label, "done": done, "of": total})
+            yield element
+        self._tell({"event": "stage", "what": label, "done": total, "of": total})
 
     def stage(self, what: str) -> None:
         self._tell({"event": "stage", "what": what})
@@ -98,8 +98,8 @@ class JsonWatcher:
 class SilentWatcher:
     """Shows nothing."""
 
-    def progress(self, things: Sequence[T], what: str) -> Iterable[T]:
-        return silent(things, what)
+    def progress(self, sequence: Sequence[T], label: str) -> Iterable[T]:
+        return silent(sequence, label)
 
     def stage(self, what: str) -> None: ...
 

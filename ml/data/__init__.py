@@ -1,0 +1,1 @@
+"""Data of a training or an evaluation: manifests, checks, converters, sampling, augmentation."""

@@ -1,0 +1,1 @@
+"""Pictures: decoding, preprocessing for an encoder, simulated phone photos."""

@@ -1,8 +1,8 @@
-"""A catalogue photo as a phone might have taken it: the queries of the garment protocol. Pillow only, seeded.
+"""Simulation of a phone photo of a catalogue photo, for queries of an evaluation and for training. Pillow only, seeded.
 
-One view is: cropped to 60-95 % of its area, turned by up to 15 degrees, seen at a slant, its brightness, contrast,
-saturation and white balance off by up to 40 %, half of them mirrored, half blurred, half lying on another blurred
-background, and saved as a JPEG of quality 35-75.
+A view is cropped to 60-95 % of the area, rotated by up to 15 degrees, in perspective; brightness, contrast, saturation
+and white balance change by up to 40 %; half of the views are mirrored, half blurred, half have another, blurred photo
+as background; all are saved as a JPEG of quality 35-75.
 """
 
 import io
@@ -16,8 +16,8 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps, ImageStat
 from ml.images.pictures import read_picture
 
 CROP_AREA = (0.60, 0.95)
-MAX_TURN_DEGREES = 15.0
-MAX_SLANT = 0.08  # how far a corner moves, as a share of the side
+MAX_ROTATION_DEGREES = 15.0
+MAX_PERSPECTIVE_SHIFT = 0.08  # how far a corner moves, as a share of the side
 MAX_COLOUR_SHIFT = 0.40
 BLUR_RADIUS = (0.002, 0.008)  # shares of the longer side
 BACKGROUND_BLUR = 0.03
@@ -26,22 +26,22 @@ JPEG_QUALITY = (35, 75)
 
 
 def simulate_phone_photo(photo: Image.Image, background: Image.Image, rng: random.Random) -> Image.Image:
-    """Return one simulated phone photo of `photo` (RGB, upright); `background` is used for half of the calls.
+    """Return one simulated phone photo of `photo` (RGB, upright); half of the calls use `background`.
 
     The same pictures and the same state of `rng` give the same pixels.
     """
-    garment, mask = _seen_from_elsewhere(photo, rng)
-    picture = _laid_on(garment, mask, background, rng)
-    picture = _relit(picture, rng)
+    garment, mask = _distort(photo, rng)
+    picture = _paste_on_background(garment, mask, background, rng)
+    picture = _change_colours(picture, rng)
     if rng.random() < 0.5:
         picture = ImageOps.mirror(picture)
     if rng.random() < 0.5:
         picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(*BLUR_RADIUS) * max(picture.size)))
-    return _as_jpeg(picture, rng.randint(*JPEG_QUALITY))
+    return _compress(picture, rng.randint(*JPEG_QUALITY))
 
 
 def simulate_from_file(path: Path, backgrounds: Sequence[Path], seed: str) -> Image.Image:
-    """Return the phone view of a file. `seed` and the file's name decide everything, the background among it.
+    """Return a simulated phone photo of a file before one of `backgrounds`, from `seed` and the file name alone.
 
     Raises `PictureError`.
     """
@@ -50,33 +50,32 @@ def simulate_from_file(path: Path, backgrounds: Sequence[Path], seed: str) -> Im
     return simulate_phone_photo(read_picture(path), background, rng)
 
 
-def _seen_from_elsewhere(photo: Image.Image, rng: random.Random) -> tuple[Image.Image, Image.Image]:
-    """Crop, turn and slant in one resampling. Also returns the mask (L) of what lay inside the photo."""
+def _distort(photo: Image.Image, rng: random.Random) -> tuple[Image.Image, Image.Image]:
+    """Crop, rotate and distort in one resampling. Also return the mask (L) of the pixels inside the photo."""
     width, height = photo.size
     side = math.sqrt(rng.uniform(*CROP_AREA))
     crop_width, crop_height = width * side, height * side
     centre_x = rng.uniform(crop_width / 2, width - crop_width / 2)
     centre_y = rng.uniform(crop_height / 2, height - crop_height / 2)
-    angle = math.radians(rng.uniform(-MAX_TURN_DEGREES, MAX_TURN_DEGREES))
+    angle = math.radians(rng.uniform(-MAX_ROTATION_DEGREES, MAX_ROTATION_DEGREES))
     corners: list[float] = []
-    for sign_x, sign_y in ((-1, -1), (-1, 1), (1, 1), (1, -1)):  # the order that Pillow's QUAD wants
-        x = sign_x * crop_width / 2 + rng.uniform(-MAX_SLANT, MAX_SLANT) * crop_width
-        y = sign_y * crop_height / 2 + rng.uniform(-MAX_SLANT, MAX_SLANT) * crop_height
+    for sign_x, sign_y in ((-1, -1), (-1, 1), (1, 1), (1, -1)):  # the order of Pillow's QUAD
+        x = sign_x * crop_width / 2 + rng.uniform(-MAX_PERSPECTIVE_SHIFT, MAX_PERSPECTIVE_SHIFT) * crop_width
+        y = sign_y * crop_height / 2 + rng.uniform(-MAX_PERSPECTIVE_SHIFT, MAX_PERSPECTIVE_SHIFT) * crop_height
         corners.append(centre_x + x * math.cos(angle) - y * math.sin(angle))
         corners.append(centre_y + x * math.sin(angle) + y * math.cos(angle))
     size = (max(1, round(crop_width)), max(1, round(crop_height)))
     matrix = _homography(size, corners)
     view = photo.transform(size, Image.Transform.PERSPECTIVE, matrix, Image.Resampling.BICUBIC)
-    inside = Image.new("L", photo.size, 255)
-    return view, inside.transform(size, Image.Transform.PERSPECTIVE, matrix, Image.Resampling.BILINEAR)
+    mask = Image.new("L", photo.size, 255)
+    return view, mask.transform(size, Image.Transform.PERSPECTIVE, matrix, Image.Resampling.BILINEAR)
 
 
 def _homography(size: tuple[int, int], corners: list[float]) -> list[float]:
-    """The eight numbers of Pillow's PERSPECTIVE that send the corners of a picture of `size` to `corners`.
+    """Return the eight numbers of Pillow's PERSPECTIVE that map the corners of a picture of `size` to `corners`.
 
-    `corners` holds x, y of the upper left, lower left, lower right, upper right corner. Closed form of the map from the
-    unit square to a quadrilateral: P. Heckbert, "Fundamentals of
-    Texture Mapping and Image Warping", 1989, section 2.2.3.
+    `corners`: x, y of the upper left, lower left, lower right, upper right corner. Closed form of the map from the unit
+    square to a quadrilateral: P. Heckbert, "Fundamentals of Texture Mapping and Image Warping", 1989, section 2.2.3.
     """
     width, height = size
     x0, y0, x3, y3, x2, y2, x1, y1 = corners
@@ -90,23 +89,25 @@ def _homography(size: tuple[int, int], corners: list[float]) -> list[float]:
     return [a / width, b / height, c, d / width, e / height, f, g / width, h / height]
 
 
-def _laid_on(garment: Image.Image, mask: Image.Image, background: Image.Image, rng: random.Random) -> Image.Image:
-    """Half the time on a blurred other photo with some room around it, else on the mean colour of its own border."""
+def _paste_on_background(
+    garment: Image.Image, mask: Image.Image, background: Image.Image, rng: random.Random
+) -> Image.Image:
+    """Paste the garment on a blurred photo with a margin (half of the calls), or on the mean colour of its border."""
     if rng.random() < 0.5:
-        ground = Image.new("RGB", garment.size, _border_colour(garment, mask))
-        ground.paste(garment, (0, 0), mask)
-        return ground
+        canvas = Image.new("RGB", garment.size, _border_colour(garment, mask))
+        canvas.paste(garment, (0, 0), mask)
+        return canvas
     scale = rng.uniform(*GARMENT_SCALE)
     size = (max(1, round(garment.width / scale)), max(1, round(garment.height / scale)))
-    ground = ImageOps.fit(background.convert("RGB"), size, Image.Resampling.BILINEAR)
-    ground = ground.filter(ImageFilter.GaussianBlur(BACKGROUND_BLUR * max(size)))
-    spare_x, spare_y = size[0] - garment.width, size[1] - garment.height
-    ground.paste(garment, (rng.randint(0, spare_x), rng.randint(0, spare_y)), mask)
-    return ground
+    canvas = ImageOps.fit(background.convert("RGB"), size, Image.Resampling.BILINEAR)
+    canvas = canvas.filter(ImageFilter.GaussianBlur(BACKGROUND_BLUR * max(size)))
+    margin_x, margin_y = size[0] - garment.width, size[1] - garment.height
+    canvas.paste(garment, (rng.randint(0, margin_x), rng.randint(0, margin_y)), mask)
+    return canvas
 
 
 def _border_colour(garment: Image.Image, mask: Image.Image) -> tuple[int, int, int]:
-    """The mean colour of the outermost twentieth on each side, where the mask says that there is a picture."""
+    """The mean colour of the outermost twentieth on each side, inside the mask."""
     border = mask.point(lambda value: 255 if value == 255 else 0)
     inset_x, inset_y = garment.width // 20 + 1, garment.height // 20 + 1
     border.paste(0, (inset_x, inset_y, max(garment.width - inset_x, inset_x), max(garment.height - inset_y, inset_y)))
@@ -116,8 +117,8 @@ def _border_colour(garment: Image.Image, mask: Image.Image) -> tuple[int, int, i
     return (round(red), round(green), round(blue))
 
 
-def _relit(picture: Image.Image, rng: random.Random) -> Image.Image:
-    """Brightness, contrast, saturation, then the gains of red and blue against green (white balance)."""
+def _change_colours(picture: Image.Image, rng: random.Random) -> Image.Image:
+    """Change brightness, contrast, saturation, then the gains of red and blue against green (white balance)."""
     low, high = 1 - MAX_COLOUR_SHIFT, 1 + MAX_COLOUR_SHIFT
     for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         picture = enhance(picture).enhance(rng.uniform(low, high))
@@ -131,7 +132,7 @@ def _relit(picture: Image.Image, rng: random.Random) -> Image.Image:
     return Image.merge("RGB", (red, green, blue))
 
 
-def _as_jpeg(picture: Image.Image, quality: int) -> Image.Image:
+def _compress(picture: Image.Image, quality: int) -> Image.Image:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=quality)
     return Image.open(io.BytesIO(buffer.getvalue())).convert("RGB")

@@ -1,4 +1,4 @@
-"""Reading picture files that may be anything: found in a folder, decoded in threads, refused with a sentence."""
+"""Picture files: find them in a folder, decode them in threads, report damaged ones."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,13 +17,13 @@ from ml.vectors import Floats
 
 Job = TypeVar("Job")
 Decoded = TypeVar("Decoded")
-Done = TypeVar("Done")
+Result = TypeVar("Result")
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"})
 
 DECODING_THREADS = 2
 READ_AHEAD = 64
-"""Decoded pictures that may wait for the network: 64 of 224 x 224 are 38 MB."""
+"""The most decoded pictures that wait for the network: 64 of 224 x 224 pixels take 38 MB."""
 
 
 class PictureError(InputError):
@@ -33,30 +33,30 @@ class PictureError(InputError):
 
 
 def register_heic() -> None:
-    """Teach Pillow to open what iPhones take, for the whole process: a command does this at its start."""
+    """Make Pillow open HEIC (the format of iPhones) in the whole process; commands call this at their start."""
     from pillow_heif import register_heif_opener
 
     register_heif_opener()
 
 
 def find_pictures(folder: Path) -> list[Path]:
-    """Return the picture files in `folder` and below, by their suffix, sorted by path. Raises `InputError`."""
+    """Return the files in `folder` and below with a picture suffix, sorted by path. Raises `InputError`."""
     if not folder.is_dir():
-        raise InputError(f"There is no folder {str(folder)!r}.")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not found:
-        raise InputError(f"The folder {str(folder)!r} holds no pictures.")
-    return found
+        raise InputError(f"There is no folder {str(folder)!r}.", code="folder_missing")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not paths:
+        raise InputError(f"The folder {str(folder)!r} holds no pictures.", code="no_pictures")
+    return paths
 
 
 def read_pixels(path: Path, preprocess: Preprocess) -> Floats:
-    """Decode one file at the scale it is needed and prepare it, float32 (3, h, w). Raises `PictureError`."""
+    """Decode one file at the scale that is needed and preprocess it, float32 (3, h, w). Raises `PictureError`."""
     with _opened(path) as image:
         return preprocess(image)
 
 
 def read_picture(path: Path) -> Image.Image:
-    """Decode one file in full, upright RGB. Raises `PictureError`."""
+    """Decode one file at full size, upright RGB. Raises `PictureError`."""
     with _opened(path) as image:
         return upright_rgb(image)
 
@@ -66,16 +66,16 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
             yield image
-    # Pillow's decoders raise any of these on damaged files; DecompressionBombError has only Exception above it.
+    # Pillow's decoders raise any of these on damaged files; DecompressionBombError derives from Exception alone.
     except (OSError, SyntaxError, ValueError, TypeError, IndexError, Image.DecompressionBombError) as error:
         raise PictureError(f"{path.name!r} is not a readable picture.") from error
 
 
 def read_ahead(jobs: Iterable[Job], read: Callable[[Job], Decoded]) -> Iterator[Decoded | PictureError]:
-    """Yield `read(job)` for each job in order, worked on in threads ahead of the caller.
+    """Yield `read(job)` for each job in order, computed in threads ahead of the caller.
 
-    A `PictureError` is yielded in the place of its picture, so that one broken file stops nothing. Pillow lets other
-    threads run while it decodes and resizes.
+    A `PictureError` is yielded in the place of its picture, so that a broken file does not stop the others. Pillow
+    releases the GIL while it decodes and resizes.
     """
 
     def read_or_error(job: Job) -> Decoded | PictureError:
@@ -87,14 +87,14 @@ def read_ahead(jobs: Iterable[Job], read: Callable[[Job], Decoded]) -> Iterator[
     return map_ahead(jobs, read_or_error, threads=DECODING_THREADS, ahead=READ_AHEAD)
 
 
-def map_ahead(jobs: Iterable[Job], work: Callable[[Job], Done], *, threads: int, ahead: int) -> Iterator[Done]:
-    """Yield `work(job)` for each job in order, while `threads` threads are at the next ones, `ahead` of them at most.
+def map_ahead(jobs: Iterable[Job], work: Callable[[Job], Result], *, threads: int, ahead: int) -> Iterator[Result]:
+    """Yield `work(job)` for each job in order, with up to `ahead` jobs in progress in `threads` threads.
 
-    The jobs themselves are taken by the caller's thread. An error is raised in the place of its job, and ends it all:
-    what was begun is finished, what was not is dropped, as when the caller stops.
+    `jobs` is iterated in the caller's thread. The error of a job is raised in its place and ends the iteration: as when
+    the caller stops, running jobs are finished and waiting ones cancelled.
     """
     pool = ThreadPoolExecutor(threads, thread_name_prefix="ahead")
-    waiting: deque[Future[Done]] = deque()
+    waiting: deque[Future[Result]] = deque()
     try:
         for job in jobs:
             waiting.append(pool.submit(work, job))
@@ -107,17 +107,17 @@ def map_ahead(jobs: Iterable[Job], work: Callable[[Job], Done], *, threads: int,
 
 
 def read_batches(jobs: Iterable[Job], read: Callable[[Job], Floats], size: int = 32) -> Iterator[Floats]:
-    """Yield the pixels of `jobs` in batches (size, 3, h, w), the last one smaller. Raises `PictureError`."""
+    """Yield the pixels of `jobs` in batches (size, 3, h, w), the last one may be smaller. Raises `PictureError`."""
     return stack_batches((raise_if_error(pixels) for pixels in read_ahead(jobs, read)), size)
 
 
 def stack_batches(pictures: Iterable[Floats], size: int) -> Iterator[Floats]:
-    """Stack pictures (3, h, w) to batches (size, 3, h, w), the last one smaller."""
+    """Stack pictures (3, h, w) to batches (size, 3, h, w); the last one may be smaller."""
     return (np.stack(group) for group in chunked(pictures, size))
 
 
 def raise_if_error(decoded: Decoded | PictureError) -> Decoded:
-    """Return what was decoded, or raise the error that stands in its place."""
+    """Return `decoded`, or raise it if it is a `PictureError`."""
     if isinstance(decoded, PictureError):
         raise decoded
     return decoded

@@ -1,4 +1,4 @@
-"""torchvision, imported where it is needed: for ResNets and augmentations, so for training. Serving goes without it."""
+"""Import torchvision with any build of torch. Needed for ResNets and augmentation in training, not for serving."""
 
 from types import ModuleType
 
@@ -10,16 +10,16 @@ SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
 def import_torchvision() -> ModuleType:
-    """Return the module torchvision, whichever torch it was built for. Raises `InputError` where there is none.
+    """Return the module torchvision, whichever torch it was built for. Raises `InputError` if it is not installed.
 
-    The wheel of the package index is built for CUDA. Beside a torch for the CPU its compiled operators do not load, and
-    the import stops at the first that Python code describes. Declaring those is enough for models and transforms; the
-    operators themselves, non-maximum suppression, stay unavailable. An import that works is left alone.
+    The wheel of the package index is built for CUDA. With a CPU build of torch its compiled operators do not load, and
+    the import fails at the first operator that Python code refers to. Declaring the schemas of those operators
+    (non-maximum suppression) is enough for models and transforms; the operators stay unavailable.
     """
     try:
         import torchvision
     except ImportError as error:
-        raise InputError("This needs torchvision: pip install torchvision.") from error
+        raise InputError("This needs torchvision: pip install torchvision.", code="torchvision_missing") from error
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise

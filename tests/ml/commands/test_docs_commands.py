@@ -1,4 +1,4 @@
-"""What the documents, the cards and the command line say of each other agrees."""
+"""Documents and cards agree with the command line."""
 
 import json
 import re
@@ -20,17 +20,17 @@ CARDS = sorted((ROOT / "ml" / "encoders").glob("*/card.json"))
 
 LAUNCHED = re.compile(r"(python|torchrun)( .*)? -m ml ")
 FILLED_IN = {"LAYOUT": "folder", "N": "3"}
-"""Words that stand for one of a few values; any text does for the others."""
+"""Placeholders with a fixed set of values; any text is valid for the others."""
 
 
 def command_lines(text: str) -> list[str]:
-    """The lines of the code blocks that call this library."""
+    """The lines of code blocks that run `python -m ml`."""
     blocks = re.findall(r"^```\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     return [line for block in blocks for line in block.splitlines() if LAUNCHED.match(line)]
 
 
 def words_of(line: str) -> list[str]:
-    """What stands behind `-m ml`. Brackets around what may be left out are dropped, and so it is typed."""
+    """The arguments after `-m ml`, with optional parts, without their brackets."""
     words = shlex.split(line.split("-m ml ", 1)[1].replace("[", " ").replace("]", " "), comments=True)
     return [FILLED_IN.get(word, word) for word in words]
 
@@ -38,20 +38,20 @@ def words_of(line: str) -> list[str]:
 LINES = [(path.name, line) for path in DOCUMENTS for line in command_lines(path.read_text())]
 
 
-def test_lines_are_found():
+def test_the_documents_contain_commands():
     assert len(LINES) >= 12
     assert {"README.md", "data.md", "evaluation.md", "encoders.md", "training.md"} <= {name for name, _ in LINES}
 
 
 @pytest.mark.parametrize(("document", "line"), LINES, ids=[f"{name}-{line[:50]}" for name, line in LINES])
-def test_each_line_of_a_document_can_be_typed(document, line):
+def test_each_command_of_a_document_is_valid(document, line):
     args = build_parser().parse_args(words_of(line))
     if args.command in ("train-classifier", "train-metric"):
         options_from(ClassifierOptions if args.command == "train-classifier" else MetricOptions, args)
 
 
 @pytest.mark.parametrize("line", ["python -m ml train-metric --data m.csv", "torchrun -m ml embed --encodre x"])
-def test_a_line_that_cannot_be_typed_would_be_noticed(line, capsys):
+def test_an_invalid_command_would_be_detected(line, capsys):
     assert command_lines(f"```\n{line}\n```\n") == [line]
     with pytest.raises(SystemExit):
         build_parser().parse_args(words_of(line))
@@ -59,13 +59,13 @@ def test_a_line_that_cannot_be_typed_would_be_noticed(line, capsys):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_each_command_that_the_text_names_exists(document):
+def test_each_command_named_in_a_text_exists(document):
     named = set(re.findall(r"python -m ml ([a-z][a-z-]+)", document.read_text()))
     assert named <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("path", CARDS, ids=lambda path: path.parent.name)
-def test_the_command_of_a_shipped_card_can_be_typed(path):
+def test_the_command_of_a_shipped_card_is_valid(path):
     words = shlex.split(json.loads(path.read_text())["command"])
     assert words[:3] == ["python", "-m", "ml"]
     build_parser().parse_args(words[3:])
@@ -85,13 +85,13 @@ def test_each_picture_is_explained():
     assert [name for name in (*PICTURES, *others) if f"`{name}`" not in TRAINING] == []
 
 
-def test_each_figure_that_a_run_shows_is_explained():
-    told = {*LABEL_FIGURES, "garment_at_1", "garment_at_5", "spread", "val_loss", "val_accuracy", "phone_accuracy"}
+def test_each_metric_of_a_run_is_explained():
+    names = {*LABEL_FIGURES, "garment_at_1", "garment_at_5", "spread", "val_loss", "val_accuracy", "phone_accuracy"}
     short = {f"recall_at_{k}": f"_{k}" for k in (5, 10)}
-    assert [name for name in sorted(told) if f"`{short.get(name, name)}`" not in TRAINING] == []
+    assert [name for name in sorted(names) if f"`{short.get(name, name)}`" not in TRAINING] == []
 
 
-def test_each_option_that_is_named_exists():
+def test_each_option_named_in_the_text_exists():
     named = set(re.findall(r"`(--[a-z0-9-]+)", TRAINING)) - {"--help"}
     assert len(named) > 15
     assert named <= flags_of("train-metric") | flags_of("train-classifier")

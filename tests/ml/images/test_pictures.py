@@ -19,6 +19,7 @@ from ml.images.pictures import (
 )
 from ml.images.preprocess import Preprocess
 from tests.helpers.drawn_pictures import drawn_folder, drawn_picture
+from tests.helpers.errors import raises_code
 
 SMALL = Preprocess(8, 8, "crop", "bicubic", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
 
@@ -42,18 +43,18 @@ def broken_files() -> dict[str, bytes]:
 def test_a_broken_file_is_named(tmp_path, name, read):
     path = tmp_path / f"{name}.jpg"
     path.write_bytes(broken_files()[name])
-    with pytest.raises(PictureError, match=f"{name}.jpg"):
+    with raises_code(PictureError, "picture_unreadable", f"{name}.jpg"):
         read(path)
 
 
 def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     (path,) = drawn_folder(tmp_path, 1)
-    with pytest.raises(PictureError):
+    with raises_code(PictureError, "picture_unreadable", path.name):
         read_pixels(path, SMALL)
 
 
-def test_pictures_are_found_below_sorted_and_by_suffix(tmp_path):
+def test_pictures_are_found_by_suffix_in_subfolders_and_sorted(tmp_path):
     drawn_folder(tmp_path / "b", 1)
     drawn_folder(tmp_path, 2)
     (tmp_path / "labels.csv").write_text("x")
@@ -62,13 +63,13 @@ def test_pictures_are_found_below_sorted_and_by_suffix(tmp_path):
     assert names == ["000.jpg", "001.jpg", "Z.PNG", "b/000.jpg"]
 
 
-def test_no_folder_and_no_pictures_are_refused(tmp_path):
-    for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(InputError):
+def test_a_missing_folder_and_one_without_pictures_are_refused(tmp_path):
+    for folder, code in ((tmp_path, "no_pictures"), (tmp_path / "none", "folder_missing")):
+        with raises_code(InputError, code, folder):
             find_pictures(folder)
 
 
-def test_reading_ahead_keeps_the_order_and_the_place_of_a_broken_file(tmp_path):
+def test_reading_ahead_keeps_the_order_and_yields_the_error_of_a_broken_file_in_its_place(tmp_path):
     paths = drawn_folder(tmp_path, 150)
     paths[70].write_text("broken")
     read = list(read_ahead(paths, lambda path: read_pixels(path, SMALL)))
@@ -76,7 +77,7 @@ def test_reading_ahead_keeps_the_order_and_the_place_of_a_broken_file(tmp_path):
     assert all(np.array_equal(read[at], read_pixels(paths[at], SMALL)) for at in (0, 69, 71, 149))
 
 
-def test_reading_ahead_does_not_run_far_ahead():
+def test_reading_ahead_is_bounded():
     """A slow network must not fill the memory with decoded pictures."""
     started = []
     lock = threading.Lock()
@@ -92,28 +93,28 @@ def test_reading_ahead_does_not_run_far_ahead():
     ahead.close()
 
 
-def test_batches_are_full_but_for_the_last():
+def test_batches_are_full_except_the_last():
     pictures = [np.full((3, 2, 2), number, dtype=np.float32) for number in range(7)]
     assert [len(batch) for batch in stack_batches(pictures, 3)] == [3, 3, 1]
     assert np.array_equal(np.concatenate(list(stack_batches(pictures, 3))), np.stack(pictures))
     assert list(stack_batches([], 3)) == []
 
 
-def test_where_every_picture_counts_a_broken_one_stops_the_work(tmp_path):
+def test_reading_batches_stops_at_a_broken_picture(tmp_path):
     paths = drawn_folder(tmp_path, 3)
     paths[1].write_text("broken")
-    with pytest.raises(PictureError, match=r"001\.jpg"):
+    with raises_code(PictureError, "picture_unreadable", "001.jpg"):
         list(read_batches(paths, lambda path: read_pixels(path, SMALL)))
 
 
-def test_heic_is_read_once_it_is_asked_for(tmp_path):
+def test_heic_is_read_after_registration(tmp_path):
     pillow_heif = pytest.importorskip("pillow_heif")
     register_heic()
     pillow_heif.from_pillow(drawn_picture(1, (64, 96))).save(tmp_path / "a.heic")
     assert read_picture(tmp_path / "a.heic").size == (64, 96)
 
 
-def test_what_is_begun_is_finished_and_the_rest_is_dropped_when_the_caller_stops():
+def test_running_jobs_are_finished_and_waiting_ones_cancelled_when_the_caller_stops():
     done = []
     ahead = map_ahead(range(1000), done.append, threads=2, ahead=8)
     next(ahead)
@@ -121,7 +122,7 @@ def test_what_is_begun_is_finished_and_the_rest_is_dropped_when_the_caller_stops
     assert 1 <= len(done) <= 8
 
 
-def test_an_error_comes_in_the_place_of_its_job_and_ends_the_work():
+def test_the_error_of_a_job_is_raised_in_its_place_and_ends_the_iteration():
     def work(job: int) -> int:
         if job == 5:
             raise ValueError("the sixth")
@@ -134,7 +135,7 @@ def test_an_error_comes_in_the_place_of_its_job_and_ends_the_work():
     assert list(ahead) == []
 
 
-def test_jobs_are_taken_by_the_thread_that_asks():
+def test_jobs_are_iterated_in_the_thread_of_the_caller():
     """A job may come from a database whose connection belongs to that thread."""
     takers = []
 

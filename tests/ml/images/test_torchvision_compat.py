@@ -2,22 +2,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from ml.formats.errors import InputError
 from ml.images.torchvision_compat import import_torchvision
+from tests.helpers.errors import raises_code
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_models_and_transforms_work_whatever_torch_it_was_built_for():
+def test_models_and_transforms_work_with_any_build_of_torch():
     torchvision = import_torchvision()
     assert torchvision is sys.modules["torchvision"]
     assert torchvision.models.get_model("resnet18", weights=None).fc.in_features == 512
     assert torchvision.transforms.Resize(8).size == 8
 
 
-def test_asking_twice_is_asking_once():
+def test_a_second_import_returns_the_same_module():
     assert import_torchvision() is import_torchvision()
 
 
@@ -27,7 +26,7 @@ def test_a_fresh_process_can_import_it():
     assert answer.stdout == "torchvision\n"
 
 
-def test_a_missing_torchvision_is_told_with_the_way_out(monkeypatch):
+def test_a_missing_torchvision_is_an_error_with_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)  # Python's own way to make an import fail
-    with pytest.raises(InputError, match="pip install torchvision"):
+    with raises_code(InputError, "torchvision_missing", "pip install torchvision"):
         import_torchvision()
