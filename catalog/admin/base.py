@@ -15,6 +15,7 @@ from catalog.errors import Refused
 from catalog.models import ItemPhoto, User
 
 Row = TypeVar("Row", bound=Model)
+MAX_KEY_DIGITS = 18
 
 if TYPE_CHECKING:  # unfold has no type hints, and its classes are not generic
     from django.contrib.admin import ModelAdmin as ModelAdmin
@@ -82,6 +83,11 @@ def staff_user(request: HttpRequest) -> User:
     """The signed-in user of a request in the admin."""
     assert isinstance(request.user, User)  # noqa: S101 - the admin site admits only signed-in staff
     return request.user
+
+
+def parse_key(text: str) -> int | None:
+    """Parse a primary key from a request; None if it is not one. Longer numbers overflow the database's integers."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MAX_KEY_DIGITS else None
 
 
 def add_refusal(form: BaseForm, field: str | None, refused: Refused) -> None:

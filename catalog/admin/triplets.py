@@ -15,7 +15,7 @@ from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from catalog.admin.base import ReadOnlyAdmin, staff_user, thumbnail
+from catalog.admin.base import ReadOnlyAdmin, parse_key, staff_user, thumbnail
 from catalog.errors import Refused
 from catalog.models import Triplet, TripletState
 from catalog.photos.serving import private_part
@@ -114,19 +114,16 @@ def _record_answer(request: HttpRequest) -> str:
             return "" if triplet_undo(by=staff_user(request)) else "There is nothing to undo."
         if answer not in ANSWERS:
             raise BadRequest("The answer must be yes, no, skip or undo.")
-        triplet = Triplet.objects.filter(pk=_parse_key(request.POST.get("triplet", ""))).first()
+        pk = parse_key(request.POST.get("triplet", ""))
+        if pk is None:
+            raise BadRequest("The triplet must be given by its number.")
+        triplet = Triplet.objects.filter(pk=pk).first()
         if triplet is None:
             return "This triplet is gone: its owner withdrew the photo or the feedback."
         triplet_review(triplet=triplet, state=ANSWERS[answer], by=staff_user(request))
     except Refused as refused:
         return refused.detail
     return ""
-
-
-def _parse_key(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise BadRequest("The triplet must be given by its number.")
-    return int(text)
 
 
 def _card_context(request: HttpRequest, message: str) -> dict[str, Any]:

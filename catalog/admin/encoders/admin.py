@@ -21,7 +21,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from unfold.decorators import display
 
-from catalog.admin.base import ReadOnlyAdmin, link_to, staff_user
+from catalog.admin.base import ReadOnlyAdmin, link_to, parse_key, staff_user
 from catalog.admin.encoders.metrics import card_metrics, key_metrics
 from catalog.admin.encoders.page import STATE_COLOURS, comparison_context, dependent_counts, encoder_context
 from catalog.admin.encoders.upload import UnnamedTemporaryFileHandler, make_upload_form
@@ -39,7 +39,6 @@ from catalog.services.encoders.release import (
 )
 
 PAGES = "admin/catalog/encoder"
-MAX_KEY_DIGITS = 18  # a longer number is no primary key of any database
 
 
 class ReasonForm(forms.Form):
@@ -275,9 +274,8 @@ def _read_reason(request: HttpRequest) -> str:
 
 def _find_other(key: str, encoder: Encoder) -> Encoder | None:
     """Another encoder of the same kind by a primary key from the request; None if it is invalid or unknown."""
-    if not key.isascii() or not key.isdecimal() or len(key) > MAX_KEY_DIGITS:
-        return None
-    return Encoder.objects.filter(pk=int(key), kind=encoder.kind).exclude(pk=encoder.pk).first()
+    pk = parse_key(key)
+    return None if pk is None else Encoder.objects.filter(pk=pk, kind=encoder.kind).exclude(pk=encoder.pk).first()
 
 
 def _return_page(request: HttpRequest) -> str:

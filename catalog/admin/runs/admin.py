@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from catalog.admin.base import DeletedByService, breakable, staff_user
+from catalog.admin.base import DeletedByService, breakable, parse_key, staff_user
 from catalog.admin.runs.form import check_run, form_values, make_run_form, start_run
 from catalog.admin.runs.metrics import best_summary
 from catalog.admin.runs.page import STATE_COLOURS, render_parts
@@ -25,7 +25,6 @@ from catalog.services.training.runs import run_cancel, run_delete, run_resume
 
 PAGES = "admin/catalog/trainingrun"
 MONTH = 30 * 24 * 3600  # seconds
-MAX_KEY_DIGITS = 18  # a longer number is no primary key of any database
 
 
 @admin.register(TrainingRun)
@@ -202,9 +201,8 @@ class TrainingRunAdmin(DeletedByService[TrainingRun]):
         return redirect("admin:catalog_trainingrun_change", pk)
 
     def _run_to_clone(self, request: HttpRequest) -> TrainingRun | None:
-        key = request.GET.get("clone", "")
-        is_key = key.isdecimal() and len(key) <= MAX_KEY_DIGITS
-        return self._run(request, int(key)) if is_key else None
+        pk = parse_key(request.GET.get("clone", ""))
+        return None if pk is None else self._run(request, pk)
 
 
 def no_wrap(text: str) -> SafeString:
