@@ -16,6 +16,8 @@ from catalog.errors import Refused
 
 
 class Pages(CursorPagination):
+    """Base class: 20 rows per page, or `page_size` from 1 to 100."""
+
     page_size = 20
     max_page_size = 100
     page_size_query_param = "page_size"

@@ -28,6 +28,8 @@ DESCRIPTIONS = {
 
 
 class FieldProblemSerializer(serializers.Serializer[Any]):
+    """An invalid field."""
+
     field = serializers.CharField(help_text="Path of the field, such as `filters.min_price`; empty for the whole body.")
     code = serializers.CharField()
     detail = serializers.CharField()
@@ -49,6 +51,7 @@ class Schema(AutoSchema):
     """AutoSchema that also describes the body of a DELETE where one is declared."""
 
     def get_request_serializer(self) -> Any:
+        # `extend_schema(request=...)` replaces this method where a body is declared.
         return None if self.method == "DELETE" else super().get_request_serializer()
 
     def _get_request_body(self, direction: Any = "request") -> Any:
@@ -56,7 +59,7 @@ class Schema(AutoSchema):
             return super()._get_request_body(direction)  # type: ignore[no-untyped-call]
         if self.get_request_serializer() is None:
             return None
-        self.method = "POST"
+        self.method = "POST"  # the base class writes a body for POST, PUT and PATCH only
         try:
             return super()._get_request_body(direction)  # type: ignore[no-untyped-call]
         finally:
@@ -72,6 +75,7 @@ def problems(*statuses: int) -> dict[Any, OpenApiResponse]:
 
 
 def response_header(name: str, description: str, *statuses: int) -> OpenApiParameter:
+    """Describe a header of the responses with these statuses, for `extend_schema(parameters=...)`."""
     return OpenApiParameter(
         name, str, OpenApiParameter.HEADER, description=description, response=[str(code) for code in statuses]
     )

@@ -17,7 +17,7 @@ from catalog.services.queries.answers import queries_of, recommendations_of
 from catalog.services.uploads import upload_delete
 from catalog.web.matches import consent_context, match_context
 from catalog.web.owners import current_owner, extend_visitor_session
-from catalog.web.rates import throttle_change
+from catalog.web.throttles import throttle_change
 
 ANNOUNCEMENTS = {"up": "Marked as a good match.", "down": "Marked as a poor match.", "": "Your mark is removed."}
 

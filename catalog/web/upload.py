@@ -16,7 +16,7 @@ from catalog.services.queries.answers import queries_with_answers
 from catalog.services.queries.create import query_create
 from catalog.web.owners import ensure_owner
 from catalog.web.queries import progress
-from catalog.web.rates import throttle_query
+from catalog.web.throttles import throttle_query
 
 ANSWERS = 12  # fills rows of two, three and four
 NO_FILE = Problem(400, "photo_required", "Choose a photo first.")

@@ -7,9 +7,9 @@ from django.urls import path
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
 
-from catalog.web.accounts import PasswordForgotten, PasswordReset
 from catalog.web.feedback import photo_consent, photo_delete, recommendation_feedback
 from catalog.web.health import healthz
+from catalog.web.password_reset import PasswordForgotten, PasswordReset
 from catalog.web.photos import item_photo, uploaded_photo
 from catalog.web.queries import query_page
 from catalog.web.upload import front_page

@@ -18,6 +18,8 @@ class EntriesField(serializers.ListField):
 
 
 class BatchRequestSerializer(StrictSerializer):
+    """A batch of queries."""
+
     queries = EntriesField(
         min_length=1, max_length=MAX_BATCH, help_text=f"1 to {MAX_BATCH} query bodies, as for `POST /queries/`."
     )
@@ -37,4 +39,6 @@ class BatchResultSerializer(serializers.Serializer[Any]):
 
 
 class BatchSerializer(serializers.Serializer[Any]):
+    """The results of a batch."""
+
     results = BatchResultSerializer(many=True, help_text="In the order of the entries.")

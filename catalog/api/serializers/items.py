@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 from rest_framework import serializers
 
 from catalog.api.fields import FiniteFloatField, StrictSerializer
-from catalog.api.serializers.pictures import ItemPhotoSerializer
+from catalog.api.serializers.photos import ItemPhotoSerializer
 from catalog.models import CatalogItem
 
 MAX_PRICE = 10**10  # a price has ten digits before the decimal point
@@ -47,6 +47,8 @@ class ItemParametersSerializer(FiltersSerializer):
 
 
 class ItemSerializer(serializers.ModelSerializer[CatalogItem]):
+    """A catalogue item with its first photo."""
+
     # A plain string: an empty one would violate the `uri` format of the model's field.
     url = serializers.CharField(read_only=True, help_text="Product page in the shop; may be empty.")
     photo = ItemPhotoSerializer(source="first_photo", read_only=True, allow_null=True, help_text="The first photo.")
@@ -86,6 +88,8 @@ PLAIN = tuple(name for name in ItemSerializer.Meta.fields if name != "photo")  #
 
 
 class ItemDetailSerializer(ItemSerializer):
+    """A catalogue item with all its photos and attributes."""
+
     photos = ItemPhotoSerializer(source="shown_photos", many=True, read_only=True)
 
     class Meta(ItemSerializer.Meta):

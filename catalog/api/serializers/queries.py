@@ -11,7 +11,7 @@ from rest_framework.reverse import reverse
 from catalog.api.fields import FiniteFloatField, JSONInFormSerializer, WholeNumberField
 from catalog.api.serializers.feedback import FeedbackSummarySerializer
 from catalog.api.serializers.items import FiltersSerializer, ItemSerializer
-from catalog.api.serializers.pictures import TIMESTAMP, ItemPhotoSerializer, UploadedPhotoSerializer
+from catalog.api.serializers.photos import TIMESTAMP, ItemPhotoSerializer, UploadedPhotoSerializer
 from catalog.api.serializers.sources import MAX_PHOTOS, CropSerializer, SourceSerializer, validate_web_url
 from catalog.api.serializers.webhooks import WebhookSerializer
 from catalog.http.problems import failure_sentence
@@ -76,6 +76,8 @@ class WhySerializer(serializers.Serializer[Any]):
 
 
 class RecommendationSerializer(serializers.ModelSerializer[Recommendation]):
+    """A matching item of an answer."""
+
     item = ItemSerializer(read_only=True)
     photo = ItemPhotoSerializer(read_only=True, help_text="The photo of the item that matched.")
     why = serializers.SerializerMethodField(help_text="Null in answers from before this field existed.")
@@ -127,6 +129,8 @@ class QueryErrorSerializer(serializers.Serializer[Any]):
 
 
 class GuessedSerializer(serializers.Serializer[Any]):
+    """A guessed attribute."""
+
     value = serializers.CharField()
     share = serializers.FloatField(help_text="Share of the nearest items' votes, 0.5 to 1.")
 
@@ -251,6 +255,8 @@ class QuerySummarySerializer(serializers.ModelSerializer[SimilarityQuery]):
 
 
 class QuerySerializer(QuerySummarySerializer):
+    """A query with its recommendations."""
+
     recommendations = RecommendationSerializer(
         source="ranked", many=True, read_only=True, help_text="In order of rank."
     )

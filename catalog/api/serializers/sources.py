@@ -28,6 +28,8 @@ SOURCES = ("photo", "photo_id", "photo_url", "photos", "item_id")
 
 
 class OnePhotoField(PhotoField):
+    """A photo, unless a form has several files of its name."""
+
     def get_value(self, dictionary: Any) -> Any:
         """Leave several files of this name, which are photos of one garment, to `PhotosField`."""
         value = super().get_value(dictionary)

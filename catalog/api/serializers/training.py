@@ -106,6 +106,8 @@ class TrainingRunSummarySerializer(serializers.ModelSerializer[TrainingRun]):
 
 
 class TrainingRunSerializer(TrainingRunSummarySerializer):
+    """A training run with its metrics and the end of its log."""
+
     options = serializers.DictField(
         child=OptionField(), read_only=True, help_text="Hyperparameters, including those of the preset."
     )

@@ -10,6 +10,8 @@ from catalog.outbound.post import FAILED
 
 
 class WebhookSerializer(serializers.ModelSerializer[WebhookDelivery]):
+    """The delivery of a webhook."""
+
     attempts = serializers.IntegerField(read_only=True)
     error = serializers.SerializerMethodField(help_text="Why the last attempt failed; empty if none failed.")
 
@@ -23,4 +25,6 @@ class WebhookSerializer(serializers.ModelSerializer[WebhookDelivery]):
 
 
 class WebhookSecretSerializer(serializers.Serializer[Any]):
+    """The secret that signs my webhooks."""
+
     secret = serializers.CharField(help_text="Begins with `whsec_`. Keep it secret: it signs the webhooks sent to you.")

@@ -12,7 +12,7 @@ from catalog.api.authentication import current_user
 from catalog.api.permissions import PEOPLE
 from catalog.api.renderers import Zip
 from catalog.api.schema import problems
-from catalog.api.serializers.people import MeChangeSerializer, MeDeleteSerializer, MeSerializer, ReceiptSerializer
+from catalog.api.serializers.accounts import MeChangeSerializer, MeDeleteSerializer, MeSerializer, ReceiptSerializer
 from catalog.services.accounts.exports import export_create
 from catalog.services.accounts.users import password_require, user_delete, user_update
 

@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 from catalog.api.authentication import TokenAuthentication, current_user
 from catalog.api.permissions import EVERYBODY, PEOPLE, HasScope, SignUpIsOpen
 from catalog.api.schema import problems
-from catalog.api.serializers.people import (
+from catalog.api.serializers.accounts import (
     PasswordChangeSerializer,
     PasswordResetConfirmSerializer,
     PasswordResetSerializer,

@@ -14,7 +14,7 @@ from catalog.api.authentication import current_user
 from catalog.api.pagination import Pages
 from catalog.api.permissions import PEOPLE
 from catalog.api.schema import problems
-from catalog.api.serializers.people import DeviceChangeSerializer, DeviceSerializer
+from catalog.api.serializers.accounts import DeviceChangeSerializer, DeviceSerializer
 from catalog.services.accounts.devices import device_get, device_rename, devices_active
 
 

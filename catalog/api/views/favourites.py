@@ -14,7 +14,7 @@ from catalog.api.authentication import current_user
 from catalog.api.pagination import NewestFirst
 from catalog.api.permissions import PEOPLE
 from catalog.api.schema import problems
-from catalog.api.serializers.people import FavouriteSerializer
+from catalog.api.serializers.accounts import FavouriteSerializer
 from catalog.models import CatalogItem, Favourite
 from catalog.services.accounts.favourites import favourite_drop, favourite_keep, favourites_of
 

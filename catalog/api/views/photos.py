@@ -14,7 +14,7 @@ from catalog.api.pagination import NewestFirst
 from catalog.api.parsers import PHOTO_PARSERS
 from catalog.api.permissions import EVERYBODY
 from catalog.api.schema import problems, response_header
-from catalog.api.serializers.pictures import PhotoFormSerializer, PhotoSerializer, PhotoUploadSerializer
+from catalog.api.serializers.photos import PhotoFormSerializer, PhotoSerializer, PhotoUploadSerializer
 from catalog.models import UploadedPhoto
 from catalog.services.uploads import upload_create, upload_delete
 

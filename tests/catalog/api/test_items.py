@@ -8,7 +8,7 @@ from rest_framework.serializers import ModelSerializer
 from rest_framework.test import APIClient, APIRequestFactory
 
 from catalog.api.serializers.items import ItemDetailSerializer, ItemSerializer
-from catalog.api.serializers.pictures import ItemPhotoSerializer
+from catalog.api.serializers.photos import ItemPhotoSerializer
 from catalog.models import CatalogItem
 from tests.helpers.factories import make_item, make_item_photo
 

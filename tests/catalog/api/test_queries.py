@@ -13,7 +13,7 @@ from rest_framework.serializers import ModelSerializer
 from rest_framework.test import APIClient, APIRequestFactory
 
 from catalog import events
-from catalog.api.serializers.pictures import PhotoSerializer, UploadedPhotoSerializer
+from catalog.api.serializers.photos import PhotoSerializer, UploadedPhotoSerializer
 from catalog.api.serializers.queries import QuerySerializer
 from catalog.models import Feedback, QueryState, SimilarityQuery, UploadedPhoto, User
 from catalog.services.queries.answers import queries_with_answers, query_with_answer

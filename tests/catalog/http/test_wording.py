@@ -51,7 +51,7 @@ UNTRANSLATED_FILES = {
     "catalog/services/encoders/register.py",
     "catalog/services/encoders/evaluations.py",
     "catalog/services/encoders/release.py",
-    "catalog/web/rates.py",
+    "catalog/web/throttles.py",
     "worker/training/evaluate.py",
     "worker/queries/replay.py",
     "worker/training/run.py",

@@ -46,6 +46,8 @@ class PictureSerializer(serializers.ModelSerializer[Any]):
 
 
 class ItemPhotoSerializer(PictureSerializer):
+    """A photo of a catalogue item."""
+
     url = serializers.SerializerMethodField(help_text="Public; a changed picture gets another URL.")
 
     class Meta:
@@ -73,6 +75,8 @@ class ItemPhotoSerializer(PictureSerializer):
 
 
 class UploadedPhotoSerializer(PictureSerializer):
+    """An uploaded photo as part of a query."""
+
     url = serializers.SerializerMethodField(
         help_text="Signed URL: works without a token for one to two hours. Request the photo again for a fresh one."
     )

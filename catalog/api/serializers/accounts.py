@@ -24,12 +24,16 @@ class UsernameField(serializers.CharField):
 
 
 class PasswordField(serializers.CharField):
+    """A password: at most 1000 characters, whitespace is significant."""
+
     def __init__(self, **kwargs: Any) -> None:
         hidden = {"input_type": "password"}
         super().__init__(**{"max_length": 1000, "trim_whitespace": False, "style": hidden, **kwargs})
 
 
 class SignInSerializer(serializers.Serializer[Any]):
+    """Credentials, and the device to sign in."""
+
     username = serializers.CharField(max_length=150)
     password = PasswordField()
     device = TextField(max_length=100, required=False, allow_blank=True, help_text=DEVICE_NAME)
@@ -37,6 +41,8 @@ class SignInSerializer(serializers.Serializer[Any]):
 
 
 class SignUpSerializer(StrictSerializer):
+    """A new account, and the device to sign in."""
+
     username = UsernameField(max_length=150, validators=[UnicodeUsernameValidator()])
     email = serializers.EmailField(max_length=254)
     password = PasswordField(help_text="At least eight characters, not a common password.")
@@ -44,27 +50,37 @@ class SignUpSerializer(StrictSerializer):
 
 
 class TokenSerializer(serializers.Serializer[Any]):
+    """A new token of a device."""
+
     token = serializers.CharField(help_text="Returned only once; send it as `Authorization: Token <token>`.")
     expires_at = serializers.DateTimeField()
     scope = serializers.ChoiceField(Scope.choices)
 
 
 class PasswordChangeSerializer(StrictSerializer):
+    """The current and the new password."""
+
     old_password = PasswordField()
     password = PasswordField(help_text="The new password.")
 
 
 class PasswordResetSerializer(StrictSerializer):
+    """The email address of the account."""
+
     email = serializers.EmailField(max_length=254)
 
 
 class PasswordResetConfirmSerializer(StrictSerializer):
+    """The code of the mail, and the new password."""
+
     uid = serializers.CharField(max_length=50, help_text="The code of the mail, up to its first hyphen.")
     token = serializers.CharField(max_length=200, help_text="The code of the mail, after its first hyphen.")
     password = PasswordField(help_text="The new password.")
 
 
 class MeSerializer(serializers.ModelSerializer[User]):
+    """My account."""
+
     email = serializers.CharField(read_only=True, help_text="May be empty.")
 
     class Meta:
@@ -87,6 +103,8 @@ class MeChangeSerializer(StrictSerializer):
 
 
 class MeDeleteSerializer(StrictSerializer):
+    """Confirmation of the account's deletion."""
+
     password = PasswordField(help_text="Current password.")
 
 
@@ -140,10 +158,14 @@ class DeviceSerializer(serializers.Serializer[AuthToken]):
 
 
 class DeviceChangeSerializer(StrictSerializer):
+    """Changes to a device; omitted fields keep their value."""
+
     name = TextField(max_length=Device._meta.get_field("name").max_length, required=False, allow_blank=True)
 
 
 class FavouriteSerializer(serializers.ModelSerializer[Favourite]):
+    """A favourite item, and when it was added."""
+
     item = ItemSerializer(read_only=True)
 
     class Meta:
