@@ -22,7 +22,7 @@ HELP = "Measure an encoder on the photos of a manifest, with confidence interval
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder", type=Path, required=True, metavar="DIR", help="a metric encoder or a classifier")
-    parser.add_argument("--data", type=Path, required=True, metavar="MANIFEST.csv", help="the photos to measure with")
+    parser.add_argument("--data", type=Path, required=True, metavar="MANIFEST.csv", help="the photos to evaluate on")
     parser.add_argument("--split", choices=SPLITS, help=f"the split of the queries; default: {' and '.join(HELD_OUT)}")
     parser.add_argument("--against", type=Path, metavar="DIR", help="an encoder to compare with, of the same kind")
     parser.add_argument(

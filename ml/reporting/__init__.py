@@ -1,1 +1,1 @@
-"""What one sees of a run: its figures line by line, its pictures, and the services that follow it from afar."""
+"""Reporting of a training run: metrics.jsonl, pictures, and experiment trackers."""

@@ -1,4 +1,4 @@
-"""What a run's figures did from epoch to epoch: one picture per question, from whichever columns there are."""
+"""Curves of a run's figures over the epochs: one picture per topic, from the columns that exist."""
 
 import math
 from collections.abc import Sequence
@@ -10,21 +10,21 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from ml.reporting.run_folder import Row
-from ml.reporting.style import FAINT_INK, TEXT_SIZE, colour_and_marker, make_plain, new_figure, put_title, save
+from ml.reporting.style import FAINT_INK, TEXT_SIZE, colour_and_marker, make_plain, new_figure, put_title, save_figure
 
 PANEL_WIDTH, PANEL_HEIGHT, LEGEND_LINE = 6.6, 3.9, 0.2
-MOST_MARKED = 30
-"""Beyond so many epochs the points of a line touch, so that only a few of them are marked."""
+MAX_MARKED_EPOCHS = 30
+"""With more epochs the markers of a line touch, so only a few of them are drawn."""
 
 LOG_RATIO = 30.0
-"""A loss that fell by more than this is drawn on a logarithmic scale, or its later course would be a flat line."""
+"""A loss that fell by more than this factor has a logarithmic scale; on a linear one its later course would be flat."""
 
 Points = list[tuple[int, float]]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A column of `metrics.jsonl`, its name for people, and which of its values is the best, if any is."""
+    """A column of `metrics.jsonl`, its name in the legend, and which of its values is the best, if any."""
 
     column: str
     name: str
@@ -33,7 +33,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """Curves that share a scale. `unit`: "share" is drawn from 0 to 100 %, "count" from 0 on, "loss" as it comes."""
+    """Curves that share axes. `unit`: a "share" is drawn from 0 to 100 %, a "count" from 0, a "loss" over its range."""
 
     title: str
     unit: Literal["loss", "share", "count"]
@@ -79,18 +79,18 @@ PICTURES = {
 def draw_curves(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Write the pictures for which `rows` (one per epoch, with a column `epoch`) hold a finite value; return them.
 
-    An epoch without a value, because it is absent or NaN, is bridged: not every epoch is evaluated.
+    A line connects the epochs before and after a missing or NaN value: not every epoch is evaluated.
     Raises `UnwritableError`.
     """
     written = []
     for name, panels in PICTURES.items():
-        known = [(panel, lines) for panel in panels if (lines := _lines(panel, rows))]
-        if known:
-            legend = LEGEND_LINE * max(len(lines) for _, lines in known)
-            figure = new_figure(PANEL_WIDTH * len(known), PANEL_HEIGHT + legend)
-            for axes, (panel, lines) in zip(figure.subplots(1, len(known), squeeze=False)[0], known, strict=True):
+        drawable = [(panel, lines) for panel in panels if (lines := _lines(panel, rows))]
+        if drawable:
+            legend = LEGEND_LINE * max(len(lines) for _, lines in drawable)
+            figure = new_figure(PANEL_WIDTH * len(drawable), PANEL_HEIGHT + legend)
+            for axes, (panel, lines) in zip(figure.subplots(1, len(drawable), squeeze=False)[0], drawable, strict=True):
                 _draw(axes, panel, lines)
-            save(figure, folder / name)
+            save_figure(figure, folder / name)
             written.append(folder / name)
     return written
 
@@ -108,20 +108,20 @@ def _points(column: str, rows: Sequence[Row]) -> Points:
 def _draw(axes: Axes, panel: Panel, lines: dict[Curve, Points]) -> None:
     make_plain(axes)
     put_title(axes, panel.title)
-    looks = dict(zip(panel.curves, colour_and_marker(len(panel.curves)), strict=True))
+    styles = dict(zip(panel.curves, colour_and_marker(len(panel.curves)), strict=True))
     for curve, points in lines.items():
-        colour, marker = looks[curve]
+        colour, marker = styles[curve]
         axes.plot(
             [epoch for epoch, _ in points],
             [value for _, value in points],
             color=colour,
             marker=marker,
-            markevery=max(1, len(points) // 10) if len(points) > MOST_MARKED else 1,
+            markevery=max(1, len(points) // 10) if len(points) > MAX_MARKED_EPOCHS else 1,
             clip_on=False,
             zorder=3,
             label=_label(curve, points, panel),
         )
-    _scale(axes, panel, [value for points in lines.values() for _, value in points])
+    _set_scale(axes, panel, [value for points in lines.values() for _, value in points])
     epochs = [epoch for points in lines.values() for epoch, _ in points]
     axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
     axes.set_xlabel("epoch", fontsize=TEXT_SIZE, color=FAINT_INK)
@@ -130,19 +130,19 @@ def _draw(axes: Axes, panel: Panel, lines: dict[Curve, Points]) -> None:
 
 
 def _label(curve: Curve, points: Points, panel: Panel) -> str:
-    """Return the name with the best value and its epoch, or with the last value where none is the best."""
+    """Return the name with the best value and its epoch, or with the last value if no value is best."""
     if curve.best == "none":
-        return f"{curve.name}, last {_number(points[-1][1], panel)}"
+        return f"{curve.name}, last {_format_value(points[-1][1], panel)}"
     pick = min if curve.best == "lowest" else max
     epoch, value = pick(points, key=lambda point: point[1])
-    return f"{curve.name}, best {_number(value, panel)} (epoch {epoch})"
+    return f"{curve.name}, best {_format_value(value, panel)} (epoch {epoch})"
 
 
-def _number(value: float, panel: Panel) -> str:
+def _format_value(value: float, panel: Panel) -> str:
     return f"{value:.1%}" if panel.unit == "share" else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def _scale(axes: Axes, panel: Panel, values: list[float]) -> None:
+def _set_scale(axes: Axes, panel: Panel, values: list[float]) -> None:
     if panel.unit == "share":
         axes.set_ylim(-0.02, 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))

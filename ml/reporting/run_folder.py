@@ -1,4 +1,4 @@
-"""The folder of one training run and its `metrics.jsonl`: one JSON object per epoch, readable at any moment."""
+"""The folder of a training run and its `metrics.jsonl`: one JSON object per epoch, readable while the run writes."""
 
 import json
 import math
@@ -15,14 +15,16 @@ Row = Mapping[str, float | int | str]
 
 
 class RunFolderDamaged(InputError):
-    """The metrics of a run cannot be read, and not because the run was killed while it wrote."""
+    """A whole line of `metrics.jsonl` is not a JSON object. (A truncated last line is ignored.)"""
+
+    code = "run_folder_damaged"
 
 
 class RunFolder:
-    """A folder that is made if need be. Raises `UnwritableError` where it cannot be.
+    """The folder of a run, created if missing. Raises `UnwritableError` if that fails.
 
-    A line counts from its line break on: what a killed process left of a line is never read, and is cut off before
-    the next one is written.
+    Only lines that end with a line break count: a truncated line of a killed process is ignored, and removed before the
+    next line is written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,13 +36,13 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """Where the rows are."""
+        """The path of `metrics.jsonl`."""
         return self.path / METRICS_FILE
 
     def append(self, row: Row) -> None:
-        """Write one row and hand it to the system at once, so that it outlives this process.
+        """Append one row and flush it, so that it survives the death of this process.
 
-        NaN and infinity become null, as JSON has no word for them. Raises `UnwritableError`.
+        NaN and infinity become null, because JSON lacks them. Raises `UnwritableError`.
         """
         line = _line(row)
         try:
@@ -51,12 +53,12 @@ class RunFolder:
             raise UnwritableError(f"Cannot write {str(self.metrics)!r}: {error.strerror or error}.") from error
 
     def rows(self) -> list[dict[str, float | int | str]]:
-        """Return all whole rows, null as NaN; none before the first epoch. Raises `RunFolderDamaged`."""
+        """Return all rows, with NaN for null; an empty list before the first epoch. Raises `RunFolderDamaged`."""
         lines = self._whole_lines().splitlines()
-        return [self._row(number, line) for number, line in enumerate(lines, start=1)]
+        return [self._parse_row(number, line) for number, line in enumerate(lines, start=1)]
 
     def keep_until(self, epoch: int) -> None:
-        """Drop the rows of later epochs: those that a run resumed after `epoch` will write again.
+        """Remove the rows of later epochs, which a run resumed after `epoch` writes again.
 
         Raises `RunFolderDamaged` or `UnwritableError`.
         """
@@ -68,7 +70,7 @@ class RunFolder:
         content = self.metrics.read_bytes() if self.metrics.exists() else b""
         return content[: content.rfind(b"\n") + 1]
 
-    def _row(self, number: int, line: bytes) -> dict[str, float | int | str]:
+    def _parse_row(self, number: int, line: bytes) -> dict[str, float | int | str]:
         try:
             row = json.loads(line)
             return {name: math.nan if value is None else value for name, value in row.items()}
@@ -77,11 +79,11 @@ class RunFolder:
 
 
 def _line(row: Row) -> bytes:
-    values = {name: _plain(value) for name, value in row.items()}
+    values = {name: _finite_or_none(value) for name, value in row.items()}
     return json.dumps(values, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
-def _plain(value: object) -> object:
+def _finite_or_none(value: object) -> object:
     """Return what JSON can hold; NumPy's numbers become Python's."""
     if isinstance(value, Integral):
         return int(value)

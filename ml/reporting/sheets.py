@@ -1,4 +1,4 @@
-"""What an encoder says about photos, laid out to be looked through: guesses, answers, and what is taken for what."""
+"""Sheets of photos with an encoder's results: predictions, search results, and the confusion matrix."""
 
 import math
 from collections.abc import Sequence
@@ -17,30 +17,30 @@ from ml.reporting import style
 Ints = npt.NDArray[np.int64]
 
 TILE = 1.45
-"""Side of the square that a photo is fitted into, in inches, as all lengths here."""
+"""Side of the square that a photo is fitted into, in inches, like all lengths here."""
 
 GAP = 0.2
 LINE = 0.16
 CHARACTERS = 22
-"""How many characters of a caption fit under a tile."""
+"""Characters of a caption that fit under a tile."""
 
 FRAME = 3.0
 BADGE = 0.27
 
-Judged = bool | None
-"""Right, wrong, or, as None, a photo that is not judged."""
+Verdict = bool | None
+"""Right, wrong, or None for a photo without a verdict."""
 
 MARGIN = 0.35
 TITLE_HEIGHT = 0.6
-LEAST_WIDTH = 5.0
-"""For a title beside one or two photos."""
+MIN_WIDTH = 5.0
+"""Leaves room for the title above one or two photos."""
 
-MOST_COLUMNS = 8
+MAX_COLUMNS = 8
 ARROW = 0.3
-"""Between a query and its answers."""
+"""Between a query and its results."""
 
 NAME_CHARACTERS = 24
-NAMES_SIDE, SMALLEST_MATRIX = 2.4, 3.0
+NAMES_SIDE, MIN_MATRIX = 2.4, 3.0
 FEW_LABELS = 20
 CELL_OF_FEW, CELL_OF_MANY = 0.68, 0.44
 CELL_TEXT = 15.0
@@ -48,12 +48,12 @@ CELL_TEXT = 15.0
 
 CHARACTERS_PER_INCH = 12
 DARK_SHARE = 0.3
-"""From this share of its row on a cell is so dark that its text is white."""
+"""A cell with more than this share of its row is so dark that its text is white."""
 
 
 @dataclass(frozen=True)
 class Strip:
-    """A query and what was found for it, nearest first. `scores`: cosines; `right`: what a person would accept."""
+    """A query and its results, nearest first. `scores`: cosines; `right`: whether each result counts as right."""
 
     query: Image.Image
     query_label: str
@@ -66,11 +66,11 @@ class Strip:
 def predictions_sheet(
     pictures: Sequence[Image.Image], truths: Sequence[str], guesses: Sequence[str], scores: Sequence[float], path: Path
 ) -> None:
-    """Write the photos as a grid, each with the guess, its score (0..1) and, where it is wrong, the truth.
+    """Write the photos as a grid, each with the predicted label, its score (0..1) and, if wrong, the true label.
 
     Raises `UnwritableError`.
     """
-    columns = max(1, min(MOST_COLUMNS, math.ceil(math.sqrt(1.6 * len(pictures)))))
+    columns = max(1, min(MAX_COLUMNS, math.ceil(math.sqrt(1.6 * len(pictures)))))
     tile_height = TILE + 2 * LINE + GAP
     figure, page = _page(columns, math.ceil(len(pictures) / columns) * tile_height)
     right = [truth == guess for truth, guess in zip(truths, guesses, strict=True)]
@@ -82,31 +82,31 @@ def predictions_sheet(
         captions = [style.shortened(guess, CHARACTERS - len(share)) + share]
         captions += [] if is_right else [f"truth: {truth}"]
         _draw_tile(page, MARGIN + column * (TILE + GAP), TITLE_HEIGHT + row * tile_height, picture, is_right, captions)
-    style.save(figure, path)
+    style.save_figure(figure, path)
 
 
 def result_strips(strips: Sequence[Strip], title: str, path: Path) -> None:
-    """Write one row per strip: the query, then its answers with cosine and label. Raises `UnwritableError`."""
+    """Write one row per strip: the query, then its results with cosine and label. Raises `UnwritableError`."""
     columns = 1 + max((len(strip.results) for strip in strips), default=0)
     strip_height = TILE + 2 * LINE + GAP
     figure, page = _page(columns, len(strips) * strip_height, extra=ARROW)
     _title(page, title)
     for row, strip in enumerate(strips):
         _draw_strip(page, TITLE_HEIGHT + row * strip_height, strip)
-    style.save(figure, path)
+    style.save_figure(figure, path)
 
 
 def _draw_strip(page: Axes, top: float, strip: Strip) -> None:
     _draw_tile(page, MARGIN, top, strip.query, None, ["query", strip.query_label])
     first = MARGIN + TILE + GAP + ARROW
     page.text(first - (GAP + ARROW) / 2, top + TILE / 2, "→", size=18, color=style.FAINT_INK, ha="center", va="center")
-    answers = zip(strip.results, strip.labels, strip.scores, strip.right, strict=True)
-    for rank, (picture, label, score, right) in enumerate(answers):
+    results = zip(strip.results, strip.labels, strip.scores, strip.right, strict=True)
+    for rank, (picture, label, score, right) in enumerate(results):
         _draw_tile(page, first + rank * (TILE + GAP), top, picture, right, [f"{rank + 1}. cos {score:.2f}", label])
 
 
 def confusion_matrix(truths: Ints, guesses: Ints, labels: Sequence[str], path: Path) -> None:
-    """Write how often each label (a row, numbered as in `labels`) was taken for each (a column).
+    """Write the confusion matrix: how often each true label (row) was predicted as each label (column).
 
     A cell shows the count and the share of its row, its shade the share; it is empty where the count is 0.
     Raises `UnwritableError`.
@@ -115,19 +115,19 @@ def confusion_matrix(truths: Ints, guesses: Ints, labels: Sequence[str], path: P
     np.add.at(counts, (truths, guesses), 1)
     totals, right = counts.sum(axis=1), int(np.trace(counts))
     shares = counts / np.maximum(totals, 1)[:, None]
-    cell = max(SMALLEST_MATRIX / len(labels), CELL_OF_FEW if len(labels) <= FEW_LABELS else CELL_OF_MANY)
+    cell = max(MIN_MATRIX / len(labels), CELL_OF_FEW if len(labels) <= FEW_LABELS else CELL_OF_MANY)
     side = NAMES_SIDE + cell * len(labels)
     figure = style.new_figure(side, side)
     axes = figure.subplots()
     _fill_cells(axes, counts, shares, min(style.TITLE_SIZE, CELL_TEXT * cell))
     names = [style.shortened(label, NAME_CHARACTERS) for label in labels]
-    _name_cells(axes, [f"{name}  ({total})" for name, total in zip(names, totals, strict=True)], names, cell)
+    _label_axes(axes, [f"{name}  ({total})" for name, total in zip(names, totals, strict=True)], names, cell)
     style.put_title(axes, f"Confusion: {right} of {len(truths)} right ({right / max(1, len(truths)):.1%})")
-    style.save(figure, path)
+    style.save_figure(figure, path)
 
 
 def _fill_cells(axes: Axes, counts: Ints, shares: npt.NDArray[np.float64], size: float) -> None:
-    # The root shows the few per cent where the confusion is, which would be white on a plain scale.
+    # The square root makes confusions of a few per cent visible, which would be white on a linear scale.
     axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
     for truth, guess in np.argwhere(counts):
         share = shares[truth, guess]
@@ -136,15 +136,15 @@ def _fill_cells(axes: Axes, counts: Ints, shares: npt.NDArray[np.float64], size:
         axes.text(guess, truth, text, size=size, color=ink, ha="center", va="center")
 
 
-def _name_cells(axes: Axes, rows: list[str], columns: list[str], cell: float) -> None:
+def _label_axes(axes: Axes, rows: list[str], columns: list[str], cell: float) -> None:
     slanted = max(map(len, columns)) > CHARACTERS_PER_INCH * cell
     axes.set_xticks(range(len(columns)), columns, size=style.TEXT_SIZE)
     if slanted:
         for text in axes.get_xticklabels():
             text.set(rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(rows)), rows, size=style.TEXT_SIZE)
-    axes.set_xlabel("was taken for", size=style.TEXT_SIZE, color=style.FAINT_INK)
-    axes.set_ylabel("is (photos)", size=style.TEXT_SIZE, color=style.FAINT_INK)
+    axes.set_xlabel("predicted label", size=style.TEXT_SIZE, color=style.FAINT_INK)
+    axes.set_ylabel("true label (photos)", size=style.TEXT_SIZE, color=style.FAINT_INK)
     edges = np.arange(len(rows) + 1) - 0.5
     axes.set_xticks(edges, minor=True)
     axes.set_yticks(edges, minor=True)
@@ -154,17 +154,17 @@ def _name_cells(axes: Axes, rows: list[str], columns: list[str], cell: float) ->
 
 
 def _page(columns: int, height: float, extra: float = 0.0) -> tuple[Figure, Axes]:
-    """Return a page for that many tiles side by side and `extra` besides, and for a title above `height`."""
+    """Return a page for `columns` tiles, `extra` width, and a title above `height`."""
     width = 2 * MARGIN - GAP + columns * (TILE + GAP) + extra
-    return style.new_page(max(LEAST_WIDTH, width), TITLE_HEIGHT + height + 0.1)
+    return style.new_page(max(MIN_WIDTH, width), TITLE_HEIGHT + height + 0.1)
 
 
 def _title(page: Axes, title: str) -> None:
     page.text(MARGIN, TITLE_HEIGHT - 0.25, title, size=style.TITLE_SIZE, color=style.INK)
 
 
-def _draw_tile(page: Axes, left: float, top: float, picture: Image.Image, right: Judged, captions: list[str]) -> None:
-    """Draw `picture`, whole and with its upper left corner at that place, and its captions under it."""
+def _draw_tile(page: Axes, left: float, top: float, picture: Image.Image, right: Verdict, captions: list[str]) -> None:
+    """Draw the whole `picture` with its upper left corner at (left, top), a frame for the verdict, and captions."""
     side = round(TILE * style.DPI)
     square = ImageOps.pad(picture.convert("RGB"), (side, side), color="white")
     page.imshow(np.asarray(square), extent=(left, left + TILE, top + TILE, top), aspect="auto")
@@ -175,7 +175,7 @@ def _draw_tile(page: Axes, left: float, top: float, picture: Image.Image, right:
         page.text(left, top + TILE + 0.18 + line * LINE, text, size=style.SMALL_SIZE, color=colour)
 
 
-def _frame(page: Axes, left: float, top: float, right: Judged) -> None:
+def _frame(page: Axes, left: float, top: float, right: Verdict) -> None:
     if right is None:
         page.add_patch(Rectangle((left, top), TILE, TILE, fill=False, edgecolor=style.FAINT_INK, linewidth=1))
         return

@@ -1,7 +1,7 @@
-"""The one look of all pictures: sizes, colours, marks, and how a figure becomes a file.
+"""Style of all pictures: sizes, colours, markers, and saving a figure as a file.
 
-Figures are drawn with matplotlib's objects alone; pyplot and its global state are not used, so that pictures may be
-drawn from any thread of any process. Sizes are in inches, text in points.
+Figures use matplotlib's objects without pyplot and its global state, so that any thread may draw. Sizes
+are in inches, text in points.
 """
 
 from itertools import cycle, islice
@@ -22,7 +22,7 @@ TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 13.0, 9.5, 8.0
 INK, FAINT_INK, GRID = "#1f2328", "#656d76", "#e6e8eb"
 RIGHT, WRONG = "#00795a", "#c8381b"
 RIGHT_MARK, WRONG_MARK = "✓", "✗"
-"""Told apart by colour-blind people too, by their lightness; and never used without their marks."""
+"""Colour-blind people can distinguish them by lightness; they are always drawn with their marks."""
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#b8860b", "#6a3d9a", "#4d4d4d")
 """The palette of Okabe and Ito, its yellow darkened and its black softened, with one violet."""
@@ -39,7 +39,7 @@ def colour_and_marker(count: int) -> list[tuple[str, str]]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty white figure of that size that can only be saved, never shown."""
+    """Return an empty white figure, in inches, for saving only."""
     layout = ConstrainedLayoutEngine(w_pad=MARGIN, h_pad=MARGIN)
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
     FigureCanvasAgg(figure)
@@ -47,7 +47,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def new_page(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a figure and the one page on it, whose units are inches from its upper left corner."""
+    """Return a figure and axes over all of it, in inches from the upper left corner."""
     figure = new_figure(width, height)
     figure.set_layout_engine("none")
     page = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
@@ -61,7 +61,7 @@ def put_title(axes: Axes, title: str) -> None:
 
 
 def make_plain(axes: Axes) -> None:
-    """Leave of the frame only what is read: two faint lines, small numbers and a grid behind everything."""
+    """Reduce the frame to two faint lines, small numbers and a grid behind the data."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(GRID)
     axes.tick_params(labelsize=TEXT_SIZE, labelcolor=FAINT_INK, color=GRID)
@@ -75,8 +75,8 @@ def shortened(text: str, characters: int) -> str:
     return line if len(line) <= characters else line[: characters - 1].rstrip() + "…"
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write the figure as PNG, the same bytes for the same picture. Raises `UnwritableError`."""
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write the figure as PNG, with the same bytes for the same picture. Raises `UnwritableError`."""
     for text in figure.findobj(Text):
         text.set_parse_math(False)  # a label such as "$5-$10" is not a formula
     with atomic_write(path) as file:

@@ -1,6 +1,6 @@
-"""Services that follow a run: none by default, Weights & Biases or TensorBoard where they are asked for.
+"""Experiment trackers: Weights & Biases, TensorBoard, or none (the default).
 
-Neither is needed for anything else here: a tracker is told what `metrics.jsonl` and the pictures say already.
+A tracker only repeats the contents of `metrics.jsonl` and the pictures.
 """
 
 import json
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TrackerName = Literal["none", "wandb", "tensorboard"]
 
 WANDB_PROJECT = "clothes-matcher"
-"""The project that runs appear under, where the environment variable WANDB_PROJECT does not name another."""
+"""The W&B project of the runs, unless the environment variable WANDB_PROJECT names another."""
 
 WANDB_ID_FILE = "wandb_id.txt"
 TENSORBOARD_FOLDER = "tensorboard"
@@ -31,9 +31,11 @@ TENSORBOARD_FOLDER = "tensorboard"
 class TrackerError(InputError):
     """The tracker is unknown, not installed, or refuses to start a run."""
 
+    code = "tracker_failed"
+
 
 class Tracker(Protocol):
-    """Follows one run. Calls come in the order of the epochs; nothing may be called after `finish`."""
+    """Records one run. Calls come in the order of the epochs; none after `finish`."""
 
     def log(self, epoch: int, values: Mapping[str, float]) -> None:
         """Record the figures of an epoch."""
@@ -42,13 +44,13 @@ class Tracker(Protocol):
         """Record the picture in the file `path` under `name`."""
 
     def finish(self) -> None:
-        """Write out whatever is still held back."""
+        """Write all buffered records."""
 
 
 def open_tracker(name: TrackerName, folder: Path, run_name: str, configuration: Mapping[str, object]) -> Tracker:
-    """Return the tracker called `name`; what it keeps on disk lies in the run's `folder`.
+    """Return the tracker called `name`, which keeps its files in the run's `folder`.
 
-    A run that is opened again in the same folder, after a crash, goes on where it was. Raises `TrackerError`.
+    A run that is opened again in the same folder, after a crash, continues. Raises `TrackerError`.
     """
     match name:
         case "none":
@@ -57,7 +59,7 @@ def open_tracker(name: TrackerName, folder: Path, run_name: str, configuration: 
             return _WandbTracker(folder, run_name, configuration)
         case "tensorboard":
             return _TensorBoardTracker(folder / TENSORBOARD_FOLDER, run_name, configuration)
-    raise TrackerError(f"There is no tracker {name!r}; choose none, wandb or tensorboard.")
+    raise TrackerError(f"There is no tracker {name!r}; choose none, wandb or tensorboard.", code="unknown_tracker")
 
 
 class _NoTracker:
@@ -69,16 +71,17 @@ class _NoTracker:
 
 
 class _WandbTracker:
-    """A run at Weights & Biases, or in a folder where WANDB_MODE is "offline"; WANDB_API_KEY is its own affair."""
+    """A run at Weights & Biases, or in a folder if WANDB_MODE is "offline". wandb itself reads WANDB_API_KEY."""
 
     def __init__(self, folder: Path, run_name: str, configuration: Mapping[str, object]) -> None:
-        # Read when wandb is imported: without it, every crash of the client would be reported to its maker.
+        # Read when wandb is imported: without it, every crash of the client is reported to its maker.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         try:
             import wandb
         except ImportError as error:
-            raise TrackerError("The tracker wandb is not installed: pip install wandb.") from error
-        # Quiet, and only what is logged: no console, no source code, no list of packages, no readings of the machine.
+            message = "The tracker wandb is not installed: pip install wandb."
+            raise TrackerError(message, code="tracker_not_installed") from error
+        # Quiet, and only what is logged: no console output, source code, list of packages or machine statistics.
         settings = wandb.Settings(
             silent=True,
             console="off",
@@ -93,7 +96,7 @@ class _WandbTracker:
             self._run = wandb.init(
                 project=os.environ.get("WANDB_PROJECT", WANDB_PROJECT),
                 name=run_name,
-                id=_kept_id(folder / WANDB_ID_FILE),
+                id=_stored_id(folder / WANDB_ID_FILE),
                 resume=None if offline else "allow",
                 dir=folder,
                 config=dict(configuration),
@@ -115,8 +118,8 @@ class _WandbTracker:
         self._run.finish()
 
 
-def _kept_id(path: Path) -> str:
-    """Return the identifier that Weights & Biases knows the run of this folder by; made at its first start."""
+def _stored_id(path: Path) -> str:
+    """Return the W&B identifier of the run in this folder, created at its first start."""
     if not path.exists():
         with atomic_write(path) as file:
             file.write(secrets.token_hex(4).encode())
@@ -124,34 +127,35 @@ def _kept_id(path: Path) -> str:
 
 
 class _TensorBoardTracker:
-    """An event file. It is begun at the first figure, because it says from which epoch on older files are void."""
+    """An event file, opened at the first figure because it marks from which epoch on older files are void."""
 
     def __init__(self, folder: Path, run_name: str, configuration: Mapping[str, object]) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise TrackerError("The tracker tensorboard is not installed: pip install tensorboard.") from error
-        self._begin = SummaryWriter
+            message = "The tracker tensorboard is not installed: pip install tensorboard."
+            raise TrackerError(message, code="tracker_not_installed") from error
+        self._open = SummaryWriter
         self._folder = folder
-        self._about = f"**{run_name}**\n\n```\n{json.dumps(dict(configuration), indent=2, default=str)}\n```"
+        self._description = f"**{run_name}**\n\n```\n{json.dumps(dict(configuration), indent=2, default=str)}\n```"
         self._writer: SummaryWriter | None = None
 
     def log(self, epoch: int, values: Mapping[str, float]) -> None:
-        writer = self._writing_from(epoch)
+        writer = self._writer_from(epoch)
         for name, value in values.items():
             writer.add_scalar(name, value, epoch)
 
     def picture(self, epoch: int, name: str, path: Path) -> None:
         with Image.open(path) as picture:
             pixels = np.asarray(picture.convert("RGB"))
-        self._writing_from(epoch).add_image(name, pixels, epoch, dataformats="HWC")
+        self._writer_from(epoch).add_image(name, pixels, epoch, dataformats="HWC")
 
     def finish(self) -> None:
         if self._writer:
             self._writer.close()
 
-    def _writing_from(self, epoch: int) -> "SummaryWriter":
+    def _writer_from(self, epoch: int) -> "SummaryWriter":
         if self._writer is None:
-            self._writer = self._begin(str(self._folder), purge_step=epoch)
-            self._writer.add_text("run", self._about, epoch)
+            self._writer = self._open(str(self._folder), purge_step=epoch)
+            self._writer.add_text("run", self._description, epoch)
         return self._writer

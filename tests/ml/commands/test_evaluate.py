@@ -9,6 +9,7 @@ import pytest
 from ml.cli import main
 from ml.data.manifest import Photo
 from tests.helpers.colour_encoder import COLOURS, colour_encoder, coloured_manifest
+from tests.helpers.error_line import error_line
 
 ROOT = Path(__file__).resolve().parents[3]
 LABELS = tuple(COLOURS)
@@ -34,77 +35,68 @@ def evaluate(folder: Path, encoder: str, data: str, *more: str) -> int:
     return main(["evaluate", *words, "--runtime", "onnx", "--threads", "1", "--resamples", "50", *more])
 
 
-def error_line(capsys) -> str:
-    """What stands on stderr, which must be one line without a traceback (progress bars are drawn with a return)."""
-    captured = capsys.readouterr()
-    lines = [line for line in captured.err.split("\n") if line.strip() and "\r" not in line]
-    assert len(lines) == 1, lines
-    assert captured.out == ""
-    return lines[0]
-
-
 def test_the_figures_are_shown_and_written(folder, tmp_path, capsys):
     assert evaluate(folder, "colours", "m.csv", "--out", str(tmp_path / "r.json")) == 0
-    shown = capsys.readouterr().out
-    assert "12 queries (val, test) against 24 photos" in shown
-    assert "garment found first" in shown
-    told = json.loads((tmp_path / "r.json").read_text())
-    assert told["figures"]["garment_at_5"]["queries"] == 12
+    output = capsys.readouterr().out
+    assert "12 queries (val, test) against 24 photos" in output
+    assert "garment found first" in output
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["figures"]["garment_at_5"]["queries"] == 12
     assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
 
 
 def test_encoders_of_different_length_can_be_compared(folder, capsys):
     assert evaluate(folder, "colours", "m.csv", "--against", str(folder / "wider"), "--split", "test") == 0
-    shown = capsys.readouterr().out
-    assert "Against wider@" in shown
-    assert "+0.0 [0.0, 0.0]" in shown  # twice the same numbers have the same cosines
+    output = capsys.readouterr().out
+    assert "Against wider@" in output
+    assert "+0.0 [0.0, 0.0]" in output  # twice the same numbers have the same cosines
 
 
-def test_a_classifier_s_labels_may_stand_in_another_column(folder, capsys):
+def test_a_classifier_s_labels_may_be_in_another_column(folder, capsys):
     assert evaluate(folder, "names", "m.csv", "--label-column", "colour") == 0
     assert "12 queries (val, test) for 3 labels" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("encoder", "data", "more", "wanted"),
+    ("encoder", "data", "more", "named"),
     [
-        ("none", "m.csv", [], "no encoder folder"),
-        ("colours", "none.csv", [], "No such file"),
-        ("colours", "m.csv", ["--split", "val"], "no photos to measure with in the split val"),
-        ("colours", "m.csv", ["--label-column", "group"], "no column 'group'"),
-        ("colours", "m.csv", ["--resamples", "0"], "--resamples must be 1 or more"),
-        ("colours", "one.csv", [], "All photos have the label 'red'"),
-        ("names", "m.csv", [], "No photo has a label that the classifier knows"),
+        ("none", "m.csv", [], "none"),
+        ("colours", "none.csv", [], "none.csv"),
+        ("colours", "m.csv", ["--split", "val"], "val"),
+        ("colours", "m.csv", ["--label-column", "group"], "'group'"),
+        ("colours", "m.csv", ["--resamples", "0"], "--resamples"),
+        ("colours", "one.csv", [], "'red'"),
+        ("names", "m.csv", [], "classifier"),
     ],
 )
-def test_bad_input_is_one_line_and_leaves_no_file(folder, tmp_path, capsys, encoder, data, more, wanted):
+def test_bad_input_is_one_line_and_leaves_no_file(folder, tmp_path, capsys, encoder, data, more, named):
     assert evaluate(folder, encoder, data, "--out", str(tmp_path / "r.json"), *more) == 2
-    assert wanted in error_line(capsys)
+    assert named in error_line(capsys)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("against", "wanted"), [("names", "no figure in common"), ("none", "no encoder folder")])
-def test_the_other_encoder_must_be_there_and_of_the_same_kind(folder, capsys, against, wanted):
+@pytest.mark.parametrize(("against", "named"), [("names", "names"), ("none", "none")])
+def test_the_other_encoder_must_exist_and_be_of_the_same_kind(folder, capsys, against, named):
     assert evaluate(folder, "colours", "m.csv", "--against", str(folder / against)) == 2
-    assert wanted in error_line(capsys)
+    assert named in error_line(capsys)
 
 
-@pytest.mark.parametrize(("out", "wanted"), [("none/r.json", "Cannot write"), ("", "is a folder")])
-def test_an_unwritable_file_is_one_line_before_any_work(folder, tmp_path, capsys, out, wanted):
+@pytest.mark.parametrize("out", ["none/r.json", ""])
+def test_an_unwritable_file_is_one_line_before_any_work(folder, tmp_path, capsys, out):
     assert evaluate(folder, "colours", "m.csv", "--out", str(tmp_path / out)) == 2
-    assert wanted in error_line(capsys)
+    assert str(tmp_path / out) in error_line(capsys)
 
 
 def test_a_broken_picture_is_named(folder, tmp_path, capsys):
     coloured_manifest(tmp_path / "m.csv", [Photo(f"{at}.png", LABELS[at % 2], str(at), "val") for at in range(4)])
     (tmp_path / "2.png").write_text("no picture")
     assert evaluate(folder, "colours", str(tmp_path / "m.csv"), "--out", str(tmp_path / "r.json")) == 2
-    assert "'2.png' is not a readable picture" in capsys.readouterr().err
+    assert "'2.png'" in capsys.readouterr().err
     assert not list(tmp_path.glob("r.json*"))
 
 
 @pytest.mark.parametrize("words", [["--help"], ["evaluate", "--help"]])
-def test_the_command_explains_itself(words, capsys):
+def test_the_command_has_a_help_text(words, capsys):
     with pytest.raises(SystemExit) as ended:
         main(words)
     assert ended.value.code == 0

@@ -11,6 +11,7 @@ import pytest
 from ml.formats.atomic_files import UnwritableError
 from ml.formats.errors import InputError
 from ml.reporting.run_folder import RunFolder, RunFolderDamaged
+from tests.helpers.errors import raises_code
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -29,7 +30,7 @@ def test_a_new_run_has_a_folder_and_no_rows(run):
     assert run.rows() == []
 
 
-def test_rows_come_back_as_they_were(run):
+def test_rows_are_read_as_they_were_written(run):
     rows = [{"epoch": 1, "train_loss": 0.1 + 0.2, "note": "größer\nzweite Zeile"}, {"epoch": 2, "lr": 1e-30}]
     for row in rows:
         run.append(row)
@@ -44,7 +45,7 @@ def test_each_line_is_one_json_object_that_any_reader_reads(run):
     assert lines == [{"epoch": 1, "loss": None, "val_loss": None}, {"epoch": 2, "loss": 0.5}]
 
 
-def test_what_is_not_a_number_is_read_as_nan(run):
+def test_null_is_read_as_nan(run):
     run.append({"epoch": 1, "loss": math.inf})
     assert math.isnan(run.rows()[0]["loss"])
 
@@ -54,7 +55,7 @@ def test_numbers_of_numpy_are_written_as_numbers(run):
     assert run.rows() == [{"epoch": 3, "loss": 0.5, "spread": 0.25}]
 
 
-def test_a_row_is_there_for_others_before_the_run_ends(run):
+def test_a_row_can_be_read_by_others_before_the_run_ends(run):
     run.append({"epoch": 1})
     assert epochs(RunFolder(run.path)) == [1]
 
@@ -69,7 +70,7 @@ def test_a_run_resumed_after_an_epoch_writes_no_epoch_twice(run):
     assert [(row["epoch"], row["life"]) for row in run.rows()] == [(1, 1), (2, 1), (3, 2), (4, 2)]
 
 
-def test_nothing_is_kept_of_a_run_that_starts_over_and_keeping_more_than_there_is_changes_nothing(run):
+def test_keep_until_0_removes_all_rows_and_a_later_epoch_removes_none(run):
     run.keep_until(5)
     run.append({"epoch": 1, "loss": math.nan})
     before = run.metrics.read_bytes()
@@ -80,7 +81,7 @@ def test_nothing_is_kept_of_a_run_that_starts_over_and_keeping_more_than_there_i
 
 
 @pytest.mark.parametrize("rest", ["{", '{"epoch": 2', '{"epoch": 2, "loss": 0.25}', "\0\0\0", '{"note": "gr\xc3'])
-def test_half_a_line_is_neither_read_nor_written_after(run, rest):
+def test_a_truncated_line_is_not_read_and_is_removed_before_the_next_row(run, rest):
     """Even one that could be read: the line break is the last byte of a line, so it may lack digits."""
     run.append({"epoch": 1})
     with run.metrics.open("ab") as file:
@@ -91,14 +92,14 @@ def test_half_a_line_is_neither_read_nor_written_after(run, rest):
     assert run.metrics.read_bytes() == b'{"epoch": 1}\n{"epoch": 2}\n'
 
 
-def test_half_a_first_line_leaves_no_rows(run):
+def test_a_truncated_first_line_gives_no_rows(run):
     run.metrics.write_bytes(b'{"epo')
     assert run.rows() == []
     run.keep_until(0)
     assert run.metrics.read_bytes() == b""
 
 
-def test_a_run_killed_while_it_writes_leaves_whole_rows_and_goes_on(run):
+def test_a_run_killed_while_writing_leaves_whole_rows_and_continues(run):
     program = (
         "import itertools, sys; from pathlib import Path; from ml.reporting.run_folder import RunFolder\n"
         "run = RunFolder(Path(sys.argv[1]))\n"
@@ -118,25 +119,25 @@ def test_a_run_killed_while_it_writes_leaves_whole_rows_and_goes_on(run):
 @pytest.mark.parametrize("line", ["{", "[1]", "7", "\xff"])
 def test_a_damaged_line_in_the_middle_is_named(run, line):
     run.metrics.write_bytes(b'{"epoch": 1}\n' + line.encode("latin-1") + b'\n{"epoch": 3}\n')
-    with pytest.raises(RunFolderDamaged, match=r"Line 2 of '.*metrics\.jsonl' is not a JSON object"):
+    with raises_code(RunFolderDamaged, "run_folder_damaged", "Line 2", "metrics.jsonl"):
         run.rows()
     assert issubclass(RunFolderDamaged, InputError)
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_a_folder_that_cannot_be_created_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UnwritableError, match="Cannot make the run folder"):
+    with raises_code(UnwritableError, "unwritable"):
         RunFolder(tmp_path / "file" / "run")
 
 
-def test_metrics_that_cannot_be_written_are_named(run):
+def test_unwritable_metrics_are_refused(run):
     run.metrics.mkdir()
-    with pytest.raises(UnwritableError, match="Cannot write"):
+    with raises_code(UnwritableError, "unwritable", "metrics.jsonl"):
         run.append({"epoch": 1})
 
 
-def test_a_full_disk_is_named_and_the_rows_so_far_stay(run):
-    """The limit is the operating system's own, on a process that may write 100 bytes to a file."""
+def test_a_full_disk_is_an_error_and_the_earlier_rows_stay(run):
+    """The operating system limits the files of the process to 100 bytes."""
     program = (
         "import resource, signal, sys; from pathlib import Path; from ml.reporting.run_folder import RunFolder\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"

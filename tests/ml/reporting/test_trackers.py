@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ml.formats.errors import InputError
 from ml.reporting.trackers import TrackerError, open_tracker
+from tests.helpers.errors import raises_code
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -23,15 +23,15 @@ def picture(tmp_path) -> Path:
 
 
 class TestNone:
-    def test_it_leaves_nothing_behind(self, tmp_path, picture):
+    def test_it_writes_no_files(self, tmp_path, picture):
         tracker = open_tracker("none", tmp_path / "run", "first", {"lr": 0.1})
         tracker.log(1, {"loss": 0.5})
         tracker.picture(1, "loss", picture)
         tracker.finish()
         assert list(tmp_path.iterdir()) == [picture]
 
-    def test_an_unknown_tracker_is_named_with_those_there_are(self, tmp_path):
-        with pytest.raises(TrackerError, match="no tracker 'mlflow'; choose none, wandb or tensorboard"):
+    def test_an_unknown_tracker_is_refused(self, tmp_path):
+        with raises_code(TrackerError, "unknown_tracker", "'mlflow'", "none, wandb or tensorboard"):
             open_tracker("mlflow", tmp_path, "first", {})
 
     @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ class TestNone:
     )
     def test_a_tracker_that_is_not_installed_names_the_package(self, tmp_path, monkeypatch, name, module):
         monkeypatch.setitem(sys.modules, module, None)
-        with pytest.raises(InputError, match=f"pip install {name}"):
+        with raises_code(TrackerError, "tracker_not_installed", name):
             open_tracker(name, tmp_path, "first", {})
         assert list(tmp_path.iterdir()) == []
 
@@ -59,7 +59,7 @@ class TestTensorBoard:
         events.Reload()
         return events
 
-    def test_figures_pictures_and_the_configuration_come_back(self, tmp_path, picture):
+    def test_figures_pictures_and_the_configuration_are_recorded(self, tmp_path, picture):
         tracker = open_tracker("tensorboard", tmp_path, "first", {"lr": 0.1, "data": Path("clothes.csv")})
         tracker.log(1, {"train_loss": 0.5, "recall_at_1": 0.25})
         tracker.log(2, {"train_loss": 0.375})
@@ -93,6 +93,7 @@ FOLLOW = """
 import sys
 from pathlib import Path
 from ml.reporting.trackers import open_tracker
+from tests.helpers.errors import raises_code
 
 tracker = open_tracker("wandb", Path(sys.argv[1]), "first", {"lr": 0.1, "data": Path("clothes.csv")})
 tracker.log(1, {"train_loss": 0.5, "recall_at_1": 0.25})
@@ -103,7 +104,7 @@ tracker.finish()
 
 
 class TestWandb:
-    """Each in a process of its own, as the client starts a service that lives as long as its process."""
+    """Each in its own process, because the client starts a service that lives as long as its process."""
 
     @pytest.fixture(autouse=True)
     def installed(self):
@@ -146,7 +147,7 @@ class TestWandb:
             at += 7 + length
         return records
 
-    def test_an_offline_run_holds_figures_pictures_and_configuration_and_asks_nobody(self, tmp_path, picture, server):
+    def test_an_offline_run_records_figures_pictures_and_configuration_without_network(self, tmp_path, picture, server):
         run = tmp_path / "run"
         ended = self.follow(run, picture, server, WANDB_MODE="offline")
         assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
@@ -169,14 +170,14 @@ class TestWandb:
         with pytest.raises(BlockingIOError):
             server.accept()
 
-    def test_a_run_without_an_account_is_refused_in_one_sentence(self, tmp_path, picture, server):
+    def test_a_run_without_an_account_is_refused(self, tmp_path, picture, server):
         ended = self.follow(tmp_path / "run", picture, server)
         assert ended.returncode == 1
         last = ended.stderr.splitlines()[-1]
-        assert "TrackerError: Weights & Biases starts no run:" in last
-        assert last.endswith("(WANDB_MODE=offline needs none).")
+        assert "TrackerError" in last
+        assert "WANDB_MODE=offline" in last
 
-    def test_a_resumed_run_is_known_by_the_same_identifier_and_project(self, tmp_path, picture, server):
+    def test_a_resumed_run_has_the_same_identifier_and_project(self, tmp_path, picture, server):
         run = tmp_path / "run"
         run.mkdir()
         (run / "wandb_id.txt").write_text("0a1b2c3d")
