@@ -27,8 +27,8 @@ def paired_differences(scores: QueryScores, other: QueryScores, resamples: int =
     them hard for the other, so the interval is narrower than those of the two metrics suggest.
     """
     shared = [name for name in scores.metrics if name in other.metrics]
-    found = {name: _difference(scores, scores.metrics[name], other.metrics[name], resamples) for name in shared}
-    return {name: difference for name, difference in found.items() if not np.isnan(difference.value)}
+    differences = {name: _difference(scores, scores.metrics[name], other.metrics[name], resamples) for name in shared}
+    return {name: difference for name, difference in differences.items() if not np.isnan(difference.value)}
 
 
 def _difference(scores: QueryScores, metric: Metric, other: Metric, resamples: int) -> Difference:

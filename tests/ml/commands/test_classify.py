@@ -1,4 +1,4 @@
-"""The command `classify`; what it shares with `embed` is also tested in test_cli.py."""
+"""The command `classify`; test_cli.py covers what it shares with `embed`."""
 
 import csv
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.helpers.error_line import error_line
 from tests.helpers.small_encoder import small_encoder
 
 LABELS = ("Hat, blue", 'Dress "long"', "Jupe plissée")
-"""A comma, quotation marks and a letter beyond ASCII: all that a table could get wrong."""
+"""A comma, quotation marks and a letter beyond ASCII, which a table must quote."""
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def encoder(tmp_path_factory) -> Path:
 @pytest.fixture
 def images(tmp_path) -> Path:
     drawn_folder(tmp_path / "images", 3)
-    drawn_folder(tmp_path / "images" / "more", 1)
+    drawn_folder(tmp_path / "images" / "below", 1)
     return tmp_path / "images"
 
 
@@ -35,16 +35,16 @@ def classify(encoder: Path, images: Path, out: Path) -> int:
     return main(["classify", *words, "--runtime", "onnx", "--threads", "1"])
 
 
-def rows_of(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def test_every_picture_gets_its_most_probable_label(encoder, images, tmp_path, capsys):
     assert classify(encoder, images, tmp_path / "out.csv") == 0
-    rows = rows_of(tmp_path / "out.csv")
+    rows = read_rows(tmp_path / "out.csv")
     assert [list(row) for row in rows] == [["name", "label", "score"]] * 4
-    assert [row["name"] for row in rows] == ["000.jpg", "001.jpg", "002.jpg", "more/000.jpg"]
+    assert [row["name"] for row in rows] == ["000.jpg", "001.jpg", "002.jpg", "below/000.jpg"]
     expected = load_classifier(encoder, "onnx", 1).probabilities([Image.open(images / row["name"]) for row in rows])
     for row, probabilities in zip(rows, expected, strict=True):
         assert row["label"] == LABELS[probabilities.argmax()]
@@ -55,7 +55,7 @@ def test_every_picture_gets_its_most_probable_label(encoder, images, tmp_path, c
 def test_broken_pictures_are_named_and_skipped(encoder, images, tmp_path, capsys):
     (images / "001.jpg").write_text("no picture")
     assert classify(encoder, images, tmp_path / "out.csv") == 0
-    assert [row["name"] for row in rows_of(tmp_path / "out.csv")] == ["000.jpg", "002.jpg", "more/000.jpg"]
+    assert [row["name"] for row in read_rows(tmp_path / "out.csv")] == ["000.jpg", "002.jpg", "below/000.jpg"]
     captured = capsys.readouterr()
     assert "3 pictures labelled, 1 skipped" in captured.out
     assert "'001.jpg'" in captured.err
@@ -90,7 +90,7 @@ def test_a_classifier_gives_no_embeddings(encoder, images, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("out", ["none/out.csv", "images"])
-def test_an_unwritable_file_is_one_line_before_any_work(encoder, images, tmp_path, capsys, out):
+def test_an_unwritable_file_is_reported_before_any_work(encoder, images, tmp_path, capsys, out):
     assert classify(encoder, images, tmp_path / out) == 2
     assert out.split("/")[-1] in error_line(capsys)
 

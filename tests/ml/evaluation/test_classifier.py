@@ -51,19 +51,18 @@ FOUR = predictions_from([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4], [0.3, 0.7]], [0, 0,
 
 
 def metric_values(predictions: Predictions) -> dict[str, float]:
-    return {
-        name: found.value for name, found in estimate_metrics(score_predictions(predictions, np.arange(4)), 50).items()
-    }
+    estimates = estimate_metrics(score_predictions(predictions, np.arange(4)), 50)
+    return {name: estimate.value for name, estimate in estimates.items()}
 
 
 # --- metrics
 
 
 def test_accuracy_recall_and_precision_of_four_predictions_worked_out_by_hand():
-    found = metric_values(FOUR)
-    assert found["accuracy"] == pytest.approx(3 / 4)
-    assert found["macro_recall"] == pytest.approx((2 / 2 + 1 / 2) / 2)
-    assert found["macro_precision"] == pytest.approx((2 / 3 + 1 / 1) / 2)
+    metrics = metric_values(FOUR)
+    assert metrics["accuracy"] == pytest.approx(3 / 4)
+    assert metrics["macro_recall"] == pytest.approx((2 / 2 + 1 / 2) / 2)
+    assert metrics["macro_precision"] == pytest.approx((2 / 3 + 1 / 1) / 2)
     by_label = score_predictions_by_label(FOUR, np.arange(4))
     estimates = {label: estimate_metrics(scores, 50) for label, scores in by_label.items()}
     assert (estimates["a"]["recall"].value, estimates["a"]["precision"].value) == pytest.approx((1, 2 / 3))
@@ -78,9 +77,9 @@ def test_the_rows_of_the_confusion_matrix_are_the_true_labels():
 
 def test_the_gap_is_the_accuracy_lost_with_phone_photos():
     worse = predictions_from(FOUR.clean, FOUR.truths, [[0.1, 0.9], [0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
-    found = metric_values(worse)
-    assert found["phone_accuracy"] == pytest.approx(1 / 2)
-    assert found["gap_accuracy"] == pytest.approx(1 / 4)
+    metrics = metric_values(worse)
+    assert metrics["phone_accuracy"] == pytest.approx(1 / 2)
+    assert metrics["gap_accuracy"] == pytest.approx(1 / 4)
 
 
 def test_a_label_without_photos_that_is_never_predicted_is_in_no_mean():
@@ -106,8 +105,8 @@ def test_the_calibration_error_agrees_with_a_naive_loop():
     rng = np.random.default_rng(0)
     probabilities = rng.dirichlet(np.ones(4), size=300).astype(np.float32)
     truths = rng.integers(0, 4, 300)
-    found = calibration_error(confidence_gaps(probabilities, truths).mean(axis=0))
-    assert found == pytest.approx(calibration_error_by_a_loop(probabilities, truths), abs=1e-6)
+    error = calibration_error(confidence_gaps(probabilities, truths).mean(axis=0))
+    assert error == pytest.approx(calibration_error_by_a_loop(probabilities, truths), abs=1e-6)
 
 
 def test_a_calibrated_classifier_has_no_calibration_error():
@@ -116,8 +115,8 @@ def test_a_calibrated_classifier_has_no_calibration_error():
 
 
 def test_a_certain_classifier_that_is_right_half_the_time_has_an_error_of_one_half():
-    found = metric_values(predictions_from([[1, 0]] * 4, [0, 1, 0, 1]))
-    assert found["expected_calibration_error"] == pytest.approx(0.5)
+    metrics = metric_values(predictions_from([[1, 0]] * 4, [0, 1, 0, 1]))
+    assert metrics["expected_calibration_error"] == pytest.approx(0.5)
 
 
 # --- predictions

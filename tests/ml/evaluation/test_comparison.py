@@ -24,8 +24,8 @@ def test_an_encoder_does_not_differ_from_itself():
 def test_the_same_difference_everywhere_has_an_interval_of_width_zero():
     rng = np.random.default_rng(0)
     scores, clusters = rng.random(50), rng.integers(0, 8, 50)
-    found = difference(scores + 0.1, scores, clusters)
-    assert (found.value, found.low, found.high, found.above_zero) == pytest.approx((0.1, 0.1, 0.1, 1.0))
+    result = difference(scores + 0.1, scores, clusters)
+    assert (result.value, result.low, result.high, result.above_zero) == pytest.approx((0.1, 0.1, 0.1, 1.0))
 
 
 def test_exchanging_the_encoders_changes_the_sign():
@@ -54,15 +54,15 @@ def test_the_difference_is_that_of_the_two_metrics():
 
 def test_resamples_are_shared_between_the_two():
     """Two contributors, each right with one encoder: a resample gives +1, 0 or -1, with 0 half of the time."""
-    found = difference([1, 0], [0, 1], [0, 1], resamples=1000)
-    assert (found.value, found.low, found.high) == (0, -1, 1)
-    assert 0.2 < found.above_zero < 0.3
+    result = difference([1, 0], [0, 1], [0, 1], resamples=1000)
+    assert (result.value, result.low, result.high) == (0, -1, 1)
+    assert 0.2 < result.above_zero < 0.3
 
 
 def test_a_single_contributor_gives_a_difference_without_an_interval():
-    found = difference([1, 1], [0, 1], [7, 7])
-    assert found.value == pytest.approx(0.5)
-    assert np.isnan([found.low, found.high, found.above_zero]).all()
+    result = difference([1, 1], [0, 1], [7, 7])
+    assert result.value == pytest.approx(0.5)
+    assert np.isnan([result.low, result.high, result.above_zero]).all()
 
 
 def test_only_metrics_of_both_encoders_are_compared():

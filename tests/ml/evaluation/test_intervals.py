@@ -27,10 +27,10 @@ def estimate_of(scores, clusters, resamples=200):
 def means_by_a_loop(columns, clusters, resamples):
     """The same draws, with a copy of every query of a drawn cluster."""
     rng = np.random.default_rng(SEED)
-    kept = sorted({cluster for cluster, row in zip(clusters, columns, strict=True) if not np.isnan(row).all()})
+    distinct = sorted({cluster for cluster, row in zip(clusters, columns, strict=True) if not np.isnan(row).all()})
     means = []
     for _ in range(resamples):
-        drawn = [kept[at] for at in rng.integers(0, len(kept), len(kept))]
+        drawn = [distinct[at] for at in rng.integers(0, len(distinct), len(distinct))]
         rows = np.concatenate([columns[clusters == cluster] for cluster in drawn])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the mean of no values is NaN, as intended
@@ -85,21 +85,21 @@ def test_the_same_queries_give_the_same_interval():
 
 
 def test_the_value_is_the_mean_of_the_contributing_queries():
-    found = estimate_of([1, 0, NAN, 1], [0, 0, 1, 2])
-    assert found.value == pytest.approx(2 / 3)
-    assert found.queries == 3
-    assert found.low <= found.value <= found.high
+    estimate = estimate_of([1, 0, NAN, 1], [0, 0, 1, 2])
+    assert estimate.value == pytest.approx(2 / 3)
+    assert estimate.queries == 3
+    assert estimate.low <= estimate.value <= estimate.high
 
 
 def test_equal_clusters_give_an_interval_of_width_zero():
-    found = estimate_of([1, 0, 0] * 12, np.repeat(np.arange(12), 3))
-    assert (found.value, found.low, found.high) == pytest.approx((1 / 3, 1 / 3, 1 / 3))
+    estimate = estimate_of([1, 0, 0] * 12, np.repeat(np.arange(12), 3))
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((1 / 3, 1 / 3, 1 / 3))
 
 
 def test_a_single_contributor_gives_no_interval():
-    found = estimate_of([1, 0, 1, NAN], [4, 4, 4, 5])
-    assert found.value == pytest.approx(2 / 3)
-    assert np.isnan([found.low, found.high]).all()
+    estimate = estimate_of([1, 0, 1, NAN], [4, 4, 4, 5])
+    assert estimate.value == pytest.approx(2 / 3)
+    assert np.isnan([estimate.low, estimate.high]).all()
 
 
 def test_a_metric_without_queries_is_left_out():
@@ -109,8 +109,8 @@ def test_a_metric_without_queries_is_left_out():
 
 def test_two_clusters_can_be_worked_out_by_hand():
     """The two resamples that draw one cluster twice have a probability of 1/4 each, so they are the ends."""
-    found = estimate_of([0, 1], [0, 1], resamples=1000)
-    assert (found.low, found.value, found.high) == (0, 0.5, 1)
+    estimate = estimate_of([0, 1], [0, 1], resamples=1000)
+    assert (estimate.low, estimate.value, estimate.high) == (0, 0.5, 1)
 
 
 def test_clusters_are_weighted_by_their_queries():
@@ -135,8 +135,8 @@ def test_the_coverage_of_the_interval_is_about_95_percent():
         levels = rng.normal(0.6, 0.2, size=60)
         sizes = rng.integers(1, 12, size=60)
         clusters = np.repeat(np.arange(60), sizes)
-        found = estimate_of(levels[clusters] + rng.normal(0, 0.1, size=len(clusters)), clusters)
-        covered += found.low <= 0.6 <= found.high
+        estimate = estimate_of(levels[clusters] + rng.normal(0, 0.1, size=len(clusters)), clusters)
+        covered += estimate.low <= 0.6 <= estimate.high
     assert 0.89 <= covered / 200 <= 0.985
 
 
@@ -145,14 +145,14 @@ def test_an_interval_that_ignored_the_contributors_would_have_too_little_coverag
     covered = 0
     for _ in range(100):
         scores = np.repeat(rng.normal(0.6, 0.2, size=20), 10)
-        found = estimate_of(scores, np.arange(200))
-        covered += found.low <= 0.6 <= found.high
+        estimate = estimate_of(scores, np.arange(200))
+        covered += estimate.low <= 0.6 <= estimate.high
     assert covered / 100 < 0.7
 
 
 def test_unknown_numbers_are_left_out_of_a_card():
-    found = {"known": Estimate(0.123456, 0.1, 0.2, 9), "single": Estimate(0.5, NAN, NAN, 1)}
-    assert card_metrics(found) == {"known": 0.1235, "known_low": 0.1, "known_high": 0.2, "single": 0.5}
+    estimate = {"known": Estimate(0.123456, 0.1, 0.2, 9), "single": Estimate(0.5, NAN, NAN, 1)}
+    assert card_metrics(estimate) == {"known": 0.1235, "known_low": 0.1, "known_high": 0.2, "single": 0.5}
 
 
 # --- metrics of several columns
@@ -161,9 +161,9 @@ def test_unknown_numbers_are_left_out_of_a_card():
 def test_a_macro_average_is_the_mean_of_the_means():
     columns = np.array([[1, NAN], [1, NAN], [0, NAN], [NAN, 0.5], [NAN, NAN]])
     scores = QueryScores(np.arange(5), {"macro": Metric(columns)})
-    found = estimate_metrics(scores, 100)["macro"]
-    assert found.value == pytest.approx((2 / 3 + 1 / 2) / 2)
-    assert found.queries == 4
+    estimate = estimate_metrics(scores, 100)["macro"]
+    assert estimate.value == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert estimate.queries == 4
 
 
 def test_a_metric_may_combine_its_columns_by_a_function():

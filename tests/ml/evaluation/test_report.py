@@ -94,10 +94,10 @@ def test_the_report_holds_the_metrics_overall_and_by_label(folder, metric):
 
 def test_an_encoder_that_does_not_distinguish_red_and_green_is_worse_by_label(metric):
     assert metric.against is not None
-    found = metric.against.differences["map_at_r"]
-    assert found.value == pytest.approx(metric.figures["map_at_r"].value - metric.against.figures["map_at_r"].value)
-    assert found.low > 0
-    assert found.above_zero == 1.0
+    result = metric.against.differences["map_at_r"]
+    assert result.value == pytest.approx(metric.figures["map_at_r"].value - metric.against.figures["map_at_r"].value)
+    assert result.low > 0
+    assert result.above_zero == 1.0
     assert set(metric.against.labels) == set(LABELS)
 
 
@@ -147,8 +147,8 @@ def lines_of(report: Report) -> list[str]:
 
 def line(report: Report, start: str) -> list[str]:
     """The cells of the first line with this start."""
-    [found, *_] = [text for text in lines_of(report) if text.startswith(start)]
-    return found.removeprefix(start).split()
+    [result, *_] = [text for text in lines_of(report) if text.startswith(start)]
+    return result.removeprefix(start).split()
 
 
 def test_the_table_shows_both_views_and_the_gap_in_percent(metric):
@@ -171,10 +171,10 @@ def test_the_table_has_a_line_for_each_label_with_its_number_of_queries(metric, 
 
 
 def test_the_table_shows_the_difference_with_its_sign(metric):
-    found = metric.against.differences["recall_at_1"]
+    result = metric.against.differences["recall_at_1"]
     cells = line(metric, "label: Recall@1, phone")
     assert cells[2].startswith(("+", "-"))
-    assert any(f"{100 * found.value:+.1f} [" in text for text in lines_of(metric))
+    assert any(f"{100 * result.value:+.1f} [" in text for text in lines_of(metric))
 
 
 def test_columns_are_aligned(metric):

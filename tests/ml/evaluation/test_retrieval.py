@@ -131,11 +131,11 @@ def test_rank_six_is_in_the_first_ten_and_not_in_the_first_five():
 def test_photos_of_the_query_s_contributor_are_excluded():
     gallery = unit_rows([[1, 0], [1, 0.1], [0, 1]])
     labels, groups = np.array([1, 1, 1]), np.array([5, 5, 6])
-    found = label_scores(gallery[:1], gallery, labels[:1], labels, groups[:1], groups)
-    assert as_rows(found)[0] == pytest.approx([1] * len(NAMES))
+    scores = label_scores(gallery[:1], gallery, labels[:1], labels, groups[:1], groups)
+    assert as_rows(scores)[0] == pytest.approx([1] * len(NAMES))
     lonely = np.array([1, 1, 2])
-    found = label_scores(gallery[:1], gallery, lonely[:1], lonely, groups[:1], groups)
-    assert np.isnan(as_rows(found)).all()
+    scores = label_scores(gallery[:1], gallery, lonely[:1], lonely, groups[:1], groups)
+    assert np.isnan(as_rows(scores)).all()
 
 
 def test_a_label_with_a_single_photo_has_no_scores():
