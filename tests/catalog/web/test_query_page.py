@@ -112,7 +112,7 @@ def test_htmx_gets_an_answer_that_arrives_during_the_wait(browser: Client, monke
     done = {"state": QueryState.DONE}
     monkeypatch.setattr(events, "wait_until_ended", lambda *_: SimilarityQuery.objects.update(**done))
     answer = browser.get(reverse("query", args=[query.pk]), {"seen": "searching"}, headers=HTMX)
-    assert "look most like it" in answer.content.decode()
+    assert "2 best matches" in answer.content.decode()
 
 
 def test_an_answer_without_a_close_match_shows_similar_items(browser: Client) -> None:
@@ -122,7 +122,7 @@ def test_an_answer_without_a_close_match_shows_similar_items(browser: Client) ->
     assert "Similar items" in html
     assert "We may not have this exact garment" in html
     assert "Grey coat" in html
-    assert "look most like it" not in html
+    assert "best matches" not in html
 
 
 @pytest.mark.parametrize("matches", [0, 2])
