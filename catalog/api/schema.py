@@ -26,6 +26,8 @@ DESCRIPTIONS = {
     507: "No storage space left for pictures.",
 }
 
+RAW_PHOTO = {"type": "string", "format": "binary"}  # a body that is the picture itself
+
 
 class FieldProblemSerializer(serializers.Serializer[Any]):
     """An invalid field."""

@@ -23,13 +23,13 @@ def me(db: None) -> User:
 
 @pytest.fixture
 def device(me: User) -> APIClient:
-    """A client that is signed in by token, as the app is."""
+    """A client that is signed in by token, like the app."""
     return signed_in_client(me)
 
 
 @pytest.fixture
-def counting(tmp_path: Path, settings: Settings) -> Iterator[OwnRedis]:
-    """Requests are counted, with the rates of the settings; in other tests Redis is away, and nothing is."""
+def rate_limit_redis(tmp_path: Path, settings: Settings) -> Iterator[OwnRedis]:
+    """A running Redis that counts requests; in other tests Redis is unavailable and rate limits are off."""
     own = OwnRedis(tmp_path)
     settings.REDIS_URL = f"unix://{own.socket}?db=0"
     rate_limits._redis_counter.cache_clear()

@@ -13,12 +13,10 @@ from catalog.api.authentication import current_user
 from catalog.api.pagination import NewestFirst
 from catalog.api.parsers import PHOTO_PARSERS
 from catalog.api.permissions import EVERYBODY
-from catalog.api.schema import problems, response_header
+from catalog.api.schema import RAW_PHOTO, problems, response_header
 from catalog.api.serializers.photos import PhotoFormSerializer, PhotoSerializer, PhotoUploadSerializer
 from catalog.models import UploadedPhoto
 from catalog.services.uploads import upload_create, upload_delete
-
-RAW_PHOTO = {"type": "string", "format": "binary"}
 
 
 class PhotoList(ListAPIView[UploadedPhoto]):

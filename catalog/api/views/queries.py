@@ -21,7 +21,7 @@ from catalog.api.request_headers import (
     idempotency_key_parameter,
     preferred_wait,
 )
-from catalog.api.schema import problems, response_header
+from catalog.api.schema import RAW_PHOTO, problems, response_header
 from catalog.api.serializers.queries import (
     QueryFormSerializer,
     QueryParametersSerializer,
@@ -35,7 +35,6 @@ from catalog.services.queries.answers import queries_of, queries_with_answers, q
 from catalog.services.queries.create import query_create, query_delete
 
 RETRY_AFTER = {"Retry-After": "1"}
-RAW_PHOTO = {"type": "string", "format": "binary"}
 
 
 class QueryList(ListAPIView[SimilarityQuery]):

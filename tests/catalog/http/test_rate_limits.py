@@ -33,18 +33,18 @@ def test_a_rate_of_the_settings_is_parsed(settings: Settings, rate: str, expecte
     assert rate_limit("query") == expected
 
 
-def test_concurrent_requests_never_exceed_the_limit(counting: OwnRedis) -> None:
+def test_concurrent_requests_never_exceed_the_limit(rate_limit_redis: OwnRedis) -> None:
     with ThreadPoolExecutor(16) as threads:
         waits = list(threads.map(lambda _: retry_after(scope="query", client="user:1"), range(100)))
     assert Counter(wait is None for wait in waits) == {True: 10, False: 90}
     assert {wait for wait in waits if wait is not None} <= {59, 60}
 
 
-def test_processes_share_one_counter(counting: OwnRedis) -> None:
+def test_processes_share_one_counter(rate_limit_redis: OwnRedis) -> None:
     code = (
         "import os; os.environ['DJANGO_SETTINGS_MODULE'] = 'tests.settings'; import django; django.setup();"
         "from django.conf import settings;"
-        f"settings.REDIS_URL = 'unix://{counting.socket}?db=0'; settings.RATES = {{'query': '10/min'}};"
+        f"settings.REDIS_URL = 'unix://{rate_limit_redis.socket}?db=0'; settings.RATES = {{'query': '10/min'}};"
         "from catalog.http.rate_limits import count_request;"
         "print(sum(count_request(scope='query', client='user:1').is_allowed for _ in range(9)))"
     )
@@ -53,7 +53,7 @@ def test_processes_share_one_counter(counting: OwnRedis) -> None:
     assert sum(int(process.communicate()[0]) for process in processes) == 10
 
 
-def test_users_and_scopes_are_counted_separately(counting: OwnRedis) -> None:
+def test_users_and_scopes_are_counted_separately(rate_limit_redis: OwnRedis) -> None:
     for _ in range(10):
         assert retry_after(scope="query", client="user:1") is None
     assert retry_after(scope="query", client="user:1") is not None
@@ -61,7 +61,7 @@ def test_users_and_scopes_are_counted_separately(counting: OwnRedis) -> None:
     assert retry_after(scope="read", client="user:1") is None
 
 
-def test_counting_takes_one_round_trip(counting: OwnRedis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counting_takes_one_round_trip(rate_limit_redis: OwnRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     messages: list[bytes] = []
     send = AbstractConnection.send_packed_command
 
@@ -78,38 +78,38 @@ def test_counting_takes_one_round_trip(counting: OwnRedis, monkeypatch: pytest.M
     assert len(messages) == 2
 
 
-def test_the_window_moves(counting: OwnRedis) -> None:
+def test_the_window_moves(rate_limit_redis: OwnRedis) -> None:
     assert [retry_after(scope="short", client="user:1") for _ in range(3)] == [None, None, 1]
     time.sleep(1.1)
     assert retry_after(scope="short", client="user:1") is None
 
 
-def test_a_batch_counts_its_cost_and_a_refused_one_counts_nothing(counting: OwnRedis) -> None:
+def test_a_batch_counts_its_cost_and_a_refused_one_counts_nothing(rate_limit_redis: OwnRedis) -> None:
     assert retry_after(scope="query", client="user:1", cost=7) is None
     assert retry_after(scope="query", client="user:1", cost=4) is not None
     assert retry_after(scope="query", client="user:1", cost=3) is None
     assert retry_after(scope="query", client="user:1") is not None
 
 
-def test_a_cost_above_the_limit_is_capped_at_the_limit(counting: OwnRedis) -> None:
+def test_a_cost_above_the_limit_is_capped_at_the_limit(rate_limit_redis: OwnRedis) -> None:
     assert retry_after(scope="query", client="user:1", cost=50) is None
     assert retry_after(scope="query", client="user:1") is not None
 
 
 def test_without_redis_every_request_is_allowed_and_only_the_first_waits(
-    counting: OwnRedis, monkeypatch: pytest.MonkeyPatch
+    rate_limit_redis: OwnRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert retry_after(scope="query", client="user:1", cost=10) is None
-    counting.kill()
+    rate_limit_redis.kill()
     assert [retry_after(scope="query", client="user:1") for _ in range(20)] == [None] * 20
-    counting.start()  # it has kept its data
+    rate_limit_redis.start()  # it has kept its data
     monkeypatch.setattr(rate_limits._redis_counter(), "paused_until", 0.0)
     assert retry_after(scope="query", client="user:1") is not None
 
 
-def test_a_hanging_redis_delays_only_one_request(counting: OwnRedis, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert counting.process is not None
-    subprocess.run(["kill", "-STOP", str(counting.process.pid)], check=True)
+def test_a_hanging_redis_delays_only_one_request(rate_limit_redis: OwnRedis, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rate_limit_redis.process is not None
+    subprocess.run(["kill", "-STOP", str(rate_limit_redis.process.pid)], check=True)
     started = time.perf_counter()
     assert [retry_after(scope="query", client="user:1") for _ in range(20)] == [None] * 20
     assert time.perf_counter() - started < 4

@@ -22,7 +22,7 @@ SIGN_IN = "/api/v1/auth/sign-in/"
 
 
 @pytest.fixture(autouse=True)
-def low_rates(counting: OwnRedis, settings: Settings) -> None:
+def low_rates(rate_limit_redis: OwnRedis, settings: Settings) -> None:
     settings.RATES = {**site.RATES, "query": "3/min", "sign-in": "3/min", "read": "5/min", "anonymous": "6/min"}
 
 

@@ -198,7 +198,7 @@ def test_feedback_needs_a_csrf_token_and_post(matches: list[Recommendation], nam
 
 
 def test_thumbs_are_throttled_like_api_changes(
-    browser: Client, matches: list[Recommendation], counting: OwnRedis, settings: Settings
+    browser: Client, matches: list[Recommendation], rate_limit_redis: OwnRedis, settings: Settings
 ) -> None:
     settings.RATES = {**settings.RATES, "write": "2/min"}
     for verdict in ("up", "down"):

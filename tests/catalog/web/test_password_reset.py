@@ -99,7 +99,9 @@ def test_an_invalid_email_address_is_reported_at_the_field(client: Client, email
     assert re.search(r'role="alert">[^<]{10,}<', page.content.decode())
 
 
-def test_reset_mails_are_throttled_per_client_ip(client: Client, counting: OwnRedis, settings: Settings) -> None:
+def test_reset_mails_are_throttled_per_client_ip(
+    client: Client, rate_limit_redis: OwnRedis, settings: Settings
+) -> None:
     settings.RATES = settings.RATES | {"reset": "2/hour"}
     pages = [client.post(FORGOTTEN, {"email": "nobody@example.org"}) for _ in range(3)]
     assert [page.status_code for page in pages] == [200, 200, 429]
