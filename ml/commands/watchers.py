@@ -90,11 +90,8 @@ class JsonWatcher:
         return True
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        numbers = {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in line.items()
-        }
-        sys.stdout.write(json.dumps(numbers) + "\n")
+        finite = {name: _finite_or_none(value) for name, value in line.items()}
+        sys.stdout.write(json.dumps(finite) + "\n")
         sys.stdout.flush()
 
 

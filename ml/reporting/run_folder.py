@@ -62,9 +62,9 @@ class RunFolder:
 
         Raises `RunFolderDamaged` or `UnwritableError`.
         """
-        kept = [row for row in self.rows() if int(row.get("epoch", 0)) <= epoch]
+        rows = [row for row in self.rows() if int(row.get("epoch", 0)) <= epoch]
         with atomic_write(self.metrics) as file:
-            file.writelines(map(_line, kept))
+            file.writelines(map(_line, rows))
 
     def _whole_lines(self) -> bytes:
         content = self.metrics.read_bytes() if self.metrics.exists() else b""

@@ -1,7 +1,7 @@
-"""Builds an encoder without training: ImageNet features, reduced by a whitened PCA that becomes the linear head.
+"""Build an encoder without training: ImageNet features, reduced by a whitened PCA that becomes the linear head.
 
-Each train photo is seen several times: as it is, as a phone would take it, and as the existing Android app would send
-that (squeezed to a square). From the differences `ml.training.pretrained` learns what to ignore.
+Each train photo has several views: clean, as a phone would take it, and as the existing Android app would send that
+(squeezed to a square). `whitened_pca` learns from their differences what to ignore.
 """
 
 import platform
@@ -40,7 +40,7 @@ The price: a photo that arrives squeezed to a square is found in 84 % instead of
 (54.7 against 60.0 % near ten, before the views were learned from), 256 pixels no better than 224."""
 
 SQUEEZED = (200, 200)
-"""What the existing Android app makes of a photo before it sends it, whatever its proportions."""
+"""The existing Android app squeezes every photo to this size before sending it."""
 
 SHRINKAGE = 2.0
 """Between 1, better for the very garment (89.2 against 88.7 %), and 3, better for the labels (27.0 against 26.0 %)."""

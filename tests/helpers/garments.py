@@ -1,4 +1,4 @@
-"""A data set of three labels that are easily told apart, drawn by code: enough to train a tiny encoder on."""
+"""A data set of drawn garments with three easily distinguished labels, to train a tiny encoder on."""
 
 import random
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ CONTRIBUTORS = {"train": ("ann", "ben", "cleo"), "val": ("dora", "emil"), "test"
 
 @dataclass(frozen=True)
 class Garment:
-    """What is drawn: one of `LABELS`, and a seed for its colours, its place and its pattern."""
+    """A garment to draw: one of `LABELS`, and a seed for its colours, position and pattern."""
 
     label: str
     seed: int
 
 
-def drawn(garment: Garment) -> Image.Image:
-    """Return the photo of a garment, 64 x 80 pixels; the same garment is drawn the same."""
+def draw_garment(garment: Garment) -> Image.Image:
+    """Return the photo of a garment, 64 x 80 pixels; deterministic."""
     rng = random.Random(f"{garment.label} {garment.seed}")  # noqa: S311 - draws pictures
     picture, cloth, worn = (
         Image.new("RGB", SIZE, _pale(rng)),
@@ -58,13 +58,13 @@ OUTLINES: dict[str, list[list[tuple[float, float]]]] = {
         [(0.55, 0.25), (0.7, 0.25), (0.75, 0.9), (0.6, 0.9)],
     ],
 }
-"""The corners of what is filled, as shares of width and height."""
+"""The corners of the filled polygons, as shares of width and height."""
 
 
 def write_garments(folder: Path) -> Path:
     """Draw all photos into `folder` and return the manifest that lists them.
 
-    Each photo is an item of its own; the columns `contributor` and `season` say who gave it and when it is worn.
+    Each photo is its own item; the columns `contributor` and `season` name its contributor and season.
     """
     folder.mkdir(parents=True, exist_ok=True)
     photos = []
@@ -72,7 +72,7 @@ def write_garments(folder: Path) -> Path:
         for label in LABELS:
             for number in range(count):
                 name = f"{split}-{label}-{number:02}".lower()
-                drawn(Garment(label, 100 * len(split) + number)).save(folder / f"{name}.png")
+                draw_garment(Garment(label, 100 * len(split) + number)).save(folder / f"{name}.png")
                 givers = CONTRIBUTORS[split]
                 more = {"contributor": givers[number % len(givers)], "season": ("summer", "winter")[number % 2]}
                 photos.append(Photo(f"{name}.png", label, name, split, more))

@@ -1,4 +1,4 @@
-"""What the tests of losses share: the options, and the plainest ways to compute."""
+"""Options and naive reference computations for the tests of losses."""
 
 import numpy as np
 

@@ -33,7 +33,7 @@ def _stage(taken: int, given: int) -> nn.Module:
 
 
 def tiny_encoder(options: ClassifierOptions | MetricOptions, labels: int = 3) -> TrainableEncoder:
-    """Return an encoder with random weights and random statistics, which the seed of the options decides."""
+    """Return an encoder with random weights and statistics, drawn with the seed of the options."""
     torch.manual_seed(options.seed)
     trunk = TinyTrunk()
     for module in trunk.modules():
@@ -54,7 +54,7 @@ def _head(options: ClassifierOptions | MetricOptions, channels: int, labels: int
 
 
 def tiny_pictures(count: int, seed: int = 0) -> Tensor:
-    """Return uint8 pictures (count, 3, 32, 32), each in a colour of its own with dots of all colours."""
+    """Return uint8 pictures (count, 3, 32, 32), each of one colour with dots of all colours."""
     draw = torch.Generator().manual_seed(seed)
     colours = torch.randint(0, 256, (count, 3, 1, 1), generator=draw)
     dots = torch.randint(0, 256, (count, 3, SIDE, SIDE), generator=draw)

@@ -19,7 +19,7 @@ from ml.training.options import ClassifierOptions, MetricOptions
 from ml.training.run import Job, train_and_publish
 
 TINY = {"side": 64, "freeze_stages": 4, "epochs": 2, "views": 2, "batch_size": 12, "threads": 1}
-OF_METRIC = {"embedding_size": 24, "label_size": 8, "per_label": 2}
+METRIC_ONLY = {"embedding_size": 24, "label_size": 8, "per_label": 2}
 
 Options = ClassifierOptions | MetricOptions
 
@@ -46,21 +46,21 @@ class RecordingWatcher:
 
 
 def metric_options(**changes: Any) -> MetricOptions:
-    return MetricOptions(**TINY | OF_METRIC | changes)
+    return MetricOptions(**TINY | METRIC_ONLY | changes)
 
 
 def classifier_options(**changes: Any) -> ClassifierOptions:
     return ClassifierOptions(**TINY | changes)
 
 
-def loaded(manifest: Manifest, options: Options, cache: Path) -> TrainingData:
-    """The photos and views of a run with these options."""
+def load_run_data(manifest: Manifest, options: Options, cache: Path) -> TrainingData:
+    """Load the photos and views of a run with these options."""
     train, held_out = select_training_photos(manifest, options.splits, options.held_out)
     return load_data(train, held_out, build_encoder(options, len(train.classes)), options, cache)
 
 
-def begun(manifest: Manifest, options: Options, folder: Path, cache: Path | None = None) -> Run:
-    """A run that is ready to go, from its checkpoint if it has one."""
+def prepare_run(manifest: Manifest, options: Options, folder: Path, cache: Path | None = None) -> Run:
+    """Build a run that is ready to train, restored from its checkpoint if it has one."""
     train, held_out = select_training_photos(manifest, options.splits, options.held_out)
     encoder = build_encoder(options, len(train.classes))
     data = load_data(train, held_out, encoder, options, cache or folder / "cache")
@@ -71,8 +71,8 @@ def begun(manifest: Manifest, options: Options, folder: Path, cache: Path | None
     return run
 
 
-def job(folder: Path, name: str = "tiny", **changes: Any) -> Job:
-    """Where a whole run puts things: all in `folder`."""
+def make_job(folder: Path, name: str = "tiny", **changes: Any) -> Job:
+    """Return the job of a run whose paths are all in `folder`."""
     places = {"out": folder / name, "run": folder / f"{name}.run", "cache": folder / "cache"}
     return Job(
         **{
@@ -98,7 +98,7 @@ class FinishedRun:
 
 def finish_run(manifest: Manifest, options: Options, folder: Path, **changes: Any) -> FinishedRun:
     """Train and publish an encoder in `folder`."""
-    place, watcher = job(folder, **changes), RecordingWatcher()
+    place, watcher = make_job(folder, **changes), RecordingWatcher()
     card = train_and_publish(manifest, options, place, watcher)
     assert card is not None
     return FinishedRun(place.out, place.run, card, watcher)

@@ -9,7 +9,7 @@ import pytest
 
 from catalog.services.datasets.export import training_data_write
 from tests.helpers.factories import make_run
-from tests.helpers.garments import Garment, drawn
+from tests.helpers.garments import Garment, draw_garment
 
 Rows = list[dict[str, str]]
 
@@ -17,7 +17,7 @@ Rows = list[dict[str, str]]
 def picture(seed: int) -> bytes:
     """JPEG bytes of a drawn dress; different for each seed."""
     buffer = io.BytesIO()
-    drawn(Garment("Dress", seed)).save(buffer, "JPEG", quality=95)
+    draw_garment(Garment("Dress", seed)).save(buffer, "JPEG", quality=95)
     return buffer.getvalue()
 
 

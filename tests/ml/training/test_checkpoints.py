@@ -74,10 +74,10 @@ class Malicious:
 
 
 def test_code_in_a_checkpoint_is_not_run(tmp_path):
-    torch.save({"format": 1, "about": Malicious(tmp_path / "made")}, tmp_path / "checkpoint.pt")
+    torch.save({"format": 1, "about": Malicious(tmp_path / "created")}, tmp_path / "checkpoint.pt")
     with raises_code(CheckpointError, "checkpoint_unreadable"):
         load_checkpoint(tmp_path / "checkpoint.pt", ABOUT)
-    assert not (tmp_path / "made").exists()
+    assert not (tmp_path / "created").exists()
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint(path, file_size_limit):

@@ -6,12 +6,12 @@ from torch.nn.functional import cross_entropy
 from ml.training.classifier import ClassifierTask
 from ml.training.dataset import CLEAN, PHONE, Batch, TrainingData
 from ml.training.model import TrainableEncoder, build_encoder
-from tests.helpers.tiny_training import classifier_options, loaded
+from tests.helpers.tiny_training import classifier_options, load_run_data
 
 
 @pytest.fixture(scope="module")
 def data(manifest, cache) -> TrainingData:
-    return loaded(manifest, classifier_options(), cache)
+    return load_run_data(manifest, classifier_options(), cache)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def batch(data) -> Batch:
 
 
 def test_the_loss_is_the_smoothed_cross_entropy_by_its_definition(data, encoder, batch):
-    loss, shown = ClassifierTask(data, classifier_options(smoothing=0.3)).batch_loss(
+    loss, figures = ClassifierTask(data, classifier_options(smoothing=0.3)).batch_loss(
         encoder, batch, np.random.default_rng(0)
     )
     logits = encoder(batch.inputs).detach().numpy().astype(np.float64)
@@ -35,12 +35,12 @@ def test_the_loss_is_the_smoothed_cross_entropy_by_its_definition(data, encoder,
         wanted = [0.3 / 3 + (0.7 if at == label else 0) for at in range(3)]
         expected.append(-sum(share * log for share, log in zip(wanted, log_shares, strict=True)))
     assert loss.item() == pytest.approx(np.mean(expected), rel=1e-4)
-    assert shown == {"train_accuracy": np.mean(logits.argmax(axis=1) == batch.labels.numpy())}
+    assert figures == {"train_accuracy": np.mean(logits.argmax(axis=1) == batch.labels.numpy())}
 
 
 def test_mixup_mixes_maps_and_losses_by_one_share(data, encoder, batch):
     mixing = ClassifierTask(data, classifier_options(mixup=0.4, smoothing=0.0))
-    loss, shown = mixing.batch_loss(encoder, batch, np.random.default_rng(5))
+    loss, figures = mixing.batch_loss(encoder, batch, np.random.default_rng(5))
     draw = np.random.default_rng(5)
     share = draw.beta(0.4, 0.4)
     share, partner = max(share, 1 - share), draw.permutation(4).tolist()
@@ -52,10 +52,10 @@ def test_mixup_mixes_maps_and_losses_by_one_share(data, encoder, batch):
         for at in range(4)
     )
     assert loss.item() == pytest.approx(expected.item() / 4, rel=1e-4)
-    assert shown["train_accuracy"] == (logits.argmax(dim=1) == labels).float().mean().item()
+    assert figures["train_accuracy"] == (logits.argmax(dim=1) == labels).float().mean().item()
 
 
-def test_an_epoch_is_judged_by_plain_loss_and_by_both_views(data, encoder):
+def test_validation_has_the_plain_loss_and_the_accuracy_of_both_views(data, encoder):
     task = ClassifierTask(data, classifier_options(smoothing=0.5))
     figures = task.validate(encoder)
     truths = data.held_out.labels
@@ -64,11 +64,11 @@ def test_an_epoch_is_judged_by_plain_loss_and_by_both_views(data, encoder):
     assert figures["phone_accuracy"] == np.mean(
         [row.argmax() == truth for row, truth in zip(phone, truths, strict=True)]
     )
-    chances = [np.exp(row)[truth] / np.exp(row).sum() for row, truth in zip(clean, truths, strict=True)]
-    assert figures["val_loss"] == pytest.approx(-np.mean(np.log(chances)), rel=1e-4)
+    shares = [np.exp(row)[truth] / np.exp(row).sum() for row, truth in zip(clean, truths, strict=True)]
+    assert figures["val_loss"] == pytest.approx(-np.mean(np.log(shares)), rel=1e-4)
 
 
-def test_both_views_count_the_same(data):
+def test_the_score_is_the_mean_of_both_accuracies(data):
     assert ClassifierTask(data, classifier_options()).score({"val_accuracy": 0.9, "phone_accuracy": 0.5}) == 0.7
 
 

@@ -1,4 +1,4 @@
-"""Cross-batch memory against a ring of vectors that is kept by hand."""
+"""Cross-batch memory, compared with a ring buffer in plain Python."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ def batches_of(count: int) -> list[tuple[np.ndarray, list[int]]]:
 
 
 def remembered_triplet_loss(batch, labels, memory, margin) -> float:
-    """Triplets of an anchor of the batch with what is remembered, the batch included: no row is its own positive."""
+    """The mean loss of the triplets of the batch's rows with the vectors in memory, which include the batch itself."""
     losses = []
     for anchor, (vector, label) in enumerate(zip(batch, labels, strict=True)):
         positives = [v for v, other, row in memory if other == label and row != anchor]
@@ -52,7 +52,7 @@ def test_only_the_new_vectors_get_a_gradient():
     assert outputs[1].grad.any()
 
 
-def test_a_loss_with_a_memory_says_so_and_goes_on_from_a_checkpoint(tmp_path):
+def test_a_memory_continues_from_a_checkpoint(tmp_path):
     options = replace(OPTIONS, label_loss="supcon", memory=25)
     assert MetricLoss(options, 3).has_memory
     assert not MetricLoss(OPTIONS, 3).has_memory
@@ -70,7 +70,7 @@ def test_a_loss_with_a_memory_says_so_and_goes_on_from_a_checkpoint(tmp_path):
     assert [second(*batch).label for batch in batches[2:]] == expected[2:]
 
 
-def test_own_weights_are_parameters_and_a_memory_is_none():
+def test_proxies_are_parameters_and_a_memory_is_a_buffer():
     assert [name for name, _ in MetricLoss(replace(OPTIONS, label_loss="arcface"), 3).named_parameters()] == ["label.W"]
     remembering: nn.Module = MetricLoss(replace(OPTIONS, memory=10), 3)
     assert list(remembering.parameters()) == []

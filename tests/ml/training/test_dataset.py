@@ -11,19 +11,19 @@ from ml.training import dataset as module
 from ml.training.dataset import CLEAN, PHONE, Batch, TrainingData
 from ml.training.model import build_encoder
 from ml.training.options import MetricOptions
-from tests.helpers.tiny_training import loaded, metric_options
+from tests.helpers.tiny_training import load_run_data, metric_options
 
 
 @pytest.fixture(scope="module")
 def data(manifest, cache) -> TrainingData:
-    return loaded(manifest, metric_options(), cache)
+    return load_run_data(manifest, metric_options(), cache)
 
 
 @pytest.fixture(scope="module")
 def fresh(manifest, tmp_path_factory) -> Callable[..., TrainingData]:
-    """Data whose views are made anew for each batch; the few kept ones are made once."""
+    """Data with new views for each batch; the few cached ones are made once."""
     folder = tmp_path_factory.mktemp("fresh")
-    return lambda **changes: loaded(manifest, metric_options(views=0, freeze_stages=0, **changes), folder)
+    return lambda **changes: load_run_data(manifest, metric_options(views=0, freeze_stages=0, **changes), folder)
 
 
 def batches(data: TrainingData, epoch: int = 1, copies: int = 2) -> list[Batch]:
@@ -34,8 +34,8 @@ def batches(data: TrainingData, epoch: int = 1, copies: int = 2) -> list[Batch]:
     return list(data.batches(chosen, copies, epoch))
 
 
-class TestWhatIsKept:
-    def test_there_are_as_many_views_as_asked_for_and_two_of_what_is_held_out(self, data):
+class TestCachedViews:
+    def test_there_are_the_chosen_views_of_train_photos_and_two_of_held_out_photos(self, data):
         assert data.train_store.array.shape[:2] == (36, 2)
         assert data.held_out_store.array.shape[:2] == (18, 2)
 
@@ -43,9 +43,9 @@ class TestWhatIsKept:
         encoder = build_encoder(data.options, 3)
         picture = torch.from_numpy(data.viewer.view(5, 1)).permute(2, 0, 1)[None]
         expected = encoder.run_frozen_stages(picture)[0]
-        found = data.train_store.batch(np.array([5]), np.array([1]))[0]
-        assert found.dtype == torch.float16
-        assert found.float().numpy() == pytest.approx(expected.numpy(), abs=0.01)
+        maps = data.train_store.batch(np.array([5]), np.array([1]))[0]
+        assert maps.dtype == torch.float16
+        assert maps.float().numpy() == pytest.approx(expected.numpy(), abs=0.01)
 
     def test_without_frozen_stages_they_are_pictures(self, fresh):
         data = fresh()
@@ -56,19 +56,19 @@ class TestWhatIsKept:
         data = fresh()
         assert np.array_equal(data.held_out_store.array[0, CLEAN], data.viewer.clean(len(data.train)))
 
-    def test_their_second_view_is_a_phone_s_whatever_the_training_sees(self, fresh):
+    def test_the_second_view_of_held_out_photos_is_a_phone_view_without_augmentation_too(self, fresh):
         data = fresh(augment="none")
         clean, phone = (data.held_out_store.array[:, view].astype(int) for view in (CLEAN, PHONE))
         assert (np.abs(clean - phone).mean(axis=(1, 2, 3)) > 1).all()
 
 
-class TestUsedAgain:
+class TestCacheReuse:
     @pytest.fixture
     def written(self, manifest, tmp_path) -> Callable[..., dict[str, int]]:
         """Load with these options and return when each array was written."""
 
         def stamps(photos: Manifest = manifest, **changes: object) -> dict[str, int]:
-            loaded(photos, metric_options(**{"freeze_stages": 1} | changes), tmp_path)
+            load_run_data(photos, metric_options(**{"freeze_stages": 1} | changes), tmp_path)
             return {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
 
         return stamps
@@ -92,11 +92,11 @@ class TestUsedAgain:
         ],
         ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
     )
-    def test_views_that_a_change_spoils_are_made_anew(self, written, change, remade):
+    def test_views_that_depend_on_a_changed_option_are_made_again(self, written, change, remade):
         first, second = written(), written(**change)
         assert {name for name in first if first[name] != second[name]} == remade
 
-    def test_other_photos_are_noticed_by_their_bytes(self, written, manifest, tmp_path):
+    def test_photos_with_other_bytes_get_new_views(self, written, manifest, tmp_path):
         first = written()
         folder = tmp_path / "photos"
         copied(manifest, folder)
@@ -104,7 +104,7 @@ class TestUsedAgain:
         (folder / manifest.photos[0].path).write_bytes((folder / manifest.photos[1].path).read_bytes())
         assert all(stamp != first[name] for name, stamp in written(Manifest(folder, manifest.photos)).items())
 
-    def test_the_same_photos_in_another_order_are_other_views(self, written, manifest):
+    def test_the_same_photos_in_another_order_get_new_views(self, written, manifest):
         first = written()
         turned = Manifest(manifest.folder, manifest.photos[::-1])
         assert all(stamp != first[name] for name, stamp in written(turned).items())
@@ -117,7 +117,7 @@ def copied(manifest: Manifest, folder: Path) -> None:
 
 
 class TestBatches:
-    def test_first_all_first_views_then_all_second_ones_each_with_its_label_and_item(self, data):
+    def test_all_first_views_precede_all_second_views_each_with_its_label_and_item(self, data):
         for batch in batches(data):
             labels, items = batch.labels.reshape(2, -1), batch.items.reshape(2, -1)
             assert torch.equal(labels[0], labels[1])
@@ -125,16 +125,16 @@ class TestBatches:
             photos = [int(np.flatnonzero(data.train.items == item)[0]) for item in items[0].tolist()]
             assert data.train.labels[photos].tolist() == labels[0].tolist()
             both = batch.inputs.reshape(2, len(photos), *batch.inputs.shape[1:])
-            for at, photo in enumerate(photos):  # both kept views, in either order
-                kept = [data.train_store.batch(np.array([photo]), np.array([view]))[0] for view in (0, 1)]
-                order = (0, 1) if torch.equal(both[0, at], kept[0]) else (1, 0)
-                assert torch.equal(both[0, at], kept[order[0]])
-                assert torch.equal(both[1, at], kept[order[1]])
+            for at, photo in enumerate(photos):  # both cached views, in either order
+                cached = [data.train_store.batch(np.array([photo]), np.array([view]))[0] for view in (0, 1)]
+                order = (0, 1) if torch.equal(both[0, at], cached[0]) else (1, 0)
+                assert torch.equal(both[0, at], cached[order[0]])
+                assert torch.equal(both[1, at], cached[order[1]])
 
     def test_one_copy_is_one_view_of_each_photo(self, data):
         assert [len(batch.inputs) for batch in batches(data, copies=1)] == [12, 12, 12]
 
-    def test_fresh_views_are_those_of_their_numbers(self, fresh):
+    def test_fresh_views_follow_from_their_numbers(self, fresh):
         data = fresh()
         batch = batches(data, epoch=3)[0]
         photos = [int(np.flatnonzero(data.train.items == item)[0]) for item in batch.items[:12].tolist()]
@@ -145,15 +145,15 @@ class TestBatches:
 
     def test_each_epoch_has_fresh_views(self, fresh):
         data = fresh()
-        seen = {
+        views = {
             picture.numpy().tobytes() for epoch in (1, 2) for batch in batches(data, epoch) for picture in batch.inputs
         }
-        assert len(seen) > 0.75 * 2 * 2 * 36  # those that are the plain photo or its mirror image come again
+        assert len(views) > 0.75 * 2 * 2 * 36  # plain photos and their mirror images repeat
 
-    def test_processes_beside_make_the_same_fresh_views(self, fresh):
-        alone, helped = batches(fresh()), batches(fresh(workers=1))
-        assert all(torch.equal(one.inputs, other.inputs) for one, other in zip(alone, helped, strict=True))
-        assert all(torch.equal(one.labels, other.labels) for one, other in zip(alone, helped, strict=True))
+    def test_worker_processes_make_the_same_fresh_views(self, fresh):
+        single, parallel = batches(fresh()), batches(fresh(workers=1))
+        assert all(torch.equal(one.inputs, other.inputs) for one, other in zip(single, parallel, strict=True))
+        assert all(torch.equal(one.labels, other.labels) for one, other in zip(single, parallel, strict=True))
 
     @pytest.mark.parametrize("views", [0, 2])
     def test_the_shares_of_two_processes_make_up_the_batch(self, data, fresh, monkeypatch, views):

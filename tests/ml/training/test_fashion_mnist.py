@@ -1,4 +1,4 @@
-"""Fashion-MNIST as Debian ships it: real files, with figures that others have published.
+"""Fashion-MNIST as Debian ships it: real files and published figures.
 
 `apt-get install dataset-fashion-mnist` puts them where these tests look.
 
@@ -33,7 +33,7 @@ RECIPE = (
     "--side 96 --freeze-stages 16 --views 1 --augment none --pooling mean --smoothing 0.05 --epochs 4 --threads 1 "
     "--no-pictures --progress none"
 )
-"""The last block and the last convolution are trained, on kept maps of 3 x 3."""
+"""The last block and the last convolution are trained, on cached maps of 3 x 3."""
 
 REAL_BACKBONE = True
 
@@ -43,7 +43,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def first_of(part: str, count: int, folder: Path) -> None:
-    """Write the first `count` pictures and labels of a part as idx files of their own."""
+    """Write the first `count` pictures and labels of a part as idx files."""
     for name, axes in (("images-idx3", 3), ("labels-idx1", 1)):
         file = f"{part}-{name}-ubyte.gz"
         with gzip.open(DEBIAN / file) as whole:

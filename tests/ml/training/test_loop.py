@@ -16,7 +16,7 @@ from ml.training.model import TrainableEncoder
 from ml.training.task import TrainingFailed
 from tests.helpers.errors import raises_code
 from tests.helpers.tiny_backbone import STAGES
-from tests.helpers.tiny_training import RecordingWatcher, begun, classifier_options, metric_options
+from tests.helpers.tiny_training import RecordingWatcher, classifier_options, metric_options, prepare_run
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -58,7 +58,7 @@ def timeless(rows: list[dict]) -> list[dict]:
 
 
 def finished(manifest: Manifest, options: object, folder: Path, cache: Path) -> tuple[Run, Weights]:
-    run = begun(manifest, options, folder, cache)
+    run = prepare_run(manifest, options, folder, cache)
     return run, weights(run.train(RecordingWatcher()))
 
 
@@ -87,7 +87,7 @@ class TestSameSeed:
             assert all(math.isfinite(value) for value in row.values())
 
     def test_frozen_stages_stay_and_the_others_are_trained(self, first, manifest, cache, tmp_path):
-        start = begun(manifest, metric_options(), tmp_path, cache).encoder
+        start = prepare_run(manifest, metric_options(), tmp_path, cache).encoder
         learned = first[0].encoder
         for before, after in zip(start.frozen_stages, learned.frozen_stages, strict=True):
             assert same(weights(before), weights(after))
@@ -113,36 +113,38 @@ class TestResumed:
         run, expected = finished(manifest, options, tmp_path / "whole", cache)
         for watcher in (KilledAfter(1), KilledAfter(2, step=2)):
             with pytest.raises(Killed):
-                begun(manifest, options, tmp_path / "killed", cache).train(watcher)
-        resumed, found = finished(manifest, options, tmp_path / "killed", cache)
-        assert same(expected, found)
+                prepare_run(manifest, options, tmp_path / "killed", cache).train(watcher)
+        resumed, actual = finished(manifest, options, tmp_path / "killed", cache)
+        assert same(expected, actual)
         assert timeless(resumed.folder.rows()) == timeless(run.folder.rows())
         assert [row["epoch"] for row in resumed.folder.rows()] == [1, 2]
 
     def test_a_finished_run_trains_no_more(self, manifest, cache, tmp_path):
         _, expected = finished(manifest, metric_options(), tmp_path, cache)
         watcher = RecordingWatcher()
-        assert same(weights(begun(manifest, metric_options(), tmp_path, cache).train(watcher)), expected)
+        assert same(weights(prepare_run(manifest, metric_options(), tmp_path, cache).train(watcher)), expected)
         assert (watcher.steps, watcher.rows) == ([], [])
 
     def test_a_row_whose_checkpoint_was_never_written_is_dropped(self, manifest, cache, tmp_path):
         for epoch, left in ((1, []), (2, [1])):
-            run = begun(manifest, metric_options(), tmp_path, cache)
+            run = prepare_run(manifest, metric_options(), tmp_path, cache)
             run.folder.append({"epoch": epoch, "train_loss": 0.0})
-            assert [row["epoch"] for row in begun(manifest, metric_options(), tmp_path, cache).folder.rows()] == left
+            assert [
+                row["epoch"] for row in prepare_run(manifest, metric_options(), tmp_path, cache).folder.rows()
+            ] == left
             if epoch == 1:
                 with pytest.raises(Killed):
                     run.train(KilledAfter(1))
 
     def test_another_option_is_refused_by_name(self, manifest, cache, tmp_path):
         with pytest.raises(Killed):
-            begun(manifest, metric_options(), tmp_path, cache).train(KilledAfter(1))
+            prepare_run(manifest, metric_options(), tmp_path, cache).train(KilledAfter(1))
         with raises_code(CheckpointError, "checkpoint_mismatch", "lr", 0.001, 0.002):
-            begun(manifest, metric_options(lr=0.002), tmp_path, cache)
+            prepare_run(manifest, metric_options(lr=0.002), tmp_path, cache)
 
 
 class Scripted(MetricTask):
-    """Scores that a test decides."""
+    """Scores that the test sets."""
 
     scores = (0.5, 0.9, 0.7, 0.8)
 
@@ -155,22 +157,22 @@ class TestBestEpoch:
     def scripted(self, manifest, cache, tmp_path):
         def started(**changes: object) -> Run:
             options = metric_options(epochs=4, **changes)
-            run = begun(manifest, options, tmp_path, cache)
+            run = prepare_run(manifest, options, tmp_path, cache)
             run.task = Scripted(run.data, options)
             return run
 
         return started
 
     def test_the_network_of_the_best_epoch_is_returned(self, scripted):
-        run, kept = scripted(), []
+        run, states = scripted(), []
 
         class Keeping(RecordingWatcher):
             def epoch(self, row: Mapping[str, float]) -> None:
-                kept.append(weights(run.average.network))
+                states.append(weights(run.average.network))
 
         best = weights(run.train(Keeping()))
         assert run.best_epoch == 2
-        assert [same(best, each) for each in kept] == [False, True, False, False]
+        assert [same(best, each) for each in states] == [False, True, False, False]
         assert not run.best_encoder().training
 
     @pytest.mark.parametrize(("patience", "epochs"), [(0, 4), (1, 3), (2, 4)])
@@ -193,7 +195,7 @@ class TestFailed:
 
     def test_collapsed_vectors_stop_the_run(self, alike, tmp_path):
         with raises_code(TrainingFailed, "vectors_collapsed", "epoch 1", "0.0000"):
-            begun(alike, metric_options(augment="none"), tmp_path / "run").train(RecordingWatcher())
+            prepare_run(alike, metric_options(augment="none"), tmp_path / "run").train(RecordingWatcher())
         assert not (tmp_path / "run" / CHECKPOINT_FILE).exists()
 
     @pytest.mark.parametrize(
@@ -209,7 +211,7 @@ class TestFailed:
         ids=["alike", "not yet", "gone back", "from random weights", "no progress", "from there and back"],
     )
     def test_a_spread_near_zero_that_does_not_rise_is_a_collapse(self, manifest, tmp_path, options, spreads, stops):
-        run = begun(manifest, metric_options(freeze_stages=0, views=1, **options), tmp_path)
+        run = prepare_run(manifest, metric_options(freeze_stages=0, views=1, **options), tmp_path)
         *earlier, last = [
             {"epoch": at, "spread": COLLAPSED_SPREAD * share, "map_at_r": 1.0, "garment_at_1": 1.0}
             for at, share in enumerate(spreads, start=1)
@@ -228,7 +230,7 @@ class TestFailed:
     def test_a_loss_that_is_not_finite_stops_the_run(self, kind, manifest, cache, tmp_path):
         options = kind(lr=1e30, head_lr=1e30, warmup=0.0)
         with pytest.raises(TrainingFailed) as caught:
-            begun(manifest, options, tmp_path, cache).train(RecordingWatcher())
+            prepare_run(manifest, options, tmp_path, cache).train(RecordingWatcher())
         assert caught.value.code in ("loss_not_finite", "outputs_not_finite")
         assert not (tmp_path / CHECKPOINT_FILE).exists()
 
@@ -265,7 +267,7 @@ EVERY += [pytest.param(classifier_options(epochs=1, **changes), id=name) for nam
 
 @pytest.mark.parametrize("options", EVERY)
 def test_an_epoch_can_be_trained_with_each_option(options, manifest, tmp_path):
-    run = begun(manifest, options, tmp_path)
+    run = prepare_run(manifest, options, tmp_path)
     before = weights(run.encoder)
     watcher = RecordingWatcher()
     best = run.train(watcher)
@@ -276,7 +278,7 @@ def test_an_epoch_can_be_trained_with_each_option(options, manifest, tmp_path):
 
 
 def test_the_first_epochs_can_train_the_head_alone(manifest, cache, tmp_path):
-    run = begun(manifest, metric_options(head_epochs=1), tmp_path, cache)
+    run = prepare_run(manifest, metric_options(head_epochs=1), tmp_path, cache)
     before = weights(run.encoder)
     with pytest.raises(Killed):
         run.train(KilledAfter(1))
@@ -288,7 +290,7 @@ def test_the_first_epochs_can_train_the_head_alone(manifest, cache, tmp_path):
 
 def test_a_watcher_receives_every_step_and_epoch(manifest, cache, tmp_path):
     watcher = RecordingWatcher()
-    begun(manifest, metric_options(), tmp_path, cache).train(watcher)
+    prepare_run(manifest, metric_options(), tmp_path, cache).train(watcher)
     assert watcher.steps == [(epoch, step, 3) for epoch in (1, 2) for step in (1, 2, 3)]
     assert [row["epoch"] for row in watcher.rows] == [1, 2]
     assert watcher.rows[1]["train_loss"] == pytest.approx(np.mean(watcher.losses[3:]))
@@ -296,6 +298,6 @@ def test_a_watcher_receives_every_step_and_epoch(manifest, cache, tmp_path):
 
 def test_the_held_out_photos_may_have_a_single_label(manifest, tmp_path):
     photos = tuple(photo for photo in manifest.photos if photo.split == "train" or photo.label == "Top")
-    run = begun(replace(manifest, photos=photos), metric_options(epochs=1), tmp_path)
+    run = prepare_run(replace(manifest, photos=photos), metric_options(epochs=1), tmp_path)
     run.train(RecordingWatcher())
     assert run.best_epoch == 1

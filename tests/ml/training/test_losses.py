@@ -59,7 +59,7 @@ CHOSEN = {
 
 
 @pytest.mark.parametrize("kind", CHOSEN)
-def test_the_triplet_loss_is_the_mean_of_what_lacks_to_the_margin(vectors, kind):
+def test_the_triplet_loss_is_the_mean_violation_of_the_margin(vectors, kind):
     cosines = vectors @ vectors.T
     gaps = [cosines[a, p] - cosines[a, n] for a, p, n in triplets(LABELS)]
     chosen = [gap for gap in gaps if CHOSEN[kind](gap, 0.2)]
@@ -88,14 +88,14 @@ def test_without_a_miner_all_triplets_are_counted(vectors, loss, margin):
     assert (value.mined, value.active) == (len(gaps), sum(gap < margin for gap in gaps))
 
 
-def test_pairs_that_were_mined_are_counted_as_the_triplets_they_make(vectors):
+def test_mined_pairs_are_counted_as_their_triplets(vectors):
     options = replace(OPTIONS, label_size=0, label_loss="multi-similarity", miner="multi-similarity")
     positives, negatives = mined_pairs(vectors @ vectors.T, LABELS, 0.2)
-    made = [(a, p, n) for a, p in positives for b, n in negatives if a == b]
+    triplets = [(a, p, n) for a, p in positives for b, n in negatives if a == b]
     cosines = vectors @ vectors.T
     value, _ = value_of(options, vectors)
-    assert value.mined == len(made) > 0
-    assert value.active == sum(cosines[a, p] - cosines[a, n] < 0.2 for a, p, n in made)
+    assert value.mined == len(triplets) > 0
+    assert value.active == sum(cosines[a, p] - cosines[a, n] < 0.2 for a, p, n in triplets)
 
 
 def test_a_batch_without_triplets_has_no_loss_and_no_gradient():
@@ -115,15 +115,15 @@ def mined_pairs(cosines, labels, epsilon):
     """Wang et al., "Multi-Similarity Loss", 2019, section 3.3: positives worse than the best negative, and back."""
     positives, negatives = [], []
     for a in range(len(labels)):
-        mine = [p for p in range(len(labels)) if p != a and labels[p] == labels[a]]
+        same_label = [p for p in range(len(labels)) if p != a and labels[p] == labels[a]]
         others = [n for n in range(len(labels)) if labels[n] != labels[a]]
-        positives += [(a, p) for p in mine if cosines[a, p] - epsilon < max(cosines[a, n] for n in others)]
-        negatives += [(a, n) for n in others if cosines[a, n] + epsilon > min(cosines[a, p] for p in mine)]
+        positives += [(a, p) for p in same_label if cosines[a, p] - epsilon < max(cosines[a, n] for n in others)]
+        negatives += [(a, n) for n in others if cosines[a, n] + epsilon > min(cosines[a, p] for p in same_label)]
     return positives, negatives
 
 
 @pytest.mark.parametrize("mined", [False, True])
-def test_multi_similarity_is_what_its_formula_says(vectors, mined):
+def test_multi_similarity_follows_its_formula(vectors, mined):
     """The same paper, equation 7 with alpha 2, beta `scale`, lambda 0.5."""
     cosines, n = vectors @ vectors.T, len(LABELS)
     every = [(a, b) for a in range(n) for b in range(n) if a != b]
@@ -144,15 +144,15 @@ def test_multi_similarity_is_what_its_formula_says(vectors, mined):
     assert of_label(options, vectors) == pytest.approx(total / n, rel=1e-4)
 
 
-def test_supcon_is_what_its_formula_says(vectors):
+def test_supcon_follows_its_formula(vectors):
     """Khosla et al., "Supervised Contrastive Learning", 2020, equation 2, averaged over the anchors."""
     cosines, n = vectors @ vectors.T, len(LABELS)
     losses = []
     for a in range(n):
         others = [b for b in range(n) if b != a]
         whole = sum(math.exp(cosines[a, b] / 0.3) for b in others)
-        mine = [p for p in others if LABELS[p] == LABELS[a]]
-        losses.append(-sum(math.log(math.exp(cosines[a, p] / 0.3) / whole) for p in mine) / len(mine))
+        same_label = [p for p in others if LABELS[p] == LABELS[a]]
+        losses.append(-sum(math.log(math.exp(cosines[a, p] / 0.3) / whole) for p in same_label) / len(same_label))
     assert of_label(replace(OPTIONS, label_loss="supcon"), vectors) == pytest.approx(np.mean(losses), rel=1e-4)
 
 
@@ -168,7 +168,7 @@ def contrast(cosines, items, temperature) -> float:
     return sum(losses) / len(losses)
 
 
-def test_the_identity_loss_is_the_contrast_of_views(vectors):
+def test_the_identity_loss_contrasts_views_with_other_photos(vectors):
     value, _ = value_of(replace(OPTIONS, label_size=0), vectors)
     assert value.identity == pytest.approx(contrast(vectors @ vectors.T, ITEMS, 0.3), rel=1e-4)
 
@@ -202,16 +202,16 @@ def test_softmax_is_cross_entropy_over_scaled_cosines_with_the_proxies(vectors):
     assert value.label == pytest.approx(total / len(LABELS), rel=1e-4)
 
 
-def test_proxy_anchor_is_what_its_formula_says(vectors):
+def test_proxy_anchor_follows_its_formula(vectors):
     """Kim et al., "Proxy Anchor Loss", 2020, equation 4, with the third label absent from the batch."""
     labels = [0, 0, 0, 1, 1, 1, 0, 1, 1, 0]
     value, loss = value_of(replace(OPTIONS, label_size=0, label_loss="proxy-anchor"), vectors, labels)
     cosines = vectors @ unit(loss.label.proxies.detach().numpy()).T
     pull = push = 0.0
     for proxy in range(3):
-        mine = [math.exp(-10 * (cosines[row, proxy] - 0.2)) for row in range(10) if labels[row] == proxy]
+        same_label = [math.exp(-10 * (cosines[row, proxy] - 0.2)) for row in range(10) if labels[row] == proxy]
         others = [math.exp(10 * (cosines[row, proxy] + 0.2)) for row in range(10) if labels[row] != proxy]
-        pull += math.log1p(sum(mine)) if mine else 0.0
+        pull += math.log1p(sum(same_label)) if same_label else 0.0
         push += math.log1p(sum(others))
     assert value.label == pytest.approx(pull / 2 + push / 3, rel=1e-4)
 
@@ -231,21 +231,21 @@ def test_arcface_adds_the_margin_to_the_angle_with_the_nearest_centre_of_the_lab
     assert value.label == pytest.approx(total / len(LABELS), rel=1e-4)
 
 
-def test_the_seed_alone_decides_the_first_proxies():
+def test_the_first_proxies_follow_from_the_seed_alone():
     """In a distributed run one process draws more than the others before it gets here."""
-    made = []
+    proxies = []
     for seed in (0, 0, 1):
-        torch.rand(len(made) + 1)
-        made.append(MetricLoss(replace(OPTIONS, label_loss="softmax", seed=seed), 3).label.W.detach())
-    assert torch.equal(made[0], made[1])
-    assert not torch.equal(made[0], made[2])
+        torch.rand(len(proxies) + 1)
+        proxies.append(MetricLoss(replace(OPTIONS, label_loss="softmax", seed=seed), 3).label.W.detach())
+    assert torch.equal(proxies[0], proxies[1])
+    assert not torch.equal(proxies[0], proxies[2])
 
 
 # --- the whole
 
 
 @pytest.mark.parametrize("label_size", [0, 3])
-def test_the_total_is_the_weighed_sum_over_the_two_parts(vectors, label_size):
+def test_the_total_is_the_weighted_sum_of_the_two_parts(vectors, label_size):
     options = replace(OPTIONS, label_size=label_size, label_loss="supcon", label_weight=0.7, identity_weight=2.5)
     label = unit(vectors[:, :label_size]) if label_size else vectors
     item = unit(vectors[:, label_size:])
@@ -257,7 +257,7 @@ def test_the_total_is_the_weighed_sum_over_the_two_parts(vectors, label_size):
 
 
 @pytest.mark.parametrize(("weights", "moved"), [((1.0, 0.0), slice(0, 3)), ((0.0, 1.0), slice(3, 8))])
-def test_each_loss_moves_its_own_numbers_alone(vectors, weights, moved):
+def test_each_loss_has_gradients_in_its_own_part_alone(vectors, weights, moved):
     outputs = torch.tensor(vectors, dtype=torch.float32, requires_grad=True)
     options = replace(OPTIONS, label_loss="supcon", label_weight=weights[0], identity_weight=weights[1])
     MetricLoss(options, 3)(outputs, torch.tensor(LABELS), torch.tensor(ITEMS)).total.backward()
@@ -268,20 +268,20 @@ def test_each_loss_moves_its_own_numbers_alone(vectors, weights, moved):
 
 
 @pytest.mark.parametrize("without", ["label_loss", "identity_loss"])
-def test_a_loss_that_is_not_wanted_is_nothing(vectors, without):
+def test_a_loss_named_none_adds_nothing(vectors, without):
     value, _ = value_of(replace(OPTIONS, **{without: "none"}), vectors)
     left = value.identity if without == "label_loss" else value.label
     assert value.total.item() == pytest.approx(left, rel=1e-6) != 0
     assert 0.0 in (value.label, value.identity)
 
 
-def test_alone_is_the_same_where_there_is_one_process(vectors):
+def test_the_local_loss_equals_the_joint_loss_of_one_process(vectors):
     value, loss = value_of(OPTIONS, vectors)
     again = loss.local_loss(torch.tensor(vectors, dtype=torch.float32), torch.tensor(LABELS), torch.tensor(ITEMS))
     assert again.total.item() == value.total.item()
 
 
-# --- one distance, and margins that are said
+# --- one distance, and explicit margins
 
 
 @pytest.mark.parametrize("name", ["softmax", "triplet", "multi-similarity", "proxy-anchor", "supcon", "arcface"])
@@ -293,7 +293,7 @@ def test_every_distance_in_a_loss_is_the_cosine(name):
 
 
 @pytest.mark.parametrize("margin", [0.05, 0.7])
-def test_every_margin_is_the_options_one(margin):
+def test_every_margin_is_that_of_the_options(margin):
     options = replace(OPTIONS, margin=margin, identity_loss="triplet")
     for name in ("triplet", "proxy-anchor", "arcface"):
         assert build_label_loss(replace(options, label_loss=name), 3, 8).margin == pytest.approx(margin), name
@@ -309,20 +309,20 @@ def test_every_margin_is_the_options_one(margin):
     assert build_miner(replace(options, miner="multi-similarity")).epsilon == margin
 
 
-def test_scale_and_temperature_go_where_a_softmax_or_an_exponential_is():
+def test_scale_and_temperature_reach_each_softmax_and_exponential():
     options = replace(OPTIONS, scale=12.0, temperature=0.05)
-    made = {
+    by_name = {
         name: build_label_loss(replace(options, label_loss=name), 3, 8) for name in ("softmax", "supcon", "arcface")
     }
-    assert made["softmax"].temperature == pytest.approx(1 / 12)
-    assert made["supcon"].temperature == 0.05
-    assert made["arcface"].scale == 12.0
+    assert by_name["softmax"].temperature == pytest.approx(1 / 12)
+    assert by_name["supcon"].temperature == 0.05
+    assert by_name["arcface"].scale == 12.0
     assert build_label_loss(replace(options, label_loss="multi-similarity"), 3, 8).beta == 12.0
     assert build_label_loss(replace(options, label_loss="proxy-anchor"), 3, 8).alpha == 12.0
     assert build_identity_loss(options).temperature == 0.05
 
 
-def test_what_is_none_is_none():
+def test_none_builds_no_loss_and_no_miner():
     options = replace(OPTIONS, label_loss="none")
     assert (build_label_loss(options, 3, 8), build_miner(options)) == (None, None)
     assert build_identity_loss(replace(OPTIONS, identity_loss="none")) is None

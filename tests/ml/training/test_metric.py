@@ -11,12 +11,12 @@ from ml.training.metric import MetricTask
 from ml.training.model import TrainableEncoder, build_encoder
 from ml.training.task import compute_outputs
 from ml.vectors import unit_rows
-from tests.helpers.tiny_training import loaded, metric_options
+from tests.helpers.tiny_training import load_run_data, metric_options
 
 
 @pytest.fixture(scope="module")
 def data(manifest, cache) -> TrainingData:
-    return loaded(manifest, metric_options(), cache)
+    return load_run_data(manifest, metric_options(), cache)
 
 
 @pytest.fixture(scope="module")
@@ -38,23 +38,23 @@ def by_loops(data: TrainingData, train: np.ndarray, clean: np.ndarray, phone: np
     gallery = [*train, *clean]
     labels = [*data.train.labels, *data.held_out.labels]
     groups = [*data.train.groups, *data.held_out.groups]
-    found: dict[str, list[float]] = {name: [] for name in ("1", "5", "10", "near10", "map", "garment1", "garment5")}
+    results: dict[str, list[float]] = {name: [] for name in ("1", "5", "10", "near10", "map", "garment1", "garment5")}
     for at in range(len(clean)):
-        mine = len(train) + at
-        others = [row for row in range(len(gallery)) if groups[row] != groups[mine]]
+        query = len(train) + at
+        others = [row for row in range(len(gallery)) if groups[row] != groups[query]]
         nearest = sorted(others, key=lambda row: -float(clean[at] @ gallery[row]))
-        right = [bool(labels[row] == labels[mine]) for row in nearest]
+        right = [bool(labels[row] == labels[query]) for row in nearest]
         for k in (1, 5, 10):
-            found[str(k)].append(any(right[:k]))
-        found["near10"].append(sum(right[:10]) / 10)
+            results[str(k)].append(any(right[:k]))
+        results["near10"].append(sum(right[:10]) / 10)
         total = sum(right)
         precisions = [sum(right[: rank + 1]) / (rank + 1) for rank in range(total) if right[rank]]
-        found["map"].append(sum(precisions) / total)
+        results["map"].append(sum(precisions) / total)
         scores = [float(phone[at] @ row) for row in gallery]
-        rank = sum(score >= scores[mine] for score in scores)
-        found["garment1"].append(rank <= 1)
-        found["garment5"].append(rank <= 5)
-    means = {name: float(np.mean(values)) for name, values in found.items()}
+        rank = sum(score >= scores[query] for score in scores)
+        results["garment1"].append(rank <= 1)
+        results["garment5"].append(rank <= 5)
+    means = {name: float(np.mean(values)) for name, values in results.items()}
     return {
         **{f"recall_at_{k}": means[str(k)] for k in (1, 5, 10)},
         **{"near10": means["near10"], "map_at_r": means["map"]},
@@ -62,13 +62,13 @@ def by_loops(data: TrainingData, train: np.ndarray, clean: np.ndarray, phone: np
     }
 
 
-def test_the_figures_are_what_loops_over_the_photos_give(task, data):
+def test_the_figures_equal_those_of_plain_loops(task, data):
     train, clean = some_vectors(36, 0), some_vectors(18, 1)
     phone = unit_rows(clean + 0.4 * some_vectors(18, 2))
     assert task.figures(train, clean, phone) == pytest.approx(by_loops(data, train, clean, phone))
 
 
-def test_an_epoch_is_judged_by_clean_and_phone_views(task, data, encoder):
+def test_validation_uses_clean_and_phone_views(task, data, encoder):
     figures = task.validate(encoder)
     train = unit_rows(compute_outputs(encoder, data.train_store, 36, CLEAN))
     clean, phone = (unit_rows(compute_outputs(encoder, data.held_out_store, 18, view)) for view in (CLEAN, PHONE))
@@ -86,7 +86,7 @@ def test_the_spread_is_the_mean_of_one_minus_cosine_over_all_pairs(task, encoder
 
 
 def test_the_held_out_loss_is_that_of_clean_and_phone_views_together(manifest, cache, encoder):
-    data = loaded(manifest, metric_options(batch_size=64), cache)
+    data = load_run_data(manifest, metric_options(batch_size=64), cache)
     task = MetricTask(data, data.options)
     both = torch.from_numpy(np.concatenate([task.embed_held_out(encoder, view) for view in (CLEAN, PHONE)]))
     labels, items = (torch.from_numpy(np.tile(numbers, 2)) for numbers in (data.held_out.labels, data.held_out.items))
@@ -94,7 +94,7 @@ def test_the_held_out_loss_is_that_of_clean_and_phone_views_together(manifest, c
     assert task.validate(encoder)["val_loss"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_loss_that_remembers_is_not_shown_held_out_photos(data, encoder):
+def test_a_cross_batch_memory_gets_no_held_out_photos(data, encoder):
     options = metric_options(label_loss="triplet", memory=64)
     task = MetricTask(data, options)
     before = task.loss.state_dict()["label.embedding_memory"].clone()
@@ -102,24 +102,24 @@ def test_a_loss_that_remembers_is_not_shown_held_out_photos(data, encoder):
     assert torch.equal(task.loss.state_dict()["label.embedding_memory"], before)
 
 
-def test_the_loss_of_a_batch_is_label_and_identity_by_their_weights(data, encoder):
+def test_the_loss_of_a_batch_is_the_weighted_sum_of_label_and_identity(data, encoder):
     batch = next(data.batches([np.arange(12)], 2, 1))
     task = MetricTask(data, metric_options(label_weight=2.0, identity_weight=0.5))
     encoder.eval()
-    loss, shown = task.batch_loss(encoder, batch, np.random.default_rng(0))
+    loss, figures = task.batch_loss(encoder, batch, np.random.default_rng(0))
     assert loss.requires_grad
-    assert loss.item() == pytest.approx(2 * shown["label_loss"] + 0.5 * shown["identity_loss"], rel=1e-5)
-    assert 0 <= shown["active_triplets"] <= shown["mined_triplets"]
+    assert loss.item() == pytest.approx(2 * figures["label_loss"] + 0.5 * figures["identity_loss"], rel=1e-5)
+    assert 0 <= figures["active_triplets"] <= figures["mined_triplets"]
 
 
 class TestScore:
-    def test_label_and_garment_count_the_same(self, task):
+    def test_the_score_is_the_mean_of_label_and_garment(self, task):
         assert task.score({"map_at_r": 0.4, "garment_at_1": 0.8, "recall_at_1": 0.1}) == pytest.approx(0.6)
 
-    def test_where_labels_cannot_be_told_the_garment_alone_counts(self, manifest, tmp_path):
-        """One contributor gave all photos, so that none is left for a label to be found among."""
+    def test_the_score_is_the_garment_alone_where_the_label_is_nan(self, manifest, tmp_path):
+        """One contributor gave all photos, so that no label has a result of another one."""
         photos = tuple(replace(photo, extra={"contributor": "shop"}) for photo in manifest.photos)
-        data = loaded(Manifest(manifest.folder, photos), metric_options(), tmp_path)
+        data = load_run_data(Manifest(manifest.folder, photos), metric_options(), tmp_path)
         task = MetricTask(data, data.options)
         figures = task.figures(some_vectors(36, 0), some_vectors(18, 1), some_vectors(18, 1))
         assert math.isnan(figures["map_at_r"])
@@ -127,7 +127,7 @@ class TestScore:
 
 
 @pytest.mark.parametrize(
-    ("changes", "sharpens"), [({}, True), ({"sharpen": False}, False), ({"label_size": 0}, False)], ids=str
+    ("changes", "refines"), [({}, True), ({"sharpen": False}, False), ({"label_size": 0}, False)], ids=str
 )
-def test_only_a_vector_of_two_parts_is_sharpened_and_only_if_asked(data, changes, sharpens):
-    assert MetricTask(data, metric_options(**changes)).refines_prototypes is sharpens
+def test_only_vectors_of_two_parts_are_refined_and_only_if_chosen(data, changes, refines):
+    assert MetricTask(data, metric_options(**changes)).refines_prototypes is refines

@@ -44,11 +44,11 @@ def options(request):
     return replace(request.param, drop=0.0)
 
 
-# --- what a step moves
+# --- what a step trains
 
 
 @pytest.mark.parametrize("frozen", [0, 1, 2, 3])
-def test_frozen_stages_do_not_move_and_the_others_do(options, frozen):
+def test_frozen_stages_are_not_trained_and_the_others_are(options, frozen):
     names = changed_by_a_step(tiny_encoder(replace(options, freeze_stages=frozen, statistics="trained")))
     for stage in range(3):
         expected = set() if stage < frozen else {"weight", "bias"} | STATISTICS
@@ -56,22 +56,22 @@ def test_frozen_stages_do_not_move_and_the_others_do(options, frozen):
     assert any(name.startswith("network.head.") for name in names)
 
 
-def test_statistics_are_kept_unless_they_are_to_be_trained():
-    kept = changed_by_a_step(tiny_encoder(OPTIONS))
-    assert STATISTICS.isdisjoint(name.rsplit(".", 1)[1] for name in kept)
+def test_statistics_are_frozen_unless_chosen_otherwise():
+    frozen = changed_by_a_step(tiny_encoder(OPTIONS))
+    assert STATISTICS.isdisjoint(name.rsplit(".", 1)[1] for name in frozen)
     trained = changed_by_a_step(tiny_encoder(replace(OPTIONS, statistics="trained")))
     assert STATISTICS.issubset(name.rsplit(".", 1)[1] for name in trained)
 
 
 @pytest.mark.parametrize("statistics", ["frozen", "trained"])
-def test_epochs_for_the_head_move_nothing_but_the_head(statistics):
+def test_head_only_trains_the_head_alone(statistics):
     encoder = tiny_encoder(replace(OPTIONS, statistics=statistics))
     assert changed_by_a_step(encoder, head_only=True) == {"network.head.layer.weight", "network.head.layer.bias"}
     after = changed_by_a_step(encoder)  # and then the rest joins in
     assert {"weight", "bias"} <= of_stage(after, 0)
 
 
-def test_evaluation_and_training_give_the_same_where_nothing_is_drawn():
+def test_evaluation_equals_training_without_dropout():
     encoder = tiny_encoder(OPTIONS)
     encoder.set_training(head_only=False)
     with torch.no_grad():
@@ -79,7 +79,7 @@ def test_evaluation_and_training_give_the_same_where_nothing_is_drawn():
         assert torch.equal(encoder.eval()(tiny_pictures(3)), trained)
 
 
-def test_dropout_falls_in_training_alone():
+def test_dropout_applies_in_training_alone():
     encoder = tiny_encoder(replace(OPTIONS, drop=0.5))
     encoder.set_training(head_only=False)
     with torch.no_grad():
@@ -88,17 +88,17 @@ def test_dropout_falls_in_training_alone():
         assert torch.equal(encoder(tiny_pictures(3)), encoder(tiny_pictures(3)))
 
 
-def test_the_hidden_head_has_a_dropout_of_its_own():
+def test_the_hidden_head_has_its_own_dropout():
     encoder = tiny_encoder(ClassifierOptions(head="hidden512", drop=0.4))
     assert encoder.drop.p == 0.0
     assert [layer.p for layer in encoder.network.head if isinstance(layer, nn.Dropout)] == [0.4]
     assert tiny_encoder(ClassifierOptions(drop=0.4)).drop.p == 0.4
 
 
-# --- what goes in
+# --- inputs
 
 
-def test_pictures_are_read_as_the_preprocessing_says():
+def test_pictures_are_normalised_like_the_preprocessing():
     """Against the network itself on what `Preprocess` would give it: the pictures are 32 x 32 already."""
     encoder = tiny_encoder(OPTIONS).eval()
     pictures = tiny_pictures(4)
@@ -109,32 +109,32 @@ def test_pictures_are_read_as_the_preprocessing_says():
 
 
 @pytest.mark.parametrize("frozen", [0, 1, 3])
-def test_kept_maps_give_what_pictures_give(options, frozen):
+def test_cached_maps_give_the_outputs_of_pictures(options, frozen):
     """Stored as float16, which has three digits."""
     encoder = tiny_encoder(replace(options, freeze_stages=frozen)).eval()
     pictures = tiny_pictures(4)
     with torch.no_grad():
-        kept = encoder.run_frozen_stages(pictures)
+        cached = encoder.run_frozen_stages(pictures)
         expected = encoder(pictures)
-        assert torch.equal(encoder(kept), expected)
-        assert torch.allclose(encoder(kept.half()), expected, rtol=1e-2, atol=2e-3)
+        assert torch.equal(encoder(cached), expected)
+        assert torch.allclose(encoder(cached.half()), expected, rtol=1e-2, atol=2e-3)
         assert torch.equal(encoder.outputs(encoder.frozen_features(pictures)), expected)
         assert torch.equal(encoder.network.head(encoder.features(encoder.frozen_features(pictures))), expected)
 
 
-def test_frozen_maps_carry_no_gradient():
+def test_frozen_stages_have_no_gradient():
     encoder = tiny_encoder(replace(OPTIONS, freeze_stages=2))
     assert not encoder.run_frozen_stages(tiny_pictures(1)).requires_grad
     assert encoder.outputs(encoder.run_frozen_stages(tiny_pictures(2))).requires_grad
 
 
 @pytest.mark.parametrize("frozen", [1, 3])
-def test_onnx_runtime_makes_the_same_maps_of_any_number_of_pictures(frozen):
+def test_onnx_runtime_returns_the_same_maps_for_any_batch_size(frozen):
     encoder = tiny_encoder(replace(OPTIONS, freeze_stages=frozen))
-    maps_of = export_frozen_stages(encoder, SIDE, threads=1)
+    run_frozen = export_frozen_stages(encoder, SIDE, threads=1)
     for count in (1, 5):
         pictures = tiny_pictures(count).contiguous(memory_format=torch.channels_last)
-        assert maps_of(pictures).numpy() == pytest.approx(
+        assert run_frozen(pictures).numpy() == pytest.approx(
             encoder.run_frozen_stages(pictures).numpy(), rel=1e-4, abs=1e-5
         )
 
@@ -143,14 +143,14 @@ def test_the_normalisation_is_not_among_the_weights():
     assert not {"mean", "std"} & tiny_encoder(OPTIONS).state_dict().keys()
 
 
-# --- building one
+# --- construction
 
 
 def without_pretraining(**changes):
     return MetricOptions(**{"pretrained": False, "side": 64, "resize": "pad"} | changes)
 
 
-def test_a_metric_body_is_built_as_its_options_say():
+def test_a_metric_encoder_is_built_from_its_options():
     encoder = build_encoder(without_pretraining(embedding_size=20, label_size=5, label_share=0.25, pooling="mean"), 7)
     head = encoder.network.head
     assert isinstance(head, PartsHead)
@@ -161,7 +161,7 @@ def test_a_metric_body_is_built_as_its_options_say():
     assert isinstance(plain.network.head, nn.Linear)
 
 
-def test_imagenet_s_weights_are_taken_where_they_are_asked_for():
+def test_pretrained_weights_are_those_of_imagenet():
     random, pretrained = (build_encoder(without_pretraining(pretrained=wanted), 3) for wanted in (False, True))
     stem = "network.trunk.net._conv_stem.weight"
     assert not torch.equal(random.state_dict()[stem], pretrained.state_dict()[stem])
@@ -171,7 +171,7 @@ def test_imagenet_s_weights_are_taken_where_they_are_asked_for():
 
 @pytest.fixture
 def classifier_folder(tmp_path):
-    """A classifier of four labels that somebody trained, rounded as encoders are."""
+    """A classifier of four labels of another run, rounded as encoders are."""
     encoder = build_encoder(ClassifierOptions(pretrained=False, seed=3, head="hidden512"), 4)
     network = round_filters(encoder.network)
     card = Card(
@@ -181,7 +181,7 @@ def classifier_folder(tmp_path):
     return tmp_path / "clothes", network
 
 
-def test_a_run_may_start_from_another_encoder_s_trunk(classifier_folder):
+def test_a_run_may_start_from_the_trunk_of_another_encoder(classifier_folder):
     folder, network = classifier_folder
     encoder = build_encoder(MetricOptions(start_from=str(folder)), 3)
     expected = network.trunk.state_dict()

@@ -25,17 +25,17 @@ def rates_by_weight(options: MetricOptions) -> dict[str, tuple[float, float]]:
     }
 
 
-# --- who learns how fast
+# --- learning rates
 
 
 @pytest.mark.parametrize(("frozen", "expected"), [(0, {0: 0.025, 1: 0.05, 2: 0.1}), (1, {1: 0.05, 2: 0.1}), (3, {})])
-def test_each_stage_learns_at_a_share_of_the_rate_of_the_next(frozen, expected):
+def test_each_stage_has_a_share_of_the_rate_of_the_next(frozen, expected):
     rates = rates_by_weight(replace(OPTIONS, freeze_stages=frozen))
-    found = {int(name.split(".")[3]): rate for name, (rate, _) in rates.items() if ".trunk." in name}
-    assert found == pytest.approx(expected)
+    stage_rates = {int(name.split(".")[3]): rate for name, (rate, _) in rates.items() if ".trunk." in name}
+    assert stage_rates == pytest.approx(expected)
 
 
-def test_the_head_and_the_proxies_learn_at_their_own_rate():
+def test_the_head_and_the_proxies_have_their_own_rate():
     rates = rates_by_weight(OPTIONS)
     assert rates["network.head.layer.weight"][0] == rates["label.W"][0] == 0.3
 
@@ -50,7 +50,7 @@ def test_vectors_do_not_decay():
     assert {decay for _, decay in rates.values()} == {0.0, 0.04}
 
 
-def test_every_weight_that_is_trained_is_in_one_group():
+def test_every_trained_weight_is_in_one_group():
     encoder, loss = tiny_encoder(replace(OPTIONS, freeze_stages=1)), MetricLoss(OPTIONS, 3)
     grouped = [
         id(weight) for group in build_optimizer(encoder, loss, OPTIONS).param_groups for weight in group["params"]
@@ -79,14 +79,14 @@ def test_adam_has_no_decay_and_adamw_has():
 def factors(shares, warmup: float) -> list[float]:
     weight = nn.Parameter(torch.zeros(2, 2))
     optimizer = torch.optim.AdamW([{"params": [weight], "lr": 0.1, "highest": 0.1}])
-    found = []
+    values = []
     for share in shares:
-        found.append(set_rates(optimizer, share, warmup))
-        assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * found[-1])
-    return found
+        values.append(set_rates(optimizer, share, warmup))
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * values[-1])
+    return values
 
 
-def test_the_rate_rises_in_a_line_and_falls_along_a_half_cosine_to_nothing():
+def test_the_rate_rises_linearly_and_falls_along_a_half_cosine_to_zero():
     shares = [0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0]
     expected = [0.0, 0.5, 1.0, 0.5 + math.sqrt(0.5) / 2, 0.5, 0.5 - math.sqrt(0.5) / 2, 0.0]
     assert factors(shares, 0.2) == pytest.approx(expected, abs=1e-12)
@@ -121,7 +121,7 @@ def test_a_penalty_is_the_sum_over_trained_matrices_and_filters(l1, l2):
     assert value.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_penalty_pulls_each_weight_by_its_sign_and_its_size():
+def test_the_gradient_of_a_penalty_has_the_sign_and_the_size_of_each_weight():
     module = Mixed()
     penalty([module], 0.3, 0.05).backward()
     for layer in (module.linear, module.conv):
@@ -150,17 +150,17 @@ def changing(step: int, network: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("memory", [0.5, 0.9])
-def test_the_average_is_that_of_a_plain_loop(memory):
+def test_the_average_equals_that_of_a_plain_loop(memory):
     network = Mixed()
     average = MovingAverage(network, memory)
     expected = [tensor.double().clone() for tensor in (*network.parameters(), *network.buffers())]
     for step in range(12):
         changing(step, network)
         average.update(network)
-        kept = min(memory, (1 + step) / (10 + step))
+        keep = min(memory, (1 + step) / (10 + step))
         for at, tensor in enumerate((*network.parameters(), *network.buffers())):
-            moved = tensor.is_floating_point()
-            expected[at] = kept * expected[at] + (1 - kept) * tensor.double() if moved else tensor.double()
+            is_float = tensor.is_floating_point()
+            expected[at] = keep * expected[at] + (1 - keep) * tensor.double() if is_float else tensor.double()
     for tensor, value in zip((*average.network.parameters(), *average.network.buffers()), expected, strict=True):
         assert torch.allclose(tensor.double(), value, atol=1e-6)
 
@@ -177,8 +177,8 @@ def test_without_memory_the_average_is_the_network_itself():
     assert network.linear.weight.requires_grad
 
 
-def test_the_averaged_body_is_a_network_of_its_own():
-    """Its stages, too, are copies: what it keeps of pictures must come from its own weights."""
+def test_the_averaged_encoder_shares_no_weights():
+    """Its list of stages, too, refers to the copied weights."""
     encoder = tiny_encoder(replace(OPTIONS, freeze_stages=1))
     average = MovingAverage(encoder, 0.9).network
     with torch.no_grad():
@@ -188,7 +188,7 @@ def test_the_averaged_body_is_a_network_of_its_own():
         assert torch.equal(average(tiny_pictures(2)), expected)
     assert not average.training
     assert not any(weight.requires_grad for weight in average.parameters())
-    mine = {id(weight) for weight in average.parameters()}
+    copies = {id(weight) for weight in average.parameters()}
     assert {
         id(weight) for stage in average.frozen_stages + average.trained_stages for weight in stage.parameters()
-    } <= mine
+    } <= copies

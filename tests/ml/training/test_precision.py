@@ -11,7 +11,7 @@ import torch
 from ml.training.dataset import Batch
 from ml.training.loop import Run
 from tests.helpers.tiny_model import tiny_encoder, tiny_pictures
-from tests.helpers.tiny_training import begun, classifier_options, metric_options
+from tests.helpers.tiny_training import classifier_options, metric_options, prepare_run
 
 
 def batch_of(run: Run, count: int) -> Batch:
@@ -23,7 +23,7 @@ def batch_of(run: Run, count: int) -> Batch:
 
 
 def test_vectors_are_compared_in_float32_when_the_network_computes_in_bfloat16(manifest, cache, tmp_path):
-    run = begun(manifest, metric_options(precision="bfloat16"), tmp_path, cache)
+    run = prepare_run(manifest, metric_options(precision="bfloat16"), tmp_path, cache)
     run.encoder.eval()
     batch, draw = batch_of(run, 8), np.random.default_rng(0)
     with torch.autocast("cpu", torch.bfloat16):
@@ -36,7 +36,7 @@ def test_vectors_are_compared_in_float32_when_the_network_computes_in_bfloat16(m
 
 
 def test_bfloat16_trains_weights_that_stay_float32(manifest, cache, tmp_path):
-    run = begun(manifest, classifier_options(precision="bfloat16", epochs=1), tmp_path, cache)
+    run = prepare_run(manifest, classifier_options(precision="bfloat16", epochs=1), tmp_path, cache)
     with run._precision():
         loss, _ = run.task.batch_loss(run.encoder, batch_of(run, 8), np.random.default_rng(0))
         layer = torch.nn.functional.linear(torch.ones(1, 2), torch.ones(3, 2))
@@ -50,7 +50,7 @@ def test_bfloat16_trains_weights_that_stay_float32(manifest, cache, tmp_path):
 
 @pytest.mark.parametrize("precision", ["auto", "float32"])
 def test_a_cpu_computes_in_float32_unless_told_otherwise(manifest, cache, tmp_path, precision):
-    run = begun(manifest, classifier_options(precision=precision), tmp_path, cache)
+    run = prepare_run(manifest, classifier_options(precision=precision), tmp_path, cache)
     with run._precision():
         assert not torch.is_autocast_enabled("cpu")
 

@@ -9,13 +9,13 @@ from ml.training.dataset import CLEAN, PHONE, TrainingData
 from ml.training.metric import MetricTask
 from ml.training.model import build_encoder
 from ml.training.prototypes import MAX_GARMENT_LOSS, SHARES, SHARPNESSES, refine_with_prototypes
-from tests.helpers.tiny_training import RecordingWatcher, begun, loaded, metric_options
+from tests.helpers.tiny_training import RecordingWatcher, load_run_data, metric_options, prepare_run
 
 
 @pytest.fixture(scope="module")
 def trained(manifest, cache, tmp_path_factory):
     """The network of a short run and its task."""
-    run = begun(manifest, metric_options(), tmp_path_factory.mktemp("run"), cache)
+    run = prepare_run(manifest, metric_options(), tmp_path_factory.mktemp("run"), cache)
     return run.train(RecordingWatcher()), run.task
 
 
@@ -31,7 +31,7 @@ def task(trained) -> MetricTask:
 
 @pytest.fixture(scope="module")
 def data(manifest, cache) -> TrainingData:
-    return loaded(manifest, metric_options(), cache)
+    return load_run_data(manifest, metric_options(), cache)
 
 
 def figures_of(task: MetricTask, encoder) -> dict[str, float]:

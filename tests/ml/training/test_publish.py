@@ -18,7 +18,7 @@ from ml.training.metric import MetricTask
 from ml.training.model import build_encoder
 from ml.training.publish import CardText, publish_classifier, publish_metric
 from tests.helpers.errors import raises_code
-from tests.helpers.tiny_training import classifier_options, loaded, metric_options
+from tests.helpers.tiny_training import classifier_options, load_run_data, metric_options
 
 CARD_TEXT = CardText("tiny", "drawn garments", "python -m ml train-metric", ("A further note.",))
 
@@ -29,7 +29,7 @@ class TestEvaluationPhotos:
     @staticmethod
     def published(manifest: Manifest, folder, **changes: object):
         options = metric_options(epochs=1, **changes)
-        data = loaded(manifest, options, folder / "cache")
+        data = load_run_data(manifest, options, folder / "cache")
         encoder = build_encoder(options, len(data.train.classes))
         return publish_metric(encoder, MetricTask(data, options), data, CARD_TEXT, folder / "tiny")
 
@@ -68,7 +68,7 @@ class TestEvaluationPhotos:
 class TestNothingHalfWritten:
     @pytest.fixture
     def metric(self, manifest, cache):
-        data = loaded(manifest, metric_options(), cache)
+        data = load_run_data(manifest, metric_options(), cache)
         return build_encoder(metric_options(), 3), MetricTask(data, metric_options()), data
 
     def test_a_full_disk_leaves_no_folder(self, metric, tmp_path, file_size_limit):
@@ -85,7 +85,7 @@ class TestNothingHalfWritten:
     @pytest.mark.parametrize("kind", ["metric", "classifier"])
     def test_a_network_with_weights_that_are_not_finite_is_not_written(self, manifest, cache, tmp_path, kind):
         options = metric_options() if kind == "metric" else classifier_options()
-        data, encoder = loaded(manifest, options, cache), deepcopy(build_encoder(options, 3))
+        data, encoder = load_run_data(manifest, options, cache), deepcopy(build_encoder(options, 3))
         with torch.no_grad():
             next(weight for weight in encoder.network.head.parameters() if weight.ndim > 1 and len(weight)).fill_(
                 np.nan
@@ -99,7 +99,7 @@ class TestNothingHalfWritten:
 
     def test_a_classifier_is_published_without_its_task(self, manifest, cache, tmp_path):
         options = classifier_options(head="hidden512")
-        data = loaded(manifest, options, cache)
+        data = load_run_data(manifest, options, cache)
         card = publish_classifier(build_encoder(options, 3), data, CARD_TEXT, tmp_path / "tiny")
         assert card.head == "hidden512"
         assert ClassifierTask(data, options).score({"val_accuracy": 1.0, "phone_accuracy": 1.0}) == 1

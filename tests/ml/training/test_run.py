@@ -17,7 +17,7 @@ from ml.training.options import OptionsError
 from ml.training.run import train_and_publish
 from tests.helpers.errors import raises_code
 from tests.helpers.tiny_backbone import STAGES
-from tests.helpers.tiny_training import Options, RecordingWatcher, classifier_options, job, metric_options
+from tests.helpers.tiny_training import Options, RecordingWatcher, classifier_options, make_job, metric_options
 
 CURVES = {"loss.png", "mined.png", "spread.png", "retrieval.png"}
 SHEETS = {"confusion.png", "predictions.png", "strips.png", "worst.png", "map.png"}
@@ -26,7 +26,7 @@ SHEETS = {"confusion.png", "predictions.png", "strips.png", "worst.png", "map.pn
 def run(
     manifest: Manifest, folder: Path, options: Options, watcher: RecordingWatcher | None = None, **place: object
 ) -> Card:
-    card = train_and_publish(manifest, options, job(folder, **place), watcher or RecordingWatcher())
+    card = train_and_publish(manifest, options, make_job(folder, **place), watcher or RecordingWatcher())
     assert card is not None
     return card
 
@@ -129,7 +129,7 @@ class TestRefused:
 
     @pytest.mark.usefixtures("nothing_left")
     def test_a_disk_that_is_full_before_the_first_checkpoint(self, manifest, cache, tmp_path, file_size_limit):
-        run_of_cache = job(tmp_path, cache=cache)
+        run_of_cache = make_job(tmp_path, cache=cache)
         with file_size_limit(60_000), raises_code(UnwritableError, "unwritable", ".pt"):
             train_and_publish(manifest, metric_options(), run_of_cache, RecordingWatcher())
 

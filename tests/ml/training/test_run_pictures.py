@@ -12,29 +12,29 @@ from ml.training.classifier import ClassifierTask
 from ml.training.metric import MetricTask
 from ml.training.model import build_encoder
 from ml.training.run_pictures import show_classifier, show_curves, show_metric
-from tests.helpers.tiny_training import classifier_options, loaded, metric_options
+from tests.helpers.tiny_training import classifier_options, load_run_data, metric_options
 
 OF_AN_EPOCH = ["confusion.png", "predictions.png", "strips.png", "worst.png"]
 
 
 @pytest.fixture(scope="module")
 def metric(manifest, cache):
-    data = loaded(manifest, metric_options(), cache)
+    data = load_run_data(manifest, metric_options(), cache)
     return MetricTask(data, data.options), build_encoder(data.options, 3), data
 
 
 @pytest.fixture
 def drawn(monkeypatch) -> dict[str, tuple]:
-    """What the drawing functions are handed, by name; they draw all the same."""
-    seen: dict[str, tuple] = {}
+    """The arguments of the drawing functions by file name; the pictures are drawn too."""
+    calls: dict[str, tuple] = {}
     for name in ("confusion_matrix", "predictions_sheet", "result_strips", "embedding_map"):
 
         def remembered(draw: Callable[..., None], *args: object) -> None:
-            seen[args[-1].name] = args
+            calls[args[-1].name] = args
             draw(*args)
 
         monkeypatch.setattr(run_pictures, name, partial(remembered, getattr(run_pictures, name)))
-    return seen
+    return calls
 
 
 def shown(files, folder) -> list[str]:
@@ -65,9 +65,9 @@ def test_a_strip_holds_the_nearest_of_other_contributors_by_falling_cosine(metri
     gallery = np.concatenate([task.embed_train(encoder), task.embed_held_out(encoder, 0)])
     groups = data.train.groups + data.held_out.groups
     for strip, query in zip(strips, np.linspace(0, 17, 8).round().astype(int), strict=True):
-        mine = 36 + int(query)
-        others = [row for row in range(54) if groups[row] != groups[mine]]
-        cosines = sorted((float(gallery[mine] @ gallery[row]) for row in others), reverse=True)[:7]
+        query_row = 36 + int(query)
+        others = [row for row in range(54) if groups[row] != groups[query_row]]
+        cosines = sorted((float(gallery[query_row] @ gallery[row]) for row in others), reverse=True)[:7]
         assert strip.scores == pytest.approx(cosines, abs=1e-6)
         assert strip.query_label == data.held_out.photos[query].label
         assert strip.right == [label == strip.query_label for label in strip.labels]
@@ -81,9 +81,9 @@ def test_the_worst_queries_come_first_the_one_with_the_fewest_right_ones(metric,
     assert sum(rights) <= sum(sum(strip.right) for strip in drawn["strips.png"][0])
 
 
-def test_where_nobody_else_gave_anything_the_strips_are_empty(manifest, tmp_path, drawn):
+def test_the_strips_of_a_single_contributor_are_empty(manifest, tmp_path, drawn):
     photos = tuple(replace(photo, extra={"contributor": "shop"}) for photo in manifest.photos)
-    data = loaded(Manifest(manifest.folder, photos), metric_options(), tmp_path / "cache")
+    data = load_run_data(Manifest(manifest.folder, photos), metric_options(), tmp_path / "cache")
     (tmp_path / "run").mkdir()
     task, encoder = MetricTask(data, data.options), build_encoder(data.options, 3)
     assert shown(show_metric(task, encoder, data, tmp_path / "run", last=True), tmp_path / "run") == [
@@ -94,30 +94,30 @@ def test_where_nobody_else_gave_anything_the_strips_are_empty(manifest, tmp_path
     assert all(strip.results == [] for strip in drawn["strips.png"][0])
 
 
-def test_an_epoch_of_a_classifier_is_its_confusions_and_its_guesses(manifest, cache, tmp_path, drawn):
-    data = loaded(manifest, classifier_options(), cache)
+def test_an_epoch_of_a_classifier_has_confusions_and_predictions(manifest, cache, tmp_path, drawn):
+    data = load_run_data(manifest, classifier_options(), cache)
     task, encoder = ClassifierTask(data, data.options), build_encoder(data.options, 3)
     assert shown(show_classifier(task, encoder, data, tmp_path), tmp_path) == ["confusion.png", "predictions.png"]
     logits = task.held_out_logits(encoder, 0).astype(np.float64)
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     truths, guesses, labels, _ = drawn["confusion.png"]
     assert (truths.tolist(), guesses.tolist()) == (data.held_out.labels.tolist(), chances.argmax(axis=1).tolist())
-    pictures, said, guessed, scores, _ = drawn["predictions.png"]
+    pictures, truths_shown, guesses_shown, scores, _ = drawn["predictions.png"]
     assert len(pictures) == 18
-    assert (said, guessed) == ([labels[at] for at in truths], [labels[at] for at in guesses])
+    assert (truths_shown, guesses_shown) == ([labels[at] for at in truths], [labels[at] for at in guesses])
     assert scores == pytest.approx(chances.max(axis=1), abs=1e-5)
 
 
-def test_large_photos_are_shown_small_and_many_are_thinned_evenly(metric, monkeypatch, tmp_path, drawn):
+def test_large_photos_are_shrunk_and_many_are_sampled_evenly(metric, monkeypatch, tmp_path, drawn):
     monkeypatch.setattr(run_pictures, "SHEET", 6)
     monkeypatch.setattr(run_pictures, "THUMBNAIL", 40)
     _, _, data = metric
     show_metric(*metric, tmp_path, last=False)
-    pictures, said, *_ = drawn["predictions.png"]
+    pictures, truths_shown, *_ = drawn["predictions.png"]
     assert [picture.size for picture in pictures] == [(32, 40)] * 6
-    assert said == [data.held_out.photos[at].label for at in (0, 3, 7, 10, 14, 17)]
+    assert truths_shown == [data.held_out.photos[at].label for at in (0, 3, 7, 10, 14, 17)]
 
 
-def test_the_curves_are_drawn_from_what_there_is(tmp_path):
+def test_the_curves_are_drawn_from_the_existing_columns(tmp_path):
     rows = [{"epoch": 1, "train_loss": 1.0, "lr": 0.1}, {"epoch": 2, "train_loss": 0.5, "lr": 0.1}]
     assert shown(show_curves(rows, tmp_path), tmp_path) == ["loss.png"]

@@ -25,7 +25,7 @@ def test_the_noise_comes_out_white_where_nothing_is_shrunk():
     assert covariance / covariance[0, 0] == pytest.approx(np.eye(10), abs=2e-3)
 
 
-def test_components_are_centred_uncorrelated_and_sorted_by_what_they_tell_apart():
+def test_components_are_centred_uncorrelated_and_sorted_by_variance():
     views = some_views()
     means = views.mean(axis=1)
     out = whitened_pca(views, 6, shrinkage=1.0)(means).astype(np.float64)
@@ -36,15 +36,15 @@ def test_components_are_centred_uncorrelated_and_sorted_by_what_they_tell_apart(
     assert (np.diff(variances) <= 1e-6).all()
 
 
-def test_other_views_of_a_photo_find_it_far_more_often_than_without_the_whitening():
+def test_whitening_makes_other_views_find_their_photo_far_more_often():
     views = some_views()
     projection = whitened_pca(views, 8, shrinkage=0.1)
 
-    def found(first, second) -> float:
+    def recall(first, second) -> float:
         return float(((unit_rows(first) @ unit_rows(second).T).argmax(axis=1) == np.arange(400)).mean())
 
-    assert found(projection(views[:, 0]), projection(views[:, 1])) > 0.5
-    assert found(views[:, 0] - 3, views[:, 1] - 3) < 0.3
+    assert recall(projection(views[:, 0]), projection(views[:, 1])) > 0.5
+    assert recall(views[:, 0] - 3, views[:, 1] - 3) < 0.3
 
 
 def test_it_agrees_with_the_generalised_eigenvalue_problem():
@@ -60,7 +60,7 @@ def test_it_agrees_with_the_generalised_eigenvalue_problem():
     assert np.linalg.svd(expected.T @ got)[1] == pytest.approx(np.ones(4), abs=1e-5)
 
 
-def test_signs_and_scale_are_settled():
+def test_signs_and_scale_are_fixed():
     views = some_views()
     weight = whitened_pca(views, 5, shrinkage=1.0).weight
     assert (np.take_along_axis(weight, np.abs(weight).argmax(axis=1)[:, None], axis=1) > 0).all()

@@ -18,7 +18,7 @@ from catalog.services.training.runs import run_create, run_resume
 from ml.encoder.card import card_to_json
 from ml.encoder.folder import read_card
 from tests.helpers.factories import make_item, make_item_photo
-from tests.helpers.garments import LABELS, Garment, drawn
+from tests.helpers.garments import LABELS, Garment, draw_garment
 from tests.helpers.pictures import jpeg_of
 from worker.processes.child import kill_marked, worker_stopping
 from worker.tasks import train as train_tasks
@@ -45,7 +45,7 @@ def folders(settings: Settings, tmp_path: Path) -> None:
 def garments(db: None) -> None:
     """A catalogue with sixteen items of each of three labels."""
     for label, seed in itertools.product(LABELS, range(16)):
-        make_item_photo(make_item(category=label), content=jpeg_of(drawn(Garment(label, seed))))
+        make_item_photo(make_item(category=label), content=jpeg_of(draw_garment(Garment(label, seed))))
 
 
 def queued(name: str = "tiny", **columns: Any) -> TrainingRun:
