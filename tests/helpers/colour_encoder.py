@@ -1,4 +1,4 @@
-"""Encoder folders whose network is the mean colour of a picture times a matrix: real files, and easily foreseen."""
+"""Encoder folders whose network is the mean colour of a picture times a matrix: real files, predictable outputs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ COLOURS = {"red": (230, 20, 20), "green": (20, 230, 20), "blue": (20, 20, 230)}
 
 
 def colour_encoder(folder: Path, matrix: np.ndarray = LOOKS, labels: Sequence[str] = ()) -> Path:
-    """Write an encoder that answers `matrix` (dim, 3) times the mean colour: a classifier where there are labels."""
+    """Write an encoder that returns `matrix` (dim, 3) times the mean colour: a classifier if there are labels."""
     weights = np.asarray(matrix, dtype=np.float32)
     card = Card(
         name=folder.name,
@@ -37,7 +37,7 @@ def colour_encoder(folder: Path, matrix: np.ndarray = LOOKS, labels: Sequence[st
 
 
 def coloured_manifest(path: Path, photos: Sequence[Photo]) -> Path:
-    """Write a manifest, and for each photo one picture of the colour that its label, or column `colour`, names."""
+    """Write a manifest and one picture per photo, in the colour of its column `colour` or else its label."""
     for at, photo in enumerate(photos):
         file = path.parent / photo.path
         file.parent.mkdir(exist_ok=True)
@@ -47,7 +47,7 @@ def coloured_manifest(path: Path, photos: Sequence[Photo]) -> Path:
 
 
 def coloured(colour: tuple[int, int, int], seed: int) -> Image.Image:
-    """A plain picture whose colour is a little off, differently for every seed."""
+    """Return a picture of one colour, which deviates a little from `colour`, depending on the seed."""
     shade = np.random.default_rng(seed).integers(-20, 21, 3)
     return Image.new("RGB", (24, 32), tuple(int(channel) for channel in np.clip(colour + shade, 0, 255)))
 

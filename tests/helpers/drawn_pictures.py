@@ -1,4 +1,4 @@
-"""Tiny pictures drawn by code, so that no test needs a data set."""
+"""Tiny drawn pictures, so that no test needs a data set."""
 
 import random
 from pathlib import Path
@@ -21,7 +21,7 @@ def drawn_picture(seed: int, size: tuple[int, int] = (96, 128)) -> Image.Image:
 
 
 def drawn_folder(folder: Path, count: int, size: tuple[int, int] = (96, 128)) -> list[Path]:
-    """`count` JPEG files 000.jpg, 001.jpg … in `folder`."""
+    """Write `count` JPEG files 000.jpg, 001.jpg … to `folder` and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{seed:03}.jpg" for seed in range(count)]
     for seed, path in enumerate(paths):

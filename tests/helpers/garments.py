@@ -74,7 +74,7 @@ def write_garments(folder: Path) -> Path:
                 name = f"{split}-{label}-{number:02}".lower()
                 draw_garment(Garment(label, 100 * len(split) + number)).save(folder / f"{name}.png")
                 givers = CONTRIBUTORS[split]
-                more = {"contributor": givers[number % len(givers)], "season": ("summer", "winter")[number % 2]}
-                photos.append(Photo(f"{name}.png", label, name, split, more))
+                extra = {"contributor": givers[number % len(givers)], "season": ("summer", "winter")[number % 2]}
+                photos.append(Photo(f"{name}.png", label, name, split, extra))
     write_manifest(folder / "manifest.csv", photos)
     return folder / "manifest.csv"
