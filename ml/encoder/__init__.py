@@ -1,0 +1,1 @@
+"""Encoders: the card, the folder, the network and its backbones, and the export to ONNX."""

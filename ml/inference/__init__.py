@@ -1,0 +1,1 @@
+"""Inference with encoder folders: embed pictures, classify pictures, check a folder."""

@@ -1,0 +1,1 @@
+"""Runtimes that execute an encoder's network: ONNX Runtime, OpenVINO and torch."""

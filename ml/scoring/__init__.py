@@ -1,0 +1,1 @@
+"""Scores of results: calibrated probabilities, match confidence and out-of-distribution scores."""

@@ -15,7 +15,7 @@ from ml.images.preprocess import Preprocess
 
 PREPROCESSING = Preprocess(8, 8, "squash", "bilinear", (127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
 LOOKS = np.eye(3)
-"""A vector that is the colour itself, each channel from -1 to 1."""
+"""The matrix whose vectors are the colours themselves, each channel from -1 to 1."""
 
 COLOURS = {"red": (230, 20, 20), "green": (20, 230, 20), "blue": (20, 20, 230)}
 

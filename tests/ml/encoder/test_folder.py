@@ -1,3 +1,5 @@
+"""Encoder folders: round trips, damaged and malicious folders, and atomic writing."""
+
 import json
 import os
 from dataclasses import replace
@@ -40,7 +42,7 @@ def changed_card(folder: Path, **changes) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def test_what_was_written_is_read_back(folder):
+def test_a_written_folder_is_read_back(folder):
     card = check_folder(folder)
     assert replace(card, files={}) == CARD
     assert read_onnx(folder, card) == b"an onnx model"
@@ -50,15 +52,15 @@ def test_what_was_written_is_read_back(folder):
     }
 
 
-def test_weights_that_lie_in_memory_in_another_order_are_read_back_as_they_were(tmp_path):
-    """As those of a network do that was trained with channels last."""
+def test_weights_with_another_memory_layout_are_read_back_unchanged(tmp_path):
+    """Weights trained with channels last are not contiguous."""
     filters = np.arange(2 * 3 * 4 * 5, dtype=np.float16).reshape(2, 4, 5, 3).transpose(0, 3, 1, 2)
     assert not filters.flags.c_contiguous
     card = write_encoder(tmp_path / "last", CARD, {"filters": filters}, b"an onnx model")
     assert np.array_equal(read_weights(tmp_path / "last", card)["filters"], filters)
 
 
-def test_the_card_is_the_same_after_a_round_trip_through_text(folder):
+def test_the_card_survives_a_round_trip_through_json(folder):
     card = read_card(folder)
     assert card_from_json(card_to_json(card)) == card
 
@@ -69,7 +71,7 @@ def test_the_same_encoder_gives_the_same_bytes(folder, tmp_path):
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
 
-def test_the_identifier_names_the_weights(folder, tmp_path):
+def test_the_identifier_depends_on_the_weights(folder, tmp_path):
     other = write_encoder(
         tmp_path / "b", CARD, {**WEIGHTS, "head.bias": np.ones(2, dtype=np.float32)}, b"an onnx model"
     )
@@ -82,7 +84,7 @@ def test_the_identifier_names_the_weights(folder, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "model.onnx"])
-def test_a_changed_byte_is_found(folder, name):
+def test_a_changed_byte_is_detected(folder, name):
     path = folder / name
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -92,21 +94,21 @@ def test_a_changed_byte_is_found(folder, name):
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "model.onnx", "card.json"])
-def test_a_missing_file_is_found(folder, name):
+def test_a_missing_file_is_detected(folder, name):
     (folder / name).unlink()
     with raises_code(EncoderCorrupt, "file_missing", name):
         check_folder(folder)
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "model.onnx"])
-def test_a_truncated_file_is_found(folder, name):
+def test_a_truncated_file_is_detected(folder, name):
     os.truncate(folder / name, 5)
     with pytest.raises(EncoderCorrupt):
         check_folder(folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 100, b"\x08\x00\x00\x00\x00\x00\x00\x00not json"])
-def test_weights_that_match_the_card_but_are_no_safetensors_are_found(folder, content):
+def test_weights_in_another_format_are_detected(folder, content):
     import hashlib
 
     (folder / "weights.safetensors").write_bytes(content)
@@ -116,25 +118,25 @@ def test_weights_that_match_the_card_but_are_no_safetensors_are_found(folder, co
         read_weights(folder, check_folder(folder))
 
 
-def test_no_folder_at_all_is_corrupt(tmp_path):
+def test_a_missing_folder_is_corrupt(tmp_path):
     with raises_code(EncoderCorrupt, "folder_missing"):
         check_folder(tmp_path / "nothing")
 
 
-def test_a_file_in_the_place_of_the_folder_is_corrupt(tmp_path):
+def test_a_file_instead_of_a_folder_is_corrupt(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(EncoderCorrupt):
         read_card(tmp_path / "file")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"card"', "[" * 100_000, "\x00"])
-def test_a_card_that_is_no_json_object_is_corrupt(folder, text):
+def test_a_card_that_is_not_a_json_object_is_corrupt(folder, text):
     (folder / "card.json").write_text(text)
     with pytest.raises(EncoderCorrupt):
         read_card(folder)
 
 
-def test_a_card_that_is_no_text_is_corrupt(folder):
+def test_a_card_that_is_not_text_is_corrupt(folder):
     (folder / "card.json").write_bytes(b"\xff\xfe\x00")
     with raises_code(EncoderCorrupt, "card_encoding"):
         read_card(folder)
@@ -167,7 +169,7 @@ def test_an_enormous_card_is_not_read(folder):
         {"surprise": 1},
     ],
 )
-def test_an_entry_of_the_wrong_sort_is_corrupt(folder, change):
+def test_an_invalid_entry_is_corrupt(folder, change):
     changed_card(folder, **change)
     with pytest.raises(EncoderCorrupt):
         read_card(folder)
@@ -183,7 +185,7 @@ def test_damaged_preprocessing_is_corrupt(folder, entry):
 
 
 @pytest.mark.parametrize("entry", sorted(set(json.loads(card_to_json(CARD))) - {"format"}))
-def test_every_entry_is_needed(folder, entry):
+def test_every_entry_is_required(folder, entry):
     raw = json.loads((folder / "card.json").read_text())
     del raw[entry]
     (folder / "card.json").write_text(json.dumps(raw))
@@ -215,7 +217,7 @@ def test_another_format_or_kind_is_incompatible_and_not_corrupt(folder, change):
         check_folder(folder)
 
 
-# --- folders that mean harm
+# --- malicious folders
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "model.onnx/../../secret", "weights.pickle"])
@@ -247,14 +249,14 @@ def test_a_card_that_could_not_be_read_back_is_not_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_existing_folder_is_left_alone(folder):
+def test_an_existing_folder_is_not_overwritten(folder):
     before = (folder / "card.json").read_bytes()
     with raises_code(EncoderError, "folder_exists"):
         write_encoder(folder, replace(CARD, dim=3), WEIGHTS, b"other")
     assert (folder / "card.json").read_bytes() == before
 
 
-def test_what_an_interrupted_attempt_left_is_cleared_away(tmp_path):
+def test_the_remains_of_an_interrupted_attempt_are_removed(tmp_path):
     stale = tmp_path / "new.part"
     stale.mkdir()
     (stale / "rest").write_text("x")
@@ -279,7 +281,7 @@ def test_a_half_written_folder_is_never_visible(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
+def test_an_unwritable_place_is_reported(tmp_path):
     (tmp_path / "file").write_text("x")
     with raises_code(EncoderError, "folder_unwritable"):
         write_encoder(tmp_path / "file" / "new", CARD, WEIGHTS, b"model")

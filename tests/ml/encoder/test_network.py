@@ -56,19 +56,19 @@ def some_images(count: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(count, 3, 16, 16)).astype(np.float32)
 
 
-def pooled_by_a_loop(maps: np.ndarray, power: float) -> list[list[float]]:
+def pooled_by_loop(maps: np.ndarray, power: float) -> list[list[float]]:
     return [[float(np.mean([v**power for v in channel.ravel()])) ** (1 / power) for channel in one] for one in maps]
 
 
 @pytest.mark.parametrize(("pooling", "power"), [("mean", 1.0), ("gem", 3.0)])
-def test_pooling_is_what_its_formula_says(pooling, power):
+def test_pooling_equals_a_loop_over_the_formula(pooling, power):
     maps = torch.rand(2, 5, 3, 4)
     network = EncoderNetwork(nn.Identity(), 5, pooling, nn.Linear(5, 4))
-    assert network.pooled(maps).numpy() == pytest.approx(np.array(pooled_by_a_loop(maps.numpy(), power)), rel=1e-4)
+    assert network.pooled(maps).numpy() == pytest.approx(np.array(pooled_by_loop(maps.numpy(), power)), rel=1e-4)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "gem"])
-def test_a_dead_channel_pools_to_nearly_zero_with_a_finite_slope(pooling):
+def test_a_channel_of_zeros_pools_to_nearly_zero_with_a_finite_gradient(pooling):
     maps = torch.zeros(1, 5, 3, 3, requires_grad=True)
     pooled = EncoderNetwork(nn.Identity(), 5, pooling, nn.Linear(5, 4)).pooled(maps)
     pooled.sum().backward()
@@ -77,14 +77,14 @@ def test_a_dead_channel_pools_to_nearly_zero_with_a_finite_slope(pooling):
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_the_onnx_model_computes_the_same_for_any_number_of_pictures(tiny, count):
+def test_the_onnx_model_equals_torch_for_any_batch_size(tiny, count):
     images = some_images(count)
     with torch.inference_mode():
         expected = tiny(torch.from_numpy(images)).numpy()
     assert outputs_of(export_onnx(tiny, 16, 16), images) == pytest.approx(expected, abs=1e-5)
 
 
-def test_halving_the_file_does_not_change_a_single_bit_of_the_outputs(tiny):
+def test_halving_the_file_leaves_the_outputs_bit_identical(tiny):
     whole = export_onnx(round_filters(tiny), 16, 16)
     halved = halve_exact_weights(whole)
     stored = {tensor.name: tensor.data_type for tensor in onnx.load_model_from_string(halved).graph.initializer}
@@ -92,13 +92,13 @@ def test_halving_the_file_does_not_change_a_single_bit_of_the_outputs(tiny):
     assert np.array_equal(outputs_of(halved, some_images(5)), outputs_of(whole, some_images(5)))
 
 
-def test_weights_that_float16_cannot_hold_are_left_whole(tiny):
+def test_weights_that_float16_cannot_hold_stay_float32(tiny):
     whole = export_onnx(tiny, 16, 16)
     halved = onnx.load_model_from_string(halve_exact_weights(whole))
     assert all(tensor.data_type != onnx.TensorProto.FLOAT16 for tensor in halved.graph.initializer)
 
 
-def test_rounding_touches_only_filters_and_matrices_of_a_copy(tiny):
+def test_rounding_changes_only_filters_and_matrices_of_a_copy(tiny):
     before = {key: value.clone() for key, value in tiny.state_dict().items()}
     rounded = round_filters(tiny).state_dict()
     assert all(torch.equal(value, before[key]) for key, value in tiny.state_dict().items())
@@ -106,7 +106,7 @@ def test_rounding_touches_only_filters_and_matrices_of_a_copy(tiny):
         assert torch.equal(value, before[key].half().float() if value.ndim > 1 else before[key]), key
 
 
-def test_stored_weights_are_exactly_the_rounded_ones(tiny):
+def test_stored_weights_equal_the_rounded_weights(tiny):
     rounded = round_filters(tiny)
     weights = network_weights(rounded)
     assert weights["trunk.conv.weight"].dtype == np.float16
@@ -119,7 +119,7 @@ def test_stored_weights_are_exactly_the_rounded_ones(tiny):
 # --- heads
 
 
-def test_the_plain_head_is_one_layer():
+def test_the_linear_head_is_one_layer():
     head = build_head("linear", 5, 3)
     assert {name: tuple(weight.shape) for name, weight in head.named_parameters()} == {"weight": (3, 5), "bias": (3,)}
 
@@ -146,7 +146,7 @@ def test_the_hidden_head_drops_units_in_training_only():
     assert torch.equal(head.eval()(features), head(features))
 
 
-def test_pooling_the_maps_is_a_step_of_its_own(tiny):
+def test_pooled_equals_pool_of_the_trunk(tiny):
     images = torch.from_numpy(some_images(3))
     with torch.inference_mode():
         assert torch.equal(tiny.head(tiny.pool(tiny.trunk(images))), tiny(images))
@@ -158,22 +158,22 @@ def test_pooling_the_maps_is_a_step_of_its_own(tiny):
 @pytest.fixture(scope="module")
 def judging_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("judging") / "small"
-    small_encoder(folder, head="hidden512", judges=True)
+    small_encoder(folder, head="hidden512", has_ood=True)
     return folder
 
 
-def test_a_network_without_strangeness_has_one_output(tiny):
+def test_a_network_without_ood_layers_has_one_output(tiny):
     assert tiny.with_ood(torch.from_numpy(some_images(1)))[1] is None
     graph = onnx.load_model_from_string(export_onnx(tiny, 16, 16)).graph
     assert [output.name for output in graph.output] == ["outputs"]
 
 
-def test_strangeness_is_a_second_output_of_the_onnx_model(judging_folder):
+def test_the_ood_score_is_a_second_output_of_the_onnx_model(judging_folder):
     model = onnx.load_model_from_string(read_onnx(judging_folder, read_card(judging_folder)))
     assert [output.name for output in model.graph.output] == ["outputs", "strangeness"]
 
 
-def test_onnx_torch_and_numpy_agree_on_strangeness(judging_folder):
+def test_onnx_torch_and_numpy_agree_on_the_ood_score(judging_folder):
     card = read_card(judging_folder)
     weights = read_weights(judging_folder, card)
     network = network_from_card(card, weights)
@@ -192,7 +192,7 @@ def test_onnx_torch_and_numpy_agree_on_strangeness(judging_folder):
     assert by_onnx.outputs == pytest.approx(by_torch.outputs, abs=1e-4)
 
 
-def test_an_embedder_gives_vectors_and_strangeness_of_any_runtime(judging_folder):
+def test_both_runtimes_return_the_same_vectors_and_ood_scores(judging_folder):
     by_onnx, by_torch = (load_embedder(judging_folder, runtime, threads=1) for runtime in ("onnx", "torch"))
     batches = [some_pixels(3), some_pixels(1, seed=4)]
     vectors, strangeness = by_onnx.embed_with_ood(batches)
@@ -203,8 +203,8 @@ def test_an_embedder_gives_vectors_and_strangeness_of_any_runtime(judging_folder
     assert np.array_equal(by_onnx.embed_batches(batches), vectors)
 
 
-def test_the_strangeness_layers_are_fitted_and_never_trained():
-    network = small_network(3, judges=True).train()
+def test_the_ood_layers_are_never_trained():
+    network = small_network(3, has_ood=True).train()
     assert network.strangeness.axes.shape == (AXES, 512)
     trained = {name for name, weight in network.named_parameters() if weight.requires_grad}
     assert trained
@@ -212,7 +212,7 @@ def test_the_strangeness_layers_are_fitted_and_never_trained():
 
 
 @pytest.mark.parametrize("damage", ["missing", "narrow", "flat", "endless"])
-def test_strangeness_weights_that_do_not_fit_are_corrupt(judging_folder, damage):
+def test_ood_weights_of_the_wrong_shape_are_corrupt(judging_folder, damage):
     card = read_card(judging_folder)
     weights = read_weights(judging_folder, card)
     axes = weights.pop("strangeness.axes")

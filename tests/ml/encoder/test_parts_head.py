@@ -55,26 +55,26 @@ def drawn_towards(vector, prototypes, sharpness: float) -> np.ndarray:
 # --- the two parts
 
 
-def test_the_parts_are_the_two_ends_of_the_vector_as_unit_vectors():
+def test_the_parts_are_the_two_normalised_ends_of_the_vector():
     label, item = unit_parts(torch.tensor([[3.0, 4.0, 0.0, 0.0, 2.0]]), 2)
     assert label.tolist() == [[pytest.approx(0.6), pytest.approx(0.8)]]
     assert item.tolist() == [[0.0, 0.0, 1.0]]
 
 
-def test_without_a_label_s_part_both_are_the_whole():
+def test_without_a_label_part_both_parts_are_the_whole_vector():
     label, item = unit_parts(torch.tensor([[3.0, 4.0]]), 0)
     assert torch.equal(label, item)
     assert label.tolist() == [[pytest.approx(0.6), pytest.approx(0.8)]]
 
 
-def test_nothing_at_all_stays_nothing():
+def test_zero_vectors_stay_zero():
     label, item = unit_parts(torch.zeros(1, 4), 2)
     assert not label.any()
     assert not item.any()
 
 
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.9])
-def test_a_cosine_is_the_weighed_sum_of_the_parts_cosines(features, share):
+def test_a_cosine_is_the_weighted_sum_of_the_cosines_of_the_parts(features, share):
     torch.manual_seed(3)
     head = PartsHead(CHANNELS, DIM, LABEL_SIZE, share)
     raw, outputs = head.layer(features).detach().numpy(), head(features).detach().numpy()
@@ -87,14 +87,14 @@ def test_a_cosine_is_the_weighed_sum_of_the_parts_cosines(features, share):
             assert float(outputs[one] @ outputs[other]) == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_loss_sees_the_same_parts_before_and_after_they_are_weighed(features):
+def test_a_loss_gets_the_same_parts_before_and_after_weighting(features):
     """Training takes the outputs apart again: the weights must cancel."""
     head = head_of()
     for part, weighed in zip(head.parts(features), unit_parts(head(features), LABEL_SIZE), strict=True):
         assert torch.allclose(part, weighed, atol=1e-6)
 
 
-def test_the_division_is_stored_but_never_trained(features):
+def test_the_split_is_stored_but_never_trained(features):
     head = head_of(labels=2)
     head(features).sum().backward()
     assert head.layer.weight.grad is not None
@@ -107,7 +107,7 @@ def test_the_division_is_stored_but_never_trained(features):
 
 
 @pytest.mark.parametrize("sharpness", [0.0, 4.0, 24.0])
-def test_sharpening_draws_the_label_s_part_towards_the_prototypes(features, prototypes, sharpness):
+def test_refining_draws_the_label_part_towards_the_prototypes(features, prototypes, sharpness):
     head = head_of()
     label, item = (part.detach().numpy() for part in head.parts(features))
     with torch.no_grad():
@@ -119,7 +119,7 @@ def test_sharpening_draws_the_label_s_part_towards_the_prototypes(features, prot
         assert outputs[row, LABEL_SIZE:] == pytest.approx(np.sqrt(0.3) * item[row], abs=1e-5)
 
 
-def test_great_sharpness_makes_photos_of_one_label_the_same():
+def test_high_sharpness_makes_photos_of_one_label_equal():
     """Two photos near the first prototype, one near the second, one exactly between them."""
     head = PartsHead(2, 3, 2, 0.5)
     with torch.no_grad():
@@ -166,7 +166,7 @@ def some_images(count: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("sharpened", [False, True])
-def test_onnx_runtime_gives_what_torch_gives(prototypes, sharpened):
+def test_onnx_runtime_equals_torch(prototypes, sharpened):
     import onnxruntime
 
     head = head_of()
@@ -184,7 +184,7 @@ def test_onnx_runtime_gives_what_torch_gives(prototypes, sharpened):
 
 
 @pytest.mark.parametrize("sharpened", [False, True])
-def test_an_encoder_folder_gives_the_same_network_back(network, sharpened, tmp_path):
+def test_a_stored_network_is_restored_from_its_folder(network, sharpened, tmp_path):
     if not sharpened:
         network.head = PartsHead(network.channels, DIM, LABEL_SIZE, SHARE)
         network = round_filters(network)
@@ -214,7 +214,7 @@ def test_an_encoder_folder_gives_the_same_network_back(network, sharpened, tmp_p
         [],
     ],
 )
-def test_a_division_that_makes_no_sense_is_a_corrupt_encoder(network, split):
+def test_an_invalid_split_is_corrupt(network, split):
     weights = network_weights(network) | {"head.split": np.array(split, dtype=np.float32)}
     with raises_code(EncoderCorrupt, "weights_mismatch", "head.split"):
         network_from_card(CARD, weights)
@@ -230,20 +230,20 @@ def test_a_division_that_makes_no_sense_is_a_corrupt_encoder(network, split):
         {"head.layer.weight": np.zeros((DIM + 1, 1280), dtype=np.float32)},
     ],
 )
-def test_weights_that_do_not_fit_the_division_are_a_corrupt_encoder(network, changed):
+def test_weights_that_do_not_fit_the_split_are_corrupt(network, changed):
     with pytest.raises(EncoderCorrupt):
         network_from_card(CARD, network_weights(network) | changed)
 
 
 @pytest.mark.parametrize("missing", ["head.split", "head.prototypes", "head.layer.bias"])
-def test_missing_weights_are_a_corrupt_encoder(network, missing):
+def test_missing_weights_are_corrupt(network, missing):
     weights = network_weights(network)
     del weights[missing]
     with pytest.raises(EncoderCorrupt):
         network_from_card(CARD, weights)
 
 
-def test_the_weights_of_parts_do_not_fit_a_plain_head_nor_the_other_way_round(network):
+def test_weights_of_a_parts_head_and_a_linear_head_are_not_interchangeable(network):
     with pytest.raises(EncoderCorrupt):
         network_from_card(replace(CARD, head="linear"), network_weights(network))
     network.head = build_head("linear", network.channels, DIM)

@@ -13,7 +13,7 @@ BOTH = pytest.mark.parametrize("folder", [SHIPPED, SHIPPED_CLASSIFIER], ids=lamb
 
 
 @BOTH
-def test_every_byte_is_the_one_that_the_card_names(folder):
+def test_every_file_has_the_hash_in_its_card(folder):
     assert check_folder(folder).name == folder.name
 
 
@@ -23,7 +23,7 @@ def test_the_encoders_in_git_stay_small():
 
 
 @BOTH
-def test_the_card_has_what_a_reader_asks_for(folder):
+def test_the_cards_describe_data_command_and_metrics(folder):
     card = read_card(folder)
     assert card.command.startswith(f"python -m ml train-{card.kind} --data ")
     assert card.command.count("/") == 2  # the folder to write: no path of a machine
@@ -41,14 +41,14 @@ def test_the_metric_encoder_beats_the_plain_baseline_by_more_than_chance(shipped
     assert all(card.metrics[f"{name}_low"] > value for name, value in baseline.items())
 
 
-def test_a_cosine_is_told_as_a_probability(shipped):
+def test_the_metric_encoder_has_a_calibration(shipped):
     calibration = shipped.card.calibration
     assert calibration is not None
     assert calibration.expected_calibration_error < 0.05
     assert calibration.probability(1.0) > 0.9 > 0.1 > calibration.probability(0.3)
 
 
-def test_noise_is_stranger_than_the_threshold(shipped):
+def test_noise_is_above_the_ood_threshold(shipped):
     noise = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
     pixels = np.stack([shipped.card.preprocessing(Image.fromarray(picture)) for picture in noise])
     _, strangeness = shipped.embed_with_ood([pixels])
@@ -63,7 +63,7 @@ def test_the_classifier_knows_its_labels(shipped_classifier):
     assert card.metrics["accuracy_low"] > 0.71 - 0.05  # logistic regression on frozen features: 71 % over val and test
 
 
-def test_colour_and_shape_both_count(shipped):
+def test_vectors_depend_on_colour_and_shape(shipped):
     vectors = shipped.embed([drawn_picture(seed, (200, 200)) for seed in (1, 1, 2, 3)])
     cosines = vectors @ vectors.T
     assert cosines[0, 1] > 0.999

@@ -1,4 +1,4 @@
-"""Encoder folders from anywhere: everything that the hashes of a card do not say."""
+"""The check of an encoder folder beyond its hashes: weights, ONNX graph and one run."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ def folder(shipped_folder: Path, tmp_path: Path) -> Path:
 
 
 def changed(folder: Path, files: dict[str, bytes] | None = None, **entries: Any) -> None:
-    """Write other files and entries, with a card that vouches for them."""
+    """Write other files and entries, with the right hashes in the card."""
     card = json.loads((folder / "card.json").read_text()) | entries
     for name, content in (files or {}).items():
         (folder / name).write_bytes(content)
@@ -33,7 +33,7 @@ def changed(folder: Path, files: dict[str, bytes] | None = None, **entries: Any)
 
 
 def network(answer: list[Any], *, tensors: tuple[TensorProto, ...] = (), side: int = 224) -> bytes:
-    """An ONNX model of the shipped encoder's form whose answer does not depend on the picture."""
+    """Return an ONNX model with the shipped encoder's inputs and outputs and a constant result."""
     outputs = [
         helper.make_tensor_value_info("outputs", TensorProto.FLOAT, ["n", 100]),
         helper.make_tensor_value_info("strangeness", TensorProto.FLOAT, ["n"]),
@@ -64,7 +64,7 @@ def test_the_shipped_encoder_passes_and_its_card_is_printed(shipped_folder: Path
     assert set(card["files"]) == {"weights.safetensors", "model.onnx"}
 
 
-def test_what_is_wrong_is_one_line(folder: Path, capsys: Any) -> None:
+def test_a_fault_is_printed_as_one_line(folder: Path, capsys: Any) -> None:
     data = bytearray((folder / "model.onnx").read_bytes())
     data[1000] ^= 1
     (folder / "model.onnx").write_bytes(data)
@@ -76,59 +76,59 @@ def test_what_is_wrong_is_one_line(folder: Path, capsys: Any) -> None:
 
 
 @pytest.mark.parametrize("backbone", ["efficientnet-lite9", "", "none"])
-def test_a_backbone_that_nobody_knows_is_incompatible(folder: Path, backbone: str) -> None:
+def test_an_unknown_backbone_is_incompatible(folder: Path, backbone: str) -> None:
     changed(folder, backbone=backbone)
     with raises_code(EncoderIncompatible, "backbone_unknown"):
         check_encoder(folder, 1)
 
 
-def test_weights_of_another_size_than_the_card_says_are_found(folder: Path) -> None:
+def test_weights_of_another_dimension_than_the_card_are_detected(folder: Path) -> None:
     changed(folder, dim=99)
     with raises_code(EncoderCorrupt, "weights_dim", 99):
         check_encoder(folder, 1)
 
 
-def test_a_card_of_another_head_than_the_weights_have_is_found(folder: Path) -> None:
+def test_a_head_that_does_not_match_the_weights_is_detected(folder: Path) -> None:
     changed(folder, head="hidden512")
     with raises_code(EncoderCorrupt, "weights_dim"):
         check_encoder(folder, 1)
 
 
 @pytest.mark.parametrize("array", [np.array([np.nan], "<f4"), np.array([1], "<i8")])
-def test_weights_that_are_no_numbers_a_network_could_have_are_found(folder: Path, array: Any) -> None:
+def test_weights_of_another_type_or_not_finite_are_detected(folder: Path, array: Any) -> None:
     weights = safetensors.numpy.load((folder / "weights.safetensors").read_bytes())
     changed(folder, {"weights.safetensors": safetensors.numpy.save(weights | {"trunk.more": array})})
     with raises_code(EncoderCorrupt, "weights_not_finite", "trunk.more"):
         check_encoder(folder, 1)
 
 
-def test_a_pickle_in_the_place_of_the_weights_is_not_opened(folder: Path) -> None:
+def test_a_pickle_instead_of_the_weights_is_not_loaded(folder: Path) -> None:
     changed(folder, {"weights.safetensors": b"\x80\x04cposix\nsystem\n(S'touch harm'\ntR."})
     with raises_code(EncoderCorrupt, "weights_unreadable"):
         check_encoder(folder, 1)
 
 
-def test_a_network_for_pictures_of_another_size_is_found(folder: Path) -> None:
+def test_an_onnx_model_for_another_picture_size_is_detected(folder: Path) -> None:
     changed(folder, {"model.onnx": network(constants(1.0), side=200)})
     with raises_code(EncoderCorrupt, "onnx_sizes"):
         check_encoder(folder, 1)
 
 
-def test_a_network_that_answers_without_numbers_is_found(folder: Path) -> None:
+def test_an_onnx_model_that_returns_nan_is_detected(folder: Path) -> None:
     changed(folder, {"model.onnx": network(constants(float("nan")))})
     with raises_code(EncoderCorrupt, "outputs_not_finite"):
         check_encoder(folder, 1)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 50, b"\x80\x04cposix\nsystem\n."])
-def test_what_is_no_network_is_found(folder: Path, content: bytes) -> None:
+def test_a_file_that_is_not_an_onnx_model_is_detected(folder: Path, content: bytes) -> None:
     changed(folder, {"model.onnx": content})
     with raises_code(EncoderCorrupt, "onnx_unreadable", "model.onnx"):
         check_encoder(folder, 1)
 
 
 @pytest.mark.parametrize("place", ["initializer", "attribute"])
-def test_a_network_that_reads_files_beside_it_is_refused(folder: Path, place: str) -> None:
+def test_an_onnx_model_with_external_data_is_refused(folder: Path, place: str) -> None:
     (folder.parent / "secret").write_bytes(b"\0" * 400)
     tensor = TensorProto(name="outside", data_type=TensorProto.FLOAT, dims=[1, 100], data_location=1)
     tensor.external_data.add(key="location", value="../secret")

@@ -53,13 +53,13 @@ def test_onnx_and_torch_give_the_same_probabilities(classifier, folder):
     assert on_torch.probabilities_of_batches(batches) == pytest.approx(probabilities, abs=1e-5)
 
 
-def test_pictures_and_their_pixels_give_the_same(classifier):
+def test_pictures_and_their_pixels_give_the_same_probabilities(classifier):
     pictures = [Image.new("RGB", (SIDE, SIDE), colour) for colour in ("red", "blue")]
     pixels = np.stack([classifier.card.preprocessing(picture) for picture in pictures])
     assert np.array_equal(classifier.probabilities(pictures), classifier.probabilities_of_batches([pixels]))
 
 
-def test_a_network_that_answers_nonsense_is_an_error(classifier):
+def test_an_output_that_is_not_finite_is_an_error(classifier):
     broken = replace(classifier, forward=lambda pixels: Outputs(np.full((len(pixels), 3), np.nan, np.float32)))
     with pytest.raises(NotFiniteError):
         broken.probabilities([drawn_picture(1)])
@@ -68,27 +68,27 @@ def test_a_network_that_answers_nonsense_is_an_error(classifier):
 # --- softmax
 
 
-def test_softmax_is_what_its_formula_says():
+def test_softmax_equals_its_formula():
     logits = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
     for row, shares in zip(logits.tolist(), softmax(logits), strict=True):
         total = sum(math.exp(value) for value in row)
         assert shares == pytest.approx(np.array([math.exp(value) / total for value in row]), rel=1e-6)
 
 
-def test_softmax_survives_enormous_outputs():
+def test_softmax_does_not_overflow():
     shares = softmax(np.array([[3e38, 0.0], [-3e38, -3e38]], dtype=np.float32))
     assert shares.tolist() == [[1.0, 0.0], [0.5, 0.5]]
 
 
-# --- folders that are none of a classifier
+# --- folders that are not of a classifier
 
 
-def test_an_embedder_is_no_classifier(shipped_folder):
+def test_a_metric_encoder_cannot_be_loaded_as_a_classifier(shipped_folder):
     with raises_code(EncoderIncompatible, "encoder_kind", "metric"):
         load_classifier(shipped_folder, "onnx")
 
 
-def test_a_classifier_is_no_embedder(folder):
+def test_a_classifier_cannot_be_loaded_as_an_embedder(folder):
     with raises_code(EncoderIncompatible, "encoder_kind", "classifier"):
         load_embedder(folder, "onnx")
 
@@ -99,7 +99,7 @@ def test_a_missing_folder_is_corrupt(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "runtime"), [("model.onnx", "onnx"), ("weights.safetensors", "torch")])
-def test_a_changed_byte_is_found_when_the_classifier_is_loaded(tmp_path, name, runtime):
+def test_a_changed_byte_is_detected_on_loading(tmp_path, name, runtime):
     small_encoder(tmp_path / "small", LABELS)
     data = bytearray((tmp_path / "small" / name).read_bytes())
     data[-1] ^= 1
@@ -109,7 +109,7 @@ def test_a_changed_byte_is_found_when_the_classifier_is_loaded(tmp_path, name, r
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "torch"])
-def test_a_card_with_other_labels_than_the_network_has_outputs_is_corrupt(folder, tmp_path, runtime):
+def test_a_number_of_labels_unlike_the_outputs_is_corrupt(folder, tmp_path, runtime):
     card = read_card(folder)
     two = replace(card, labels=("Hat", "Shoes"), dim=2)
     write_encoder(tmp_path / "two", two, read_weights(folder, card), read_onnx(folder, card))
@@ -118,7 +118,7 @@ def test_a_card_with_other_labels_than_the_network_has_outputs_is_corrupt(folder
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "torch"])
-def test_a_card_that_tells_of_strangeness_the_network_lacks_is_corrupt(folder, tmp_path, runtime):
+def test_an_ood_threshold_without_ood_layers_is_corrupt(folder, tmp_path, runtime):
     from ml.scoring.ood import OodThreshold
 
     card = read_card(folder)
@@ -128,7 +128,7 @@ def test_a_card_that_tells_of_strangeness_the_network_lacks_is_corrupt(folder, t
         load_classifier(tmp_path / "judging", runtime)
 
 
-def test_another_head_than_the_card_says_is_corrupt(folder, tmp_path):
+def test_a_head_unlike_the_card_is_corrupt(folder, tmp_path):
     card = read_card(folder)
     write_encoder(tmp_path / "plain", replace(card, head="linear"), read_weights(folder, card), read_onnx(folder, card))
     with raises_code(EncoderCorrupt, "weights_mismatch"):

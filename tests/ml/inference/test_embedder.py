@@ -19,7 +19,7 @@ from tests.helpers.errors import raises_code
 
 
 def counting(embedder: Embedder, batches: list[int]) -> Embedder:
-    """An embedder without a network: the vector is the mean colour, the sizes of the batches are noted."""
+    """Return an embedder without a network: vectors are mean colours, and `batches` records the batch sizes."""
 
     def forward(pixels):
         batches.append(len(pixels))
@@ -28,7 +28,7 @@ def counting(embedder: Embedder, batches: list[int]) -> Embedder:
     return replace(embedder, forward=forward)
 
 
-def test_pictures_become_unit_vectors_in_their_order(shipped):
+def test_pictures_are_embedded_as_unit_vectors_in_order(shipped):
     pictures = [drawn_picture(seed) for seed in range(5)]
     vectors = shipped.embed(pictures)
     assert (vectors.shape, vectors.dtype, shipped.dim) == ((5, 100), np.float32, 100)
@@ -41,7 +41,7 @@ def test_no_pictures_give_no_vectors(shipped):
     assert shipped.embed([]).shape == (0, 100)
 
 
-def test_a_picture_finds_itself_among_others_when_seen_smaller_and_recompressed(shipped, tmp_path):
+def test_a_smaller_recompressed_picture_is_nearest_to_its_original(shipped, tmp_path):
     paths = drawn_folder(tmp_path, 12, size=(300, 400))
     gallery = shipped.embed([Image.open(path) for path in paths])
     small = shipped.embed([drawn_picture(seed, (300, 400)).resize((150, 200)) for seed in range(12)])
@@ -58,29 +58,29 @@ def test_the_network_gets_batches_of_at_most_thirty_two(shipped, count):
 
 
 @pytest.mark.parametrize(("value", "error"), [(0.0, ZeroVectorError), (np.nan, NotFiniteError)])
-def test_a_network_that_answers_nonsense_is_an_error(shipped, value, error):
+def test_an_output_of_zeros_or_nan_is_an_error(shipped, value, error):
     broken = replace(shipped, forward=lambda pixels: Outputs(np.full((len(pixels), 100), value, np.float32)))
     with pytest.raises(error):
         broken.embed([drawn_picture(1)])
 
 
-def test_an_encoder_without_strangeness_judges_nothing(shipped):
+def test_an_encoder_without_ood_threshold_returns_no_ood_scores(shipped):
     silent = replace(counting(shipped, []), card=replace(shipped.card, ood_threshold=None))
-    vectors, strangeness = silent.embed_with_ood([np.zeros((2, 3, 4, 4), dtype=np.float32)])
+    vectors, scores = silent.embed_with_ood([np.zeros((2, 3, 4, 4), dtype=np.float32)])
     assert vectors.shape == (2, 100)
-    assert strangeness is None
+    assert scores is None
 
 
-def test_the_shipped_encoder_judges_strangeness(shipped):
+def test_the_shipped_encoder_detects_pictures_that_are_not_clothes(shipped):
     pictures = np.stack([shipped.card.preprocessing(drawn_picture(seed)) for seed in range(3)])
-    vectors, strangeness = shipped.embed_with_ood([pictures])
+    vectors, scores = shipped.embed_with_ood([pictures])
     assert vectors.shape == (3, 100)
-    assert shipped.card.ood_threshold.not_clothes(strangeness).all()  # a few coloured shapes
+    assert shipped.card.ood_threshold.not_clothes(scores).all()  # a few coloured shapes
 
 
-def judging(embedder: Embedder, strangeness: list[float]) -> Embedder:
-    """An embedder without a network, which finds its pictures as strange as is said here, one after another."""
-    values = iter(strangeness)
+def with_ood_scores(embedder: Embedder, scores: list[float]) -> Embedder:
+    """Return an embedder without a network, with the given OOD scores for its pictures in order."""
+    values = iter(scores)
 
     def forward(pixels):
         judged = np.array([next(values) for _ in pixels], dtype=np.float32)
@@ -89,21 +89,21 @@ def judging(embedder: Embedder, strangeness: list[float]) -> Embedder:
     return replace(embedder, card=replace(embedder.card, ood_threshold=OodThreshold(2.0, 0.99)), forward=forward)
 
 
-def test_the_strangeness_of_batches_comes_in_their_order(shipped):
+def test_the_ood_scores_of_batches_are_in_order(shipped):
     batches = [np.zeros((size, 3, 4, 4), dtype=np.float32) for size in (2, 1)]
-    vectors, strangeness = judging(shipped, [0.5, 2.0, 3.0]).embed_with_ood(batches)
+    vectors, scores = with_ood_scores(shipped, [0.5, 2.0, 3.0]).embed_with_ood(batches)
     assert vectors.shape == (3, 100)
-    assert strangeness.tolist() == [0.5, 2.0, 3.0]
+    assert scores.tolist() == [0.5, 2.0, 3.0]
     assert shipped.embed_batches([]).shape == (0, 100)
-    assert judging(shipped, []).embed_with_ood([])[1].shape == (0,)
+    assert with_ood_scores(shipped, []).embed_with_ood([])[1].shape == (0,)
 
 
-def test_a_strangeness_that_is_no_number_is_an_error(shipped):
+def test_an_ood_score_that_is_not_finite_is_an_error(shipped):
     with raises_code(NotFiniteError, "ood_score_not_finite"):
-        judging(shipped, [np.nan]).embed_with_ood([np.zeros((1, 3, 4, 4), dtype=np.float32)])
+        with_ood_scores(shipped, [np.nan]).embed_with_ood([np.zeros((1, 3, 4, 4), dtype=np.float32)])
 
 
-def test_threads_may_share_an_embedder(shipped):
+def test_an_embedder_is_thread_safe(shipped):
     pictures = [drawn_picture(seed) for seed in range(6)]
     expected, results = shipped.embed(pictures), {}
 
@@ -126,14 +126,14 @@ def test_onnx_and_torch_give_the_same_vectors(shipped, shipped_folder):
     assert cosines.min() >= 0.9999
 
 
-def test_auto_takes_torch_only_where_there_is_cuda(shipped_folder, monkeypatch):
+def test_auto_chooses_torch_only_with_cuda(shipped_folder, monkeypatch):
     monkeypatch.setattr(ml.runtime.load, "_has_cuda", lambda: False)
     assert load_embedder(shipped_folder, threads=1).runtime == "onnx"
     monkeypatch.setattr(ml.runtime.load, "_has_cuda", lambda: True)
     assert load_embedder(shipped_folder, threads=1).runtime == "torch"
 
 
-def test_a_driver_without_a_device_is_no_cuda(tmp_path, monkeypatch):
+def test_a_driver_without_a_device_is_not_cuda(tmp_path, monkeypatch):
     monkeypatch.setattr(ml.runtime.load, "NVIDIA_DRIVER", tmp_path / "none")
     monkeypatch.setattr(ml.runtime.load.shutil, "which", lambda _: None)
     assert not ml.runtime.load._has_cuda()
@@ -146,7 +146,7 @@ def test_a_driver_without_a_device_is_no_cuda(tmp_path, monkeypatch):
 
 
 def rewritten(shipped, shipped_folder, folder, *, onnx=None, weights=None, **changes):
-    """A copy of the shipped folder with some of it replaced and all hashes right."""
+    """Return a copy of the shipped folder with some files replaced and correct hashes."""
     card = replace(shipped.card, **changes)
     stored = read_weights(shipped_folder, shipped.card) if weights is None else weights
     write_encoder(folder, card, stored, read_onnx(shipped_folder, shipped.card) if onnx is None else onnx)
@@ -160,14 +160,14 @@ def test_an_unknown_backbone_is_incompatible(shipped, shipped_folder, tmp_path):
 
 
 @pytest.mark.parametrize("onnx", [b"", b"not a model", b"\x00" * 1000])
-def test_a_file_that_is_no_onnx_model_is_corrupt(shipped, shipped_folder, tmp_path, onnx):
+def test_a_file_that_is_not_an_onnx_model_is_corrupt(shipped, shipped_folder, tmp_path, onnx):
     folder = rewritten(shipped, shipped_folder, tmp_path / "c", onnx=onnx)
     with raises_code(EncoderCorrupt, "onnx_unreadable", "model.onnx"):
         load_embedder(folder, "onnx")
 
 
 @pytest.mark.parametrize("change", [{"dim": 99}, {"preprocessing": None}, {"ood_threshold": None}])
-def test_a_model_of_other_sizes_than_the_card_says_is_corrupt(shipped, shipped_folder, change):
+def test_an_onnx_model_of_other_sizes_than_the_card_is_corrupt(shipped, shipped_folder, change):
     smaller = replace(shipped.card.preprocessing, height=192)
     change = {key: smaller if key == "preprocessing" else value for key, value in change.items()}
     with raises_code(EncoderCorrupt, "onnx_sizes"):
@@ -187,7 +187,7 @@ def test_weights_that_do_not_fit_the_network_are_corrupt(shipped, shipped_folder
         load_embedder(rewritten(shipped, shipped_folder, tmp_path / "c", weights=weights), "torch")
 
 
-def test_a_changed_byte_is_found_when_the_encoder_is_loaded(shipped, shipped_folder, tmp_path):
+def test_a_changed_byte_is_detected_on_loading(shipped, shipped_folder, tmp_path):
     folder = rewritten(shipped, shipped_folder, tmp_path / "c")
     for name, runtime in (("model.onnx", "onnx"), ("weights.safetensors", "torch")):
         data = bytearray((folder / name).read_bytes())

@@ -1,4 +1,4 @@
-"""What runs a network: the same vectors from each, and a sentence where one of them cannot."""
+"""The runtimes return the same vectors and scores, and report what they cannot do by code."""
 
 import sys
 import threading
@@ -24,9 +24,9 @@ def has_bfloat16() -> bool:
 
 
 @pytest.fixture(scope="module")
-def judging_folder(tmp_path_factory):
+def folder_with_ood(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runtimes") / "judging"
-    small_encoder(folder, judges=True)
+    small_encoder(folder, has_ood=True)
     return folder
 
 
@@ -36,7 +36,7 @@ def by_openvino(shipped_folder):
     return load_embedder(shipped_folder, "openvino", threads=2)
 
 
-def test_openvino_gives_the_vectors_of_onnx_runtime(shipped, by_openvino):
+def test_openvino_equals_onnx_runtime(shipped, by_openvino):
     pictures = [drawn_picture(seed, (60 + 20 * seed, 200)) for seed in range(5)]
     assert by_openvino.runtime == "openvino"
     together, single = by_openvino.embed(pictures), by_openvino.embed(pictures[:1])
@@ -46,18 +46,18 @@ def test_openvino_gives_the_vectors_of_onnx_runtime(shipped, by_openvino):
 
 @pytest.mark.parametrize("runtime", ["openvino", "torch"])
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_each_runtime_judges_strangeness_alike(judging_folder, runtime, count):
+def test_all_runtimes_agree_on_the_ood_score(folder_with_ood, runtime, count):
     if runtime == "openvino":
         pytest.importorskip("openvino")
     batches = [some_pixels(count)] if count else []
     mine, expected = (
-        load_embedder(judging_folder, one, threads=1).embed_with_ood(batches) for one in (runtime, "onnx")
+        load_embedder(folder_with_ood, one, threads=1).embed_with_ood(batches) for one in (runtime, "onnx")
     )
     assert mine[0] == pytest.approx(expected[0], abs=1e-4)
     assert mine[1] == pytest.approx(expected[1], rel=1e-3)
 
 
-def test_many_threads_may_ask_openvino(by_openvino):
+def test_openvino_is_thread_safe(by_openvino):
     pixels = [by_openvino.card.preprocessing(drawn_picture(seed))[None] for seed in range(4)]
     expected = [by_openvino.forward(one).outputs for one in pixels]
     answers: dict[int, np.ndarray] = {}
@@ -88,18 +88,18 @@ def test_a_file_that_openvino_cannot_read_is_corrupt(tmp_path, onnx):
         load_embedder(tmp_path / "broken", "openvino")
 
 
-def test_a_model_of_other_sizes_than_the_card_says_is_corrupt_to_openvino(judging_folder, shipped):
+def test_openvino_refuses_a_model_of_other_sizes_than_the_card(folder_with_ood, shipped):
     pytest.importorskip("openvino")
     with raises_code(EncoderCorrupt, "onnx_sizes"):
-        openvino_forward(shipped.card, read_onnx(judging_folder, read_card(judging_folder)), 1)
+        openvino_forward(shipped.card, read_onnx(folder_with_ood, read_card(folder_with_ood)), 1)
 
 
-def test_bfloat16_is_refused_where_it_does_not_exist(shipped_folder):
+def test_onnx_runtime_refuses_bfloat16(shipped_folder):
     with raises_code(RuntimeUnavailable, "precision_unsupported", "bfloat16"):
         load_embedder(shipped_folder, "onnx", precision="bfloat16")
 
 
-def test_bfloat16_by_openvino_is_near_or_is_refused(shipped, shipped_folder):
+def test_bfloat16_by_openvino_is_close_or_refused(shipped, shipped_folder):
     pictures = [drawn_picture(seed) for seed in range(3)]
     if not has_bfloat16():
         with raises_code(RuntimeUnavailable, "precision_unsupported"):
@@ -109,10 +109,10 @@ def test_bfloat16_by_openvino_is_near_or_is_refused(shipped, shipped_folder):
     assert (coarse * shipped.embed(pictures)).sum(axis=1).min() > 0.99
 
 
-def test_bfloat16_by_torch_is_near(judging_folder):
-    """Where there is no GPU it is autocast on the CPU: slow, but the same lines."""
+def test_bfloat16_by_torch_is_close(folder_with_ood):
+    """Without a GPU it is autocast on the CPU: slow, but the same code."""
     exact, coarse = (
-        load_embedder(judging_folder, "torch", threads=1, precision=precision).embed_with_ood([some_pixels(6)])
+        load_embedder(folder_with_ood, "torch", threads=1, precision=precision).embed_with_ood([some_pixels(6)])
         for precision in ("float32", "bfloat16")
     )
     cosines = (exact[0] * coarse[0]).sum(axis=1)
@@ -122,44 +122,47 @@ def test_bfloat16_by_torch_is_near(judging_folder):
     assert coarse[0].dtype == coarse[1].dtype == np.float32
 
 
-# --- batches on the cores of a CPU
+# --- sharded batches
 
 
 def numbered(count: int) -> np.ndarray:
     return np.arange(count, dtype=np.float32).reshape(-1, 1, 1, 1)
 
 
-class Noted:
-    """Gives each picture's number back, and keeps the sizes of what it was given."""
+class RecordingForward:
+    """Return each picture's number, and record the sizes of the batches."""
 
-    def __init__(self, name: str, sizes: list[tuple[str, int]], *, judges: bool = True) -> None:
-        self.name, self.sizes, self.judges = name, sizes, judges
+    def __init__(self, name: str, sizes: list[tuple[str, int]], *, has_ood: bool = True) -> None:
+        self.name, self.sizes, self.has_ood = name, sizes, has_ood
 
     def __call__(self, pixels: np.ndarray) -> Outputs:
         self.sizes.append((self.name, len(pixels)))
-        return Outputs(pixels.reshape(-1, 1), pixels.ravel() if self.judges else None)
+        return Outputs(pixels.reshape(-1, 1), pixels.ravel() if self.has_ood else None)
 
 
 @pytest.mark.parametrize("count", [1, CORE_BATCH, CORE_BATCH + 1, BATCH])
-def test_each_core_takes_a_part_of_a_batch_and_the_order_stays(count):
+def test_a_batch_is_sharded_and_its_order_kept(count):
     sizes: list[tuple[str, int]] = []
-    answer = sharded(Noted("single", sizes), Noted("per_core", sizes), 2)(numbered(count))
+    answer = sharded(RecordingForward("single", sizes), RecordingForward("per_core", sizes), 2)(numbered(count))
     assert answer.outputs.ravel().tolist() == answer.ood_score.tolist() == list(range(count))
     assert {name for name, _ in sizes} == {"single" if count == 1 else "per_core"}
     assert max(size for _, size in sizes) <= CORE_BATCH
     assert sum(size for _, size in sizes) == count
 
 
-def test_parts_without_strangeness_have_none_together():
+def test_shards_without_ood_scores_have_none_together():
     sizes: list[tuple[str, int]] = []
-    assert sharded(Noted("", sizes), Noted("", sizes, judges=False), 2)(numbered(5)).ood_score is None
+    assert (
+        sharded(RecordingForward("", sizes), RecordingForward("", sizes, has_ood=False), 2)(numbered(5)).ood_score
+        is None
+    )
     assert concatenate_outputs([Outputs(np.ones((2, 3), np.float32))]).outputs.shape == (2, 3)
 
 
-def test_there_is_a_core_to_work_with():
+def test_at_least_one_core_is_available():
     assert available_cores() >= 1
 
 
-def test_portions_are_small_on_a_cpu_and_whole_batches_for_torch(shipped, judging_folder):
+def test_portions_are_small_on_a_cpu_and_whole_batches_for_torch(shipped, folder_with_ood):
     assert shipped.portion == CORE_BATCH
-    assert load_embedder(judging_folder, "torch", threads=1).portion == BATCH
+    assert load_embedder(folder_with_ood, "torch", threads=1).portion == BATCH

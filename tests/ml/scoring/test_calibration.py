@@ -1,3 +1,5 @@
+"""Calibration of cosines: the curve, the pairs of a search, the fit and its error."""
+
 import itertools
 from dataclasses import replace
 
@@ -28,14 +30,14 @@ def drawn_pairs(queries: int, k: int = 5, seed: int = 0) -> tuple[np.ndarray, np
 # --- the curve
 
 
-def test_the_curve_is_linear_between_its_knots_and_level_outside():
+def test_the_curve_is_linear_between_its_knots_and_constant_outside():
     cosines = [-1.0, 0.2, 0.4, 0.6, 0.7, 0.8, 1.0]
     assert CURVE.probability(cosines) == pytest.approx(np.array([0, 0, 0.25, 0.5, 0.7, 0.9, 0.9]))
     assert CURVE.probability([[0.4], [0.6]]).shape == (2, 1)
     assert CURVE.probability(0.6).dtype == np.float32
 
 
-def test_one_knot_is_a_level_line():
+def test_one_knot_is_a_constant():
     assert Calibration((0.5,), (0.3,), 0.0, 2).probability([-1, 1]) == pytest.approx(np.array([0.3, 0.3]))
 
 
@@ -59,12 +61,12 @@ def test_one_knot_is_a_level_line():
         {"pairs": True},
     ],
 )
-def test_a_curve_that_no_fit_gives_is_refused(change):
+def test_an_invalid_curve_is_refused(change):
     with pytest.raises(InputError):
         replace(CURVE, **change)
 
 
-def test_a_curve_of_too_many_knots_is_refused():
+def test_a_curve_with_too_many_knots_is_refused():
     knots = tuple(np.linspace(0, 1, MAX_KNOTS + 1).tolist())
     with pytest.raises(CalibrationError):
         Calibration(knots, knots, 0.0, 100)
@@ -73,7 +75,7 @@ def test_a_curve_of_too_many_knots_is_refused():
 # --- the pairs of a search
 
 
-def test_the_pairs_are_those_that_a_loop_over_all_photos_finds():
+def test_search_pairs_equal_a_loop_over_all_photos():
     rng = np.random.default_rng(0)
     queries, gallery = unit_rows(rng.normal(size=(7, 4))), unit_rows(rng.normal(size=(30, 4)))
     query_items, gallery_items = rng.integers(0, 4, 7), rng.integers(0, 4, 30)
@@ -85,7 +87,7 @@ def test_the_pairs_are_those_that_a_loop_over_all_photos_finds():
         assert same[query].tolist() == [gallery_items[row] == query_items[query] for row in nearest]
 
 
-def test_more_queries_than_a_chunk_holds_change_nothing(monkeypatch):
+def test_chunks_do_not_change_the_pairs(monkeypatch):
     rng = np.random.default_rng(0)
     queries, gallery = unit_rows(rng.normal(size=(11, 4))), unit_rows(rng.normal(size=(9, 4)))
     items = rng.integers(0, 4, 11), rng.integers(0, 4, 9)
@@ -95,7 +97,7 @@ def test_more_queries_than_a_chunk_holds_change_nothing(monkeypatch):
         assert one == pytest.approx(other)
 
 
-def test_a_small_gallery_gives_all_its_rows():
+def test_a_small_gallery_returns_all_its_rows():
     gallery = unit_rows(np.eye(3))
     cosines, same = search_pairs(gallery[:1], gallery, np.array([5]), np.array([5, 5, 6]), k=20)
     assert cosines.tolist() == [[1.0, 0.0, 0.0]]
@@ -106,7 +108,7 @@ def test_a_small_gallery_gives_all_its_rows():
 
 
 def isotonic_by_pooling(truths: list[float]) -> list[float]:
-    """The adjacent violators of a sequence, pooled until none is left; equal cosines are not among the cases here."""
+    """Pool adjacent violators of a sequence until none is left; the cosines here all differ."""
     blocks = [[truth] for truth in truths]
     while True:
         means = [sum(block) / len(block) for block in blocks]
@@ -116,7 +118,7 @@ def isotonic_by_pooling(truths: list[float]) -> list[float]:
         blocks[falls[0] : falls[0] + 2] = [blocks[falls[0]] + blocks[falls[0] + 1]]
 
 
-def test_the_fit_is_the_pooling_of_adjacent_violators():
+def test_the_fit_equals_the_pool_adjacent_violators_algorithm():
     cosines = np.linspace(0.1, 0.9, 40).round(3)
     truths = np.random.default_rng(3).uniform(size=40) < cosines
     curve = fit_calibration(cosines, truths, np.arange(40))
@@ -124,7 +126,7 @@ def test_the_fit_is_the_pooling_of_adjacent_violators():
     assert curve.pairs == 40
 
 
-def test_the_fit_finds_the_curve_that_the_pairs_were_drawn_from():
+def test_the_fit_recovers_the_curve_of_the_pairs():
     curve = fit_calibration(*drawn_pairs(4000))
     cosines = np.linspace(0.1, 0.95, 30)
     assert np.abs(curve.probability(cosines) - cosines**2).max() < 0.06
@@ -132,7 +134,7 @@ def test_the_fit_finds_the_curve_that_the_pairs_were_drawn_from():
     assert curve.expected_calibration_error < 0.02
 
 
-def test_the_curve_is_short_and_yet_close_to_the_whole_fit():
+def test_the_reduced_curve_is_close_to_the_whole_fit():
     from sklearn.isotonic import IsotonicRegression
 
     cosines, same, clusters = drawn_pairs(4000)
@@ -149,8 +151,8 @@ def test_knots_on_a_straight_line_are_dropped():
     assert curve.probabilities == (0.0, 0.0, 1.0, 1.0)
 
 
-def test_the_error_is_that_of_pairs_the_curve_has_not_seen():
-    """Truths that depend on the cluster and not on the cosine: a curve that judged its own pairs would look good."""
+def test_the_calibration_error_is_cross_fitted():
+    """The truth depends on the cluster, not on the cosine: on its own pairs the curve would look good."""
     rng = np.random.default_rng(0)
     clusters = np.repeat(np.arange(40), 5)
     cosines = rng.uniform(size=200)
@@ -176,7 +178,7 @@ def test_the_same_pairs_give_the_same_calibration():
         ([], [], []),
     ],
 )
-def test_pairs_with_nothing_to_tell_apart_are_refused(cosines, same, clusters):
+def test_pairs_that_cannot_be_fitted_are_refused(cosines, same, clusters):
     with pytest.raises(CalibrationError):
         fit_calibration(cosines, same, clusters)
 
@@ -184,8 +186,8 @@ def test_pairs_with_nothing_to_tell_apart_are_refused(cosines, same, clusters):
 # --- the error of a calibration
 
 
-def error_by_a_loop(probabilities: list[float], same: list[bool], bins: int) -> float:
-    """For probabilities that all differ and whose number is a multiple of the bins."""
+def error_by_loop(probabilities: list[float], same: list[bool], bins: int) -> float:
+    """Compute the error for distinct probabilities whose number is a multiple of the bins."""
     order = sorted(range(len(same)), key=lambda at: probabilities[at])
     size = len(same) // bins
     error = 0.0
@@ -197,20 +199,20 @@ def error_by_a_loop(probabilities: list[float], same: list[bool], bins: int) -> 
     return error
 
 
-def test_the_error_is_what_a_loop_over_the_bins_adds_up():
+def test_the_calibration_error_equals_a_loop_over_the_bins():
     rng = np.random.default_rng(0)
     probabilities, same = rng.uniform(size=60).tolist(), (rng.uniform(size=60) < 0.5).tolist()
-    assert expected_calibration_error(probabilities, same, 5) == pytest.approx(error_by_a_loop(probabilities, same, 5))
+    assert expected_calibration_error(probabilities, same, 5) == pytest.approx(error_by_loop(probabilities, same, 5))
 
 
-def test_the_error_by_hand():
+def test_the_calibration_error_of_small_examples():
     assert expected_calibration_error([0.5, 0.5], [True, False]) == 0  # one bin, half of it right
     assert expected_calibration_error([0.9, 0.9, 0.9, 0.9], [False] * 4) == pytest.approx(0.9)
     assert expected_calibration_error([0.0, 0.0, 1.0, 1.0], [False, False, True, True], 2) == 0
     assert expected_calibration_error([0.2, 0.2, 0.8, 0.8], [False, False, True, True], 2) == pytest.approx(0.2)
 
 
-def test_the_order_of_the_pairs_does_not_matter_even_with_ties():
+def test_the_calibration_error_does_not_depend_on_the_order():
     rng = np.random.default_rng(0)
     probabilities, same = rng.integers(0, 4, 50) / 4, rng.uniform(size=50) < 0.5
     order = rng.permutation(50)

@@ -1,3 +1,5 @@
+"""Out-of-distribution scores: the formula, the threshold and the area under the ROC curve."""
+
 import numpy as np
 import pytest
 
@@ -7,15 +9,15 @@ from ml.vectors import VectorError
 
 
 def clothes(count: int, seed: int = 0, channels: int = 20) -> np.ndarray:
-    """Features that vary along three directions, and a little along all, above zero as after a ReLU."""
+    """Return features that vary along three directions, and slightly along all, positive as after a ReLU."""
     directions = np.random.default_rng(99).normal(size=(3, channels))
     rng = np.random.default_rng(seed)
     spread = rng.normal(size=(count, 3)) * (1.0, 0.7, 0.4)
     return (8 + spread @ directions + 0.1 * rng.normal(size=(count, channels))).astype(np.float32)
 
 
-def by_a_loop(fitted: np.ndarray, judged: np.ndarray, dim: int) -> list[float]:
-    """The formula of the module, axis by axis, by a singular value decomposition instead of eigenvalues."""
+def scores_by_loop(fitted: np.ndarray, tested: np.ndarray, dim: int) -> list[float]:
+    """Compute the module's formula axis by axis, with a singular value decomposition instead of eigenvalues."""
     unit = [row / np.sqrt((row**2).sum()) for row in fitted.astype(np.float64)]
     mean = sum(unit) / len(unit)
     _, _, axes = np.linalg.svd(np.array(unit) - mean)
@@ -28,7 +30,7 @@ def by_a_loop(fitted: np.ndarray, judged: np.ndarray, dim: int) -> list[float]:
         rests.append((left**2).sum())
     variances, rest = [np.mean(np.square(values)) for values in along], np.mean(rests)
     answer = []
-    for row in judged.astype(np.float64):
+    for row in tested.astype(np.float64):
         z = row / np.sqrt((row**2).sum()) - mean
         left, distance = z, 0.0
         for at in range(dim):
@@ -39,18 +41,18 @@ def by_a_loop(fitted: np.ndarray, judged: np.ndarray, dim: int) -> list[float]:
 
 
 @pytest.mark.parametrize("dim", [1, 3, 7])
-def test_strangeness_is_what_its_formula_says(dim):
-    fitted, judged = clothes(60), clothes(5, seed=1)
+def test_the_ood_score_equals_a_loop_over_the_formula(dim):
+    fitted, tested = clothes(60), clothes(5, seed=1)
     layers = fit_ood_layers(fitted, dim)
-    assert ood_scores(judged, layers) == pytest.approx(np.array(by_a_loop(fitted, judged, dim)), rel=1e-3)
+    assert ood_scores(tested, layers) == pytest.approx(np.array(scores_by_loop(fitted, tested, dim)), rel=1e-3)
 
 
-def test_the_fitted_photos_are_of_strangeness_one_on_average():
+def test_the_fitted_photos_have_a_mean_score_of_one():
     fitted = clothes(500)
     assert ood_scores(fitted, fit_ood_layers(fitted, 3)).mean() == pytest.approx(1, abs=1e-3)
 
 
-def test_the_weights_have_the_shapes_of_the_network_s_layers():
+def test_the_weights_have_the_shapes_of_the_ood_layers():
     layers = fit_ood_layers(clothes(50), 3)
     assert {name: array.shape for name, array in layers.items()} == {
         "mean": (20,),
@@ -62,14 +64,14 @@ def test_the_weights_have_the_shapes_of_the_network_s_layers():
     assert layers["axes"] @ layers["axes"].T == pytest.approx(np.eye(3), abs=1e-6)
 
 
-def test_brightness_alone_is_not_strange():
-    """Features twice as strong point the same way."""
+def test_the_length_of_the_features_does_not_matter():
+    """Features twice as large have the same direction."""
     layers = fit_ood_layers(clothes(200), 3)
     photos = clothes(5, seed=1)
     assert ood_scores(2 * photos, layers) == pytest.approx(ood_scores(photos, layers), rel=1e-4)
 
 
-def test_far_along_an_axis_and_outside_all_axes_are_both_strange():
+def test_features_far_along_an_axis_or_outside_all_axes_score_high():
     fitted = clothes(300)
     layers = fit_ood_layers(fitted, 3)
     centre = fitted.mean(axis=0)
@@ -82,14 +84,14 @@ def test_far_along_an_axis_and_outside_all_axes_are_both_strange():
     assert off > 5
 
 
-def test_other_things_are_told_from_clothes_that_were_not_fitted_on():
+def test_other_things_are_separated_from_unseen_clothes():
     layers = fit_ood_layers(clothes(300), 3)
     normal = ood_scores(clothes(400, seed=1), layers)
     strange = ood_scores(np.random.default_rng(5).gamma(2.0, size=(100, 20)), layers)
-    judgement = fit_ood_threshold(normal)
+    limit = fit_ood_threshold(normal)
     assert auroc(normal, strange) > 0.99
-    assert judgement.not_clothes(strange).mean() > 0.95
-    assert judgement.not_clothes(normal).mean() <= 0.01
+    assert limit.not_clothes(strange).mean() > 0.95
+    assert limit.not_clothes(normal).mean() <= 0.01
 
 
 @pytest.mark.parametrize(
@@ -101,13 +103,13 @@ def test_other_things_are_told_from_clothes_that_were_not_fitted_on():
         (np.repeat(clothes(1), 50, axis=0), 3),  # all alike
     ],
 )
-def test_photos_that_do_not_make_out_the_axes_are_refused(features, dim):
+def test_too_few_or_equal_photos_are_refused(features, dim):
     with pytest.raises(OodError):
         fit_ood_layers(features, dim)
 
 
 @pytest.mark.parametrize("features", [np.full((50, 20), np.nan), np.zeros((50, 20)), np.ones(20)])
-def test_features_that_are_none_are_refused(features):
+def test_malformed_features_are_refused(features):
     with pytest.raises(VectorError):
         fit_ood_layers(features, 3)
 
@@ -115,16 +117,16 @@ def test_features_that_are_none_are_refused(features):
 # --- the threshold
 
 
-def test_the_threshold_accepts_the_share_that_it_names():
+def test_the_threshold_accepts_the_given_share():
     values = np.random.default_rng(0).permutation(np.arange(1, 201)).astype(np.float32)
-    judgement = fit_ood_threshold(values, 0.99)
-    assert judgement.accepted_share == 0.99
-    assert 0.99 <= 1 - judgement.not_clothes(values).mean() < 1
+    limit = fit_ood_threshold(values, 0.99)
+    assert limit.accepted_share == 0.99
+    assert 0.99 <= 1 - limit.not_clothes(values).mean() < 1
 
 
-def test_a_photo_at_the_threshold_is_one_of_clothes():
-    judgement = OodThreshold(2.0, 0.99)
-    assert judgement.not_clothes(np.array([1.9, 2.0, 2.1], dtype=np.float32)).tolist() == [False, False, True]
+def test_a_photo_at_the_threshold_is_accepted():
+    limit = OodThreshold(2.0, 0.99)
+    assert limit.not_clothes(np.array([1.9, 2.0, 2.1], dtype=np.float32)).tolist() == [False, False, True]
 
 
 @pytest.mark.parametrize("values", [[], [1.0, np.nan], [np.inf]])
@@ -136,7 +138,7 @@ def test_a_threshold_needs_finite_values(values):
 @pytest.mark.parametrize(
     ("threshold", "share"), [(0.0, 0.9), (-1.0, 0.9), (float("nan"), 0.9), (float("inf"), 0.9), (1.0, 0.0), (1.0, 1.1)]
 )
-def test_a_threshold_that_makes_no_sense_is_refused(threshold, share):
+def test_a_threshold_out_of_range_is_refused(threshold, share):
     with pytest.raises(InputError):
         OodThreshold(threshold, share)
 
@@ -144,12 +146,12 @@ def test_a_threshold_that_makes_no_sense_is_refused(threshold, share):
 # --- the area under the curve
 
 
-def area_by_a_loop(normal: list[float], strange: list[float]) -> float:
+def area_by_loop(normal: list[float], strange: list[float]) -> float:
     wins = [1.0 if high > low else 0.5 if high == low else 0.0 for low in normal for high in strange]
     return sum(wins) / len(wins)
 
 
-def test_auroc_by_hand():
+def test_auroc_of_small_examples():
     assert auroc([1, 2], [3, 4]) == 1
     assert auroc([3, 4], [1, 2]) == 0
     assert auroc([1, 1], [1, 1]) == 0.5
@@ -157,13 +159,13 @@ def test_auroc_by_hand():
     assert auroc([1, 2, 2], [2, 3]) == pytest.approx((1 + 0.5 + 0.5 + 3) / 6)
 
 
-def test_auroc_is_what_a_loop_over_all_pairs_counts():
+def test_auroc_equals_a_loop_over_all_pairs():
     rng = np.random.default_rng(0)
     normal, strange = rng.integers(0, 9, 30).tolist(), rng.integers(3, 12, 20).tolist()
-    assert auroc(normal, strange) == pytest.approx(area_by_a_loop(normal, strange))
+    assert auroc(normal, strange) == pytest.approx(area_by_loop(normal, strange))
 
 
-def test_auroc_is_scikit_learn_s():
+def test_auroc_equals_that_of_scikit_learn():
     from sklearn.metrics import roc_auc_score
 
     rng = np.random.default_rng(1)
@@ -172,7 +174,7 @@ def test_auroc_is_scikit_learn_s():
     assert auroc(normal, strange) == pytest.approx(roc_auc_score(truths, np.concatenate([normal, strange])))
 
 
-def test_auroc_of_nothing_is_refused():
+def test_auroc_of_an_empty_side_is_refused():
     for sides in (([], [1]), ([1], [])):
         with pytest.raises(OodError):
             auroc(*sides)
