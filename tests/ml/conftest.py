@@ -5,15 +5,11 @@ from pathlib import Path
 
 import pytest
 
-import ml
 from ml.data.manifest import Manifest, read_manifest
 from ml.inference.classifier import Classifier, load_classifier
 from ml.inference.embedder import Embedder, load_embedder
 from tests.helpers.garments import write_garments
-
-ENCODERS = Path(ml.__file__).parent / "encoders"
-SHIPPED = ENCODERS / "efficientnet-lite0-metric100"
-SHIPPED_CLASSIFIER = ENCODERS / "efficientnet-lite2-classifier17"
+from tests.helpers.shipped_encoders import SHIPPED, SHIPPED_CLASSIFIER
 
 
 @pytest.fixture(scope="session")
@@ -23,13 +19,13 @@ def shipped_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def shipped() -> Embedder:
-    """The metric encoder that is committed, through ONNX Runtime."""
+    """The committed metric encoder, run by ONNX Runtime."""
     return load_embedder(SHIPPED, "onnx", threads=1)
 
 
 @pytest.fixture(scope="session")
 def shipped_classifier() -> Classifier:
-    """The classifier that is committed, through ONNX Runtime."""
+    """The committed classifier, run by ONNX Runtime."""
     return load_classifier(SHIPPED_CLASSIFIER, "onnx", threads=1)
 
 
@@ -45,7 +41,7 @@ def manifest(manifest_file: Path) -> Manifest:
 
 @pytest.fixture
 def file_size_limit() -> Callable[[int], AbstractContextManager[None]]:
-    """Return a context manager that lets no file of this process grow beyond so many bytes: a full disk."""
+    """Return a context manager that limits the size of files this process writes, like a full disk."""
 
     @contextmanager
     def limited(size: int) -> Iterator[None]:

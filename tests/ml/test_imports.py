@@ -1,4 +1,4 @@
-"""What serving may load: each test starts an interpreter of its own and looks at what is in it."""
+"""Serving and the command line load no heavy libraries; each test starts a fresh interpreter."""
 
 import subprocess
 import sys
@@ -15,10 +15,8 @@ HEAVY = {"torch", "torchvision", "onnx", "sklearn", "scipy", "django", "celery"}
 
 def loaded_after(program: str) -> set[str]:
     tail = "\nimport sys; print(' '.join({name.split('.')[0] for name in sys.modules}))"
-    answer = subprocess.run(
-        [sys.executable, "-c", program + tail], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    return set(answer.stdout.splitlines()[-1].split())
+    run = subprocess.run([sys.executable, "-c", program + tail], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(run.stdout.splitlines()[-1].split())
 
 
 def test_embedding_and_searching_load_neither_torch_nor_torchvision(shipped_folder):
@@ -39,7 +37,7 @@ assert index.search(vectors[0], 1, encoder=embedder.card.identifier)[0].photo_id
     assert loaded & HEAVY == set()
 
 
-def test_without_an_nvidia_driver_torch_is_not_even_tried(shipped_folder):
+def test_without_an_nvidia_driver_torch_is_not_imported(shipped_folder):
     loaded = loaded_after(f"""
 from pathlib import Path
 import ml.inference.embedder
@@ -68,3 +66,14 @@ def test_the_serving_commands_load_no_torch(command, shipped_folder, tmp_path):
 )
 def test_the_light_modules_load_no_network_library(module):
     assert loaded_after(f"import {module}") & (HEAVY | {"onnxruntime"}) == set()
+
+
+def test_the_help_of_the_command_line_lists_backbones_without_torch():
+    program = """
+import contextlib, io
+from ml.cli import main
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as out:
+    main(["train-metric", "--help"])
+assert "efficientnet-lite2" in out.getvalue()
+"""
+    assert loaded_after(program) & (HEAVY | {"onnxruntime"}) == set()

@@ -1,3 +1,5 @@
+"""Normalising and checking unit vectors."""
+
 import numpy as np
 import pytest
 from hypothesis import given

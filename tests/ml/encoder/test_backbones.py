@@ -1,3 +1,5 @@
+"""The backbones: stages, weights, padding and preprocessing."""
+
 import importlib
 import sys
 import urllib.request
@@ -35,7 +37,7 @@ def stage_by_stage(trunk: Trunk, maps: torch.Tensor) -> torch.Tensor:
 
 @pytest.fixture(scope="module", params=get_args(BackboneName))
 def trunk(request) -> Trunk:
-    """Each trunk once; ImageNet's weights where they come as a package, random ones elsewhere."""
+    """Each trunk, with its ImageNet weights if they are packaged, otherwise with random weights."""
     torch.manual_seed(0)
     return build_backbone(request.param, pretrained=request.param in LITE)
 
@@ -62,21 +64,21 @@ def test_the_stages_in_sequence_equal_the_trunk(trunk):
 
 
 def test_the_stages_equal_the_trunk_in_training_mode():
-    """Stochastic depth, too, must fall alike."""
+    """Stochastic depth must drop the same paths."""
     trunk = build_backbone("efficientnet-lite0", pretrained=True).train()
-    answers = []
+    outputs = []
     for run in (trunk, lambda images: stage_by_stage(trunk, images)):
         torch.manual_seed(3)
         with torch.no_grad():
-            answers.append(run(some_pictures()))
-    assert torch.equal(*answers)
+            outputs.append(run(some_pictures()))
+    assert torch.equal(*outputs)
     with torch.no_grad():
-        assert not torch.equal(answers[0], trunk(some_pictures()))  # other paths are dropped the next time
+        assert not torch.equal(outputs[0], trunk(some_pictures()))  # stochastic depth drops other paths the next time
 
 
 def test_the_stages_share_all_weights_with_the_trunk(trunk):
-    of_stages = {id(weight) for stage in trunk.stages for weight in stage.parameters()}
-    assert of_stages == {id(weight) for weight in trunk.parameters()}
+    stage_weights = {id(weight) for stage in trunk.stages for weight in stage.parameters()}
+    assert stage_weights == {id(weight) for weight in trunk.parameters()}
 
 
 def test_freezing_stages_freezes_the_trunk_s_own_layers():
@@ -90,7 +92,7 @@ def test_freezing_stages_freezes_the_trunk_s_own_layers():
 
 
 def test_the_output_of_an_inner_stage_can_be_cached():
-    """A stage that wrote into its input would spoil the kept maps for the next epoch."""
+    """A stage that wrote into its input would corrupt cached maps."""
     trunk = build_backbone("resnet18", pretrained=False)
     with torch.inference_mode():
         for at, stage in enumerate(trunk.stages[1:], start=1):
@@ -134,7 +136,7 @@ def test_the_packaged_weights_are_loaded_unchanged(name, capsys):
 @pytest.mark.parametrize("side", [96, 224])
 @pytest.mark.parametrize("name", LITE)
 def test_the_padding_is_right_for_every_multiple_of_thirty_two(name, side):
-    """The library fixes the padding for one size of picture; made for exactly this size it gives the same."""
+    """The library fixes the padding for one picture size; a network built for this size must agree."""
     from efficientnet_lite_pytorch import EfficientNet
 
     trunk = EfficientNetLite(name).eval()

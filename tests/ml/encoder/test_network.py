@@ -1,3 +1,5 @@
+"""The encoder network: pooling, heads, rounding, ONNX export and OOD layers."""
+
 import numpy as np
 import onnx
 import pytest
@@ -24,7 +26,7 @@ from tests.helpers.small_encoder import AXES, small_encoder, small_network, some
 
 
 class TinyTrunk(nn.Module):
-    """One convolution with a batch normalisation: all that the exporter could get wrong, in a millisecond."""
+    """One convolution with batch normalisation: everything the exporter could get wrong, in a millisecond."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +46,7 @@ def tiny() -> EncoderNetwork:
     return network
 
 
-def outputs_of(onnx_bytes: bytes, images: np.ndarray) -> np.ndarray:
+def run_onnx(onnx_bytes: bytes, images: np.ndarray) -> np.ndarray:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -81,7 +83,7 @@ def test_the_onnx_model_equals_torch_for_any_batch_size(tiny, count):
     images = some_images(count)
     with torch.inference_mode():
         expected = tiny(torch.from_numpy(images)).numpy()
-    assert outputs_of(export_onnx(tiny, 16, 16), images) == pytest.approx(expected, abs=1e-5)
+    assert run_onnx(export_onnx(tiny, 16, 16), images) == pytest.approx(expected, abs=1e-5)
 
 
 def test_halving_the_file_leaves_the_outputs_bit_identical(tiny):
@@ -89,7 +91,7 @@ def test_halving_the_file_leaves_the_outputs_bit_identical(tiny):
     halved = halve_exact_weights(whole)
     stored = {tensor.name: tensor.data_type for tensor in onnx.load_model_from_string(halved).graph.initializer}
     assert stored["trunk.conv.weight.half"] == stored["head.weight.half"] == onnx.TensorProto.FLOAT16
-    assert np.array_equal(outputs_of(halved, some_images(5)), outputs_of(whole, some_images(5)))
+    assert np.array_equal(run_onnx(halved, some_images(5)), run_onnx(whole, some_images(5)))
 
 
 def test_weights_that_float16_cannot_hold_stay_float32(tiny):
@@ -152,12 +154,12 @@ def test_pooled_equals_pool_of_the_trunk(tiny):
         assert torch.equal(tiny.head(tiny.pool(tiny.trunk(images))), tiny(images))
 
 
-# --- strangeness
+# --- OOD layers
 
 
 @pytest.fixture(scope="module")
-def judging_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("judging") / "small"
+def folder_with_ood(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ood") / "small"
     small_encoder(folder, head="hidden512", has_ood=True)
     return folder
 
@@ -168,23 +170,23 @@ def test_a_network_without_ood_layers_has_one_output(tiny):
     assert [output.name for output in graph.output] == ["outputs"]
 
 
-def test_the_ood_score_is_a_second_output_of_the_onnx_model(judging_folder):
-    model = onnx.load_model_from_string(read_onnx(judging_folder, read_card(judging_folder)))
+def test_the_ood_score_is_a_second_output_of_the_onnx_model(folder_with_ood):
+    model = onnx.load_model_from_string(read_onnx(folder_with_ood, read_card(folder_with_ood)))
     assert [output.name for output in model.graph.output] == ["outputs", "strangeness"]
 
 
-def test_onnx_torch_and_numpy_agree_on_the_ood_score(judging_folder):
-    card = read_card(judging_folder)
-    weights = read_weights(judging_folder, card)
+def test_onnx_torch_and_numpy_agree_on_the_ood_score(folder_with_ood):
+    card = read_card(folder_with_ood)
+    weights = read_weights(folder_with_ood, card)
     network = network_from_card(card, weights)
     pixels = some_pixels(6)
-    by_onnx = onnx_forward(card, read_onnx(judging_folder, card), 1)(pixels)
+    by_onnx = onnx_forward(card, read_onnx(folder_with_ood, card), 1)(pixels)
     by_torch = network_forward(network)(pixels)
     with torch.inference_mode():
         features = network.pooled(torch.from_numpy(pixels)).numpy()
     prefix = "strangeness."
     layers = {name.removeprefix(prefix): array for name, array in weights.items() if name.startswith(prefix)}
-    assert layers["axes"].dtype == np.float16  # the numbers are those of the rounded axes, for all three
+    assert layers["axes"].dtype == np.float16  # all three use the rounded axes
     expected = ood_scores(features, {name: array.astype(np.float32) for name, array in layers.items()})
     assert by_onnx.ood_score.shape == (6,)
     assert by_torch.ood_score == pytest.approx(expected, rel=1e-3)
@@ -192,13 +194,13 @@ def test_onnx_torch_and_numpy_agree_on_the_ood_score(judging_folder):
     assert by_onnx.outputs == pytest.approx(by_torch.outputs, abs=1e-4)
 
 
-def test_both_runtimes_return_the_same_vectors_and_ood_scores(judging_folder):
-    by_onnx, by_torch = (load_embedder(judging_folder, runtime, threads=1) for runtime in ("onnx", "torch"))
+def test_both_runtimes_return_the_same_vectors_and_ood_scores(folder_with_ood):
+    by_onnx, by_torch = (load_embedder(folder_with_ood, runtime, threads=1) for runtime in ("onnx", "torch"))
     batches = [some_pixels(3), some_pixels(1, seed=4)]
-    vectors, strangeness = by_onnx.embed_with_ood(batches)
+    vectors, scores = by_onnx.embed_with_ood(batches)
     assert vectors.shape == (4, 5)
-    assert strangeness.shape == (4,)
-    for mine, other in zip((vectors, strangeness), by_torch.embed_with_ood(batches), strict=True):
+    assert scores.shape == (4,)
+    for mine, other in zip((vectors, scores), by_torch.embed_with_ood(batches), strict=True):
         assert mine == pytest.approx(other, rel=1e-3, abs=1e-4)
     assert np.array_equal(by_onnx.embed_batches(batches), vectors)
 
@@ -212,9 +214,9 @@ def test_the_ood_layers_are_never_trained():
 
 
 @pytest.mark.parametrize("damage", ["missing", "narrow", "flat", "endless"])
-def test_ood_weights_of_the_wrong_shape_are_corrupt(judging_folder, damage):
-    card = read_card(judging_folder)
-    weights = read_weights(judging_folder, card)
+def test_ood_weights_of_the_wrong_shape_are_corrupt(folder_with_ood, damage):
+    card = read_card(folder_with_ood)
+    weights = read_weights(folder_with_ood, card)
     axes = weights.pop("strangeness.axes")
     damaged = {"narrow": axes[:, :-1], "flat": axes[0], "endless": np.empty((10**12, 0), dtype=np.float16)}
     if damage in damaged:

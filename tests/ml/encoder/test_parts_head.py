@@ -1,3 +1,5 @@
+"""The head of two parts, label and item, with prototypes."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +26,7 @@ from tests.helpers.errors import raises_code
 CHANNELS, DIM, LABEL_SIZE, SHARE = 9, 7, 3, 0.4
 
 
-def head_of(labels: int = 0, seed: int = 0) -> PartsHead:
+def build_parts_head(labels: int = 0, seed: int = 0) -> PartsHead:
     torch.manual_seed(seed)
     return PartsHead(CHANNELS, DIM, LABEL_SIZE, SHARE, labels)
 
@@ -44,8 +46,8 @@ def cosine(one, other) -> float:
     return float(one @ other / np.sqrt(one @ one) / np.sqrt(other @ other))
 
 
-def drawn_towards(vector, prototypes, sharpness: float) -> np.ndarray:
-    """The mean of the prototypes, weighed by exp(sharpness x cosine), as a unit vector; one by one."""
+def mean_of_prototypes(vector, prototypes, sharpness: float) -> np.ndarray:
+    """Return the normalised mean of the prototypes, weighted by exp(sharpness x cosine), in a loop."""
     total = np.zeros(len(vector))
     for prototype in prototypes:
         total += np.exp(sharpness * float(np.dot(vector, prototype))) * prototype
@@ -81,21 +83,21 @@ def test_a_cosine_is_the_weighted_sum_of_the_cosines_of_the_parts(features, shar
     assert np.linalg.norm(outputs, axis=1) == pytest.approx(np.ones(6), abs=1e-6)
     for one in range(6):
         for other in range(6):
-            of_label = cosine(raw[one, :LABEL_SIZE], raw[other, :LABEL_SIZE])
-            of_item = cosine(raw[one, LABEL_SIZE:], raw[other, LABEL_SIZE:])
-            expected = share * of_label + (1 - share) * of_item
+            label_cosine = cosine(raw[one, :LABEL_SIZE], raw[other, :LABEL_SIZE])
+            item_cosine = cosine(raw[one, LABEL_SIZE:], raw[other, LABEL_SIZE:])
+            expected = share * label_cosine + (1 - share) * item_cosine
             assert float(outputs[one] @ outputs[other]) == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_loss_gets_the_same_parts_before_and_after_weighting(features):
-    """Training takes the outputs apart again: the weights must cancel."""
-    head = head_of()
-    for part, weighed in zip(head.parts(features), unit_parts(head(features), LABEL_SIZE), strict=True):
-        assert torch.allclose(part, weighed, atol=1e-6)
+    """Training splits the outputs again: the weights must cancel."""
+    head = build_parts_head()
+    for part, weighted in zip(head.parts(features), unit_parts(head(features), LABEL_SIZE), strict=True):
+        assert torch.allclose(part, weighted, atol=1e-6)
 
 
 def test_the_split_is_stored_but_never_trained(features):
-    head = head_of(labels=2)
+    head = build_parts_head(labels=2)
     head(features).sum().backward()
     assert head.layer.weight.grad is not None
     assert head.split.grad is None
@@ -103,18 +105,18 @@ def test_the_split_is_stored_but_never_trained(features):
     assert head.split.tolist() == [LABEL_SIZE, pytest.approx(SHARE), 0.0]
 
 
-# --- sharpened
+# --- refined with prototypes
 
 
 @pytest.mark.parametrize("sharpness", [0.0, 4.0, 24.0])
 def test_refining_draws_the_label_part_towards_the_prototypes(features, prototypes, sharpness):
-    head = head_of()
+    head = build_parts_head()
     label, item = (part.detach().numpy() for part in head.parts(features))
     with torch.no_grad():
         head.refine(prototypes, sharpness, 0.7)
     outputs = head(features).detach().numpy()
     for row in range(6):
-        expected = drawn_towards(label[row], prototypes.numpy(), sharpness)
+        expected = mean_of_prototypes(label[row], prototypes.numpy(), sharpness)
         assert outputs[row, :LABEL_SIZE] == pytest.approx(np.sqrt(0.7) * expected, abs=1e-5)
         assert outputs[row, LABEL_SIZE:] == pytest.approx(np.sqrt(0.3) * item[row], abs=1e-5)
 
@@ -134,12 +136,12 @@ def test_high_sharpness_makes_photos_of_one_label_equal():
     assert label[3].tolist() == pytest.approx([0.5**0.5, 0.5**0.5], abs=1e-4)
 
 
-# --- stored, exported, read again
+# --- storing, exporting and loading
 
 
 @pytest.fixture
 def network(prototypes) -> EncoderNetwork:
-    """On a trunk that a card can name, as small as there is one."""
+    """A network on the smallest trunk that a card can name."""
     from ml.encoder.backbones import build_backbone
 
     torch.manual_seed(5)
@@ -165,12 +167,12 @@ def some_images(count: int) -> torch.Tensor:
     return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("sharpened", [False, True])
-def test_onnx_runtime_equals_torch(prototypes, sharpened):
+@pytest.mark.parametrize("refined", [False, True])
+def test_onnx_runtime_equals_torch(prototypes, refined):
     import onnxruntime
 
-    head = head_of()
-    if sharpened:
+    head = build_parts_head()
+    if refined:
         with torch.no_grad():
             head.refine(prototypes, 8.0, 0.6)
     network = EncoderNetwork(nn.Conv2d(3, CHANNELS, 3, stride=8), CHANNELS, "mean", head).eval()
@@ -183,15 +185,15 @@ def test_onnx_runtime_equals_torch(prototypes, sharpened):
         assert session.run(None, {"images": some_images(count).numpy()})[0] == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("sharpened", [False, True])
-def test_a_stored_network_is_restored_from_its_folder(network, sharpened, tmp_path):
-    if not sharpened:
+@pytest.mark.parametrize("refined", [False, True])
+def test_a_stored_network_is_restored_from_its_folder(network, refined, tmp_path):
+    if not refined:
         network.head = PartsHead(network.channels, DIM, LABEL_SIZE, SHARE)
         network = round_filters(network)
     write_encoder(tmp_path / "parts", CARD, network_weights(network), b"an onnx model")
     card = read_card(tmp_path / "parts")
     again = network_from_card(card, read_weights(tmp_path / "parts", card))
-    assert (again.head.label_size, len(again.head.prototypes)) == (LABEL_SIZE, 4 if sharpened else 0)
+    assert (again.head.label_size, len(again.head.prototypes)) == (LABEL_SIZE, 4 if refined else 0)
     with torch.inference_mode():
         assert torch.equal(again(some_images(2)), network(some_images(2)))
 

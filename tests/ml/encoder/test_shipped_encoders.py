@@ -1,4 +1,4 @@
-"""The committed encoders: whole, small enough, honest in their cards, better than what was there before training."""
+"""The committed encoders: complete, small, with full cards, and better than the untrained baselines."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from PIL import Image
 
 from ml.encoder.folder import check_folder, read_card
 from tests.helpers.drawn_pictures import drawn_picture
-from tests.ml.conftest import SHIPPED, SHIPPED_CLASSIFIER
+from tests.helpers.shipped_encoders import SHIPPED, SHIPPED_CLASSIFIER
 
 LIMIT = 40_000_000
 BOTH = pytest.mark.parametrize("folder", [SHIPPED, SHIPPED_CLASSIFIER], ids=lambda folder: folder.name)
@@ -26,7 +26,7 @@ def test_the_encoders_in_git_stay_small():
 def test_the_cards_describe_data_command_and_metrics(folder):
     card = read_card(folder)
     assert card.command.startswith(f"python -m ml train-{card.kind} --data ")
-    assert card.command.count("/") == 2  # the folder to write: no path of a machine
+    assert card.command.count("/") == 2  # only those of the output folder, no path of a machine
     assert "CC0" in card.data
     assert len(card.data_sha256) == 64
     assert any("contributors" in note for note in card.notes)
@@ -34,7 +34,7 @@ def test_the_cards_describe_data_command_and_metrics(folder):
 
 
 def test_the_metric_encoder_beats_the_plain_baseline_by_more_than_chance(shipped):
-    """The baseline: frozen features and a plain whitened PCA. The lower ends of the intervals are compared."""
+    """The baseline: frozen features and a plain whitened PCA. The lower interval bounds must be above it."""
     card = shipped.card
     assert (card.kind, card.dim, card.distance, card.labels) == ("metric", 100, "cosine", ())
     baseline = {"garment_at_1": 0.683, "garment_at_5": 0.836, "near10": 0.583, "map_at_r": 0.223}
@@ -51,12 +51,12 @@ def test_the_metric_encoder_has_a_calibration(shipped):
 def test_noise_is_above_the_ood_threshold(shipped):
     noise = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
     pixels = np.stack([shipped.card.preprocessing(Image.fromarray(picture)) for picture in noise])
-    _, strangeness = shipped.embed_with_ood([pixels])
-    assert strangeness is not None
-    assert shipped.card.ood_threshold.not_clothes(strangeness).all()
+    _, ood_score = shipped.embed_with_ood([pixels])
+    assert ood_score is not None
+    assert shipped.card.ood_threshold.not_clothes(ood_score).all()
 
 
-def test_the_classifier_knows_its_labels(shipped_classifier):
+def test_the_classifier_has_its_labels_and_accuracy(shipped_classifier):
     card = shipped_classifier.card
     assert (card.kind, card.dim, len(card.labels)) == ("classifier", 17, 17)
     assert {"T-Shirt", "Pants", "Dress", "Shoes"} <= set(shipped_classifier.labels)

@@ -1,3 +1,5 @@
+"""Classifying pictures with a classifier's folder."""
+
 import math
 from dataclasses import replace
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Embedding pictures with a metric encoder's folder."""
+
 import threading
 from dataclasses import replace
 

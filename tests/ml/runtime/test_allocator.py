@@ -1,3 +1,5 @@
+"""The malloc setting is accepted by glibc and skipped elsewhere."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +15,7 @@ def test_glibc_accepts_the_setting():
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
 
 
-def test_a_system_without_mallopt_is_left_alone(monkeypatch):
+def test_a_system_without_mallopt_keeps_its_defaults(monkeypatch):
     monkeypatch.setattr("ml.runtime.allocator.ctypes.CDLL", lambda _: object())
     assert not keep_freed_pages()
     monkeypatch.setattr("ml.runtime.allocator.sys.platform", "darwin")

@@ -50,27 +50,27 @@ def test_all_runtimes_agree_on_the_ood_score(folder_with_ood, runtime, count):
     if runtime == "openvino":
         pytest.importorskip("openvino")
     batches = [some_pixels(count)] if count else []
-    mine, expected = (
+    actual, expected = (
         load_embedder(folder_with_ood, one, threads=1).embed_with_ood(batches) for one in (runtime, "onnx")
     )
-    assert mine[0] == pytest.approx(expected[0], abs=1e-4)
-    assert mine[1] == pytest.approx(expected[1], rel=1e-3)
+    assert actual[0] == pytest.approx(expected[0], abs=1e-4)
+    assert actual[1] == pytest.approx(expected[1], rel=1e-3)
 
 
 def test_openvino_is_thread_safe(by_openvino):
     pixels = [by_openvino.card.preprocessing(drawn_picture(seed))[None] for seed in range(4)]
     expected = [by_openvino.forward(one).outputs for one in pixels]
-    answers: dict[int, np.ndarray] = {}
+    results: dict[int, np.ndarray] = {}
 
-    def ask(number: int) -> None:
-        answers[number] = by_openvino.forward(pixels[number]).outputs
+    def run(number: int) -> None:
+        results[number] = by_openvino.forward(pixels[number]).outputs
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(answers[number] == pytest.approx(expected[number], abs=1e-4) for number in range(4))
+    assert all(results[number] == pytest.approx(expected[number], abs=1e-4) for number in range(4))
 
 
 def test_without_openvino_its_runtime_is_unavailable(shipped_folder, monkeypatch):
@@ -105,21 +105,21 @@ def test_bfloat16_by_openvino_is_close_or_refused(shipped, shipped_folder):
         with raises_code(RuntimeUnavailable, "precision_unsupported"):
             load_embedder(shipped_folder, "openvino", precision="bfloat16")
         return
-    coarse = load_embedder(shipped_folder, "openvino", precision="bfloat16").embed(pictures)
-    assert (coarse * shipped.embed(pictures)).sum(axis=1).min() > 0.99
+    rounded = load_embedder(shipped_folder, "openvino", precision="bfloat16").embed(pictures)
+    assert (rounded * shipped.embed(pictures)).sum(axis=1).min() > 0.99
 
 
 def test_bfloat16_by_torch_is_close(folder_with_ood):
     """Without a GPU it is autocast on the CPU: slow, but the same code."""
-    exact, coarse = (
+    exact, rounded = (
         load_embedder(folder_with_ood, "torch", threads=1, precision=precision).embed_with_ood([some_pixels(6)])
         for precision in ("float32", "bfloat16")
     )
-    cosines = (exact[0] * coarse[0]).sum(axis=1)
+    cosines = (exact[0] * rounded[0]).sum(axis=1)
     assert 0.995 < cosines.min() < 1
-    assert (exact[0] != coarse[0]).any()
-    assert coarse[1] == pytest.approx(exact[1], rel=0.1)
-    assert coarse[0].dtype == coarse[1].dtype == np.float32
+    assert (exact[0] != rounded[0]).any()
+    assert rounded[1] == pytest.approx(exact[1], rel=0.1)
+    assert rounded[0].dtype == rounded[1].dtype == np.float32
 
 
 # --- sharded batches
@@ -143,8 +143,8 @@ class RecordingForward:
 @pytest.mark.parametrize("count", [1, CORE_BATCH, CORE_BATCH + 1, BATCH])
 def test_a_batch_is_sharded_and_its_order_kept(count):
     sizes: list[tuple[str, int]] = []
-    answer = sharded(RecordingForward("single", sizes), RecordingForward("per_core", sizes), 2)(numbered(count))
-    assert answer.outputs.ravel().tolist() == answer.ood_score.tolist() == list(range(count))
+    outputs = sharded(RecordingForward("single", sizes), RecordingForward("per_core", sizes), 2)(numbered(count))
+    assert outputs.outputs.ravel().tolist() == outputs.ood_score.tolist() == list(range(count))
     assert {name for name, _ in sizes} == {"single" if count == 1 else "per_core"}
     assert max(size for _, size in sizes) <= CORE_BATCH
     assert sum(size for _, size in sizes) == count

@@ -1,3 +1,5 @@
+"""Diversifying results by maximal marginal relevance."""
+
 import numpy as np
 import pytest
 

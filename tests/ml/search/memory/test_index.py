@@ -1,3 +1,5 @@
+"""The exact index keeps the contract of a search index."""
+
 import pytest
 
 from ml.search import ExactIndex

@@ -1,3 +1,5 @@
+"""The approximate index: the contract, recall and snapshots."""
+
 from pathlib import Path
 
 import numpy as np

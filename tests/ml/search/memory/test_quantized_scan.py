@@ -1,3 +1,5 @@
+"""The quantised scan: blocks, groups and bounds."""
+
 import numpy as np
 import pytest
 
