@@ -38,6 +38,12 @@ class SwitchRefused(SearchError):
     code = "switch_refused"
 
 
+class NotComparable(SwitchRefused):
+    """Every item kept changing while two indexes were compared."""
+
+    code = "indexes_not_comparable"
+
+
 def backend_use(*, backend: Backend, force: bool = False, write: WriteLine = logger.info) -> None:
     """Build the index of a backend completely, compare it with the present one, and let it answer from then on.
 
@@ -56,7 +62,6 @@ def backend_use(*, backend: Backend, force: bool = False, write: WriteLine = log
             raise SwitchRefused(
                 f"{backend} finds only {share:.1%} of the items that {_present()} finds; {MIN_AGREEMENT:.0%} are "
                 f"needed. {_present()} stays in use. Use --force to switch all the same.",
-                code="agreement_too_low",
             )
     SearchChoice.choose(backend)
 
@@ -64,13 +69,10 @@ def backend_use(*, backend: Backend, force: bool = False, write: WriteLine = log
 def backend_drop(*, backend: Backend, write: WriteLine = logger.info) -> None:
     """Remove the shared indexes of a backend. Raises `SwitchRefused` for the one that answers and those in memory."""
     if backend == SearchChoice.current():
-        raise SwitchRefused(
-            f"{backend} answers the queries. Let another backend answer before you remove it.", code="backend_in_use"
-        )
+        raise SwitchRefused(f"{backend} answers the queries. Let another backend answer before you remove it.")
     if backend not in SHARED:
         raise SwitchRefused(
             f"There is nothing to remove: {backend} is in memory, and its files serve every backend in memory.",
-            code="backend_in_memory",
         )
     rows = list(SharedIndex.objects.select_related("encoder").filter(backend=backend))
     for row in rows:
@@ -100,7 +102,7 @@ def agreement(candidate: CatalogIndex, present: CatalogIndex, encoder: Encoder) 
     None if there are no vectors.
 
     The queries are stored vectors, spread over all of them. The two indexes are searched one after the other; items
-    that changed in between do not count. Raises `SwitchRefused` if every item keeps changing.
+    that changed in between do not count. Raises `NotComparable` if every item keeps changing.
     """
     for _ in range(ATTEMPTS):
         vectors = _sample_vectors(encoder)
@@ -119,9 +121,8 @@ def agreement(candidate: CatalogIndex, present: CatalogIndex, encoder: Encoder) 
         shares = [share for pair in pairs if (share := _recall(*pair, changed)) is not None]
         if shares or not any(expected):
             return sum(shares) / len(shares) if shares else 1.0
-    raise SwitchRefused(
-        "Every item kept changing, so the two indexes could not be compared. Try again when there are fewer changes.",
-        code="not_comparable",
+    raise NotComparable(
+        "Every item kept changing, so the two indexes could not be compared. Try again when there are fewer changes."
     )
 
 

@@ -18,7 +18,7 @@ from tests.helpers.embedded_queries import items_of, make_embedded_query, make_f
 from tests.helpers.errors import raises_code
 from tests.helpers.factories import make_embedding, make_encoder, make_item_photo, unit
 from worker.index.backends import SharedCatalogIndex
-from worker.index.migrate import SwitchRefused, agreement
+from worker.index.migrate import NotComparable, agreement
 from worker.index.registry import index_of
 from worker.index.snapshots import snapshot_folder
 from worker.index.sync import CatalogIndex
@@ -155,7 +155,7 @@ def test_a_comparison_fails_if_every_item_keeps_changing(encoder: Encoder) -> No
             return super().refresh()
 
     make_fan(encoder, 8)
-    with raises_code(SwitchRefused, "not_comparable"):
+    with raises_code(NotComparable, "indexes_not_comparable"):
         agreement(CatalogIndex(encoder), Restless(encoder), encoder)
 
 
