@@ -1,17 +1,17 @@
-"""How many phones at once, and how fast the plain GETs are. Prints one JSON object.
+"""Benchmark: highest rate of photo queries, and speed of GETs. Prints one JSON object.
 
     python -m benchmarks.api_load [--items 10000] [--seconds 20] [--start 8] [--clients 8] [--get-seconds 5]
 
-Everything shares the cores of this machine: the site with all its processes, and the phones.
+The site with all its processes and the clients share the cores of this machine.
 
-`phones`: the highest steady rate of new photos whose answers come within a second for 95 of 100. Arrivals do not wait
-for earlier answers, and a late start counts as waiting (benchmarks/load.py), so a queue that grows is seen. Each phone
-sends a drawn phone photo, 768 x 1024, whose bytes are its own, and waits for its ten items with `Prefer: wait`; the
-vectors of the catalogue are random, since the search compares them all, whatever they are.
+`phones`: the highest steady rate of new photos with 95 % of the answers within a second. Arrivals do not wait
+for earlier answers, and a late start counts as waiting (benchmarks/load.py), so a growing queue is noticed. Each phone
+sends a drawn phone photo, 768 x 1024, as another file each time, and waits for ten items with `Prefer: wait`. The
+vectors of the catalogue are random, since the search compares all of them.
 
-`gets`: answers per second to clients that never pause, for a page of items and for one item, with a token; beside it
-the same bytes from a bare Django and REST framework view (benchmarks/bare_site.py) under the same gunicorn. The client
-is cheap, yet the bare view is so fast that it may be what limits it.
+`gets`: answers per second to clients that never pause, for a page of items and for one item, with a token, beside
+the same bytes from a bare Django REST framework view (benchmarks/bare_site.py) under the same gunicorn. The bare view
+is so fast that the client, although cheap, may be the limit.
 """
 
 import argparse
@@ -36,25 +36,25 @@ from demo.sample import phone_photo, sample_items
 from tests.helpers.pictures import jpeg_of
 from tests.helpers.site import ROOT, Site, free_port, wait_until
 
-LIMIT = 1.0  # seconds that 95 of 100 answers may take
-PEOPLE = 20  # accounts that the phones are signed in with
+LIMIT = 1.0  # seconds, of the 95th percentile
+USERS = 20  # accounts of the phones
 UNLIMITED = dict.fromkeys(("QUERY_RATE", "READ_RATE", "ANONYMOUS_RATE"), "1000000/s")  # counted, never refused
-SIGN_IN = """
+CREATE_USERS = """
 from catalog.models import User; from knox.models import AuthToken
-people = [User.objects.create(username=f"phone-{{number}}") for number in range({people})]
-print(*[AuthToken.objects.create(person)[1] for person in people])
+users = [User.objects.create(username=f"phone-{{number}}") for number in range({users})]
+print(*[AuthToken.objects.create(user)[1] for user in users])
 """
-TURNS = 3  # of measuring ours and the bare one; the medians count
+TURNS = 3  # per site; the medians count
 GETS = {"page_of_items": "/api/v1/items/?page_size=20", "one_item": "/api/v1/items/{item}/"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--items", type=int, default=10_000)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each rate that is tried")
-    parser.add_argument("--start", type=float, default=8.0, help="photos per second, tried first")
-    parser.add_argument("--clients", type=int, default=8, help="at once, for the GETs")
-    parser.add_argument("--get-seconds", type=float, default=5.0, help="of each kind of GET, three times")
+    parser.add_argument("--seconds", type=float, default=20.0, help="per measured rate")
+    parser.add_argument("--start", type=float, default=8.0, help="photos per second of the first rate")
+    parser.add_argument("--clients", type=int, default=8, help="simultaneous clients of the GETs")
+    parser.add_argument("--get-seconds", type=float, default=5.0, help="per kind of GET and turn")
     options = parser.parse_args()
     print_measured(measure, options, **UNLIMITED)
 
@@ -62,7 +62,7 @@ def main() -> None:
 def measure(site: Site, options: argparse.Namespace) -> dict[str, Any]:
     site.set_up()
     site.shell(FILL.format(items=options.items))
-    tokens = site.shell(SIGN_IN.format(people=PEOPLE)).split()
+    tokens = site.shell(CREATE_USERS.format(users=USERS)).split()
     return {
         "cores": os.cpu_count(),
         "items": options.items,
@@ -73,37 +73,37 @@ def measure(site: Site, options: argparse.Namespace) -> dict[str, Any]:
 
 def measure_phones(site: Site, tokens: list[str], options: argparse.Namespace) -> dict[str, Any]:
     phones = Phones(site.address, tokens)
-    for _ in range(PEOPLE):
-        phones.ask()  # every process has answered, and the index is in memory
+    for _ in range(USERS):
+        phones.query()  # warm-up: every process has answered, the index is in memory
 
-    def at(rate: float) -> Stream:
-        return stream(phones.ask, rate=rate, seconds=options.seconds, limit=LIMIT)
+    def measure_rate(rate: float) -> Stream:
+        return stream(phones.query, rate=rate, seconds=options.seconds, limit=LIMIT)
 
-    best, tried = highest_rate(at, start=options.start)
+    best, streams = highest_rate(measure_rate, start=options.start)
     return {
         "photo_bytes": len(phones.photo),
         "highest_rate": round(best, 2),
         "p95_limit_ms": LIMIT * 1000,
-        "tried": [one.summary() for one in tried],
-        "first_error": next((error for one in tried for error in one.errors), None),
+        "tried": [one.summary() for one in streams],
+        "first_error": next((error for one in streams for error in one.errors), None),
     }
 
 
 class Phones:
-    """A crowd: each thread keeps a connection, as a phone does, and takes the next person's token."""
+    """Clients in threads, each with a connection of its own; users take turns."""
 
     def __init__(self, address: str, tokens: list[str]) -> None:
         self.url = f"{address}/api/v1/queries/"
         self.photo = jpeg_of(phone_photo(sample_items(10)[3]))
-        self.people = itertools.cycle(tokens)
+        self.tokens = itertools.cycle(tokens)
         self.threads = threading.local()
 
-    def ask(self) -> None:
+    def query(self) -> None:
         if not hasattr(self.threads, "session"):
             self.threads.session = requests.Session()
         response = self.threads.session.post(
             self.url,
-            headers={"Authorization": f"Token {next(self.people)}", "Prefer": "wait=20"},
+            headers={"Authorization": f"Token {next(self.tokens)}", "Prefer": "wait=20"},
             files={"photo": ("photo.jpg", with_comment(self.photo, os.urandom(16)))},
             data={"k": 10},
             timeout=30,
@@ -117,11 +117,15 @@ def measure_gets(site: Site, token: str, options: argparse.Namespace) -> dict[st
     result = {}
     for name, path in GETS.items():
         address = path.format(item=item)
-        body = get(site.port, address, token).get()
+        body = make_getter(site.port, address, token).get()
         with bare_site(site.folder, body) as port:
-            # By turns, so that whatever else the machine does at the moment falls on both.
+            # By turns, so that other load on the machine affects both.
             turns = [
-                (rate_of(site.port, address, token, options), rate_of(port, "/", token, options)) for _ in range(TURNS)
+                (
+                    measure_gets_per_second(site.port, address, token, options),
+                    measure_gets_per_second(port, "/", token, options),
+                )
+                for _ in range(TURNS)
             ]
         ours, bare = (statistics.median(rates) for rates in zip(*turns, strict=True))
         result[name] = {
@@ -133,17 +137,17 @@ def measure_gets(site: Site, token: str, options: argparse.Namespace) -> dict[st
     return result
 
 
-def rate_of(port: int, path: str, token: str, options: argparse.Namespace) -> float:
-    return gets_per_second(lambda: get(port, path, token), clients=options.clients, seconds=options.get_seconds)
+def measure_gets_per_second(port: int, path: str, token: str, options: argparse.Namespace) -> float:
+    return gets_per_second(lambda: make_getter(port, path, token), clients=options.clients, seconds=options.get_seconds)
 
 
-def get(port: int, path: str, token: str) -> Getter:
+def make_getter(port: int, path: str, token: str) -> Getter:
     return Getter(port, path, {"Authorization": f"Token {token}"})
 
 
 @contextlib.contextmanager
 def bare_site(folder: Path, answer: bytes) -> Iterator[int]:
-    """The port of a bare site that answers with this JSON, under the configuration of the product's web server."""
+    """Run a bare site that answers with this JSON under the configuration of the real web server; yields its port."""
     port, file = free_port(), folder / "bare.json"
     file.write_bytes(answer)
     server = subprocess.Popen(

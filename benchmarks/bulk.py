@@ -1,11 +1,11 @@
-"""From the files of a catalogue to stored vectors, against the network alone. Prints one JSON object.
+"""Benchmark: embedding a catalogue, from files to stored vectors, against the network alone. Prints one JSON object.
 
     python -m benchmarks.bulk [--photos 256] [--rounds 3] [--runtime auto] [--longest 400]
 
-Drawn photos are stored in a real database (SQLite in a temporary folder; on PostgreSQL what DATABASE_URL names, which
-should be empty) and embedded by what the worker's task calls: read, decoded, embedded, coloured, written. After each
-round the network alone is given the pixels of as many photos by as many threads, so the ratio is one of neighbours in
-time. `per_cpu_second` is the same by the seconds of the processor, which others on the machine disturb less.
+Drawn photos are stored in a real database (SQLite in a temporary folder, or the empty PostgreSQL of DATABASE_URL)
+and embedded by the function that the worker's task calls: read, decode, embed, measure colours, write. After each round
+the network alone gets the pixels of as many photos from as many threads, so that both see the same load.
+`per_cpu_second` counts processor time, which other load on the machine disturbs less.
 """
 
 import argparse
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", type=int, default=256, help="in the catalogue")
-    parser.add_argument("--rounds", type=int, default=3, help="each embeds all of them anew")
+    parser.add_argument("--photos", type=int, default=256, help="photos in the catalogue")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds, each of which embeds all photos")
     parser.add_argument("--runtime", default="auto", choices=("auto", "onnx", "openvino", "torch"))
     parser.add_argument("--longest", type=int, default=400, help="pixels of the longer side of a photo")
     options = parser.parse_args()
@@ -43,23 +43,25 @@ def main() -> None:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     from worker.encoders.loaded import embedder_of
 
-    encoder = a_site(options.photos, options.longest)
+    encoder = create_site(options.photos, options.longest)
     embedder = embedder_of(encoder)
-    whole, alone = [], []
+    bulk_times, forward_times = [], []
     for _ in range(options.rounds + 1):
-        forget(encoder)
-        whole.append(timed(lambda: embed_all(encoder)))
-        alone.append(timed(lambda: forward_only(embedder, options.photos)))
-    found: dict[str, Any] = {"cores": os.cpu_count(), "runtime": embedder.runtime, "photos": options.photos}
+        delete_vectors(encoder)
+        bulk_times.append(measure_time(lambda: embed_all(encoder)))
+        forward_times.append(measure_time(lambda: forward_only(embedder, options.photos)))
+    result: dict[str, Any] = {"cores": os.cpu_count(), "runtime": embedder.runtime, "photos": options.photos}
     for at, unit in enumerate(("per_second", "per_cpu_second")):
         # The first round warms up.
-        ours, limit = (options.photos / statistics.median(one[at] for one in times[1:]) for times in (whole, alone))
-        found[unit] = {"bulk": round(ours, 1), "forward_only": round(limit, 1), "ratio": round(ours / limit, 3)}
-    return found
+        bulk, forward = (
+            options.photos / statistics.median(one[at] for one in times[1:]) for times in (bulk_times, forward_times)
+        )
+        result[unit] = {"bulk": round(bulk, 1), "forward_only": round(forward, 1), "ratio": round(bulk / forward, 3)}
+    return result
 
 
-def a_site(photos: int, longest: int) -> "Encoder":
-    """A database with so many items, each with a photo, and the encoder that ships."""
+def create_site(photos: int, longest: int) -> "Encoder":
+    """Create a database with `photos` items of one photo each, and the shipped encoder."""
     from django.conf import settings
     from django.core.files.base import ContentFile
     from django.core.management import call_command
@@ -90,8 +92,8 @@ def a_site(photos: int, longest: int) -> "Encoder":
     return Encoder.objects.get()
 
 
-def forget(encoder: "Encoder") -> None:
-    """As if the catalogue had just been imported."""
+def delete_vectors(encoder: "Encoder") -> None:
+    """Delete all vectors and colours, as if the catalogue had just been imported."""
     from catalog.models import ItemPhoto
 
     encoder.embeddings.all().delete()
@@ -99,7 +101,7 @@ def forget(encoder: "Encoder") -> None:
 
 
 def embed_all(encoder: "Encoder") -> None:
-    """Embed the whole catalogue, as the task does it."""
+    """Embed the whole catalogue as the task does."""
     from worker.encoders.embedding import embed_missing
 
     claimed = encoder.claim("benchmark")
@@ -111,7 +113,7 @@ def embed_all(encoder: "Encoder") -> None:
 
 
 def forward_only(embedder: "Embedder", photos: int) -> None:
-    """The network on noise, in portions and threads as the worker gives them."""
+    """Run the network alone on noise, with the batch size and the threads of the worker."""
     import numpy as np
 
     from ml.runtime.types import available_cores
@@ -122,8 +124,8 @@ def forward_only(embedder: "Embedder", photos: int) -> None:
         list(pool.map(lambda _: embedder.forward(pixels), range(photos // embedder.portion)))
 
 
-def timed(work: Callable[[], None]) -> tuple[float, float]:
-    """The seconds that it takes, by the clock and of the processor."""
+def measure_time(work: Callable[[], None]) -> tuple[float, float]:
+    """Return the seconds of `work` by the clock and of the processor."""
     started, cpu_started = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - started, time.process_time() - cpu_started

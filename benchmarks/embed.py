@@ -1,11 +1,11 @@
-"""One photo and a batch of 32 through the network, by each runtime, against eager PyTorch. Prints one JSON object.
+"""Benchmark: embedding one photo and a batch of 32 with each runtime against eager PyTorch. Prints one JSON object.
 
     python -m benchmarks.embed [--rounds 15] [--garments 60] [--encoder FOLDER]
 
-The rivals take turns in every round, and the ratios are of the medians. Eager PyTorch has glibc's malloc told to keep
-its pages, without which it is several times slower. `cosine` and `first_unchanged` compare the vectors of a rival with
-eager's over drawn garments: the share of second views that find the same garment first among all first views. `limit`
-is what plain matrix products of float32 reach here with all cores, divided by the products in the network.
+The runtimes take turns in every round, and the ratios are of the medians. Eager PyTorch runs with glibc's malloc set to
+keep its pages, without which it is several times slower. `cosine` and `first_unchanged` compare its vectors with
+eager's over drawn garments; `first_unchanged` is the share of second views whose nearest first view is unchanged.
+`limit` is the speed of a plain float32 matrix product on all cores, divided by the multiplications of the network.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from ml.vectors import Floats
 
 EAGER = "eager PyTorch"
 SIZES = (1, 32)
-PAUSE = 0.03  # seconds before each turn: the threads of the one before wait actively for a while
+PAUSE = 0.03  # seconds before each turn: the threads of the runtime before busy-wait for a while
 ENCODER = Path(__file__).parent.parent / "ml" / "encoders" / "efficientnet-lite0-metric100"
 
 Embed = Callable[[Floats], Floats]
@@ -35,8 +35,8 @@ Embed = Callable[[Floats], Floats]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=15, help="a batch gets a fifth of them")
-    parser.add_argument("--garments", type=int, default=60, help="whose vectors are compared")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds of one photo; a batch gets a fifth of them")
+    parser.add_argument("--garments", type=int, default=60, help="garments whose vectors are compared")
     parser.add_argument("--encoder", type=Path, default=ENCODER)
     options = parser.parse_args()
     keep_freed_pages()  # before torch is imported
@@ -44,37 +44,39 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    rivals = loaded(options.encoder)
-    views = [drawn_pixels(options.encoder, options.garments, view) for view in (0, 1)]
-    found: dict[str, Any] = {"cores": os.cpu_count(), "limit": limit_of(options.encoder)}
+    runtimes = load_runtimes(options.encoder)
+    views = [draw_pixels(options.encoder, options.garments, view) for view in (0, 1)]
+    result: dict[str, Any] = {"cores": os.cpu_count(), "limit": measure_limit(options.encoder)}
     for size in SIZES:
         pixels = np.resize(views[0], (size, *views[0].shape[1:]))
         rounds = options.rounds if size == 1 else max(2, options.rounds // 5)
-        found[f"batch of {size}"] = compared(rivals, pixels, rounds)
-    vectors = {name: [embed(view) for view in views] for name, embed in rivals.items()}
-    found["vectors"] = {name: likeness(theirs, vectors[EAGER]) for name, theirs in vectors.items() if name != EAGER}
-    return found
+        result[f"batch of {size}"] = compare_times(runtimes, pixels, rounds)
+    vectors = {name: [embed(view) for view in views] for name, embed in runtimes.items()}
+    result["vectors"] = {
+        name: compare_vectors(theirs, vectors[EAGER]) for name, theirs in vectors.items() if name != EAGER
+    }
+    return result
 
 
-def loaded(encoder: Path) -> dict[str, Embed]:
-    """Eager PyTorch, and each runtime that this machine can offer."""
+def load_runtimes(encoder: Path) -> dict[str, Embed]:
+    """Load the network with eager PyTorch and with each runtime that this machine has."""
     from ml.inference.embedder import load_embedder
     from ml.runtime.types import RuntimeUnavailable
 
-    rivals = {EAGER: eager(encoder), "onnx": as_embed(load_embedder(encoder, "onnx"))}
+    runtimes = {EAGER: load_eager(encoder), "onnx": embed_function(load_embedder(encoder, "onnx"))}
     if find_spec("openvino"):
-        rivals["openvino"] = as_embed(load_embedder(encoder, "openvino"))
-        with contextlib.suppress(RuntimeUnavailable):  # few processors have such instructions
-            rivals["openvino bfloat16"] = as_embed(load_embedder(encoder, "openvino", precision="bfloat16"))
-    return rivals
+        runtimes["openvino"] = embed_function(load_embedder(encoder, "openvino"))
+        with contextlib.suppress(RuntimeUnavailable):  # few processors have the instructions
+            runtimes["openvino bfloat16"] = embed_function(load_embedder(encoder, "openvino", precision="bfloat16"))
+    return runtimes
 
 
-def as_embed(embedder: Any) -> Embed:
+def embed_function(embedder: Any) -> Embed:
     return lambda pixels: embedder.embed_batches([pixels])
 
 
-def eager(encoder: Path) -> Embed:
-    """The network as one would run it first."""
+def load_eager(encoder: Path) -> Embed:
+    """Load the network with eager PyTorch."""
     from ml.encoder.folder import read_card, read_weights
     from ml.encoder.network import network_from_card
     from ml.runtime.torch import network_forward
@@ -87,8 +89,8 @@ def eager(encoder: Path) -> Embed:
     )
 
 
-def drawn_pixels(encoder: Path, garments: int, view: int) -> Floats:
-    """A view of each of so many drawn garments, as the network reads it."""
+def draw_pixels(encoder: Path, garments: int, view: int) -> Floats:
+    """One view of each of `garments` drawn garments, preprocessed."""
     from demo.sample import draw_photo, sample_items
     from ml.encoder.folder import read_card
 
@@ -96,16 +98,16 @@ def drawn_pixels(encoder: Path, garments: int, view: int) -> Floats:
     return np.stack([preprocess(draw_photo(item, view)) for item in sample_items(garments)])
 
 
-def compared(rivals: dict[str, Embed], pixels: Floats, rounds: int) -> dict[str, dict[str, float]]:
-    """The median time of each rival in ms, photos per second, and how many times as fast as eager it is."""
-    times: dict[str, list[float]] = {name: [] for name in rivals}
+def compare_times(runtimes: dict[str, Embed], pixels: Floats, rounds: int) -> dict[str, dict[str, float]]:
+    """The median time of each runtime in ms, photos per second, and its speed relative to eager."""
+    times: dict[str, list[float]] = {name: [] for name in runtimes}
     for _ in range(rounds + 1):  # the first warms up
-        for name, embed in rivals.items():
+        for name, embed in runtimes.items():
             time.sleep(PAUSE)
             started = time.perf_counter()
             embed(pixels)
             times[name].append(time.perf_counter() - started)
-    medians = {name: statistics.median(taken[1:]) for name, taken in times.items()}
+    medians = {name: statistics.median(seconds[1:]) for name, seconds in times.items()}
     return {
         name: {
             "ms": round(1000 * median, 2),
@@ -116,8 +118,8 @@ def compared(rivals: dict[str, Embed], pixels: Floats, rounds: int) -> dict[str,
     }
 
 
-def likeness(theirs: list[Floats], exact: list[Floats]) -> dict[str, float]:
-    """How near the vectors of a rival are to the exact ones; both as those of the first views and of the second."""
+def compare_vectors(theirs: list[Floats], exact: list[Floats]) -> dict[str, float]:
+    """Compare a runtime's vectors with eager's; each: those of the first views, then of the second."""
     cosines = (np.concatenate(theirs) * np.concatenate(exact)).sum(axis=1)
     first, expected = ((second @ one.T).argmax(axis=1) for one, second in (theirs, exact))
     return {
@@ -127,11 +129,11 @@ def likeness(theirs: list[Floats], exact: list[Floats]) -> dict[str, float]:
     }
 
 
-def limit_of(encoder: Path) -> dict[str, float]:
-    """Products: how many a photo takes, how many this machine makes in a second, and so how many photos."""
+def measure_limit(encoder: Path) -> dict[str, float]:
+    """Multiplications per photo, multiplications per second of this machine, and the photos per second they allow."""
     import torch
 
-    per_photo = products_of(encoder)
+    per_photo = count_multiplications(encoder)
     square = torch.rand(1024, 1024)
     square @ square
     started = time.perf_counter()
@@ -145,8 +147,8 @@ def limit_of(encoder: Path) -> dict[str, float]:
     }
 
 
-def products_of(encoder: Path) -> int:
-    """The multiplications in the convolutions of the network for one photo."""
+def count_multiplications(encoder: Path) -> int:
+    """Count the multiplications of the network's convolutions for one photo."""
     import torch
     from torch import nn
 

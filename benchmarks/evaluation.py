@@ -1,9 +1,9 @@
-"""The time and the memory of the figures of `ml evaluate`, without the network. Prints one JSON object.
+"""Benchmark: time and memory of the metrics of `ml evaluate`, without the network. Prints one JSON object.
 
     python -m benchmarks.evaluation [--photos 100000] [--dim 100] [--labels 17] [--owners 1000] [--resamples 1000]
 
-The vectors are random unit vectors, a little alike within a label; every photo asks and every photo answers. Each part
-runs in a process of its own, so that its peak memory is its own; `base` is what numpy and the vectors take alone.
+The vectors are random unit vectors, slightly similar within a label; every photo is both query and gallery. Each part
+runs in a process of its own, to measure its own peak memory; `base` is that of numpy and the vectors alone.
 """
 
 import argparse
@@ -24,7 +24,7 @@ MB = 1024 if sys.platform != "darwin" else 1024 * 1024  # ru_maxrss comes in KiB
 
 
 class Photos:
-    """Drawn anew in each process, always the same."""
+    """Random vectors with labels and owners, from a fixed seed."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         rng = np.random.default_rng(0)
@@ -32,41 +32,46 @@ class Photos:
         self.labels = rng.integers(0, options.labels, n)
         self.owners = rng.integers(0, options.owners, n)
         centres = rng.normal(size=(options.labels, options.dim)).astype(np.float32)
-        own = rng.normal(size=(n, options.dim)).astype(np.float32)
-        self.vectors = unit_rows(own + 0.5 * centres[self.labels])
+        noise = rng.normal(size=(n, options.dim)).astype(np.float32)
+        self.vectors = unit_rows(noise + 0.5 * centres[self.labels])
         self.resamples = options.resamples
 
 
-def by_label(photos: Photos) -> None:
-    given = (photos.labels, photos.labels, photos.owners, photos.owners)
-    label_scores(photos.vectors, photos.vectors, *given)
+def measure_label_scores(photos: Photos) -> None:
+    columns = (photos.labels, photos.labels, photos.owners, photos.owners)
+    label_scores(photos.vectors, photos.vectors, *columns)
 
 
-def by_garment(photos: Photos) -> None:
+def measure_target_ranks(photos: Photos) -> None:
     target_ranks(photos.vectors, photos.vectors, np.arange(len(photos.vectors)))
 
 
-def with_intervals(photos: Photos) -> None:
-    """Twenty-six figures, as many as a metric encoder has."""
+def measure_intervals(photos: Photos) -> None:
+    """Twenty-six metrics, as many as a metric encoder has."""
     scores = np.random.default_rng(1).random((len(photos.vectors), 26))
-    figures = {str(at): Metric.mean_of(column) for at, column in enumerate(scores.T)}
-    estimate_metrics(QueryScores(photos.owners, figures), photos.resamples)
+    metrics = {str(at): Metric.mean_of(column) for at, column in enumerate(scores.T)}
+    estimate_metrics(QueryScores(photos.owners, metrics), photos.resamples)
 
 
-def nothing(_: Photos) -> None:
-    """What is there before anything is measured."""
+def measure_base(_: Photos) -> None:
+    """Measure only the start of the process."""
 
 
-PARTS = {"base": nothing, "label_scores": by_label, "target_ranks": by_garment, "intervals": with_intervals}
+PARTS = {
+    "base": measure_base,
+    "label_scores": measure_label_scores,
+    "target_ranks": measure_target_ranks,
+    "intervals": measure_intervals,
+}
 
 
-def measured(part: Callable[[Photos], None], options: argparse.Namespace) -> dict[str, float]:
+def run_part(part: Callable[[Photos], None], options: argparse.Namespace) -> dict[str, float]:
     photos = Photos(options)
     started = time.perf_counter()
     part(photos)
-    taken = time.perf_counter() - started
+    seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MB
-    return {"seconds": round(taken, 2), "peak_mb": round(peak)}
+    return {"seconds": round(seconds, 2), "peak_mb": round(peak)}
 
 
 def main() -> None:
@@ -81,7 +86,7 @@ def main() -> None:
     result: dict[str, object] = dict(vars(options))
     for name, part in PARTS.items():
         with context.Pool(1) as pool:
-            result[name] = pool.apply(measured, (part, options))
+            result[name] = pool.apply(run_part, (part, options))
     print(json.dumps(result, indent=2))
 
 

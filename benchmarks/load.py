@@ -1,9 +1,9 @@
-"""Load for a web server, from threads of this process: a steady stream of arrivals, or clients that never pause.
+"""Load generator for a web server: a steady stream of arrivals (open loop), or clients that never pause (closed loop).
 
     python -m benchmarks.load PORT TOKEN PHOTO CLIENTS COUNT
 
-sends a photo again and again from clients that never pause, each time as another file, and prints what came of it. It
-is a process of its own that loads next to nothing, so that little of the machine goes to the one who measures.
+sends a photo again and again from clients that never pause, each time as another file, and prints the result. It is a
+process of its own that loads few modules, so that the measurement costs the machine little.
 """
 
 import json
@@ -19,22 +19,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-GIVE_UP = 3.0  # times the limit: a stream that lags so far behind its clock is not going to catch up
+GIVE_UP = 3.0  # times the limit: a stream that lags this far behind will not catch up
 
 
 @dataclass
 class Stream:
-    """What became of a stream of arrivals: the time of each answer, in seconds after the moment it was due."""
+    """Result of a stream of arrivals: the time of each answer in seconds after the request was due."""
 
     rate: float
-    limit: float  # seconds that 95 of 100 answers may take
+    limit: float  # seconds, of the 95th percentile
     times: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    hopeless: bool = False  # broken off
+    was_aborted: bool = False
 
     @property
-    def passed(self) -> bool:
-        return not self.hopeless and not self.errors and bool(self.times) and percentile(self.times, 95) <= self.limit
+    def has_passed(self) -> bool:
+        return (
+            not self.was_aborted and not self.errors and bool(self.times) and percentile(self.times, 95) <= self.limit
+        )
 
     def summary(self) -> dict[str, Any]:
         measured = (50, 95, 99) if self.times else ()
@@ -43,66 +45,66 @@ class Stream:
             "answers": len(self.times),
             **{f"p{percent}_ms": round(percentile(self.times, percent) * 1000, 1) for percent in measured},
             "errors": len(self.errors),
-            "passed": self.passed,
+            "passed": self.has_passed,
         }
 
 
 def percentile(values: list[float], percent: int) -> float:
-    """The smallest value that so many of 100 do not exceed."""
+    """The nearest-rank percentile."""
     ordered = sorted(values)
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
 
-def stream(ask: Callable[[], None], *, rate: float, seconds: float, limit: float, threads: int = 128) -> Stream:
-    """`rate` arrivals a second, whether or not the earlier ones were answered.
+def stream(send: Callable[[], None], *, rate: float, seconds: float, limit: float, threads: int = 128) -> Stream:
+    """Send `rate` requests a second, whether or not the earlier ones were answered (open loop).
 
-    An answer's time counts from the moment its request was due, not from when a thread was free to send it: phones do
-    not wait for each other, so a server that stalls makes all of them late.
+    The time of an answer counts from the moment its request was due, not from when a thread was free: phones do not
+    wait for each other, so a server that stalls delays all of them.
     """
     result = Stream(rate, limit)
     started = time.monotonic()
 
-    def one(due: float) -> None:
-        if result.hopeless:
+    def send_one(due: float) -> None:
+        if result.was_aborted:
             return
         try:
-            ask()
+            send()
         except Exception as error:
             result.errors.append(f"{type(error).__name__}: {error}"[:200])
             return
         result.times.append(time.monotonic() - due)
         if result.times[-1] > GIVE_UP * limit:
-            result.hopeless = True
+            result.was_aborted = True
 
     with ThreadPoolExecutor(threads) as pool:
         for number in range(round(rate * seconds)):
             due = started + number / rate
             time.sleep(max(0.0, due - time.monotonic()))
-            if result.hopeless:
+            if result.was_aborted:
                 break
-            pool.submit(one, due)
+            pool.submit(send_one, due)
     return result
 
 
 def highest_rate(measure: Callable[[float], Stream], *, start: float, steps: int = 4) -> tuple[float, list[Stream]]:
-    """The highest rate that passes, within a few per cent, and everything that was measured on the way.
+    """Find the highest rate that passes, within a few per cent; return it with all measured streams.
 
-    It doubles or halves from `start` until one rate passes and its double does not, then halves the gap `steps` times.
-    0 if not even a thirty-second of `start` passes.
+    Doubles or halves from `start` until one rate passes and its double does not, then bisects `steps` times. 0 if not
+    even a thirty-second of `start` passes.
     """
-    tried = [measure(start)]
-    low, high = (start, 0.0) if tried[0].passed else (0.0, start)
+    streams = [measure(start)]
+    low, high = (start, 0.0) if streams[0].has_passed else (0.0, start)
     while not high or (not low and high > start / 32):
-        tried.append(measure(low * 2 or high / 2))
-        low, high = (tried[-1].rate, high) if tried[-1].passed else (low, tried[-1].rate)
+        streams.append(measure(low * 2 or high / 2))
+        low, high = (streams[-1].rate, high) if streams[-1].has_passed else (low, streams[-1].rate)
     for _ in range(steps if low else 0):
-        tried.append(measure((low + high) / 2))
-        low, high = (tried[-1].rate, high) if tried[-1].passed else (low, tried[-1].rate)
-    return low, tried
+        streams.append(measure((low + high) / 2))
+        low, high = (streams[-1].rate, high) if streams[-1].has_passed else (low, streams[-1].rate)
+    return low, streams
 
 
 class Getter:
-    """Sends one GET again and again on one connection, at almost no cost to the machine it shares with the server."""
+    """Sends one GET again and again on one connection, at almost no CPU cost."""
 
     def __init__(self, port: int, path: str, headers: dict[str, str]) -> None:
         lines = "".join(f"{name}: {value}\r\n" for name, value in {"Host": "127.0.0.1", **headers}.items())
@@ -111,7 +113,7 @@ class Getter:
         self.socket: socket.socket | None = None
 
     def get(self) -> bytes:
-        """The body. The server closes the connection now and then, as gunicorn does with a worker that it replaces."""
+        """Return the body. Reconnects after the server has closed the connection, as gunicorn does now and then."""
         connection = self.socket or socket.create_connection(("127.0.0.1", self.port), 20)
         connection.sendall(self.request)
         data = b""
@@ -134,9 +136,9 @@ class Getter:
 
 
 class PhotoSender(Getter):
-    """Sends one photo again and again, each time as a file that nobody has seen, and waits for its ten items."""
+    """Sends one photo again and again, each time as a new file, and waits for its ten items."""
 
-    _MARK = b"where-the-parts-of-a-form-meet"
+    _BOUNDARY = b"where-the-parts-of-a-form-meet"
 
     def __init__(self, port: int, token: str, photo: bytes) -> None:
         self.photo = photo
@@ -144,30 +146,31 @@ class PhotoSender(Getter):
         headers = {
             "Authorization": f"Token {token}",
             "Prefer": "wait=20",
-            "Content-Type": f"multipart/form-data; boundary={self._MARK.decode()}",
+            "Content-Type": f"multipart/form-data; boundary={self._BOUNDARY.decode()}",
             "Content-Length": str(len(body)),
         }
         super().__init__(port, "/api/v1/queries/", headers)
         self.head = self.request.replace(b"GET", b"POST", 1)
 
     def send(self) -> bytes:
+        """Send the photo once and return the body of the answer."""
         self.request = self.head + self._body()
         return self.get()
 
     def _body(self) -> bytes:
         file = b'form-data; name="photo"; filename="photo.jpg"\r\nContent-Type: image/jpeg'
         parts = ((b'form-data; name="k"', b"10"), (file, with_comment(self.photo, os.urandom(16))))
-        form = b"".join(b"--%b\r\nContent-Disposition: %b\r\n\r\n%b\r\n" % (self._MARK, *part) for part in parts)
-        return form + b"--%b--\r\n" % self._MARK
+        form = b"".join(b"--%b\r\nContent-Disposition: %b\r\n\r\n%b\r\n" % (self._BOUNDARY, *part) for part in parts)
+        return form + b"--%b--\r\n" % self._BOUNDARY
 
 
 def with_comment(jpeg: bytes, comment: bytes) -> bytes:
-    """The same picture in another file."""
+    """The same picture as another file: with a comment segment."""
     return jpeg[:2] + b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment + jpeg[2:]
 
 
 def send_photos(make: Callable[[], PhotoSender], *, clients: int, count: int) -> dict[str, Any]:
-    """What it took to have `count` photos answered, by clients that send again as soon as they are answered."""
+    """Send `count` photos from clients that never pause; return their rate, times and CPU cost."""
 
     def client(number: int) -> list[float]:
         sender, times = make(), []
@@ -179,7 +182,7 @@ def send_photos(make: Callable[[], PhotoSender], *, clients: int, count: int) ->
 
     started = time.monotonic()
     with ThreadPoolExecutor(clients) as pool:
-        times = [taken for some in pool.map(client, range(clients)) for taken in some]
+        times = [ms for some in pool.map(client, range(clients)) for ms in some]
     seconds, used = time.monotonic() - started, os.times()
     return {
         "per_second": round(count / seconds, 1),
@@ -189,13 +192,13 @@ def send_photos(make: Callable[[], PhotoSender], *, clients: int, count: int) ->
 
 
 def gets_per_second(make: Callable[[], Getter], *, clients: int, seconds: float) -> float:
-    """The answers per second to clients that ask again as soon as they are answered."""
+    """Measure the answers per second to clients that never pause."""
     starts: list[float] = []
     all_ready = threading.Barrier(clients, lambda: starts.append(time.monotonic()), timeout=60)
 
     def client(_: int) -> int:
         getter, count = make(), 0
-        getter.get()  # the first one makes the connection
+        getter.get()  # opens the connection
         all_ready.wait()
         while time.monotonic() < starts[0] + seconds:
             getter.get()
@@ -210,8 +213,8 @@ def gets_per_second(make: Callable[[], Getter], *, clients: int, seconds: float)
 def main() -> None:
     port, token, photo, clients, count = sys.argv[1:]
     content = Path(photo).read_bytes()
-    made = send_photos(lambda: PhotoSender(int(port), token, content), clients=int(clients), count=int(count))
-    print(json.dumps(made))
+    result = send_photos(lambda: PhotoSender(int(port), token, content), clients=int(clients), count=int(count))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

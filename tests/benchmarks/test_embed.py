@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.embed import EAGER, compared, eager, likeness, loaded, products_of
+from benchmarks.embed import EAGER, compare_times, compare_vectors, count_multiplications, load_eager, load_runtimes
 from ml.inference.embedder import load_embedder
 from tests.helpers.small_encoder import small_encoder, some_pixels
 
@@ -23,20 +23,20 @@ def folder(tmp_path_factory):
 
 def test_every_rival_embeds_the_same(folder):
     pixels = some_pixels(3)
-    vectors = {name: embed(pixels) for name, embed in loaded(folder).items() if "bfloat16" not in name}
+    vectors = {name: embed(pixels) for name, embed in load_runtimes(folder).items() if "bfloat16" not in name}
     assert {EAGER, "onnx"} <= set(vectors)
     assert all(np.allclose(theirs, vectors[EAGER], atol=1e-4) for theirs in vectors.values())
 
 
 def test_eager_takes_more_than_one_batch(folder):
     pixels = some_pixels(33)
-    assert np.allclose(eager(folder)(pixels), load_embedder(folder, "onnx").embed_batches([pixels]), atol=1e-4)
+    assert np.allclose(load_eager(folder)(pixels), load_embedder(folder, "onnx").embed_batches([pixels]), atol=1e-4)
 
 
 def test_rivals_are_measured_in_turns_after_a_warm_up():
     turns = []
     rivals = {name: lambda pixels, name=name: turns.append(name) or pixels for name in (EAGER, "other")}
-    found = compared(rivals, np.zeros((4, 1), np.float32), rounds=2)
+    found = compare_times(rivals, np.zeros((4, 1), np.float32), rounds=2)
     assert turns == 3 * [EAGER, "other"]
     assert found[EAGER]["times_eager"] == 1.0
     assert set(found["other"]) == {"ms", "photos_per_second", "times_eager"}
@@ -45,8 +45,8 @@ def test_rivals_are_measured_in_turns_after_a_warm_up():
 def test_likeness_counts_the_first_answers_that_are_the_same():
     exact = [np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)]
     turned = [np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)[[1, 0, 2]]]
-    assert likeness(exact, exact) == {"cosine_mean": 1.0, "cosine_min": 1.0, "first_unchanged": 1.0}
-    assert likeness(turned, exact) == {
+    assert compare_vectors(exact, exact) == {"cosine_mean": 1.0, "cosine_min": 1.0, "first_unchanged": 1.0}
+    assert compare_vectors(turned, exact) == {
         "cosine_mean": pytest.approx(4 / 6, abs=1e-5),
         "cosine_min": 0.0,
         "first_unchanged": 0.3333,
@@ -55,7 +55,7 @@ def test_likeness_counts_the_first_answers_that_are_the_same():
 
 def test_the_products_of_a_network_are_counted(folder):
     """ResNet-18 has 1.814e9 of them in its convolutions at 224 pixels, and 49 times fewer at 32."""
-    assert products_of(folder) == pytest.approx(1.814e9 / 49, rel=0.01)
+    assert count_multiplications(folder) == pytest.approx(1.814e9 / 49, rel=0.01)
 
 
 def test_the_bulk_benchmark_embeds_everything_and_prints_one_json_object() -> None:

@@ -1,4 +1,4 @@
-"""What a worker does before its first query."""
+"""Startup of a worker: warm-up of its threads."""
 
 import threading
 import time
@@ -25,8 +25,8 @@ def live() -> None:
     call_command("register_encoder", shipped, live=True, verbosity=0)
 
 
-def written(queues: set[str]) -> str:
-    """What a rehearsal wrote, before it took it back."""
+def rehearsal_statements(queues: set[str]) -> str:
+    """The writing SQL statements of a rehearsal, which is rolled back."""
     with CaptureQueriesContext(connection) as statements:
         run_and_roll_back(partial(_embed_and_search, queues))
     return "\n".join(one["sql"] for one in statements if one["sql"].startswith(("UPDATE", "INSERT")))
@@ -36,21 +36,21 @@ def written(queues: set[str]) -> str:
     ("queues", "reached"), [({"gpu"}, {"embedded"}), ({"cpu"}, {"done"}), ({"gpu", "cpu", "net"}, {"embedded", "done"})]
 )
 @pytest.mark.usefixtures("live")
-def test_the_rehearsal_goes_as_far_as_a_query_does(
+def test_the_rehearsal_runs_the_tasks_of_the_queues(
     queues: set[str], reached: set[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    updates = [line for line in written(queues).splitlines() if line.startswith("UPDATE")]
+    updates = [line for line in rehearsal_statements(queues).splitlines() if line.startswith("UPDATE")]
     assert {state for state in ("embedded", "done") if any(f"'{state}'" in line for line in updates)} >= reached
     assert not SimilarityQuery.objects.exists()
     assert "warm-up" not in caplog.text
 
 
-def test_there_is_nothing_to_rehearse_without_an_encoder(caplog: pytest.LogCaptureFixture) -> None:
-    assert "catalog_similarityquery" not in written({"gpu", "cpu"})
+def test_without_an_encoder_nothing_is_rehearsed(caplog: pytest.LogCaptureFixture) -> None:
+    assert "catalog_similarityquery" not in rehearsal_statements({"gpu", "cpu"})
     assert "warm-up" not in caplog.text
 
 
-def test_every_thread_of_the_pool_has_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_thread_of_the_pool_is_warmed_up(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[int] = []
     monkeypatch.setattr(startup, "run_and_roll_back", lambda work: threads.append(threading.get_ident()))
     pool = TaskPool(limit=3)
@@ -60,7 +60,7 @@ def test_every_thread_of_the_pool_has_its_turn(monkeypatch: pytest.MonkeyPatch) 
     assert len(set(threads)) == 3
 
 
-def test_what_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_rehearsal_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
     monkeypatch.setattr(startup, "TIMEOUT", 0.2)
     monkeypatch.setattr(startup, "run_and_roll_back", lambda work: over.wait(30))

@@ -1,4 +1,4 @@
-"""From what a query is about to its vector, with the encoder that ships."""
+"""Embeddings of queries and of the catalogue, with the shipped encoder."""
 
 import time
 from pathlib import Path
@@ -16,6 +16,7 @@ from catalog.models import Embedding, Encoder, ItemPhoto, QueryState, Similarity
 from catalog.photos.colour import colour_distance, rgb_to_lab
 from demo.sample import draw_photo, sample_items
 from ml.inference.embedder import Embedder
+from tests.helpers.errors import raises_code
 from tests.helpers.factories import (
     jpeg,
     make_embedding,
@@ -60,7 +61,7 @@ def side_by_side(left: Image.Image, right: Image.Image) -> Image.Image:
     return both
 
 
-def about(image: Image.Image, **columns: Any) -> SimilarityQuery:
+def query_about(image: Image.Image, **columns: Any) -> SimilarityQuery:
     measures = {"width": image.width, "height": image.height}
     upload = make_upload(content=jpeg_of(image))
     type(upload).objects.filter(pk=upload.pk).update(**measures)
@@ -68,11 +69,11 @@ def about(image: Image.Image, **columns: Any) -> SimilarityQuery:
     return make_query(upload, **columns)
 
 
-def test_of_a_photo_with_a_crop_only_that_part_counts(encoder: Encoder) -> None:
+def test_only_the_crop_of_a_photo_is_embedded(encoder: Encoder) -> None:
     shirt, other = drawing(0), drawing(5)
     both = side_by_side(shirt, other)
-    alone = vector_of(about(shirt), encoder)
-    cropped, whole = vector_of(about(both, crop=LEFT), encoder), vector_of(about(both), encoder)
+    alone = vector_of(query_about(shirt), encoder)
+    cropped, whole = vector_of(query_about(both, crop=LEFT), encoder), vector_of(query_about(both), encoder)
     assert alone @ cropped > 0.98
     assert alone @ whole < alone @ cropped
 
@@ -87,25 +88,24 @@ def test_a_crop_is_decoded_in_as_much_detail_as_the_photo_has() -> None:
     assert open_photo(upload, corner, side=257).size == (512, 512)
 
 
-def test_the_colour_is_that_of_the_part_that_counts(encoder: Encoder) -> None:
+def test_the_colour_is_that_of_the_crop(encoder: Encoder) -> None:
     both = side_by_side(Image.new("RGB", (200, 200), "red"), Image.new("RGB", (200, 200), "blue"))
     for crop, rgb in ((LEFT, (255, 0, 0)), ({**LEFT, "x": 0.5}, (0, 0, 255))):
-        colour = embed_query(about(both, crop=crop), encoder).colour_lab
+        colour = embed_query(query_about(both, crop=crop), encoder).colour_lab
         assert colour is not None
         assert colour_distance(colour, list(rgb_to_lab(rgb))) < 3
 
 
-def test_a_crop_of_a_fetched_photo_that_leaves_too_little_is_refused(encoder: Encoder) -> None:
-    query = about(Image.new("RGB", (100, 100)), crop={"x": 0.0, "y": 0.0, "width": 0.1, "height": 0.1})
-    with pytest.raises(Refused) as caught:
+def test_a_crop_of_a_fetched_photo_that_is_too_small_is_refused(encoder: Encoder) -> None:
+    query = query_about(Image.new("RGB", (100, 100)), crop={"x": 0.0, "y": 0.0, "width": 0.1, "height": 0.1})
+    with raises_code(Refused, "crop_too_small"):
         embed_query(query, encoder)
-    assert caught.value.code == "crop_too_small"
 
 
-def test_several_photos_count_as_the_middle_between_them(encoder: Encoder) -> None:
+def test_several_photos_have_the_mean_of_their_vectors(encoder: Encoder) -> None:
     pictures = [drawing(3, view) for view in range(3)]
-    alone = [vector_of(about(picture), encoder) for picture in pictures]
-    query = about(pictures[0])
+    alone = [vector_of(query_about(picture), encoder) for picture in pictures]
+    query = query_about(pictures[0])
     query.more_photos.add(*[make_upload(query.owner, content=jpeg_of(picture)) for picture in pictures[1:]])
     together = vector_of(query, encoder)
     expected = np.mean(alone, axis=0)
@@ -113,14 +113,14 @@ def test_several_photos_count_as_the_middle_between_them(encoder: Encoder) -> No
     assert np.linalg.norm(together) == pytest.approx(1, abs=1e-5)
 
 
-def test_an_item_is_the_middle_between_its_photos() -> None:
+def test_an_item_has_the_mean_of_its_stored_vectors() -> None:
     encoder, item = make_encoder(), make_item()
     for vector, colour in ((unit(1, 0), None), (unit(0, 1), [50.0, 1.0, 2.0])):
         make_embedding(encoder, vector, make_item_photo(item, colour_lab=colour))
     make_embedding(make_encoder(), unit(0, 0, 1), item.photos.all()[0])
-    seen = embed_query(make_query(item=item, owner=make_user()), encoder)
-    assert np.frombuffer(seen.vector, "<f4") == pytest.approx(unit(1, 1), abs=1e-6)
-    assert seen.colour_lab == [50.0, 1.0, 2.0]
+    embedded = embed_query(make_query(item=item, owner=make_user()), encoder)
+    assert np.frombuffer(embedded.vector, "<f4") == pytest.approx(unit(1, 1), abs=1e-6)
+    assert embedded.colour_lab == [50.0, 1.0, 2.0]
 
 
 def test_an_item_that_is_not_embedded_fails_with_a_reason(encoder: Encoder) -> None:
@@ -130,7 +130,7 @@ def test_an_item_that_is_not_embedded_fails_with_a_reason(encoder: Encoder) -> N
     assert (query.state, query.error_code) == (QueryState.FAILED, "item_not_embedded")
 
 
-def test_an_item_is_asked_about_through_the_whole_way(encoder: Encoder) -> None:
+def test_a_query_about_an_item_is_embedded_and_searched(encoder: Encoder) -> None:
     photos = [make_item_photo(content=jpeg_of(drawing(number))) for number in range(4)]
     search.embed_catalog(encoder.pk)
     query = make_query(item=photos[1].item, owner=make_user(), k=10)
@@ -155,9 +155,7 @@ def test_photos_of_the_catalogue_get_their_colours_with_their_vectors(encoder: E
 
 
 @pytest.mark.database
-def test_photos_embedded_before_there_were_colours_get_theirs_in_small_batches(
-    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_photos_without_a_colour_get_it_in_small_batches(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[int] = []
     monkeypatch.setattr(tasks, "send_embed_catalog", sent.append)
     photos = [make_item_photo(content=jpeg("green")) for _ in range(BATCH + 2)]
@@ -165,9 +163,9 @@ def test_photos_embedded_before_there_were_colours_get_theirs_in_small_batches(
         make_embedding(encoder, unit(1), photo)
     photos[1].file.delete(save=False)
     sweep.sweep()
-    assert sent == [encoder.pk]  # nothing is to be embedded, but there are colours to look up
+    assert sent == [encoder.pk]  # no vector is missing, but colours are
     search.embed_catalog(encoder.pk)
-    assert ItemPhoto.objects.exclude(colour_lab=None).count() == BATCH - 1  # the file of one is lost
+    assert ItemPhoto.objects.exclude(colour_lab=None).count() == BATCH - 1  # one file is lost
     search.embed_catalog(encoder.pk)
     photos[-1].refresh_from_db()
     assert colour_distance(photos[-1].colour_lab, list(rgb_to_lab((0, 128, 0)))) < 2
@@ -179,62 +177,67 @@ def test_photos_embedded_before_there_were_colours_get_theirs_in_small_batches(
     assert sent == []
 
 
-def answered(query: SimilarityQuery, encoder: Encoder) -> SimilarityQuery:
-    seen = embed_query(query, encoder)
-    columns = {"vector": seen.vector, "colour_lab": seen.colour_lab, "guess": seen.guess, "encoder": encoder}
+def record_embedding(query: SimilarityQuery, encoder: Encoder) -> SimilarityQuery:
+    embedded = embed_query(query, encoder)
+    columns = {
+        "vector": embedded.vector,
+        "colour_lab": embedded.colour_lab,
+        "guess": embedded.guess,
+        "encoder": encoder,
+    }
     SimilarityQuery.objects.filter(pk=query.pk).update(**columns)
     return query
 
 
-def again(query: SimilarityQuery, **columns: Any) -> SimilarityQuery:
+def repeat_query(query: SimilarityQuery, **columns: Any) -> SimilarityQuery:
     """Another query about the same photo, read from the database as a worker reads it."""
     return SimilarityQuery.objects.get(pk=make_query(query.photo, **columns).pk)
 
 
-def test_what_was_seen_before_is_not_looked_at_again(encoder: Encoder) -> None:
-    whole = answered(about(drawing(2)), encoder)
-    cropped = answered(again(whole, crop=LEFT), encoder)
-    seen = {query: embed_query(query, encoder) for query in (whole, cropped)}
+def test_the_vector_of_an_earlier_query_is_reused(encoder: Encoder) -> None:
+    whole = record_embedding(query_about(drawing(2)), encoder)
+    cropped = record_embedding(repeat_query(whole, crop=LEFT), encoder)
+    embedded = {query: embed_query(query, encoder) for query in (whole, cropped)}
     Path(whole.photo.file.path).unlink()
-    assert embed_query(again(whole), encoder) == seen[whole]
-    assert embed_query(again(whole, crop=LEFT), encoder) == seen[cropped]
-    assert seen[whole].vector != seen[cropped].vector
-    together = again(whole)
+    assert embed_query(repeat_query(whole), encoder) == embedded[whole]
+    assert embed_query(repeat_query(whole, crop=LEFT), encoder) == embedded[cropped]
+    assert embedded[whole].vector != embedded[cropped].vector
+    together = repeat_query(whole)
     together.more_photos.add(make_upload(together.owner))
-    for other in (again(whole, crop={**LEFT, "x": 0.5}), together):
-        with pytest.raises(Refused, match="no longer there"):
+    for other in (repeat_query(whole, crop={**LEFT, "x": 0.5}), together):
+        with raises_code(Refused, "photo_gone"):
             embed_query(other, encoder)
 
 
-def test_the_answer_about_several_photos_is_not_taken_for_that_about_the_first(encoder: Encoder) -> None:
-    several = about(drawing(2))
+def test_the_vector_of_several_photos_is_not_reused_for_the_first_one(encoder: Encoder) -> None:
+    several = query_about(drawing(2))
     several.more_photos.add(make_upload(several.owner, content=jpeg_of(drawing(7))))
-    answered(several, encoder)
-    assert vector_of(again(several), encoder) @ vector_of(several, encoder) < 0.999
+    record_embedding(several, encoder)
+    assert vector_of(repeat_query(several), encoder) @ vector_of(several, encoder) < 0.999
 
 
-def test_a_picture_unlike_all_clothes_is_marked_and_stays_marked(
+def test_an_out_of_distribution_photo_is_marked_and_stays_marked(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limit = embedder_of(encoder).card.ood_threshold
-    assert limit is not None
-    query = about(drawing(1))
+    threshold = embedder_of(encoder).card.ood_threshold
+    assert threshold is not None
+    query = query_about(drawing(1))
     for factor, guess in ((0.5, {}), (2.0, {"not_clothes": True})):
-        judged = np.array([limit.threshold * factor], np.float32)
-        monkeypatch.setattr(Embedder, "embed_with_ood", lambda *_, judged=judged: (unit(1)[None], judged))
+        scores = np.array([threshold.threshold * factor], np.float32)
+        monkeypatch.setattr(Embedder, "embed_with_ood", lambda *_, scores=scores: (unit(1)[None], scores))
         assert embed_query(query, encoder).guess == guess
-    told = {"not_clothes": True, "category": {"value": "Hat", "share": 1.0}}
-    SimilarityQuery.objects.filter(pk=query.pk).update(encoder=encoder, vector=unit(1).tobytes(), guess=told)
-    assert embed_query(again(query), encoder).guess == {"not_clothes": True}
+    guess_of_search = {"not_clothes": True, "category": {"value": "Hat", "share": 1.0}}
+    SimilarityQuery.objects.filter(pk=query.pk).update(encoder=encoder, vector=unit(1).tobytes(), guess=guess_of_search)
+    assert embed_query(repeat_query(query), encoder).guess == {"not_clothes": True}
 
 
 def test_noise_is_probably_not_clothes(encoder: Encoder) -> None:
     noise = np.random.default_rng(3).integers(0, 256, (300, 300, 3), dtype=np.uint8)
-    query = about(Image.fromarray(noise))
+    query = query_about(Image.fromarray(noise))
     assert embed_query(query, encoder).guess == {"not_clothes": True}
 
 
-def test_a_query_whose_photo_is_not_fetched_cannot_be_looked_at(encoder: Encoder) -> None:
+def test_a_query_whose_photo_is_not_fetched_cannot_be_embedded(encoder: Encoder) -> None:
     with pytest.raises(IllegalTransition):
         embed_query(make_query(source_url="https://shop.example/1.jpg", owner=make_user()), encoder)
 
@@ -242,26 +245,28 @@ def test_a_query_whose_photo_is_not_fetched_cannot_be_looked_at(encoder: Encoder
 # --- the whole catalogue
 
 
-def claimed(encoder: Encoder) -> Encoder:
-    mine = encoder.claim("gpu@here")
-    assert mine is not None
-    return mine
+def claim(encoder: Encoder) -> Encoder:
+    claimed = encoder.claim("gpu@here")
+    assert claimed is not None
+    return claimed
 
 
-def test_each_photo_of_the_catalogue_gets_its_own_vector_whatever_is_beside_it(encoder: Encoder) -> None:
+def test_each_photo_of_the_catalogue_gets_its_own_vector_whatever_shares_its_batch(encoder: Encoder) -> None:
     photos = [make_item_photo(content=jpeg_of(drawing(number))) for number in range(5)]
     Path(photos[2].file.path).unlink()
-    assert embed_missing(claimed(encoder)) == 5
+    assert embed_missing(claim(encoder)) == 5
     vectors = {row.photo_id: np.frombuffer(bytes(row.vector), "<f4") for row in Embedding.objects.all()}
     assert set(vectors) == {photo.pk for photo in photos} - {photos[2].pk}
     for number in (0, 1, 3, 4):
-        assert vectors[photos[number].pk] @ vector_of(about(drawing(number)), encoder) > 0.9999
+        assert vectors[photos[number].pk] @ vector_of(query_about(drawing(number)), encoder) > 0.9999
     photos[2].refresh_from_db()
     assert photos[2].problem.startswith("FileNotFoundError")
 
 
 @pytest.mark.database
-def test_what_was_left_out_before_comes_after_what_is_new(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_photos_are_embedded_before_those_left_out_earlier(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(embedding, "_PAGE", 2)
     photos = [make_item_photo() for _ in range(9)]
     make_embedding(encoder, unit(1), photos[3])
@@ -269,7 +274,7 @@ def test_what_was_left_out_before_comes_after_what_is_new(encoder: Encoder, monk
     assert order == [photos[n].pk for n in (4, 5, 6, 7, 8, 0, 1, 2)]
 
 
-def test_what_is_new_is_missed_at_once_and_what_is_old_only_now_and_then(encoder: Encoder) -> None:
+def test_missing_new_photos_are_noticed_at_once_and_old_ones_by_the_full_check(encoder: Encoder) -> None:
     photos = [make_item_photo(colour_lab=[50.0, 0.0, 0.0]) for _ in range(3)]
     vectors = [make_embedding(encoder, unit(1), photo) for photo in photos]
     assert not embedding.is_anything_missing(encoder)
@@ -278,44 +283,44 @@ def test_what_is_new_is_missed_at_once_and_what_is_old_only_now_and_then(encoder
     assert not embedding.is_anything_missing(encoder)
     embedding._next_full_check[encoder.pk] = time.monotonic()
     assert embedding.is_anything_missing(encoder)
-    assert embedding.is_anything_missing(encoder)  # it is not forgotten before it is done
+    assert embedding.is_anything_missing(encoder)  # until it is embedded
     make_embedding(encoder, unit(1), photos[0])
     assert not embedding.is_anything_missing(encoder)
     make_item_photo()
     assert embedding.is_anything_missing(encoder)
 
 
-def test_the_catalogue_steps_aside_when_somebody_waits(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_embedding_the_catalogue_stops_when_a_query_waits(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding, "_FIRST_CHECK_SECONDS", 0.0)
     for _ in range(40):
         make_item_photo()
     waiting = make_query()
-    mine = claimed(encoder)
-    assert embed_missing(mine) == 0  # the message goes back behind the person's
+    claimed = claim(encoder)
+    assert embed_missing(claimed) == 0  # the next message goes behind that of the query
     assert SimilarityQuery.objects.claim(waiting.pk, QueryState.QUEUED, worker="gpu@here") is not None
-    assert embed_missing(mine) == 40  # somebody is at it now
+    assert embed_missing(claimed) == 40  # a worker has claimed the query
 
 
-def test_a_streak_ends_when_its_time_is_over(encoder: Encoder) -> None:
+def test_embedding_the_catalogue_stops_after_its_time(encoder: Encoder) -> None:
     make_item_photo()
-    mine = claimed(encoder)
-    assert embed_missing(mine, seconds=0.0) == 0
-    assert embed_missing(mine, seconds=60.0) == 1
+    claimed = claim(encoder)
+    assert embed_missing(claimed, seconds=0.0) == 0
+    assert embed_missing(claimed, seconds=60.0) == 1
 
 
 @pytest.mark.database
-def test_of_a_batch_whose_claim_was_lost_nothing_is_written(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_whose_claim_was_lost_is_not_written(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(2 * BATCH):
         make_item_photo(content=jpeg("green"))
-    mine, renew = claimed(encoder), Encoder.renew_claim
+    claimed, renew = claim(encoder), Encoder.renew_claim
 
     def renew_once(encoder: Encoder) -> None:
         renew(encoder)
-        Encoder.objects.release()  # the sweep thinks that the worker is gone
+        Encoder.objects.release()  # as the sweep does for a dead worker
 
     monkeypatch.setattr(Encoder, "renew_claim", renew_once)
     with pytest.raises(ClaimLost):
-        embed_missing(mine)
+        embed_missing(claimed)
     assert Embedding.objects.count() == BATCH
     assert ItemPhoto.objects.exclude(colour_lab=None).count() == BATCH
 

@@ -1,4 +1,4 @@
-"""The photo of a query that names an address: fetched by the task, from a server on this machine."""
+"""fetch_photo: the photo at a query's URL is downloaded, from a server on this machine."""
 
 import threading
 from collections.abc import Callable
@@ -36,11 +36,11 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     return messages
 
 
-def to_fetch(url: str, **columns: Any) -> SimilarityQuery:
+def make_query_to_fetch(url: str, **columns: Any) -> SimilarityQuery:
     return make_query(source_url=url, state=QueryState.TO_FETCH, **columns)
 
 
-def fetched(query: SimilarityQuery) -> SimilarityQuery:
+def fetch(query: SimilarityQuery) -> SimilarityQuery:
     fetch_photo(str(query.pk))
     query.refresh_from_db()
     return query
@@ -50,10 +50,8 @@ def files(media: Path) -> list[Path]:
     return [path for path in media.rglob("*") if path.is_file()]
 
 
-def test_what_is_at_the_address_becomes_the_photo_and_the_query_goes_on(
-    serve: Serve, sent: list[tuple[str, str]]
-) -> None:
-    query = fetched(to_fetch(serve(answer(jpeg(size=(300, 400)))).url()))
+def test_the_download_becomes_the_photo_and_the_query_is_queued(serve: Serve, sent: list[tuple[str, str]]) -> None:
+    query = fetch(make_query_to_fetch(serve(answer(jpeg(size=(300, 400)))).url()))
     assert query.state == QueryState.QUEUED
     assert query.photo is not None
     assert (query.photo.owner, query.photo.width, query.photo.height) == (query.owner, 300, 400)
@@ -61,8 +59,8 @@ def test_what_is_at_the_address_becomes_the_photo_and_the_query_goes_on(
     assert sent == [(tasks.EMBED_QUERY, "gpu")]
 
 
-def test_a_visitor_may_name_an_address_too(serve: Serve) -> None:
-    query = fetched(to_fetch(serve(answer(jpeg())).url(), visitor="a browser"))
+def test_a_visitor_may_send_a_url(serve: Serve) -> None:
+    query = fetch(make_query_to_fetch(serve(answer(jpeg())).url(), visitor="a browser"))
     assert query.photo is not None
     assert (query.photo.owner, query.photo.visitor) == (None, "a browser")
 
@@ -70,8 +68,8 @@ def test_a_visitor_may_name_an_address_too(serve: Serve) -> None:
 @pytest.mark.database
 def test_a_message_that_comes_twice_fetches_once(serve: Serve) -> None:
     server = serve(answer(jpeg()))
-    query = fetched(to_fetch(server.url()))
-    fetched(query)
+    query = fetch(make_query_to_fetch(server.url()))
+    fetch(query)
     assert server.hits == 1
 
 
@@ -79,13 +77,13 @@ def test_a_message_that_comes_twice_fetches_once(serve: Serve) -> None:
 def test_the_same_picture_sent_and_fetched_is_one_photo(serve: Serve) -> None:
     owner = make_user()
     server = serve(answer(jpeg()))
-    first, second = (fetched(to_fetch(server.url(), owner=owner)) for _ in range(2))
+    first, second = (fetch(make_query_to_fetch(server.url(), owner=owner)) for _ in range(2))
     assert first.photo == second.photo
     assert UploadedPhoto.objects.count() == 1
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("response", "code"),
     [
         (answer(b"", status="404 Not Found"), "url_not_found"),
         (answer(b"<html>A page about a shirt</html>"), "photo_unreadable"),
@@ -94,10 +92,10 @@ def test_the_same_picture_sent_and_fetched_is_one_photo(serve: Serve) -> None:
         (answer(jpeg(size=(8, 8))), "photo_too_small"),
     ],
 )
-def test_what_is_no_picture_ends_the_query_with_a_code_and_leaves_nothing(
-    serve: Serve, media: Path, sent: list[tuple[str, str]], said: bytes, code: str
+def test_a_download_that_is_no_photo_fails_the_query_with_a_code_and_leaves_no_file(
+    serve: Serve, media: Path, sent: list[tuple[str, str]], response: bytes, code: str
 ) -> None:
-    query = fetched(to_fetch(serve(said).url()))
+    query = fetch(make_query_to_fetch(serve(response).url()))
     assert (query.state, query.error_code) == (QueryState.FAILED, code)
     assert query.error_detail
     assert not UploadedPhoto.objects.exists()
@@ -105,22 +103,22 @@ def test_what_is_no_picture_ends_the_query_with_a_code_and_leaves_nothing(
     assert sent == []
 
 
-def test_an_address_inside_is_not_asked_and_ends_the_query() -> None:
-    query = fetched(to_fetch("http://127.0.0.1/shirt.jpg"))
+def test_a_private_address_is_not_requested_and_fails_the_query() -> None:
+    query = fetch(make_query_to_fetch("http://127.0.0.1/shirt.jpg"))
     assert (query.state, query.error_code) == (QueryState.FAILED, "url_forbidden")
 
 
-def test_a_crop_that_leaves_too_little_of_the_picture_ends_the_query(serve: Serve, media: Path) -> None:
+def test_a_crop_that_is_too_small_fails_the_query(serve: Serve, media: Path) -> None:
     crop = {"x": 0.0, "y": 0.0, "width": 0.1, "height": 0.1}
-    query = fetched(to_fetch(serve(answer(jpeg(size=(60, 80)))).url(), crop=crop))
+    query = fetch(make_query_to_fetch(serve(answer(jpeg(size=(60, 80)))).url(), crop=crop))
     assert (query.state, query.error_code) == (QueryState.FAILED, "crop_too_small")
     assert not UploadedPhoto.objects.exists()
     assert files(media) == []
 
 
 @pytest.mark.database
-def test_a_worker_whose_claim_was_given_away_leaves_no_photo(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    query = to_fetch("http://slow.example/")
+def test_a_worker_that_lost_its_claim_leaves_no_photo(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    query = make_query_to_fetch("http://slow.example/")
 
     def too_slow(url: str) -> bytes:
         SimilarityQuery.objects.filter(pk=query.pk).release()
@@ -128,29 +126,27 @@ def test_a_worker_whose_claim_was_given_away_leaves_no_photo(media: Path, monkey
         return jpeg()
 
     monkeypatch.setattr(net, "fetch_picture", too_slow)
-    fetched(query)
+    fetch(query)
     assert (query.state, query.claimed_by) == (QueryState.FETCHING, "net@other")
     assert not UploadedPhoto.objects.exists()
     assert files(media) == []
 
 
-def test_a_disk_that_is_full_gives_the_query_back_to_be_tried_again(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_requeues_the_query(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(**_: Any) -> str:
         raise OSError(28, "No space left on device")
 
-    query = to_fetch(serve(answer(jpeg())).url())
+    query = make_query_to_fetch(serve(answer(jpeg())).url())
     with monkeypatch.context() as patched:
         patched.setattr("catalog.services.uploads.store_picture", full)
         with pytest.raises(OSError, match="No space left"):
             fetch_photo(str(query.pk))
     query.refresh_from_db()
     assert (query.state, query.attempts) == (QueryState.TO_FETCH, 1)
-    assert fetched(query).state == QueryState.QUEUED
+    assert fetch(query).state == QueryState.QUEUED
 
 
-def test_the_sweep_sends_each_waiting_query_to_the_worker_it_waits_for(sent: list[tuple[str, str]]) -> None:
+def test_the_sweep_sends_each_waiting_query_to_its_queue(sent: list[tuple[str, str]]) -> None:
     long_ago = timezone.now() - 2 * RESEND_AFTER
     make_query(source_url="http://a.example/", state=QueryState.TO_FETCH, nudged_at=long_ago)
     make_query(state=QueryState.QUEUED, nudged_at=long_ago)
@@ -160,8 +156,8 @@ def test_the_sweep_sends_each_waiting_query_to_the_worker_it_waits_for(sent: lis
 
 
 @pytest.mark.database
-def test_a_fetch_that_takes_too_long_is_given_to_another_worker(sent: list[tuple[str, str]]) -> None:
-    query = to_fetch("http://a.example/")
+def test_a_fetch_whose_claim_expires_is_sent_again(sent: list[tuple[str, str]]) -> None:
+    query = make_query_to_fetch("http://a.example/")
     SimilarityQuery.objects.claim(query.pk, QueryState.TO_FETCH, worker="net@dead")
     long_ago = timezone.now() - timedelta(seconds=django_settings.CLAIM_SECONDS + 1)
     SimilarityQuery.objects.update(claimed_at=long_ago)
@@ -171,8 +167,8 @@ def test_a_fetch_that_takes_too_long_is_given_to_another_worker(sent: list[tuple
     assert sent == [(tasks.FETCH_PHOTO, "net")]
 
 
-def test_a_worker_that_starts_gives_back_what_it_held_before_it_was_killed() -> None:
-    query = to_fetch("http://a.example/")
+def test_a_starting_worker_releases_the_claims_it_held_when_it_was_killed() -> None:
+    query = make_query_to_fetch("http://a.example/")
     SimilarityQuery.objects.claim(query.pk, QueryState.TO_FETCH, worker="net@here")
     release_own_claims(SimpleNamespace(hostname="net@there"))
     query.refresh_from_db()
@@ -183,7 +179,7 @@ def test_a_worker_that_starts_gives_back_what_it_held_before_it_was_killed() -> 
     assert [taken.pk for taken in SimilarityQuery.objects.take_undelivered()] == [query.pk]
 
 
-def test_no_more_than_two_pictures_are_decoded_at_a_time(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_most_two_photos_are_decoded_at_a_time(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     at_work, most, lock = 0, 0, threading.Lock()
     both = threading.Barrier(2, timeout=10)
 

@@ -1,4 +1,4 @@
-"""A query's end, told to an address by the task: to a server on this machine, signed."""
+"""send_webhook: the end of a query is posted, signed, to a server on this machine."""
 
 import socket
 import ssl
@@ -50,13 +50,13 @@ def webhook_to(url: str, **columns: Any) -> WebhookDelivery:
     return webhook_create(query=make_query(**{"state": QueryState.DONE, **columns}), url=url)
 
 
-def tried(delivery: WebhookDelivery) -> WebhookDelivery:
+def send(delivery: WebhookDelivery) -> WebhookDelivery:
     send_webhook(str(delivery.pk))
     delivery.refresh_from_db()
     return delivery
 
 
-def received(request: bytes) -> tuple[str, dict[str, str], bytes]:
+def parse_request(request: bytes) -> tuple[str, dict[str, str], bytes]:
     """The first line, the headers in small letters, and the body."""
     head, _, body = request.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
@@ -69,12 +69,12 @@ def secret_of(delivery: WebhookDelivery) -> str:
     return webhook_secret(user=owner)
 
 
-def test_an_address_is_told_that_its_query_is_done(serve: Serve) -> None:
+def test_a_finished_query_is_delivered(serve: Serve) -> None:
     server = serve(OK)
-    delivery = tried(webhook_to(server.url("/told?by=us"), outcome="close_match"))
+    delivery = send(webhook_to(server.url("/told?by=us"), outcome="close_match"))
     assert (delivery.state, delivery.attempts, delivery.error) == (WebhookState.DELIVERED, 1, "")
     assert delivery.delivered_at is not None
-    first, headers, body = received(server.requests[0])
+    first, headers, body = parse_request(server.requests[0])
     assert first == "POST /told?by=us HTTP/1.1"
     assert headers["content-type"] == "application/json"
     assert headers["webhook-id"] == str(delivery.query_id)
@@ -88,33 +88,33 @@ def test_an_address_is_told_that_its_query_is_done(serve: Serve) -> None:
     }
 
 
-def test_a_query_that_failed_is_told_with_why(serve: Serve) -> None:
+def test_a_failed_query_is_delivered_with_its_error(serve: Serve) -> None:
     server = serve(OK)
-    delivery = tried(
+    delivery = send(
         webhook_to(server.url(), state=QueryState.FAILED, error_code="no_encoder", error_detail="None yet.")
     )
-    told = Webhook(secret_of(delivery)).verify(*reversed(received(server.requests[0])[1:]))
+    told = Webhook(secret_of(delivery)).verify(*reversed(parse_request(server.requests[0])[1:]))
     assert (told["state"], told["outcome"]) == ("failed", None)
     assert told["error"] == {"code": "no_encoder", "detail": "None yet."}
 
 
-def test_a_body_that_was_changed_and_the_key_of_somebody_else_are_noticed(serve: Serve) -> None:
+def test_a_changed_body_and_another_key_fail_the_verification(serve: Serve) -> None:
     server = serve(OK)
-    delivery = tried(webhook_to(server.url()))
-    _, headers, body = received(server.requests[0])
+    delivery = send(webhook_to(server.url()))
+    _, headers, body = parse_request(server.requests[0])
     for secret, text in ((secret_of(delivery), body + b" "), (secret_of(webhook_to("http://a.example/")), body)):
         with pytest.raises(WebhookVerificationError):
             Webhook(secret).verify(text, headers)
 
 
-def test_the_documented_check_tells_ours_from_others(serve: Serve) -> None:
+def test_the_documented_verification_accepts_only_our_requests(serve: Serve) -> None:
     document = (Path(__file__).resolve().parents[3] / "docs" / "api.md").read_text()
     names: dict[str, Any] = {}
     exec(document.split("## Webhooks")[1].split("```python\n")[1].split("```")[0], names)  # noqa: S102 - our own
     is_from_the_site = names["is_from_the_site"]
     server = serve(OK)
-    secret = secret_of(tried(webhook_to(server.url())))
-    _, headers, body = received(server.requests[0])
+    secret = secret_of(send(webhook_to(server.url())))
+    _, headers, body = parse_request(server.requests[0])
     assert is_from_the_site(secret, headers, body)
     assert not is_from_the_site(secret, headers, body + b" ")
     assert not is_from_the_site(new_secret(), headers, body)
@@ -128,30 +128,30 @@ def test_after_a_renewal_the_new_secret_signs(serve: Serve) -> None:
     owner = delivery.query.owner
     assert owner is not None
     old, new = secret_of(delivery), webhook_secret_renew(user=owner)
-    tried(delivery)
-    _, headers, body = received(server.requests[0])
+    send(delivery)
+    _, headers, body = parse_request(server.requests[0])
     assert Webhook(new).verify(body, headers)["state"] == "done"
     with pytest.raises(WebhookVerificationError):
         Webhook(old).verify(body, headers)
 
 
 @pytest.mark.parametrize("state", [QueryState.QUEUED, QueryState.SEARCHING])
-def test_nothing_is_told_before_the_end(serve: Serve, state: QueryState) -> None:
+def test_nothing_is_sent_before_the_end_of_the_query(serve: Serve, state: QueryState) -> None:
     server = serve(OK)
-    assert tried(webhook_to(server.url(), state=state)).attempts == 0
+    assert send(webhook_to(server.url(), state=state)).attempts == 0
     assert server.hits == 0
 
 
 @pytest.mark.database
-def test_a_message_that_comes_twice_tells_once(serve: Serve) -> None:
+def test_a_message_delivered_twice_sends_once(serve: Serve) -> None:
     server = serve(OK)
-    tried(tried(webhook_to(server.url())))
+    send(send(webhook_to(server.url())))
     assert server.hits == 1
 
 
 @pytest.mark.parametrize("status", ["201 Created", "204 No Content"])
 def test_every_success_is_a_delivery(serve: Serve, status: str) -> None:
-    assert tried(webhook_to(serve(answer(b"", status=status)).url())).state == WebhookState.DELIVERED
+    assert send(webhook_to(serve(answer(b"", status=status)).url())).state == WebhookState.DELIVERED
 
 
 def silence(connection: socket.socket) -> None:
@@ -175,78 +175,78 @@ def endless(connection: socket.socket) -> None:
         (silence, "The server did not answer within 1 seconds."),
     ],
 )
-def test_whatever_else_comes_is_a_try_in_vain(
+def test_any_other_response_is_a_failed_attempt(
     serve: Serve, does: Any, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(post, "SECONDS", 0.6)
     before = timezone.now()
-    delivery = tried(webhook_to(serve(does).url()))
+    delivery = send(webhook_to(serve(does).url()))
     assert (delivery.state, delivery.attempts, delivery.error) == (WebhookState.WAITING, 1, why)
     assert RETRY_DELAYS[0] <= delivery.next_at - before < RETRY_DELAYS[0] + timedelta(seconds=20)
 
 
 def test_a_redirect_is_not_followed(serve: Serve) -> None:
     inside = serve(OK)
-    tried(webhook_to(serve(redirect(inside.url())).url()))
+    send(webhook_to(serve(redirect(inside.url())).url()))
     assert inside.hits == 0
 
 
-def test_a_body_that_never_ends_is_not_read(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_response_body_is_not_read(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     def pour(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         while True:
             connection.sendall(b"x" * 65536)
 
-    assert tried(webhook_to(serve(pour).url())).state == WebhookState.DELIVERED
+    assert send(webhook_to(serve(pour).url())).state == WebhookState.DELIVERED
 
 
-def test_a_server_that_cannot_prove_its_name_is_told_nothing(serve: Serve, tmp_path: Any) -> None:
+def test_a_server_with_an_invalid_certificate_gets_no_request(serve: Serve, tmp_path: Any) -> None:
     context: ssl.SSLContext = certificate(tmp_path, "localhost")[0]
     server = serve(OK, tls=context)
-    assert tried(webhook_to(server.url())).error == "The server has no valid certificate."
+    assert send(webhook_to(server.url())).error == "The server has no valid certificate."
     assert server.requests == []
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1/", "http://169.254.169.254/latest/", "http://[::1]/"])
-def test_nobody_inside_is_told_anything(url: str) -> None:
-    delivery = tried(webhook_to(url))
+def test_private_addresses_get_no_request(url: str) -> None:
+    delivery = send(webhook_to(url))
     assert (delivery.state, delivery.error) == (WebhookState.WAITING, "This address is not on the public internet.")
 
 
-def test_the_private_network_stays_shut_if_a_setting_is_taken_back(serve: Serve, settings: Settings) -> None:
+def test_a_host_removed_from_the_setting_gets_no_request(serve: Serve, settings: Settings) -> None:
     server = serve(OK)
     delivery = webhook_to(server.url())
     settings.FETCH_PRIVATE_HOSTS = []
-    assert tried(delivery).state == WebhookState.WAITING
+    assert send(delivery).state == WebhookState.WAITING
     assert server.hits == 0
 
 
-def test_after_five_tries_within_about_an_hour_it_is_given_up(serve: Serve) -> None:
+def test_a_delivery_is_given_up_after_five_attempts_in_about_an_hour(serve: Serve) -> None:
     server = serve(answer(b"", status="503 Service Unavailable"))
     delivery = webhook_to(server.url())
     waited = timedelta()
     for _ in range(MAX_TRIES):
         asked_at = timezone.now()
-        tried(delivery)
+        send(delivery)
         waited += max(delivery.next_at - asked_at, timedelta())
-        tried(delivery)  # too early
+        send(delivery)  # too early
         WebhookDelivery.objects.update(next_at=asked_at)
     assert timedelta(minutes=50) < waited < timedelta(minutes=62)
     assert (delivery.state, delivery.attempts, server.hits) == (WebhookState.GIVEN_UP, MAX_TRIES, MAX_TRIES)
     assert delivery.error == "The server answered 503."
-    tried(delivery)
+    send(delivery)
     assert server.hits == MAX_TRIES
 
 
-def test_a_try_in_vain_is_made_good_by_the_next(serve: Serve) -> None:
-    delivery = tried(webhook_to(serve(answer(b"", status="503 Busy")).url()))
+def test_a_failed_attempt_is_followed_by_a_successful_one(serve: Serve) -> None:
+    delivery = send(webhook_to(serve(answer(b"", status="503 Busy")).url()))
     WebhookDelivery.objects.update(url=serve(OK).url(), next_at=timezone.now())
-    tried(delivery)
+    send(delivery)
     assert (delivery.state, delivery.attempts, delivery.error) == (WebhookState.DELIVERED, 2, "")
 
 
 @pytest.mark.database
-def test_a_query_that_is_deleted_while_it_is_told_leaves_nothing(
+def test_a_query_that_is_deleted_during_the_delivery_leaves_no_row(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     delivery = webhook_to(serve(OK).url())
@@ -277,7 +277,7 @@ def test_a_query_without_a_webhook_sends_none(sent: list[tuple[str, Any, str]]) 
 
 
 @pytest.mark.database
-def test_the_sweep_sends_again_what_is_due_and_nothing_else(sent: list[tuple[str, Any, str]]) -> None:
+def test_the_sweep_sends_only_due_deliveries_again(sent: list[tuple[str, Any, str]]) -> None:
     due, too_early, unfinished, told = (webhook_to("http://a.example/") for _ in range(4))
     long_ago = timezone.now() - 2 * RESEND_AFTER
     WebhookDelivery.objects.update(nudged_at=long_ago)
@@ -289,7 +289,7 @@ def test_the_sweep_sends_again_what_is_due_and_nothing_else(sent: list[tuple[str
     assert sent == [(tasks.SEND_WEBHOOK, due.pk, "net")]
 
 
-def test_what_a_killed_worker_held_is_tried_again_but_not_for_ever() -> None:
+def test_deliveries_of_a_killed_worker_are_tried_again_a_limited_number_of_times() -> None:
     delivery = webhook_to("http://a.example/")
     for tries in range(1, MAX_TRIES + 1):
         assert WebhookDelivery.objects.claim(delivery.pk, worker="net@here") is not None
@@ -302,7 +302,7 @@ def test_what_a_killed_worker_held_is_tried_again_but_not_for_ever() -> None:
 
 
 @pytest.mark.database
-def test_a_worker_that_hangs_loses_its_claim_to_the_sweep(sent: list[tuple[str, Any, str]], serve: Serve) -> None:
+def test_the_sweep_releases_the_claim_of_a_hanging_worker(sent: list[tuple[str, Any, str]], serve: Serve) -> None:
     delivery = webhook_to("http://a.example/")
     mine = WebhookDelivery.objects.claim(delivery.pk, worker="net@here")
     assert mine is not None

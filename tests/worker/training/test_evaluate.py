@@ -1,4 +1,4 @@
-"""The task that measures encoders, with the real program and the encoder that ships."""
+"""Evaluation of encoders by the task, with the real command line and the shipped encoder."""
 
 import os
 import shutil
@@ -36,7 +36,7 @@ def folders(tmp_path: Path, settings: Settings) -> Path:
 
 @pytest.fixture
 def queued(folders: Path) -> Evaluation:
-    """The encoder that ships beside itself under another name, on drawn garments of two labels."""
+    """The shipped encoder against a copy of itself, on drawn garments of two labels."""
     photos = []
     for number, item in enumerate(sample_items(12)[:6]):
         row = make_item(category=("Dress", "Hat")[number % 2])
@@ -49,16 +49,16 @@ def queued(folders: Path) -> Evaluation:
     return Evaluation.objects.create(encoder=copy, against=live, evaluation_set=chosen)
 
 
-def evaluated(evaluation: Evaluation) -> Evaluation:
+def run_task(evaluation: Evaluation) -> Evaluation:
     evaluate_task(str(evaluation.pk))
     evaluation.refresh_from_db()
     return evaluation
 
 
-def test_an_encoder_is_compared_and_nothing_is_left_behind(queued: Evaluation, tmp_path: Path) -> None:
+def test_an_encoder_is_compared_and_its_files_are_deleted(queued: Evaluation, tmp_path: Path) -> None:
     for encoder in Encoder.objects.all():
         search.embed_catalog(str(encoder.pk))
-    done = evaluated(queued)
+    done = run_task(queued)
     assert (done.state, done.reason, done.claim_token) == (EvaluationState.DONE, "", None)
     assert (done.report["queries"], done.report["gallery"], done.report["splits"]) == (4, 6, ["test"])
     assert set(done.report["against"]["labels"]) == {"Dress", "Hat"}
@@ -71,45 +71,45 @@ def test_an_encoder_is_compared_and_nothing_is_left_behind(queued: Evaluation, t
     assert list((tmp_path / "evaluations").iterdir()) == []
 
 
-def test_a_changed_byte_fails_with_the_words_of_the_program(queued: Evaluation, folders: Path) -> None:
+def test_a_changed_file_fails_with_the_error_line_of_the_child(queued: Evaluation, folders: Path) -> None:
     file = folders / "copy" / "model.onnx"
     file.write_bytes(file.read_bytes()[:-1] + b"?")
-    failed = evaluated(queued)
+    failed = run_task(queued)
     assert failed.state == EvaluationState.FAILED
-    assert "is not the file that the card describes" in failed.reason
+    assert "model.onnx" in failed.reason
 
 
-def test_an_encoder_whose_folder_is_gone_fails_with_a_reason(queued: Evaluation, folders: Path) -> None:
+def test_an_encoder_without_a_folder_fails_with_a_reason(queued: Evaluation, folders: Path) -> None:
     shutil.rmtree(folders / "copy")
-    assert "holds 'copy'" in evaluated(queued).reason
+    assert "copy" in run_task(queued).reason
 
 
 @pytest.mark.database
-def test_a_message_that_comes_twice_or_for_nothing_does_nothing(queued: Evaluation) -> None:
+def test_a_message_for_a_finished_or_deleted_evaluation_does_nothing(queued: Evaluation) -> None:
     Evaluation.objects.update(state=EvaluationState.DONE, report={"as": "it was"})
-    assert evaluated(queued).report == {"as": "it was"}
+    assert run_task(queued).report == {"as": "it was"}
     Evaluation.objects.all().delete()
     evaluate_task(str(queued.pk))
     assert not Embedding.objects.exists()
 
 
-def test_a_killed_program_is_tried_again_and_fails_in_the_end(
+def test_a_killed_child_is_tried_again_and_fails_in_the_end(
     queued: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The program is ended as soon as it runs; the site never is left with a comparison that seems to go on."""
+    """The child is killed as soon as it runs; no evaluation is left in the state running."""
     monkeypatch.setattr(evaluate, "RENEW_SECONDS", 0.05)
     states = []
     for _ in range(3):
-        thread = threading.Thread(target=kill_program, args=(tmp_path,))
+        thread = threading.Thread(target=kill_child, args=(tmp_path,))
         thread.start()
-        states.append(evaluated(queued).state)
+        states.append(run_task(queued).state)
         thread.join()
     assert states == [EvaluationState.QUEUED, EvaluationState.QUEUED, EvaluationState.FAILED]
     assert queued.claim_token is None
     assert "3 times" in queued.reason
 
 
-def kill_program(folder: Path) -> None:
+def kill_child(folder: Path) -> None:
     wanted = str(folder / "evaluations").encode()
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
@@ -125,9 +125,7 @@ def kill_program(folder: Path) -> None:
 
 
 @pytest.mark.database
-def test_an_evaluation_that_was_given_to_another_worker_stops_at_once(
-    queued: Evaluation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_evaluation_whose_claim_was_lost_stops_at_once(queued: Evaluation, monkeypatch: pytest.MonkeyPatch) -> None:
     claim = Evaluation.objects.claim(queued.pk, worker="train@one")
     assert claim is not None
     Evaluation.objects.held_by("train@one").release()
@@ -138,7 +136,7 @@ def test_an_evaluation_that_was_given_to_another_worker_stops_at_once(
     assert queued.state == EvaluationState.QUEUED
 
 
-def test_the_stage_is_the_latest_that_the_program_tells() -> None:
-    said = "photos:   0%|  | 0/8\nphotos: 100%|##| 8/8\nphone photos:  40%|#  | 3/8 [00:01<00:02]"
-    assert evaluate.parse_stage(said) == "phone photos, 40 %"
+def test_the_stage_is_the_latest_progress_bar() -> None:
+    stderr = "photos:   0%|  | 0/8\nphotos: 100%|##| 8/8\nphone photos:  40%|#  | 3/8 [00:01<00:02]"
+    assert evaluate.parse_stage(stderr) == "phone photos, 40 %"
     assert evaluate.parse_stage("") == "loading"

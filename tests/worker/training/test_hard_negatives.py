@@ -1,4 +1,4 @@
-"""The photos of an evaluation set that staff see answered by two encoders."""
+"""Samples of an evaluation: photos answered by two encoders."""
 
 import pytest
 
@@ -14,29 +14,34 @@ def photos_of(category: str, count: int) -> list[ItemPhoto]:
     return [make_item_photo(make_item(category=category)) for _ in range(count)]
 
 
-def test_each_photo_is_answered_by_both_from_their_own_vectors_and_never_by_its_own_item() -> None:
+def test_both_encoders_answer_with_their_own_vectors_and_never_with_the_samples_own_item() -> None:
     ours, theirs = make_encoder(), make_encoder()
-    asked, alike, other = photos_of("Dress", 2) + photos_of("Hat", 1)
-    asked_again = make_item_photo(asked.item)
-    for photo, mine, yours in ((asked, 0.0, 0.0), (alike, 0.1, 0.9), (other, 0.9, 0.1), (asked_again, 0.0, 0.0)):
-        make_embedding(ours, unit(1, mine), photo)
-        make_embedding(theirs, unit(1, yours), photo)
+    query_photo, alike, other = photos_of("Dress", 2) + photos_of("Hat", 1)
+    second_photo = make_item_photo(query_photo.item)
+    for photo, ours_turn, theirs_turn in (
+        (query_photo, 0.0, 0.0),
+        (alike, 0.1, 0.9),
+        (other, 0.9, 0.1),
+        (second_photo, 0.0, 0.0),
+    ):
+        make_embedding(ours, unit(1, ours_turn), photo)
+        make_embedding(theirs, unit(1, theirs_turn), photo)
     hidden = photos_of("Dress", 1)[0]
     make_embedding(ours, unit(1), hidden)
     hidden.item.mark_deleted()
-    chosen = evaluation_set_of(asked)
-    found = build_samples(Evaluation(encoder=ours, against=theirs, evaluation_set=chosen))
-    assert {(sample["photo"], sample["item"], sample["label"]) for sample in found} == {
-        (photo.pk, asked.item_id, "Dress") for photo in (asked, asked_again)
+    chosen = evaluation_set_of(query_photo)
+    samples = build_samples(Evaluation(encoder=ours, against=theirs, evaluation_set=chosen))
+    assert {(sample["photo"], sample["item"], sample["label"]) for sample in samples} == {
+        (photo.pk, query_photo.item_id, "Dress") for photo in (query_photo, second_photo)
     }
-    first = found[0]
+    first = samples[0]
     assert [(one["item"], one["right"]) for one in first["ours"]] == [(alike.item_id, True), (other.item_id, False)]
     assert [(one["item"], one["right"]) for one in first["theirs"]] == [(other.item_id, False), (alike.item_id, True)]
     assert first["ours"][0]["score"] == pytest.approx(unit(1, 0.1) @ unit(1), abs=1e-4)
     assert first["ours"][0]["photo"] == alike.pk
 
 
-def test_every_label_comes_before_any_comes_again_and_the_same_photos_come_each_time() -> None:
+def test_labels_take_turns_and_the_choice_is_stable() -> None:
     encoder, other = make_encoder(), make_encoder()
     photos = photos_of("Dress", 30) + photos_of("Hat", 2) + photos_of("Skirt", 1) + photos_of(" ", 2)
     for photo in photos:
@@ -49,7 +54,7 @@ def test_every_label_comes_before_any_comes_again_and_the_same_photos_come_each_
     assert draw_photos(chosen, [other]) == drawn
 
 
-def test_a_photo_that_one_of_them_has_not_embedded_is_no_sample() -> None:
+def test_a_photo_without_a_vector_of_both_encoders_is_no_sample() -> None:
     encoder, other = make_encoder(), make_encoder()
     both, one = photos_of("Hat", 2)
     for photo in (both, one):

@@ -1,18 +1,18 @@
-"""How far a run is, from lines such as the training writes."""
+"""Progress of a run, computed from the events of the training."""
 
 from worker.training.progress import TRACE_POINTS, RunProgress, thin_out
 
 
-def step(epoch: int, number: int, **more: float) -> dict:
-    return {"event": "step", "epoch": epoch, "epochs": 4, "step": number, "steps": 10, "loss": 0.5} | more
+def step(epoch: int, number: int, **figures: float) -> dict:
+    return {"event": "step", "epoch": epoch, "epochs": 4, "step": number, "steps": 10, "loss": 0.5} | figures
 
 
 def stage(what: str, done: int | None = None, of: int | None = None) -> dict:
     return {"event": "stage", "what": what} | ({"done": done, "of": of} if of else {})
 
 
-def test_the_stages_have_words_and_their_shares_add_up() -> None:
-    progress, told = RunProgress({}, 0), []
+def test_stages_have_labels_and_their_shares_add_up() -> None:
+    progress, states = RunProgress({}, 0), []
     for event in (
         stage("decoding", 0, 8),
         stage("views", 1, 2),
@@ -23,8 +23,8 @@ def test_the_stages_have_words_and_their_shares_add_up() -> None:
         stage("sharpening", 3, 6),
     ):
         progress.take(event)
-        told.append((progress.stage, progress.values["share"]))
-    assert told == [
+        states.append((progress.stage, progress.values["share"]))
+    assert states == [
         ("reading photos", 0.0),
         ("making views", 0.07),
         ("training", 0.12),
@@ -35,7 +35,7 @@ def test_the_stages_have_words_and_their_shares_add_up() -> None:
     ]
 
 
-def test_what_is_counted_is_that_of_the_present_stage() -> None:
+def test_the_counts_are_those_of_the_present_stage() -> None:
     progress = RunProgress({}, 0)
     progress.take(stage("views", 3, 6))
     assert (progress.values["done"], progress.values["of"]) == (3, 6)
@@ -43,14 +43,14 @@ def test_what_is_counted_is_that_of_the_present_stage() -> None:
     assert not {"done", "of"} & progress.values.keys()
 
 
-def test_the_share_never_goes_back() -> None:
+def test_the_share_never_decreases() -> None:
     progress = RunProgress({}, 0)
     progress.take(stage("views", 2, 2))
     progress.take(stage("views", 0, 5))
     assert progress.values["share"] == 0.12
 
 
-def test_a_step_is_shown_and_leaves_a_point_of_the_curve() -> None:
+def test_a_step_is_reported_and_adds_a_point_to_the_curve() -> None:
     progress = RunProgress({}, 0)
     progress.take(stage("training"))
     progress.take(step(2, 5, mined_triplets=7.0, active_triplets=3.0, photos_per_second=20.0, seconds_left=60.0))
@@ -67,7 +67,7 @@ def test_a_resumed_run_keeps_the_points_of_its_finished_epochs() -> None:
     assert [point["at"] for point in progress.values["trace"]] == [0.5, 1.0, 1.1]
 
 
-def test_a_long_curve_is_thinned_and_keeps_its_end() -> None:
+def test_a_long_curve_is_thinned_out_and_keeps_its_end() -> None:
     points = list(range(TRACE_POINTS + 1))
     assert thin_out(points[:-1]) == points[:-1]
     assert thin_out(points) == points[::2]

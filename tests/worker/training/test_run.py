@@ -1,4 +1,4 @@
-"""Training runs by the task itself, with a real training beside it on a few drawn garments."""
+"""Training runs by the task, with a real training in a child process on a few drawn garments."""
 
 import itertools
 import json
@@ -48,12 +48,12 @@ def garments(db: None) -> None:
         make_item_photo(make_item(category=label), content=jpeg_of(draw_garment(Garment(label, seed))))
 
 
-def queued(name: str = "tiny", **columns: Any) -> TrainingRun:
-    """A run that nobody has checked."""
+def make_run(name: str = "tiny", **columns: Any) -> TrainingRun:
+    """A queued run without preflight checks."""
     return TrainingRun.objects.create(name=name, kind=RunKind.METRIC, **columns)
 
 
-def trained(run: TrainingRun) -> TrainingRun:
+def run_task(run: TrainingRun) -> TrainingRun:
     train_tasks.train(str(run.pk))
     run.refresh_from_db()
     return run
@@ -63,12 +63,12 @@ def epochs_of(run: TrainingRun) -> list[int]:
     return [row["epoch"] for row in run.metrics]
 
 
-def meanwhile(look: Callable[[], bool], act: Callable[[], object]) -> threading.Thread:
-    """In a thread that touches no database: `act` as soon as there is what `look` waits for."""
+def act_when(condition: Callable[[], bool], act: Callable[[], object]) -> threading.Thread:
+    """Call `act` as soon as `condition` holds, in a thread that does not use the database."""
     over = threading.Event()
 
     def wait() -> None:
-        while not look():
+        while not condition():
             if over.wait(0.002):
                 return
         act()
@@ -78,19 +78,19 @@ def meanwhile(look: Callable[[], bool], act: Callable[[], object]) -> threading.
     return thread
 
 
-def test_a_run_goes_from_the_catalogue_to_a_candidate_and_survives_the_death_of_its_training(garments: None) -> None:
+def test_a_run_trains_a_candidate_and_resumes_after_its_training_was_killed(garments: None) -> None:
     run = run_create(kind="metric", preset="", options=TINY, name="tiny")
     checkpoint = run_folder(run) / "run" / "checkpoint.pt"
     mark = str((run_folder(run) / "lock").resolve())
-    meanwhile(checkpoint.exists, lambda: kill_marked(mark))
-    trained(run)
+    act_when(checkpoint.exists, lambda: kill_marked(mark))
+    run_task(run)
     assert (run.state, run.stage) == (RunState.QUEUED, "training")
     assert run.attempts <= 1, "the death counts, unless the first epoch was written down before it"
     assert run.data["labels"].keys() == set(LABELS)
     assert "It was killed (SIGKILL)" in (run_folder(run) / "log.txt").read_text()
     assert not run_encoder_folder(run).exists()
 
-    trained(run)
+    run_task(run)
     assert run.state == RunState.DONE, run.reason
     assert epochs_of(run) == [1, 2]
     assert run.progress["share"] > 0.9
@@ -106,66 +106,64 @@ def test_a_run_goes_from_the_catalogue_to_a_candidate_and_survives_the_death_of_
     assert not list(run_encoder_folder(run).parent.glob("*.part"))
 
 
-def test_an_encoder_that_was_written_but_not_registered_needs_no_training(tmp_path: Path) -> None:
-    run = queued()
+def test_a_written_encoder_is_registered_without_training_again(tmp_path: Path) -> None:
+    run = make_run()
     checkpoint = run_folder(run) / "run" / "checkpoint.pt"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.touch()
     shutil.copytree(SHIPPED, run_encoder_folder(run), copy_function=shutil.copyfile)
-    assert trained(run).state == RunState.DONE, run.reason
+    assert run_task(run).state == RunState.DONE, run.reason
     assert run.encoder == Encoder.objects.get(name="tiny")
     assert not checkpoint.exists()
 
 
-def test_an_encoder_folder_of_others_is_not_taken_for_the_run_s(tmp_path: Path) -> None:
-    run = queued()
+def test_an_encoder_folder_of_other_origin_fails_the_run(tmp_path: Path) -> None:
+    run = make_run()
     shutil.copytree(SHIPPED, run_encoder_folder(run))
-    assert trained(run).state == RunState.FAILED
-    assert run.reason == "There is another encoder folder called 'tiny' by now."
+    assert run_task(run).state == RunState.FAILED
+    assert "'tiny'" in run.reason
     assert run_encoder_folder(run).exists()
 
 
 @pytest.mark.parametrize(
-    ("options", "reason"),
+    ("options", "named"),
     [
-        ({"epochs": 2, "head_epochs": 4}, "head_epochs must be fewer than epochs."),
-        ({"start_from": "nothing"}, "There is no encoder 'nothing' to start from."),
+        ({"epochs": 2, "head_epochs": 4}, "head_epochs"),
+        ({"start_from": "nothing"}, "'nothing'"),
     ],
     ids=["by the training itself", "before it"],
 )
-def test_what_would_fail_again_fails_with_the_reason_in_one_line(
-    garments: None, options: dict[str, Any], reason: str
-) -> None:
-    run = trained(queued(options=options))
-    assert (run.state, run.reason) == (RunState.FAILED, reason)
-    assert reason in run.log_tail
+def test_bad_input_fails_the_run_with_a_one_line_reason(garments: None, options: dict[str, Any], named: str) -> None:
+    run = run_task(make_run(options=options))
+    assert run.state == RunState.FAILED
+    assert named in run.reason
+    assert "\n" not in run.reason
+    assert run.reason in run.log_tail
     assert (run.claim_token, run.finished_at is None) == (None, False)
 
 
-def test_a_folder_that_cannot_be_written_is_told_as_the_reason(settings: Settings, tmp_path: Path) -> None:
+def test_an_unwritable_folder_fails_the_run_with_a_reason(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     settings.RUNS_DIR = tmp_path / "file"
-    run = trained(queued())
+    run = run_task(make_run())
     assert run.state == RunState.FAILED
     assert run.reason.startswith("Not a directory: ")
 
 
-def test_a_message_that_comes_twice_trains_nothing() -> None:
-    run = queued()
+def test_a_message_for_a_claimed_run_does_nothing() -> None:
+    run = make_run()
     claimed = TrainingRun.objects.claim(run.pk, worker="train@other")
     assert claimed is not None
-    trained(run)
+    run_task(run)
     assert (run.state, run.claim_token) == (RunState.RUNNING, claimed.claim_token)
 
 
-def test_a_crash_of_ours_gives_the_run_back_and_at_the_third_time_fails_it(
-    garments: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crash_requeues_the_run_and_the_third_one_fails_it(garments: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(*_: object) -> list[str]:
         raise RuntimeError("out of thread")
 
     monkeypatch.setattr(training, "training_command", crash)
-    run, states = queued(), []
+    run, states = make_run(), []
     for _ in range(3):
         with pytest.raises(RuntimeError):
             train_tasks.train(str(run.pk))
@@ -175,69 +173,69 @@ def test_a_crash_of_ours_gives_the_run_back_and_at_the_third_time_fails_it(
     assert run.reason.endswith("RuntimeError: out of thread")
 
 
-def test_a_run_that_is_cancelled_stops_and_can_go_on(garments: None) -> None:
-    run = queued(options=TINY)
+def test_a_cancelled_run_stops_and_can_be_resumed(garments: None) -> None:
+    run = make_run(options=TINY)
     (run_folder(run) / "cache").mkdir(parents=True)
-    TrainingRun.objects.update(cancel_requested=True)  # as if between the claim and the first look
-    assert trained(run).state == RunState.CANCELLED
+    TrainingRun.objects.update(cancel_requested=True)  # as if between the claim and the first check
+    assert run_task(run).state == RunState.CANCELLED
     assert not (run_folder(run) / "cache").exists()
     run_resume(run=run)
     assert (run.state, run.cancel_requested) == (RunState.QUEUED, False)
 
 
-class Impatient(RunReporter):
-    """Wants the run to stop as soon as its training says something."""
+class CancellingReporter(RunReporter):
+    """Cancels the run at its first event."""
 
     def take(self, event: Any) -> None:
         raise Cancelled
 
 
-def test_cancelling_stops_the_training_that_goes_on(garments: None) -> None:
-    run = TrainingRun.objects.claim(queued(options=TINY).pk, worker="train@here")
+def test_cancelling_stops_the_child_process(garments: None) -> None:
+    run = TrainingRun.objects.claim(make_run(options=TINY).pk, worker="train@here")
     assert run is not None
     run_folder(run).mkdir(parents=True)
     with pytest.raises(Cancelled):
-        training.train_in_child(run, Impatient(run))
+        training.train_in_child(run, CancellingReporter(run))
     assert not kill_marked(str((run_folder(run) / "lock").resolve()))
 
 
-def test_a_worker_that_is_stopped_gives_its_run_back(garments: None) -> None:
-    run = queued(options=TINY)
+def test_a_stopping_worker_requeues_its_run(garments: None) -> None:
+    run = make_run(options=TINY)
     train_tasks.stop_children()
     try:
-        trained(run)
+        run_task(run)
     finally:
         worker_stopping.clear()
     assert (run.state, run.attempts) == (RunState.QUEUED, 1)
     assert "The worker was stopped." in (run_folder(run) / "log.txt").read_text()
 
 
-def test_the_run_that_was_started_first_has_its_turn_whichever_is_named(settings: Settings, tmp_path: Path) -> None:
+def test_the_oldest_run_is_made_first_whichever_the_message_names(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     settings.RUNS_DIR = tmp_path / "file"  # each fails at once
-    first, second = queued("first"), queued("second")
-    assert trained(second).state == RunState.QUEUED
+    first, second = make_run("first"), make_run("second")
+    assert run_task(second).state == RunState.QUEUED
     first.refresh_from_db()
     assert first.state == RunState.FAILED
-    assert trained(second).state == RunState.FAILED
+    assert run_task(second).state == RunState.FAILED
 
 
-class Named:
+class Sender:
     hostname = "train@here"
 
 
-def test_a_worker_that_starts_gives_back_what_it_held_before_it_was_killed() -> None:
-    run, other = queued(), queued("other")
+def test_a_starting_worker_releases_the_claims_it_held_when_it_was_killed() -> None:
+    run, other = make_run(), make_run("other")
     TrainingRun.objects.claim(run.pk, worker="train@here")
     TrainingRun.objects.claim(other.pk, worker="train@there")
-    train_tasks.release_own_claims(Named())
+    train_tasks.release_own_claims(Sender())
     run.refresh_from_db()
     other.refresh_from_db()
     assert (run.state, other.state) == (RunState.QUEUED, RunState.RUNNING)
 
 
-def test_several_gpus_train_together() -> None:
-    run = queued(options={"epochs": 3}, tracker="tensorboard")
+def test_several_gpus_train_through_torchrun() -> None:
+    run = make_run(options={"epochs": 3}, tracker="tensorboard")
     alone, together = training_command(run, 1), training_command(run, 4)
     assert alone[1:4] == ["-m", "ml", "train-metric"]
     assert together[1:5] == ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4"]
@@ -246,7 +244,7 @@ def test_several_gpus_train_together() -> None:
 
 
 @pytest.mark.parametrize(("visible", "wanted"), [(None, 0), ("0,1", 0), ("", 0)])
-def test_a_machine_without_gpus_has_none_whatever_the_environment_says(
+def test_a_machine_without_gpus_has_none_whatever_cuda_visible_devices_says(
     monkeypatch: pytest.MonkeyPatch, visible: str | None, wanted: int
 ) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

@@ -1,4 +1,4 @@
-"""What a run's row is told, and when; also while the database is away, or somebody else has the run."""
+"""Reporting of a run to its row and its log, also without the database and after the claim was lost."""
 
 from pathlib import Path
 from typing import Any
@@ -28,55 +28,55 @@ def run(settings: Settings, tmp_path: Path) -> TrainingRun:
     return claimed
 
 
-def on_the_row(run: TrainingRun) -> TrainingRun:
+def reload(run: TrainingRun) -> TrainingRun:
     return TrainingRun.objects.get(pk=run.pk)
 
 
-def test_what_is_new_is_written_once_a_second_at_most(run: TrainingRun) -> None:
+def test_changes_are_written_once_a_second_at_most(run: TrainingRun) -> None:
     reporter = RunReporter(run)
     reporter.stage("collecting photos", 1, 5)
     reporter.send()
     reporter.take(STEP)
     reporter.send()
-    assert on_the_row(run).stage == "collecting photos"
-    assert on_the_row(run).progress == {"share": 0.0, "trace": [], "done": 1, "of": 5}
-    reporter.send(run_concurrently=True)
-    assert on_the_row(run).progress["trace"] == [{"at": 0.25, "loss": 1.5}]
+    assert reload(run).stage == "collecting photos"
+    assert reload(run).progress == {"share": 0.0, "trace": [], "done": 1, "of": 5}
+    reporter.send(at_once=True)
+    assert reload(run).progress["trace"] == [{"at": 0.25, "loss": 1.5}]
 
 
-def test_the_claim_is_renewed_although_nothing_is_new(run: TrainingRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_claim_is_renewed_without_changes(run: TrainingRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "RENEW_SECONDS", 0.0)
-    reporter, before = RunReporter(run), on_the_row(run).claimed_at
+    reporter, before = RunReporter(run), reload(run).claimed_at
     reporter.send()
-    after = on_the_row(run).claimed_at
+    after = reload(run).claimed_at
     assert before is not None and after is not None and after > before
 
 
-def test_a_finished_epoch_is_read_from_its_file_without_a_line_that_is_being_written(run: TrainingRun) -> None:
+def test_a_finished_epoch_is_read_without_an_incomplete_last_line(run: TrainingRun) -> None:
     metrics = run_folder(run) / "run" / "metrics.jsonl"
     metrics.write_text('{"epoch": 1, "val_loss": null}\n{"epoch": 2, "val_l')
     reporter = RunReporter(run)
     reporter.take({"event": "epoch", "epoch": 1, "val_loss": None, "train_loss": 0.25})
     reporter.send()
-    assert on_the_row(run).metrics == [{"epoch": 1, "val_loss": None}]
-    assert on_the_row(run).log_tail.endswith(" epoch 1, train_loss 0.25\n")
+    assert reload(run).metrics == [{"epoch": 1, "val_loss": None}]
+    assert reload(run).log_tail.endswith(" epoch 1, train_loss 0.25\n")
 
 
-def test_while_the_database_is_away_the_news_wait(run: TrainingRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(**_: Any) -> bool:
+def test_changes_are_kept_while_the_database_is_unreachable(run: TrainingRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: Any) -> bool:
         raise OperationalError("the database system is shutting down")
 
     reporter = RunReporter(run)
     reporter.take({"event": "stage", "what": "training"})
     with monkeypatch.context() as patched:
-        patched.setattr(run, "record_progress", away)
+        patched.setattr(run, "record_progress", fail)
         reporter.send()
-    assert on_the_row(run).stage == ""
-    reporter.send(run_concurrently=True)
-    assert on_the_row(run).stage == "training"
+    assert reload(run).stage == ""
+    reporter.send(at_once=True)
+    assert reload(run).stage == "training"
 
 
-def test_an_end_is_written_as_soon_as_the_database_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_is_written_as_soon_as_the_database_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "RENEW_SECONDS", 0.0)
     answers = iter([OperationalError("gone"), OperationalError("still gone"), None])
 
@@ -88,7 +88,7 @@ def test_an_end_is_written_as_soon_as_the_database_is_back(monkeypatch: pytest.M
     assert list(answers) == []
 
 
-def test_a_worker_that_has_to_end_does_not_wait_for_the_database() -> None:
+def test_a_stopping_worker_does_not_wait_for_the_database() -> None:
     def write() -> None:
         raise OperationalError("gone")
 
@@ -96,24 +96,24 @@ def test_a_worker_that_has_to_end_does_not_wait_for_the_database() -> None:
         retry_until_written(write, lambda: True)
 
 
-def test_a_run_that_others_have_taken_over_is_told(run: TrainingRun) -> None:
+def test_a_lost_claim_is_raised(run: TrainingRun) -> None:
     reporter = RunReporter(run)
     TrainingRun.objects.release()
     with pytest.raises(ClaimLost):
         reporter.send()
 
 
-def test_a_wish_to_stop_is_told(run: TrainingRun) -> None:
+def test_a_cancel_request_is_raised(run: TrainingRun) -> None:
     TrainingRun.objects.update(cancel_requested=True)
     with pytest.raises(Cancelled):
         RunReporter(run).send()
 
 
-def test_a_run_that_starts_over_forgets_its_epochs(run: TrainingRun) -> None:
+def test_a_run_that_starts_over_discards_its_epochs(run: TrainingRun) -> None:
     run.record_progress(metrics=[{"epoch": 1}], progress={"share": 0.5, "trace": [{"at": 0.5, "loss": 1.0}]})
     reporter = RunReporter(run)
     reporter.start_over()
     reporter.stage("starting the training")
     reporter.send()
-    assert on_the_row(run).metrics == []
-    assert on_the_row(run).progress["trace"] == []
+    assert reload(run).metrics == []
+    assert reload(run).progress["trace"] == []
