@@ -1,6 +1,6 @@
-"""Run inside a site: items change without pause, queries are asked all the time, and every answer is judged.
+"""Stress test inside a site: items change without pause, clients query, and every answer is checked.
 
-The judge compares with every vector, on the states that the rows had while the query was on its way.
+The expected answer comes from a comparison with every vector, in the states that the rows had during the query.
 """
 
 import json
@@ -24,36 +24,36 @@ from ml.search import Where
 
 CATEGORIES, BRANDS = ("Coat", "Hat", "dress"), ("Linden", "Ash", "")
 K = 5
-PATIENCE = 20.0  # seconds
+TIMEOUT = 20.0  # seconds for an answer
 LEASE = timedelta(seconds=2)
-SAME = 1e-5  # scores so near to each other are equal
+TOLERANCE = 1e-5  # scores that differ by less are equal
 
 
 @dataclass(frozen=True)
-class Shown:
-    """An item that may be found: what is known of it, and its photos' vectors."""
+class VisibleItem:
+    """An item that searches can return: its filter columns and the vectors of its photos by photo id."""
 
-    facts: dict[str, Any]
+    columns: dict[str, Any]
     photos: dict[int, np.ndarray]
 
     def score(self, vector: np.ndarray, where: Where) -> float:
-        """That of its best photo; -2 if it may not be in the answer."""
-        if not self.photos or not where.matches(self.facts):
+        """Return the cosine of its best photo; -2 if it has none or does not fit the filters."""
+        if not self.photos or not where.matches(self.columns):
             return -2.0
         return max(float(photo @ vector) for photo in self.photos.values())
 
 
-State = dict[int, Shown]
+State = dict[int, VisibleItem]
 
 
 @dataclass
 class History:
-    """The states of the rows: each came about between two moments."""
+    """The states of the rows, each with the times at which the change to it started and ended."""
 
     states: list[tuple[float, float, State]] = field(default_factory=list)
 
     def between(self, start: float, end: float) -> Iterator[State]:
-        """Those that held at some time between two moments."""
+        """Yield the states that held at some time between `start` and `end`."""
         for number, (began, _, state) in enumerate(self.states):
             following = self.states[number + 1][1] if number + 1 < len(self.states) else end
             if began <= end and following >= start:
@@ -61,7 +61,7 @@ class History:
 
 
 class Writer:
-    """Adds, changes, hides, shows and deletes items, each in a way of its own, and remembers what there was when."""
+    """Adds, changes, hides, shows and deletes items at random, by every kind of write, and records the history."""
 
     def __init__(self, encoder: Encoder, seed: int) -> None:
         self.encoder, self.rng, self.dice = encoder, np.random.default_rng(seed), random.Random(seed)  # noqa: S311
@@ -73,22 +73,22 @@ class Writer:
         return dict(self.history.states[-1][2])
 
     def step(self) -> None:
-        ways = [self.add, self.add_photo, self.change, self.change_many, self.hide, self.show, self.delete]
-        ways += [self.remove, self.remove_photo]
+        operations = [self.add, self.add_photo, self.change, self.change_many, self.hide, self.show, self.delete]
+        operations += [self.remove, self.remove_photo]
         state = self.now
-        way = self.dice.choice(ways) if len(state) > 30 else self.add
+        operation = self.dice.choice(operations) if len(state) > 30 else self.add
         began = time.time()
         try:
             with transaction.atomic():
-                way(state)
-        except IntegrityError:  # an answer that names it was written meanwhile, so it could not be removed
+                operation(state)
+        except IntegrityError:  # an answer that refers to the item was written at the same time, so it was not removed
             return
         self.history.states.append((began, time.time(), state))
 
     def add(self, state: State) -> None:
-        facts = self.facts()
-        item = CatalogItem.objects.create(external_id=uuid.uuid4().hex, name="Of the stream", **facts)
-        state[item.pk] = Shown(facts, {})
+        columns = self.draw_columns()
+        item = CatalogItem.objects.create(external_id=uuid.uuid4().hex, name="Item of the stream", **columns)
+        state[item.pk] = VisibleItem(columns, {})
         self.embed(state, item.pk)
 
     def add_photo(self, state: State) -> None:
@@ -96,16 +96,16 @@ class Writer:
 
     def change(self, state: State) -> None:
         item = CatalogItem.objects.get(pk=self.dice.choice(list(state)))
-        facts = self.facts()
-        for name, value in facts.items():
+        columns = self.draw_columns()
+        for name, value in columns.items():
             setattr(item, name, value)
         item.save()
-        state[item.pk] = replace(state[item.pk], facts=facts)
+        state[item.pk] = replace(state[item.pk], columns=columns)
 
     def change_many(self, state: State) -> None:
-        chosen, facts = self.dice.sample(list(state), 5), self.facts()
-        CatalogItem.objects.filter(pk__in=chosen).update(**facts)
-        state |= {pk: replace(state[pk], facts=facts) for pk in chosen}
+        chosen, columns = self.dice.sample(list(state), 5), self.draw_columns()
+        CatalogItem.objects.filter(pk__in=chosen).update(**columns)
+        state |= {pk: replace(state[pk], columns=columns) for pk in chosen}
 
     def hide(self, state: State) -> None:
         pk = self.dice.choice(list(state))
@@ -138,13 +138,13 @@ class Writer:
 
     def embed(self, state: State, pk: int) -> None:
         Encoder.objects.filter(pk=self.encoder.pk).update(revision=F("revision") + 1)
-        photo = photo_of(pk)
+        photo = new_photo(pk)
         photo.save()
         vector = self.vector()
         Embedding.objects.create(encoder=self.encoder, photo=photo, item_id=pk, vector=vector.tobytes())
         state[pk] = replace(state[pk], photos={**state[pk].photos, photo.pk: vector})
 
-    def facts(self) -> dict[str, Any]:
+    def draw_columns(self) -> dict[str, Any]:
         price = self.dice.choice([None, round(self.dice.uniform(1, 100), 2)])
         texts = {"category": self.dice.choice(CATEGORIES), "brand": self.dice.choice(BRANDS)}
         unknown = dict.fromkeys(("gender", "colour", "collection"), "")
@@ -159,15 +159,15 @@ def unit_vector(rng: np.random.Generator, dim: int) -> np.ndarray:
     return (drawn / np.linalg.norm(drawn)).astype("<f4")
 
 
-def photo_of(item: int) -> ItemPhoto:
-    """One that nobody will open."""
+def new_photo(item: int) -> ItemPhoto:
+    """Return an unsaved photo without a file."""
     hashes = {"source_sha256": uuid.uuid4().hex * 2, "sha256": uuid.uuid4().hex * 2, "perceptual_hash": "0" * 16}
     return ItemPhoto(item_id=item, file="none.jpg", width=60, height=80, size=9, **hashes)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What was asked between two moments, and what came back: by rank, items and scores."""
+    """A query, the times of its start and end, and its hits: item id and score by rank."""
 
     began: float
     ended: float
@@ -175,35 +175,35 @@ class Answer:
     where: Where
     hits: dict[int, tuple[int, float]]
 
-    def complaints(self, states: list[State]) -> list[str]:
-        """What is wrong with it, given all states that the rows had meanwhile."""
+    def errors(self, states: list[State]) -> list[str]:
+        """Return what is wrong with the answer, given all states that the rows had during the query."""
         hits = [self.hits[rank] for rank in sorted(self.hits)]
         wrong = [] if hits == sorted(hits, key=lambda hit: -hit[1]) else ["not in order"]
         scores = [{pk: item.score(self.vector, self.where) for pk, item in state.items()} for state in states]
         for pk, score in hits:
-            if not any(abs(known.get(pk, -2.0) - score) <= SAME for known in scores):
-                wrong.append(f"item {pk} with {score} is right at no moment")
-        always = set.intersection(*(set(known) for known in scores))
+            if not any(abs(by_item.get(pk, -2.0) - score) <= TOLERANCE for by_item in scores):
+                wrong.append(f"item {pk} with {score} was right at no time")
+        always = set.intersection(*(set(by_item) for by_item in scores))
         photos = [{photo for item in state.values() for photo in item.photos} for state in states]
         if len(hits) < K and set.union(*photos) > photos[-1]:
-            return wrong  # a photo that was removed after the answer takes its line of that away
+            return wrong  # deleting a photo deletes its recommendation too
         least = hits[-1][1] if len(hits) == K else -1.5
         missing = always - {pk for pk, _ in hits}
-        return wrong + [f"item {pk} is missing" for pk in missing if min(s[pk] for s in scores) > least + SAME]
+        return wrong + [f"item {pk} is missing" for pk in missing if min(s[pk] for s in scores) > least + TOLERANCE]
 
 
-def ask(encoder: Encoder, owner: User, rng: np.random.Generator, dice: random.Random) -> Answer:
-    """Ask with a vector and filters of its own; the workers answer."""
+def run_query(encoder: Encoder, owner: User, rng: np.random.Generator, dice: random.Random) -> Answer:
+    """Create a query with a random vector and random filters and wait for the workers' answer."""
     filters: dict[str, Any] = dice.choice([{}, {"category": dice.choice(["coat", "HAT", "Dress"])}, {"brand": "ash"}])
     filters |= dice.choice([{}, {"in_stock": True}, {"min_price": 20.0, "max_price": 70.0}])
     vector, began = unit_vector(rng, encoder.dim), time.time()
-    asked = {"vector": vector.tobytes(), "filters": filters, "k": K, "source_url": "http://nowhere"}
-    query = SimilarityQuery.objects.create(owner=owner, encoder=encoder, state=QueryState.EMBEDDED, **asked)
+    columns = {"vector": vector.tobytes(), "filters": filters, "k": K, "source_url": "http://nowhere"}
+    query = SimilarityQuery.objects.create(owner=owner, encoder=encoder, state=QueryState.EMBEDDED, **columns)
     sent = 0.0
     while query.state != QueryState.DONE:
         assert query.state != QueryState.FAILED, query.error_code
-        assert time.time() < began + PATIENCE, "no answer"
-        if time.time() > sent + 2.0:  # as the sweep does, which is not running here
+        assert time.time() < began + TIMEOUT, "no answer"
+        if time.time() > sent + 2.0:  # in place of the sweep, which does not run here
             SimilarityQuery.objects.filter(pk=query.pk).claimed_before(timezone.now() - LEASE).release()
             tasks.send_search_query(query.pk)
             sent = time.time()
@@ -214,7 +214,7 @@ def ask(encoder: Encoder, owner: User, rng: np.random.Generator, dice: random.Ra
 
 
 def stream(seconds: float, grace: float, clients: int = 3) -> None:
-    """Print what came of it as JSON. `grace`: seconds that an answer may be behind the rows."""
+    """Run for `seconds` and print a report as JSON. An answer may be `grace` seconds behind the rows."""
     encoder, owner = Encoder.objects.get(state="live"), User.objects.create(username=uuid.uuid4().hex)
     CatalogItem.objects.all().delete()
     writer, stopping = Writer(encoder, seed=1), threading.Event()
@@ -233,7 +233,7 @@ def stream(seconds: float, grace: float, clients: int = 3) -> None:
 
     def client(number: int) -> None:
         rng, dice = np.random.default_rng(number), random.Random(number)  # noqa: S311
-        repeat(lambda: answers.append(ask(encoder, owner, rng, dice)), 0.0)
+        repeat(lambda: answers.append(run_query(encoder, owner, rng, dice)), 0.0)
 
     threads = [threading.Thread(target=repeat, args=(writer.step, 0.01))]
     threads += [threading.Thread(target=client, args=(number,)) for number in range(clients)]
@@ -246,19 +246,19 @@ def stream(seconds: float, grace: float, clients: int = 3) -> None:
     wrong = []
     for answer in answers:
         states = list(writer.history.between(answer.began - grace, answer.ended))
-        wrong += [f"{answer.where}: {complaint}" for complaint in answer.complaints(states)]
-    told = {"answers": len(answers), "given": sum(len(answer.hits) for answer in answers)}
-    print(json.dumps(told | {"changes": len(writer.history.states), "wrong": wrong[:5], "errors": errors}))  # noqa: T201
+        wrong += [f"{answer.where}: {error}" for error in answer.errors(states)]
+    report = {"answers": len(answers), "hits": sum(len(answer.hits) for answer in answers)}
+    print(json.dumps(report | {"changes": len(writer.history.states), "wrong": wrong[:5], "errors": errors}))  # noqa: T201
 
 
 def fill(count: int) -> None:
-    """Many items at once."""
+    """Add `count` items with one photo each in one transaction."""
     encoder, rng = Encoder.objects.get(state="live"), np.random.default_rng(2)
     items = [CatalogItem(external_id=uuid.uuid4().hex, name="One of many", category="Many") for _ in range(count)]
     with transaction.atomic():
         Encoder.objects.filter(pk=encoder.pk).update(revision=F("revision") + 1)
         CatalogItem.objects.bulk_create(items, batch_size=1000)
-        photos = ItemPhoto.objects.bulk_create([photo_of(item.pk) for item in items], batch_size=1000)
+        photos = ItemPhoto.objects.bulk_create([new_photo(item.pk) for item in items], batch_size=1000)
         rows = [
             Embedding(encoder=encoder, photo=photo, item_id=photo.item_id, vector=unit_vector(rng, 100).tobytes())
             for photo in photos
@@ -267,23 +267,23 @@ def fill(count: int) -> None:
 
 
 def judge(questions: int) -> None:
-    """Print how many answers are those of a comparison with every vector, while nothing changes."""
+    """Print how many of `questions` answers equal a comparison with every vector, while nothing changes."""
     encoder, owner = Encoder.objects.get(state="live"), User.objects.create(username=uuid.uuid4().hex)
     rng, dice, right = np.random.default_rng(3), random.Random(3), 0  # noqa: S311
     rows = Embedding.objects.filter(encoder=encoder, item__deleted_at=None, item__is_active=True)
-    ids, items, vectors, *facts = zip(*rows.values_list("photo_id", "item_id", "vector", *FACTS), strict=True)
+    ids, items, vectors, *values = zip(*rows.values_list("photo_id", "item_id", "vector", *FILTER_COLUMNS), strict=True)
     matrix = np.frombuffer(b"".join(map(bytes, vectors)), "<f4").reshape(len(ids), -1)
-    names = [name.removeprefix("item__") for name in FACTS]
-    known = [dict(zip(names, values, strict=True)) for values in zip(*facts, strict=True)]
+    names = [name.removeprefix("item__") for name in FILTER_COLUMNS]
+    item_columns = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
     for _ in range(questions):
-        answer = ask(encoder, owner, rng, dice)
+        answer = run_query(encoder, owner, rng, dice)
         best: dict[int, float] = {}
-        for item, score, fact in zip(items, (matrix @ answer.vector).tolist(), known, strict=True):
-            if answer.where.matches(fact):
+        for item, score, columns in zip(items, (matrix @ answer.vector).tolist(), item_columns, strict=True):
+            if answer.where.matches(columns):
                 best[item] = max(score, best.get(item, -2.0))
         expected = sorted(best, key=lambda item: -best[item])[:K]
         right += [answer.hits[rank][0] for rank in sorted(answer.hits)] == expected
     print(right)  # noqa: T201
 
 
-FACTS = ("item__category", "item__brand", "item__price", "item__in_stock")
+FILTER_COLUMNS = ("item__category", "item__brand", "item__price", "item__in_stock")

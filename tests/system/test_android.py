@@ -1,4 +1,4 @@
-"""The existing Android app against a running site: what it sends and reads, down to the bytes."""
+"""The existing Android app against a running site: a byte-exact replica of its requests and parsing."""
 
 import base64
 import gzip
@@ -18,14 +18,14 @@ from demo.sample import draw_photo, phone_photo, sample_items
 from tests.helpers.sample_site import ITEMS, photographed_item
 from tests.helpers.site import Phone, Site, wait_until
 
-pytestmark = [pytest.mark.system, pytest.mark.database]
+pytestmark = pytest.mark.system
 
 TIMEOUT = 10.0  # OkHttp's, for connecting and for each read
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What the app has in hand after a request."""
+class AppResponse:
+    """A response as the app parses it."""
 
     status: int
     hello: str
@@ -35,10 +35,10 @@ class Shown:
 
 
 class App:
-    """A replica. It writes its requests itself, so that no library of ours improves them."""
+    """A replica of the app. It writes raw requests, so that no library normalises them."""
 
     def __init__(self, address: str, phone: str = "127.0.0.1") -> None:
-        """`phone` is the phone's own address."""
+        """`phone` is the source address of the connection."""
         place = urlsplit(address)
         assert place.hostname is not None and place.port is not None
         self.host = place.netloc
@@ -48,15 +48,15 @@ class App:
     def ping(self) -> int:
         return self._call("GET", {}, b"")[0].status
 
-    def ask(self, photo: bytes, results: int) -> Shown:
+    def send_photo(self, photo: bytes, results: int) -> AppResponse:
         started = time.monotonic()
         response, content = self._call(
             "POST", {"Content-Type": "application/json; charset=utf-8"}, self.body(photo, results)
         )
         seconds = time.monotonic() - started
-        told = json.loads(content)  # members that are not read are ignored, as Gson and org.json do
-        images = [self.decoded(entry["image"]) for entry in told["images"]]
-        return Shown(response.status, str(told["hello"]), images, seconds, dict(response.headers))
+        answer = json.loads(content)  # unknown members are ignored, as Gson and org.json do
+        images = [self.decoded(entry["image"]) for entry in answer["images"]]
+        return AppResponse(response.status, str(answer["hello"]), images, seconds, dict(response.headers))
 
     @staticmethod
     def body(photo: bytes, results: int) -> bytes:
@@ -89,8 +89,8 @@ class App:
         return response, gzip.decompress(content) if zipped else content
 
 
-def squeezed(picture: Image.Image) -> bytes:
-    """What the app sends of a picture: 200 x 200, whatever its shape was."""
+def app_photo(picture: Image.Image) -> bytes:
+    """Return the JPEG that the app sends: squeezed to 200 x 200 pixels, whatever the shape was."""
     buffer = io.BytesIO()
     picture.resize((200, 200)).save(buffer, "JPEG", quality=80)
     return buffer.getvalue()
@@ -101,13 +101,13 @@ def app(site: Site) -> App:
     return App(site.address)
 
 
-def test_it_finds_the_site_there(app: App) -> None:
+def test_a_ping_is_answered(app: App) -> None:
     assert app.ping() == 200
 
 
 @pytest.mark.parametrize("results", range(1, 11))
-def test_it_gets_as_many_pictures_as_its_user_chose(app: App, results: int) -> None:
-    shown = app.ask(squeezed(phone_photo(photographed_item())), results)
+def test_the_answer_has_as_many_pictures_as_requested(app: App, results: int) -> None:
+    shown = app.send_photo(app_photo(phone_photo(photographed_item())), results)
     assert (shown.status, len(shown.images)) == (200, results)
     assert shown.hello
     for image in shown.images:
@@ -117,36 +117,36 @@ def test_it_gets_as_many_pictures_as_its_user_chose(app: App, results: int) -> N
             assert 100 <= picture.width <= 320
 
 
-def test_its_pictures_are_those_of_the_api_in_the_same_order(app: App, phone: Phone) -> None:
-    photo = squeezed(draw_photo(sample_items(ITEMS)[3]))
-    shown = app.ask(photo, 10)
+def test_the_pictures_are_those_of_the_api_in_the_same_order(app: App, phone: Phone) -> None:
+    photo = app_photo(draw_photo(sample_items(ITEMS)[3]))
+    shown = app.send_photo(photo, 10)
     ranked = phone.post(photo, wait=20, k=10).json()["recommendations"]
     assert ranked[0]["item"]["external_id"] == sample_items(ITEMS)[3].external_id
     urls = [found["photo"]["url"] for found in ranked]
     assert shown.images == [requests.get(url, params={"w": "320"}, timeout=20).content for url in urls]
 
 
-def test_it_may_send_one_photo_after_the_other_on_one_connection(app: App) -> None:
+def test_photos_can_follow_one_another_on_one_connection(app: App) -> None:
     for item in sample_items(ITEMS)[10:13]:
         assert app.ping() == 200
-        assert app.ask(squeezed(draw_photo(item)), 2).status == 200
+        assert app.send_photo(app_photo(draw_photo(item)), 2).status == 200
 
 
-def test_an_answer_that_takes_too_long_is_told_in_time_and_found_when_the_photo_is_sent_again(site: Site) -> None:
-    photo = squeezed(phone_photo(sample_items(ITEMS)[21]))
+def test_a_slow_answer_is_503_in_time_and_ready_when_the_photo_is_sent_again(site: Site) -> None:
+    photo = app_photo(phone_photo(sample_items(ITEMS)[21]))
     site.kill("gpu")
-    slow = App(site.address).ask(photo, 4)
+    slow = App(site.address).send_photo(photo, 4)
     assert slow.status == 503
     assert slow.seconds < TIMEOUT
     assert slow.hello.endswith(".")
     assert slow.images == []
     assert slow.headers["Retry-After"] == "5"
     site.start("gpu")
-    kept = site.shell(NEWEST)
-    wait_until(lambda: site.shell(STATE.format(kept)) == "done", "the photo that was not lost")
-    again = App(site.address).ask(photo, 4)
+    query_id = site.shell(NEWEST)
+    wait_until(lambda: site.shell(STATE.format(query_id)) == "done", "the answer of the query")
+    again = App(site.address).send_photo(photo, 4)
     assert (again.status, len(again.images)) == (200, 4)
-    assert site.shell(NEWEST) == kept
+    assert site.shell(NEWEST) == query_id
 
 
 NEWEST = """
@@ -157,31 +157,31 @@ print(SimilarityQuery.objects.filter(visitor__startswith="legacy-").latest("crea
 STATE = "from catalog.models import SimilarityQuery; print(SimilarityQuery.objects.get(pk={!r}).state)"
 
 
-def test_without_a_queue_it_is_told_at_once_and_the_photo_is_answered_later(site: Site) -> None:
-    photo = squeezed(phone_photo(sample_items(ITEMS)[22]))
+def test_without_a_queue_the_photo_is_503_at_once_and_answered_later(site: Site) -> None:
+    photo = app_photo(phone_photo(sample_items(ITEMS)[22]))
     site.kill("redis")
-    told = App(site.address).ask(photo, 5)
-    assert (told.status, told.images) == (503, [])
-    assert told.seconds < 6
+    response = App(site.address).send_photo(photo, 5)
+    assert (response.status, response.images) == (503, [])
+    assert response.seconds < 6
     site.start("redis")
 
-    def answered() -> Shown | None:
-        shown = App(site.address).ask(photo, 5)
+    def answered() -> AppResponse | None:
+        shown = App(site.address).send_photo(photo, 5)
         return shown if shown.status == 200 else None
 
     assert len(wait_until(answered, "the answer once the queue is back").images) == 5
 
 
-def test_one_address_cannot_keep_the_site_busy(site: Site, app: App) -> None:
-    """30 a minute may pass, however broken they are; phones at other addresses notice nothing."""
-    eager = App(site.address, phone="127.0.0.2")
+def test_each_client_ip_has_a_rate_limit(site: Site, app: App) -> None:
+    """30 requests a minute, valid or not; other addresses are not affected."""
+    busy_app = App(site.address, phone="127.0.0.2")
 
-    def refused() -> Shown | None:
-        shown = eager.ask(b"no picture" * 20, 1)
+    def refused() -> AppResponse | None:
+        shown = busy_app.send_photo(b"no picture" * 20, 1)
         assert shown.status in (415, 429)
         return shown if shown.status == 429 else None
 
-    last = wait_until(refused, "the end of the patience")
-    assert 1 <= int(last.headers["Retry-After"]) <= 60
-    assert last.hello and last.images == []
-    assert app.ask(b"no picture" * 20, 1).status == 415
+    refusal = wait_until(refused, "a 429 response")
+    assert 1 <= int(refusal.headers["Retry-After"]) <= 60
+    assert refusal.hello and refusal.images == []
+    assert app.send_photo(b"no picture" * 20, 1).status == 415

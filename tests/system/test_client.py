@@ -1,4 +1,4 @@
-"""The client in examples/ against a running site: as a library, and as a program."""
+"""examples/client.py against a running site, as a library and as a program."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ MAKE_USER = "from catalog.models import User; User.objects.create_user({!r}, pas
 
 @pytest.fixture
 def name(site: Site) -> str:
-    """The name of somebody with an account."""
+    """Return the name of a new user with a password."""
     name = f"user-{uuid.uuid4().hex[:8]}"
     site.shell(MAKE_USER.format(name, PASSWORD))
     return name
@@ -33,28 +33,28 @@ def client(site: Site, name: str) -> Client:
     return client
 
 
-def shown(answer: dict[str, object]) -> list[str]:
-    found = answer["recommendations"]
-    assert isinstance(found, list)
-    return [entry["item"]["external_id"] for entry in found]
+def external_ids(answer: dict[str, object]) -> list[str]:
+    recommendations = answer["recommendations"]
+    assert isinstance(recommendations, list)
+    return [entry["item"]["external_id"] for entry in recommendations]
 
 
-def test_a_photo_is_answered_with_what_was_wished(client: Client, photo: bytes) -> None:
+def test_a_photo_is_answered_with_the_requested_options(client: Client, photo: bytes) -> None:
     item = photographed_item()
     answer = client.finished(client.ask(photo=photo, k=3, filters={"category": item.category}, diversity=0.1))
     assert answer["state"] == "done"
-    assert item.external_id in shown(answer)
+    assert item.external_id in external_ids(answer)
     assert {entry["item"]["category"] for entry in answer["recommendations"]} == {item.category}
 
 
-def test_an_item_and_the_address_of_a_photo_are_answered_too(client: Client, photo: bytes) -> None:
+def test_an_item_and_the_url_of_a_photo_are_answered(client: Client, photo: bytes) -> None:
     best = client.finished(client.ask(photo=photo, k=1))["recommendations"][0]
     like = client.finished(client.ask(item=best["item"]["id"], k=5))
-    assert len(shown(like)) == 5
-    assert best["item"]["external_id"] not in shown(like)
+    assert len(external_ids(like)) == 5
+    assert best["item"]["external_id"] not in external_ids(like)
     address = best["photo"]["url"].replace("127.0.0.1", "localhost")
     fetched = client.finished(client.ask(url=address, k=1, wait=0))
-    assert shown(fetched) == [best["item"]["external_id"]]
+    assert external_ids(fetched) == [best["item"]["external_id"]]
 
 
 def test_a_query_can_be_followed_and_is_in_the_history(client: Client, photo: bytes) -> None:
@@ -66,7 +66,7 @@ def test_a_query_can_be_followed_and_is_in_the_history(client: Client, photo: by
     assert [earlier["id"] for earlier in client.history()] == [query["id"]]
 
 
-def test_favourites_are_kept_and_dropped(client: Client, photo: bytes) -> None:
+def test_favourites_are_added_and_removed(client: Client, photo: bytes) -> None:
     item = client.finished(client.ask(photo=photo, k=1))["recommendations"][0]["item"]["id"]
     client.keep(item)
     client.keep(item)
@@ -75,7 +75,7 @@ def test_favourites_are_kept_and_dropped(client: Client, photo: bytes) -> None:
     assert list(client.favourites()) == []
 
 
-def test_what_the_site_refuses_is_an_error_with_a_code(client: Client, photo: bytes) -> None:
+def test_a_refused_request_raises_an_error_with_a_code(client: Client, photo: bytes) -> None:
     with pytest.raises(ApiError) as refused:
         client.ask(photo=photo, k=1000)
     assert (refused.value.status, refused.value.code) == (400, "invalid_input")
@@ -86,13 +86,13 @@ def test_what_the_site_refuses_is_an_error_with_a_code(client: Client, photo: by
     assert unknown.value.status == 401
 
 
-def test_a_wrong_password_is_an_error_with_a_code(site: Site, name: str) -> None:
+def test_a_wrong_password_raises_an_error_with_a_code(site: Site, name: str) -> None:
     with pytest.raises(ApiError) as refused:
         Client(site.address).sign_in(name, "something else")
     assert refused.value.code == "wrong_credentials"
 
 
-def test_the_program_does_what_its_first_lines_say(site: Site, name: str, photo: bytes, tmp_path: Path) -> None:
+def test_the_program_works_as_its_docstring_shows(site: Site, name: str, photo: bytes, tmp_path: Path) -> None:
     def program(*arguments: str, typed: str = "", token: str = "", expect: int = 0) -> str:
         result = subprocess.run(
             [sys.executable, str(ROOT / "examples" / "client.py"), *arguments],

@@ -1,4 +1,4 @@
-"""The demo as a newcomer runs it: one command, an answer, a site that serves, and nothing left after Ctrl-C."""
+"""`manage.py demo`: one command prints an answer, serves a site and leaves no process after Ctrl-C."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What the documents tell a newcomer to type works as written."""
+"""The commands in README and docs/ work as written, and their links lead to files."""
 
 import json
 import re
@@ -15,14 +15,14 @@ pytestmark = pytest.mark.system
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
 
-def commands(document: str) -> list[str]:
-    """The lines of the code blocks of a document that a shell would run."""
+def shell_lines(document: str) -> list[str]:
+    """Return the shell commands in the code blocks of a document."""
     text = (ROOT / document).read_text()
     blocks = re.findall(r"^```\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     return [line for block in blocks for line in block.splitlines() if line.startswith(("curl", "echo"))]
 
 
-ANSWERS = {"token", "recommendations", "results", "images", "thumbnails", "secret", "waits_for"}
+EXPECTED_FIELDS = {"token", "recommendations", "results", "images", "thumbnails", "secret", "waits_for"}
 STAFF_TOKEN = """
 from catalog.models import User; from catalog.services.accounts.devices import device_sign_in
 print(device_sign_in(user=User.objects.create_superuser("boss-docs"), scope="staff")[1])
@@ -37,11 +37,11 @@ def folder(tmp_path: Path, photo: bytes) -> Path:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
 @pytest.mark.parametrize("document", ["README.md", "docs/api.md", "docs/legacy.md"])
-def test_each_curl_line_gets_the_answer_it_promises(document: str, site: Site, phone: Phone, folder: Path) -> None:
+def test_each_curl_command_gets_a_documented_response(document: str, site: Site, phone: Phone, folder: Path) -> None:
     site.shell("from catalog.models import User; User.objects.create_user('demo-docs', password='as long as this')")
     token = phone.headers["Authorization"].removeprefix("Token ")
     staff = site.shell(STAFF_TOKEN)
-    lines = commands(document)
+    lines = shell_lines(document)
     assert len(lines) >= (6 if document == "docs/api.md" else 1)
     for line in lines:
         line = line.replace("http://127.0.0.1:8000", site.address)
@@ -52,7 +52,7 @@ def test_each_curl_line_gets_the_answer_it_promises(document: str, site: Site, p
         )
         if line.startswith("curl"):
             answer = json.loads(result.stdout)
-            assert ANSWERS & set(answer), (line, answer)
+            assert EXPECTED_FIELDS & set(answer), (line, answer)
     site.shell(
         "from catalog.models import TrainingRun as R; [r.request_cancel() for r in R.objects.filter(name='autumn')]"
     )
@@ -60,12 +60,12 @@ def test_each_curl_line_gets_the_answer_it_promises(document: str, site: Site, p
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_link_to_a_file_leads_somewhere(document: Path) -> None:
+def test_every_link_to_a_file_has_a_target(document: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text())
     assert [target for target in targets if not (document.parent / target).exists()] == []
 
 
-def test_the_map_of_the_readme_names_what_is_there() -> None:
+def test_the_map_of_the_readme_names_every_folder() -> None:
     block = (ROOT / "README.md").read_text().split("## The map")[1].split("```")[1]
     named = {line.split()[0].rstrip("/") for line in block.strip().splitlines()}
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()

@@ -1,4 +1,4 @@
-"""Being told of a query instead of asking: by server-sent events through the real web server, and by webhook."""
+"""Server-sent events and webhooks of a query, through the real web server and workers."""
 
 import json
 import time
@@ -14,8 +14,8 @@ from tests.helpers.site import TIMEOUT, Phone, Site, wait_until
 pytestmark = pytest.mark.system
 
 
-def followed(phone: Phone, query_id: str) -> Iterator[tuple[float, str, str]]:
-    """The events as they arrive: when, the name, and the state that is told."""
+def receive_events(phone: Phone, query_id: str) -> Iterator[tuple[float, str, str]]:
+    """Yield the events as they arrive: time, name and state of the query."""
     url = f"{phone.site.address}/api/v1/queries/{query_id}/events/"
     headers = {**phone.headers, "Accept": "text/event-stream", "Accept-Encoding": "br, gzip"}
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
@@ -28,14 +28,14 @@ def followed(phone: Phone, query_id: str) -> Iterator[tuple[float, str, str]]:
                 yield time.monotonic(), name, json.loads(line.removeprefix("data: "))["state"]
 
 
-def test_a_query_is_followed_event_by_event_and_its_end_is_told(phone: Phone, site: Site, photo: bytes) -> None:
+def test_a_query_sends_an_event_for_each_state_and_a_webhook_at_its_end(phone: Phone, site: Site, photo: bytes) -> None:
     receiver = Server(answer(b"", status="204 No Content"), port=site.receiver_port)
     secret = phone.get("/api/v1/me/webhook-secret/").json()["secret"]
     site.kill("gpu")
-    made = phone.post(photo, callback_url=f"http://localhost:{site.receiver_port}/told").json()
-    stream = followed(phone, made["id"])
+    query = phone.post(photo, callback_url=f"http://localhost:{site.receiver_port}/webhook").json()
+    stream = receive_events(phone, query["id"])
     first_at, *first = next(stream)
-    assert first == ["state", "queued"]  # it is here while the query still waits, so nobody keeps it for later
+    assert first == ["state", "queued"]  # it arrives while the query still waits, so no proxy or middleware buffers it
     site.start("gpu")
     rest = list(stream)
     assert rest[-1][1:] == ("done", "done")
@@ -44,11 +44,11 @@ def test_a_query_is_followed_event_by_event_and_its_end_is_told(phone: Phone, si
 
     wait_until(lambda: receiver.requests, "the webhook")
     head, _, body = receiver.requests[0].partition(b"\r\n\r\n")
-    told = Webhook(secret).verify(body, dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:]))
-    assert (told["query"], told["state"]) == (made["id"], "done")
-    assert site.address + told["url"] == made["url"]
+    payload = Webhook(secret).verify(body, dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:]))
+    assert (payload["query"], payload["state"]) == (query["id"], "done")
+    assert site.address + payload["url"] == query["url"]
     delivered = wait_until(
-        lambda: (now := phone.query(made["id"])["webhook"])["state"] == "delivered" and now, "its state"
+        lambda: (now := phone.query(query["id"])["webhook"])["state"] == "delivered" and now, "its state"
     )
     assert delivered["attempts"] == 1
     receiver.close()

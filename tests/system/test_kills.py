@@ -1,4 +1,4 @@
-"""kill -9 on each process in turn: every photo is answered in the end, and answered once."""
+"""kill -9 on each process in turn: every query is answered in the end, and once."""
 
 import socket
 
@@ -18,9 +18,7 @@ def assert_answered_once(phone: Phone, query_id: str) -> None:
     assert [entry["rank"] for entry in answer["recommendations"]] == list(range(1, 11))
 
 
-def test_with_the_broker_down_a_photo_is_taken_and_answered_once_it_is_back(
-    phone: Phone, site: Site, photo: bytes
-) -> None:
+def test_a_query_sent_without_a_broker_is_answered_once_it_is_back(phone: Phone, site: Site, photo: bytes) -> None:
     site.kill("redis")
     response = phone.post(photo, wait=2)
     assert response.status_code == 202, response.text
@@ -30,7 +28,7 @@ def test_with_the_broker_down_a_photo_is_taken_and_answered_once_it_is_back(
     assert phone.post(photo, wait=20).status_code == 200
 
 
-def test_photos_that_wait_in_the_broker_survive_its_death(phone: Phone, site: Site, photo: bytes) -> None:
+def test_messages_in_the_broker_survive_its_death(phone: Phone, site: Site, photo: bytes) -> None:
     site.kill("gpu")
     ids = [phone.post(photo).json()["id"] for _ in range(3)]
     site.kill("redis")
@@ -46,7 +44,7 @@ print(SimilarityQuery.objects.claim({query_id!r}, QueryState.{waiting}, worker={
 
 
 @pytest.mark.parametrize(("worker", "waiting"), [("gpu", "QUEUED"), ("cpu", "EMBEDDED")])
-def test_what_a_worker_held_when_it_was_killed_is_answered_after_its_restart(
+def test_a_query_claimed_by_a_killed_worker_is_answered_after_its_restart(
     phone: Phone, site: Site, photo: bytes, worker: str, waiting: str
 ) -> None:
     site.kill(worker)
@@ -58,7 +56,7 @@ def test_what_a_worker_held_when_it_was_killed_is_answered_after_its_restart(
     assert_answered_once(phone, query_id)
 
 
-def test_a_worker_killed_in_the_middle_of_a_stream_loses_and_doubles_nothing(phone: Phone, site: Site) -> None:
+def test_killing_workers_during_a_stream_of_queries_loses_and_repeats_none(phone: Phone, site: Site) -> None:
     ids = []
     for number, item in enumerate(sample_items(ITEMS)[:16]):
         ids.append(phone.post(jpeg_of(draw_photo(item, view=1)), k=10).json()["id"])
@@ -70,12 +68,12 @@ def test_a_worker_killed_in_the_middle_of_a_stream_loses_and_doubles_nothing(pho
         assert_answered_once(phone, query_id)
 
 
-def test_without_a_scheduler_photos_are_still_answered(phone: Phone, site: Site, photo: bytes) -> None:
+def test_queries_are_answered_without_a_scheduler(phone: Phone, site: Site, photo: bytes) -> None:
     site.kill("beat")
     assert phone.post(photo, wait=20).status_code == 200
 
 
-def test_a_killed_web_server_comes_back_with_what_it_had(phone: Phone, site: Site, photo: bytes) -> None:
+def test_a_query_survives_the_death_of_the_web_server(phone: Phone, site: Site, photo: bytes) -> None:
     query_id = phone.post(photo).json()["id"]
     site.kill("web")
     site.start("web")

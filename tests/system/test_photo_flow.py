@@ -22,7 +22,7 @@ def test_a_phone_photo_finds_the_garment_it_shows(phone: Phone, photo: bytes) ->
     assert photographed_item().external_id in names
 
 
-def test_an_answer_is_ranked_complete_and_tells_what_made_it(phone: Phone, photo: bytes) -> None:
+def test_an_answer_is_ranked_and_complete_and_names_its_encoder_and_timings(phone: Phone, photo: bytes) -> None:
     answer = phone.post(photo, wait=20, k=6).json()
     recommendations = answer["recommendations"]
     scores = [recommendation["score"] for recommendation in recommendations]
@@ -41,7 +41,7 @@ def test_a_photo_of_the_catalogue_finds_itself_first(phone: Phone) -> None:
         assert answer["recommendations"][0]["score"] > 0.97
 
 
-def test_without_a_wait_the_answer_is_fetched_later(phone: Phone, photo: bytes) -> None:
+def test_without_waiting_the_answer_is_fetched_later(phone: Phone, photo: bytes) -> None:
     response = phone.post(photo)
     assert response.status_code == 202
     assert response.headers["Location"].endswith(f"/api/v1/queries/{response.json()['id']}/")
@@ -66,17 +66,17 @@ def test_many_phones_at_once_each_get_their_own_answer(phone: Phone) -> None:
 
 
 def test_a_new_item_is_found_within_two_seconds_of_its_embedding(phone: Phone, site: Site) -> None:
-    newcomer = sample_items(ITEMS + 1)[-1]
-    picture = jpeg_of(draw_photo(newcomer))
-    site.shell(NEW_ITEM.format(photo=picture, external_id=newcomer.external_id))
-    wait_until(lambda: site.shell(VECTORS.format(external_id=newcomer.external_id)) == "1", "its embedding")
-    found_at = time.monotonic() + 2
+    new_item = sample_items(ITEMS + 1)[-1]
+    picture = jpeg_of(draw_photo(new_item))
+    site.shell(NEW_ITEM.format(photo=picture, external_id=new_item.external_id))
+    wait_until(lambda: site.shell(COUNT_EMBEDDINGS.format(external_id=new_item.external_id)) == "1", "its embedding")
+    deadline = time.monotonic() + 2
     answer = phone.post(picture, wait=20, k=1).json()
-    assert answer["recommendations"][0]["item"]["external_id"] == newcomer.external_id
-    assert time.monotonic() < found_at
+    assert answer["recommendations"][0]["item"]["external_id"] == new_item.external_id
+    assert time.monotonic() < deadline
 
 
-VECTORS = """
+COUNT_EMBEDDINGS = """
 from catalog.models import Embedding
 print(Embedding.objects.filter(item__external_id={external_id!r}, encoder__state="live").count())
 """
@@ -87,7 +87,7 @@ from catalog.models import CatalogItem, ItemPhoto
 from catalog.photos.clean import clean_photo, source_hash
 raw = {photo!r}
 clean = clean_photo(raw)
-item, _ = CatalogItem.objects.get_or_create(external_id={external_id!r}, name="Newcomer")
+item, _ = CatalogItem.objects.get_or_create(external_id={external_id!r}, name="New item")
 photo = ItemPhoto(item=item, source_sha256=source_hash(raw), sha256=clean.sha256, width=clean.width,
                   height=clean.height, size=len(clean.content), perceptual_hash=clean.perceptual_hash)
 photo.file.save("new.jpg", ContentFile(clean.content), save=False)
@@ -95,7 +95,7 @@ photo.save()
 """
 
 
-def test_a_hidden_item_is_gone_from_the_very_next_answer(phone: Phone, site: Site) -> None:
+def test_a_hidden_item_is_missing_from_the_next_answer(phone: Phone, site: Site) -> None:
     item = sample_items(ITEMS)[20]
     picture = jpeg_of(draw_photo(item))
     switch = "from catalog.models import CatalogItem; CatalogItem.objects.filter(external_id={!r}).update(is_active={})"
@@ -111,7 +111,7 @@ def test_a_hidden_item_is_gone_from_the_very_next_answer(phone: Phone, site: Sit
     assert again["recommendations"][0]["item"]["external_id"] == item.external_id
 
 
-def test_filters_leave_only_what_they_ask_for_however_far_it_is(phone: Phone) -> None:
+def test_filters_find_all_matching_items_however_far_they_are(phone: Phone) -> None:
     items = sample_items(ITEMS)
     picture = jpeg_of(phone_photo(items[0]))
     other = next(item.category for item in items if item.category != items[0].category)
@@ -130,14 +130,14 @@ def test_diversity_keeps_the_best_and_changes_the_rest(phone: Phone, photo: byte
 def test_a_process_goes_the_way_of_a_query_before_the_first_one(site: Site) -> None:
     """And leaves nothing but a message about a query that is not there."""
 
-    def asked() -> int:
+    def received() -> int:
         return site.log("gpu").count("worker.embed_query[")
 
-    before = asked()
+    before = received()
     site.kill("web")
     site.start("web")
     site.wait_until_ready()
-    wait_until(lambda: asked() > before, "the message of the warm-up")
+    wait_until(lambda: received() > before, "the message of the warm-up")
     assert not [name for name in ("web", "gpu", "cpu") if "warm-up" in site.log(name)]
     count = "User.objects.filter(username__startswith='warm-up-').count()"
     assert site.shell(f"from catalog.models import User; print({count})") == "0"

@@ -1,4 +1,4 @@
-"""Photos on S3: the same flow, with nothing of a picture on the local disk."""
+"""Photos on S3: a query is answered with no picture file on the local disk."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests", "AWS_DEF
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
-    """The address of an S3 of our own."""
+    """Run a local S3 server and yield its URL."""
     port = free_port()
     server = subprocess.Popen([sys.executable, "-m", "moto.server", "--port", str(port)], stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
@@ -61,8 +61,8 @@ def _bucket(address: str) -> Any:
     ).Bucket(BUCKET)
 
 
-def test_a_photo_is_kept_answered_and_shown_from_the_bucket(site_on_s3: Site, s3: str, photo: bytes) -> None:
-    phone = Phone(site_on_s3, site_on_s3.create_token("someone"))
+def test_a_photo_is_stored_answered_and_served_from_the_bucket(site_on_s3: Site, s3: str, photo: bytes) -> None:
+    phone = Phone(site_on_s3, site_on_s3.create_token("user"))
     answer = phone.post(photo, wait=30, k=5).json()
     assert answer["state"] == "done"
     found = [entry["item"]["external_id"] for entry in answer["recommendations"]]

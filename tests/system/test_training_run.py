@@ -1,4 +1,4 @@
-"""kill -9 of the training, of its worker and of Redis during a run: it goes on, and is never there twice."""
+"""kill -9 of the training, of its worker and of Redis during a run: it continues and never runs twice."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ from worker.processes.child import find_marked, kill_marked
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
-LONG = 120.0  # seconds for a training to start and to finish an epoch, also beside other work
+EPOCH_TIMEOUT = 120.0  # seconds in which a training starts and finishes an epoch, also on a busy machine
 
 START = """
 from catalog.services.training.runs import run_create
@@ -26,33 +26,33 @@ for name in ("first", "second"):
     data = {"source": "manifest", "manifest": "manifest.csv"}
     print(run_create(kind="metric", preset="", options=tiny, name=name, **data).pk)
 """
-LOOK = """
+READ_STATE = """
 import json; from catalog.models import TrainingRun; from catalog.services.training.runs import run_cancel
 second = TrainingRun.objects.get(name="second")
 states = {run.name: run.state for run in TrainingRun.objects.all()}
 if second.state == "queued": run_cancel(run=second)
 first = TrainingRun.objects.get(name="first")
-told = {"epochs": [row["epoch"] for row in first.metrics], "encoder": str(first.encoder), "reason": first.reason}
-print(json.dumps(states | told | {"later": second.state}))
+fields = {"epochs": [row["epoch"] for row in first.metrics], "encoder": str(first.encoder), "reason": first.reason}
+print(json.dumps(states | fields | {"later": second.state}))
 """
 
 
 @contextlib.contextmanager
-def never_two(mark: str) -> Iterator[list[int]]:
-    """Collects how many programs are at the work at a time; what one of them has started for a moment is its own."""
-    seen, over = [0], threading.Event()
+def count_processes(mark: str) -> Iterator[list[int]]:
+    """Record how many processes work on the run at a time; their short-lived children are not counted."""
+    counts, stopping = [0], threading.Event()
 
     def watch() -> None:
-        while not over.wait(0.05):
+        while not stopping.wait(0.05):
             found = set(find_marked(mark))
-            seen.append(sum(parent_of(pid) not in found for pid in found))
+            counts.append(sum(parent_of(pid) not in found for pid in found))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        yield seen
+        yield counts
     finally:
-        over.set()
+        stopping.set()
         watcher.join()
 
 
@@ -67,33 +67,37 @@ def epochs_in(folder: Path) -> int:
     return file.read_text().count("\n") if file.exists() else 0
 
 
-def test_whatever_is_killed_a_run_goes_on_and_the_next_one_waits(site: Site) -> None:
+def test_a_run_survives_kills_of_its_processes_and_the_next_run_waits(site: Site) -> None:
     write_garments(site.folder / "training-data")
     number, other = site.shell(START).splitlines()
     folder = site.folder / "runs" / number
     mark = str((folder / "lock").resolve())
-    with never_two(mark) as seen:
-        wait_until((folder / "run" / "checkpoint.pt").exists, "the first epoch", LONG)
+    with count_processes(mark) as counts:
+        wait_until((folder / "run" / "checkpoint.pt").exists, "the first epoch", EPOCH_TIMEOUT)
         assert kill_marked(mark) == 1
-        wait_until(lambda: epochs_in(folder) >= 2, "another epoch after the death of the training", LONG)
+        wait_until(lambda: epochs_in(folder) >= 2, "another epoch after the death of the training", EPOCH_TIMEOUT)
 
         site.kill("train")
         died = time.monotonic()
         wait_until(lambda: not find_marked(mark), "the end of the training without its worker", timeout=2)
         assert time.monotonic() - died < 2
         site.start("train")
-        wait_until(lambda: epochs_in(folder) >= 3 and find_marked(mark), "an epoch after the death of the worker", LONG)
+        wait_until(
+            lambda: epochs_in(folder) >= 3 and find_marked(mark),
+            "an epoch after the death",
+            EPOCH_TIMEOUT,
+        )
 
         site.kill("redis")
         site.start("redis")
-        told = json.loads(site.shell(LOOK))
-        assert (told["first"], told["second"], told["later"]) == ("running", "queued", "cancelled")
-        wait_until((site.folder / "encoders" / "first" / "card.json").exists, "the encoder", LONG)
-        told = wait_until(
-            lambda: next((it for it in [json.loads(site.shell(LOOK))] if it["first"] != "running"), None), "end"
+        state = json.loads(site.shell(READ_STATE))
+        assert (state["first"], state["second"], state["later"]) == ("running", "queued", "cancelled")
+        wait_until((site.folder / "encoders" / "first" / "card.json").exists, "the encoder", EPOCH_TIMEOUT)
+        state = wait_until(
+            lambda: next((it for it in [json.loads(site.shell(READ_STATE))] if it["first"] != "running"), None), "end"
         )
-    assert (told["first"], told["reason"], told["encoder"]) == ("done", "", "first")
-    assert told["epochs"] == [1, 2, 3, 4, 5]
-    assert max(seen) == 1
+    assert (state["first"], state["reason"], state["encoder"]) == ("done", "", "first")
+    assert state["epochs"] == [1, 2, 3, 4, 5]
+    assert max(counts) == 1
     assert not (site.folder / "runs" / other).exists()
     assert {path.name for path in folder.iterdir()} >= {"log.txt", "data.csv", "run"}
