@@ -1,4 +1,4 @@
-"""A sample catalogue of garments drawn by code: the same on every machine, and nobody else's picture in it."""
+"""Sample catalogue of garments drawn by code: identical on every machine and free of third-party pictures."""
 
 from demo.sample.items import SampleItem, sample_items
 from demo.sample.phone import phone_photo

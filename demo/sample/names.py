@@ -1,4 +1,4 @@
-"""What a shop would call a garment: "Navy breton fitted crew-neck T-shirt"."""
+"""Product names of garments, such as "Navy breton fitted crew-neck T-shirt"."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from demo.sample.wardrobe.kinds import Kind, Weave
 
-MOST = 3  # adjectives besides colour and cloth
-CLOTHS = {"denim", "leather", "corduroy", "quilted", "satin", "cable knit"}  # said aloud; jersey and the like are not
+MAX_ADJECTIVES = 3  # adjectives besides colour and cloth
+CLOTHS = {"denim", "leather", "corduroy", "quilted", "satin", "cable knit"}  # the textures that a name mentions
 
-# The choices worth a word, in the order in which the words are said.
+# The options that a name mentions, in the order of its words.
 ADJECTIVES: dict[tuple[str, str], str] = {
     ("finish", "faded"): "faded",
     ("fit", "fitted"): "fitted",
@@ -59,28 +59,28 @@ ADJECTIVES: dict[tuple[str, str], str] = {
 }
 
 
-def name_of(kind: Kind, colour: str, weave: Weave, options: Mapping[str, str]) -> str:
-    """The garment's name: colour, cloth, a few adjectives and the type."""
+def build_name(kind: Kind, colour: str, weave: Weave, options: Mapping[str, str]) -> str:
+    """Return the name: colour, cloth, up to three adjectives and the type."""
     noun = kind.name if kind.name == "T-shirt" else kind.name.lower()
-    words = [colour, *_cloth(weave, noun), *_adjectives(kind, options, noun)[:MOST], noun]
+    words = [colour, *_cloth(weave, noun), *_adjectives(kind, options, noun)[:MAX_ADJECTIVES], noun]
     name = " ".join(words)
     return name[0].upper() + name[1:]
 
 
 def _cloth(weave: Weave, noun: str) -> list[str]:
-    """Pattern and texture, where they are worth saying: nobody says denim jeans."""
+    """Return pattern and texture if the name mentions them; jeans are always of denim."""
     pattern, texture = weave
-    figured = [pattern] if pattern != "plain" else []
-    return [*figured, *([texture] if texture in CLOTHS and noun != "jeans" else [])]
+    patterns = [pattern] if pattern != "plain" else []
+    return [*patterns, *([texture] if texture in CLOTHS and noun != "jeans" else [])]
 
 
 def _adjectives(kind: Kind, options: Mapping[str, str], noun: str) -> list[str]:
-    """A word for each choice that was a choice and that the noun has not already said."""
-    open_to_choice = {name for name, choices in kind.options.items() if len(set(choices)) > 1}
+    """Return an adjective for each option with several values that the noun does not imply."""
+    variable = {name for name, choices in kind.options.items() if len(set(choices)) > 1}
     words = [
         word
         for (option, choice), word in ADJECTIVES.items()
-        if option in open_to_choice and options.get(option) == choice and word.removesuffix("d") not in noun
+        if option in variable and options.get(option) == choice and word.removesuffix("d") not in noun
     ]
     motif = options.get("motif", "none")
     return words if motif == "none" else [f"{motif}-print", *words]

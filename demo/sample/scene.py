@@ -1,4 +1,4 @@
-"""Putting a garment in front of a camera: how it lies, where the light comes from and what is behind it."""
+"""Photos of a garment: pose, light, backdrop and shadow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from demo.sample.drawing.geometry import Affine
-from demo.sample.drawing.noise import Field, blur, dice, enlarge, grains, white_noise
+from demo.sample.drawing.noise import Field, blur, enlarge, seeded_generator, seeded_random, white_noise
 from demo.sample.drawing.parts import Cut, Line, Mark, Part, Stance
 from demo.sample.drawing.render import COARSE, Canvas, Light
 from demo.sample.items import Look, SampleItem
@@ -28,7 +28,7 @@ STUDIO_TONES = (
 
 @dataclass(frozen=True)
 class Pose:
-    """One photograph's worth of decisions."""
+    """How one photo is taken: arrangement of the garment, rotation, size, position and light."""
 
     stance: Stance
     angle: float  # degrees, clockwise
@@ -39,40 +39,40 @@ class Pose:
 
 
 def draw_photo(item: SampleItem, view: int = 0, size: tuple[int, int] = (300, 400)) -> Image.Image:
-    """The item's photo number `view`, RGB: 0 is the shop's front picture, others show the same garment otherwise."""
-    luck = dice("photo", item.external_id, view)
-    pose = shop_pose(luck) if view == 0 else studio_pose(luck)
-    tone = luck.choice(SHOP_TONES if view == 0 else STUDIO_TONES)
-    canvas = photographed(item.look, pose, size, "photo", item.external_id, view)
-    behind = backdrop(size, tone, luck, ("backdrop", item.external_id, view))
-    exposure = 1.0 if view == 0 else luck.uniform(0.88, 1.06)
-    return finished(over(canvas, behind) * np.float32(exposure))
+    """Draw photo number `view` of an item as RGB: 0 is the product photo, others differ in pose, light and backdrop."""
+    rng = seeded_random("photo", item.external_id, view)
+    pose = shop_pose(rng) if view == 0 else studio_pose(rng)
+    tone = rng.choice(SHOP_TONES if view == 0 else STUDIO_TONES)
+    canvas = render_garment(item.look, pose, size, "photo", item.external_id, view)
+    background = backdrop(size, tone, rng, ("backdrop", item.external_id, view))
+    exposure = 1.0 if view == 0 else rng.uniform(0.88, 1.06)
+    return to_image(composite(canvas, background) * np.float32(exposure))
 
 
-def shop_pose(luck: random.Random) -> Pose:
-    """Laid flat and tidy."""
-    return Pose(Stance(), luck.uniform(-1, 1), 0.9, (0.0, 0.0), 0.0, Light())
+def shop_pose(rng: random.Random) -> Pose:
+    """Return the pose of a product photo: flat and straight."""
+    return Pose(Stance(), rng.uniform(-1, 1), 0.9, (0.0, 0.0), 0.0, Light())
 
 
-def studio_pose(luck: random.Random) -> Pose:
-    """Laid down again, by someone else and under another lamp."""
-    side = luck.choice((-1, 1))
-    stance = Stance(luck.uniform(-3, 18), luck.uniform(-8, 16), luck.uniform(-1, 4), folded=luck.random() < 0.25)
-    light = Light(luck.choice((-0.8, 0.8)), luck.uniform(-0.7, -0.3), luck.uniform(1.0, 1.25))
-    shift = (luck.uniform(-0.035, 0.035), luck.uniform(-0.03, 0.03))
-    return Pose(stance, side * luck.uniform(4, 12), luck.uniform(0.74, 0.84), shift, luck.uniform(-0.05, 0.05), light)
+def studio_pose(rng: random.Random) -> Pose:
+    """Return a random pose and light of another photo session."""
+    side = rng.choice((-1, 1))
+    stance = Stance(rng.uniform(-3, 18), rng.uniform(-8, 16), rng.uniform(-1, 4), folded=rng.random() < 0.25)
+    light = Light(rng.choice((-0.8, 0.8)), rng.uniform(-0.7, -0.3), rng.uniform(1.0, 1.25))
+    shift = (rng.uniform(-0.035, 0.035), rng.uniform(-0.03, 0.03))
+    return Pose(stance, side * rng.uniform(4, 12), rng.uniform(0.74, 0.84), shift, rng.uniform(-0.05, 0.05), light)
 
 
-def photographed(look: Look, pose: Pose, size: tuple[int, int], *seed: object) -> Canvas:
-    """The garment alone, as large as the pose asks."""
+def render_garment(look: Look, pose: Pose, size: tuple[int, int], *seed: object) -> Canvas:
+    """Draw the garment alone on a transparent canvas."""
     marks = BY_NAME[look.kind].build(Cut(look.measures, look.options, pose.stance))
-    canvas = Canvas(size, _placed(marks, pose, size), pose.light, grains(*seed))
+    canvas = Canvas(size, _placed(marks, pose, size), pose.light, seeded_generator(*seed))
     canvas.draw(marks, look.cloths)
     return canvas
 
 
 def _placed(marks: list[Mark], pose: Pose, size: tuple[int, int]) -> Affine:
-    """Turn the garment, then scale and move it so that its box fits the frame."""
+    """Return the transform that rotates the garment, then scales and moves its bounding box into the frame."""
     points = np.concatenate(
         [mark.outline if isinstance(mark, Part) else mark.path for mark in marks if isinstance(mark, Part | Line)]
     )
@@ -84,27 +84,27 @@ def _placed(marks: list[Mark], pose: Pose, size: tuple[int, int]) -> Affine:
 
 
 def backdrop(
-    size: tuple[int, int], tone: tuple[float, float, float], luck: random.Random, seed: tuple[object, ...]
+    size: tuple[int, int], tone: tuple[float, float, float], rng: random.Random, seed: tuple[object, ...]
 ) -> Field:
-    """Seamless paper, (h, w, 3): lighter towards the lamp, with a trace of grain."""
+    """Return a paper backdrop (h, w, 3) that is lighter towards the lamp, with a little noise."""
     width, height = size
     y, x = np.linspace(-1, 1, height, dtype=np.float32)[:, None], np.linspace(-1, 1, width, dtype=np.float32)[None, :]
-    slope = np.float32(luck.uniform(-0.03, 0.03)) * x - np.float32(luck.uniform(0.0, 0.035)) * y
+    slope = np.float32(rng.uniform(-0.03, 0.03)) * x - np.float32(rng.uniform(0.0, 0.035)) * y
     light = 1.01 + slope - np.float32(0.035) * (x**2 + y**2)
-    light += np.float32(0.004) * white_noise(grains(*seed), (height, width))
+    light += np.float32(0.004) * white_noise(seeded_generator(*seed), (height, width))
     return np.asarray(light[..., None] * np.array(tone, np.float32), dtype=np.float32)
 
 
-def over(canvas: Canvas, behind: Field) -> Field:
-    """The garment and its shadow in front of a background."""
-    seen = (1 - canvas.alpha) * (1 - shadow(canvas))
-    picture = behind * seen[..., None]
+def composite(canvas: Canvas, background: Field) -> Field:
+    """Lay the garment and its shadow over a background."""
+    visible = (1 - canvas.alpha) * (1 - shadow(canvas))
+    picture = background * visible[..., None]
     picture += canvas.colour
     return picture
 
 
 def shadow(canvas: Canvas) -> Field:
-    """A soft shadow away from the light and a tight one all around, 0 to 1."""
+    """Return the shadow, 0 to 1: a soft one away from the light and a tight one all around."""
     coarse = np.pad(canvas.alpha, ((0, -canvas.alpha.shape[0] % COARSE), (0, -canvas.alpha.shape[1] % COARSE)))[
         ::COARSE, ::COARSE
     ]
@@ -115,8 +115,8 @@ def shadow(canvas: Canvas) -> Field:
     return enlarge(np.clip(0.3 * far + 0.22 * near, 0, 0.6).astype(np.float32), canvas.alpha.shape)
 
 
-def finished(picture: Field) -> Image.Image:
-    """From 0 to 1 in floats to an RGB image."""
+def to_image(picture: Field) -> Image.Image:
+    """Convert floats from 0 to 1 to an RGB image."""
     scaled = picture * np.float32(255)
     scaled += np.float32(0.5)
     return Image.fromarray(np.clip(scaled, 0, 255, out=scaled).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Writing the sample catalogue to a folder: photos first, the list of them last."""
+"""Writer of the sample catalogue: photos as JPEG and a CSV that lists them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ml.formats.atomic_files import atomic_path
 VIEWS = 2
 QUALITY = 90
 COLUMNS = ("item", "image", "name", "category", "brand", "gender", "colour", "price", "currency")
-BATCH = 8  # photos a worker takes at once
+BATCH = 8  # photos per task of a process
 
-Progress = Callable[[int, int], None]  # photos present, photos in all
+Progress = Callable[[int, int], None]  # photos present, total
 
 
 def write_sample(folder: Path, count: int = 600, *, progress: Progress | None = None) -> Path:
-    """Write `items.csv` and `images/` and return the csv's path.
+    """Write `items.csv` and `images/` and return the path of the CSV.
 
-    The csv is written last, so its presence means that every photo it lists is there. What an interrupted call left
-    is kept; where nothing is missing, nothing is drawn.
+    The CSV is written last, so its presence means that every photo it lists exists. Photos of an interrupted call
+    are reused; if none is missing, none is drawn.
     """
     items = sample_items(count)
     table = _table(items)
@@ -40,17 +40,17 @@ def write_sample(folder: Path, count: int = 600, *, progress: Progress | None = 
 
 
 def _draw_missing(folder: Path, items: list[SampleItem], progress: Progress | None) -> None:
-    """Draw what is not there yet, on every core: the drawing holds Python's lock, so threads would not help."""
+    """Draw the missing photos in processes: drawing holds the GIL, so threads would not help."""
     missing = _missing(folder, items)
     total, done = len(items) * VIEWS, len(items) * VIEWS - len(missing)
-    for written in _written(folder, missing):
+    for written in _write_batches(folder, missing):
         done += written
         if progress:
             progress(done, total)
 
 
-def _written(folder: Path, missing: list[tuple[SampleItem, int]]) -> Iterator[int]:
-    """Write the photos, telling after each batch how many it held. A few are not worth starting processes for."""
+def _write_batches(folder: Path, missing: list[tuple[SampleItem, int]]) -> Iterator[int]:
+    """Write the photos in batches and yield the size of each; a few are drawn without starting processes."""
     batches = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
     if len(batches) <= 4:
         yield from (write_photos(folder, batch) for batch in batches)
@@ -61,7 +61,7 @@ def _written(folder: Path, missing: list[tuple[SampleItem, int]]) -> Iterator[in
 
 
 def write_photos(folder: Path, photos: list[tuple[SampleItem, int]]) -> int:
-    """Draw and write the photos, given as item and view; return how many."""
+    """Draw and write photos given as (item, view); return their number."""
     for item, view in photos:
         buffer = io.BytesIO()
         draw_photo(item, view).save(buffer, "JPEG", quality=QUALITY)
@@ -70,7 +70,7 @@ def write_photos(folder: Path, photos: list[tuple[SampleItem, int]]) -> int:
 
 
 def image_name(item: SampleItem, view: int) -> str:
-    """Where the photo lies, relative to the csv."""
+    """Return the path of the photo relative to the CSV."""
     return f"images/{item.external_id}-{view}.jpg"
 
 
@@ -82,7 +82,7 @@ def _missing(folder: Path, items: list[SampleItem]) -> list[tuple[SampleItem, in
 
 
 def _table(items: list[SampleItem]) -> bytes:
-    """The csv: one row per photo, one column per attribute that any item has."""
+    """Return the CSV: one row for each photo, one column for each attribute of any item."""
     attributes = sorted({name for item in items for name in item.attributes})
     text = io.StringIO()
     rows = csv.DictWriter(text, [*COLUMNS, *attributes], lineterminator="\n")

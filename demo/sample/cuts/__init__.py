@@ -1,1 +1,1 @@
-"""How garments are cut: each builder turns a `Cut` into marks."""
+"""Builders of garments: each turns a `Cut` into marks to draw."""

@@ -1,4 +1,4 @@
-"""Everything that hangs from the waist: trousers and skirts."""
+"""Builders of trousers and skirts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BAND = 0.042  # height of a waistband
 
 
 def trousers(cut: Cut) -> list[Mark]:
-    """Trousers of any length: jeans, chinos, shorts, joggers."""
+    """Build trousers of any length: jeans, chinos, shorts, joggers."""
     inside = Part(
         mirror(edges([(0, -0.012), (cut["waist"] - 0.004, -0.008), (cut["waist"], 0.02), (0, 0.03)])), shade=0.5
     )
@@ -27,7 +27,7 @@ def trousers(cut: Cut) -> list[Mark]:
 
 
 def _legs(cut: Cut) -> Points:
-    """Both legs in one outline."""
+    """Build both legs in one outline."""
     rise, low, hip = cut["rise"], cut["length"], cut["hip"]
     (inner_hem, outer_hem), (inner_knee, outer_knee) = leg_at(cut, low), leg_at(cut, (rise + low) / 2)
     outer = smooth([(cut["waist"], 0.0), (hip, rise * 0.72), (outer_knee, (rise + low) / 2), (outer_hem, low)])
@@ -36,7 +36,7 @@ def _legs(cut: Cut) -> Points:
 
 
 def leg_at(cut: Cut, height: float) -> tuple[float, float]:
-    """The inner and outer x of the right leg at a height below the crotch."""
+    """Return the inner and outer x of the right leg at a height below the crotch."""
     down = (height - cut["rise"]) / (cut["length"] - cut["rise"])
     narrow = cut.measures.get("knee", 0.0) * (1 - abs(2 * down - 1))
     half = cut["hip"] * 0.5 * (1 - down) + cut["leg"] * down - narrow
@@ -45,7 +45,7 @@ def leg_at(cut: Cut, height: float) -> tuple[float, float]:
 
 
 def _front(cut: Cut) -> list[Mark]:
-    """The fly and the front pockets."""
+    """Build the fly and the front pockets."""
     rise, waist, hip = cut["rise"], cut["waist"], cut["hip"]
     fly = edges([(0.0, BAND), (0.0, rise)])
     stitch = edges([(0.028, BAND), (0.028, rise * 0.6, 0.2), (0.0, rise * 0.82)])
@@ -84,7 +84,7 @@ def _sewn(path: Points) -> list[Mark]:
 
 
 def _waistband(cut: Cut) -> list[Mark]:
-    """A band with button and loops, or a gathered one with a cord."""
+    """Build a band with button and loops, or a gathered one with a cord."""
     waist, ribbed = cut["waist"], cut.option("waistband") == "elastic"
     slope = (cut["hip"] - waist) * 0.16
     band = edges([(0.0, -0.002), (waist, -0.004), (waist + slope, BAND), (0.0, BAND + 0.004)])
@@ -108,7 +108,7 @@ def _waistband(cut: Cut) -> list[Mark]:
 
 
 def _wear(cut: Cut) -> list[Mark]:
-    """Where denim has faded, and where trousers are pressed."""
+    """Build the faded areas of denim and the creases of pressed trousers."""
     rise, low = cut["rise"], cut["length"]
     inner, outer = leg_at(cut, rise + (low - rise) * 0.25)
     middle, wide = (inner + outer) / 2, (outer - inner) / 2
@@ -121,7 +121,7 @@ def _wear(cut: Cut) -> list[Mark]:
 
 
 def _leg_ends(cut: Cut) -> list[Mark]:
-    """Turn-ups, ribbed cuffs or a stitched hem."""
+    """Build turn-ups, ribbed cuffs or a stitched hem."""
     low = cut["length"]
     (inner, outer), (inner_up, outer_up) = leg_at(cut, low), leg_at(cut, low - 0.04)
     cuff = edges(
@@ -142,7 +142,7 @@ def _leg_ends(cut: Cut) -> list[Mark]:
 
 
 def skirt(cut: Cut) -> list[Mark]:
-    """A skirt: pencil, A-line, pleated, tiered or buttoned."""
+    """Build a skirt: pencil, A-line, pleated, tiered or buttoned."""
     waist, hem, low = cut["waist"], cut["hem"], cut["length"]
     side = smooth([(waist, 0.0), (cut["hip"], min(0.16, low * 0.4)), ((cut["hip"] + hem) / 2, low * 0.62), (hem, low)])
     sag = 0.05 * (hem - waist) / 0.2
@@ -179,7 +179,7 @@ def _skirt_style(cut: Cut, low: float) -> list[Mark]:
 
 
 def _tier(cut: Cut, share: float) -> list[Mark]:
-    """A gathered seam across the skirt."""
+    """Build a gathered seam across the skirt."""
     at = cut["length"] * share
     wide = cut["waist"] + (cut["hem"] - cut["waist"]) * share
     gathers = [

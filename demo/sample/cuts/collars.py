@@ -12,7 +12,7 @@ BANDED = ("crew", "V", "scoop")
 
 
 def neckline(cut: Cut, widen: float = 0.0) -> Points:
-    """The right half of the front neckline, from its lowest point up to the shoulder; `widen` moves it outwards."""
+    """Return the right half of the front neckline, from its lowest point to the shoulder, moved outwards by `widen`."""
     neck, depth = cut["neck"] + widen, cut["depth"] + widen
     lift = widen * cut["slope"] / (cut["shoulder"] - cut["neck"])
     match cut.option("neckline"):
@@ -28,7 +28,7 @@ def neckline(cut: Cut, widen: float = 0.0) -> Points:
 
 
 def behind(cut: Cut) -> list[Mark]:
-    """What shows through the neckline: the inside of the back, a standing collar's back, or a hood."""
+    """Build what is visible through the neckline: inside of the back, back of a collar, or hood."""
     neck = cut["neck"]
     rim = _back_rim(cut)
     inside = Part(join(rim, neckline(cut, 0.012)[::-1], flip(neckline(cut, 0.012))), shade=0.52, relief=0.2, folds=0.3)
@@ -49,7 +49,7 @@ def behind(cut: Cut) -> list[Mark]:
 
 
 def _back_rim(cut: Cut) -> Points:
-    """The back of the neckline, from left to right: above the shoulders, or low where there are straps."""
+    """Return the back of the neckline, from left to right: above the shoulders, or low where there are straps."""
     neck = cut["neck"]
     if cut.option("neckline") in ("strap", "square"):
         return edges([(-neck - 0.004, 0.002, -0.3 * cut["depth"] / neck), (neck + 0.004, 0.002)])
@@ -57,7 +57,7 @@ def _back_rim(cut: Cut) -> Points:
 
 
 def _hood(neck: float) -> list[Mark]:
-    """A hood lying up behind the neck: its dome, and the dark inside."""
+    """Build a hood lying up behind the neck: its dome, and the dark inside."""
     dome = smooth([(0.0, -0.175), (0.085, -0.155), (0.125, -0.075), (neck + 0.035, 0.02), (0.05, 0.06)])
     inside = smooth([(0.0, -0.135), (0.06, -0.12), (0.085, -0.06), (neck * 0.72, 0.03), (0.0, 0.075)])
     seam = edges([(0.0, -0.175), (0.0, -0.135)])
@@ -69,7 +69,7 @@ def _hood(neck: float) -> list[Mark]:
 
 
 def front(cut: Cut) -> list[Mark]:
-    """The collar or band itself, laid over the body."""
+    """Build the collar or band itself, laid over the body."""
     match cut.option("neckline"):
         case "turtleneck":
             return _tube(cut, "rib", fold=True)
@@ -92,7 +92,7 @@ def _collar_cloth(cut: Cut) -> str:
 
 
 def _band(cut: Cut) -> list[Mark]:
-    """A ribbed band along the neckline, or a bound edge."""
+    """Build a ribbed band along the neckline, or a bound edge."""
     width = RIB if cut.option("neckline") in BANDED else 0.008
     inner, outer = neckline(cut), neckline(cut, width)
     ring = join(flip(inner)[::-1], inner, outer[::-1], flip(outer))
@@ -100,7 +100,7 @@ def _band(cut: Cut) -> list[Mark]:
 
 
 def _tube(cut: Cut, cloth: str, *, fold: bool) -> list[Mark]:
-    """A standing tube around the neck; a turtleneck is folded over once, a jacket's collar meets at the zip."""
+    """Build a standing tube around the neck; a turtleneck is folded over once, a jacket's collar meets at the zip."""
     neck, high = cut["neck"], 0.085 if fold else 0.055
     tube = edges([(neck * 0.9, -high), (neck * 1.02, -0.01, -0.1), (neck * 1.1, 0.012, -0.14), (0, 0.034)])
     mouth = arc((0.0, -high), (neck * 0.9, 0.011))
@@ -116,7 +116,7 @@ def _tube(cut: Cut, cloth: str, *, fold: bool) -> list[Mark]:
 
 
 def _leaves(cut: Cut, drop: float, spread: float) -> list[Mark]:
-    """The two leaves of a turned-down collar."""
+    """Build the two leaves of a turned-down collar."""
     neck, depth = cut["neck"], cut["depth"]
     leaf = edges(
         [
@@ -131,7 +131,7 @@ def _leaves(cut: Cut, drop: float, spread: float) -> list[Mark]:
 
 
 def _lapels(cut: Cut) -> list[Mark]:
-    """A notched collar: lapels turned back from the opening, the collar above them."""
+    """Build a notched collar: lapels turned back from the opening, the collar above them."""
     neck, depth, wide = cut["neck"], cut["depth"], cut.measures.get("lapel", 0.11)
     notch = 0.075 + depth * 0.06
     lapel = edges(
@@ -160,7 +160,7 @@ def _lapels(cut: Cut) -> list[Mark]:
 
 
 def _drawstrings(cut: Cut) -> list[Mark]:
-    """The crossed edge of the hood and its two cords."""
+    """Build the crossed edge of the hood and its two cords."""
     inner, outer = neckline(cut), neckline(cut, 0.02)
     edge = Part(join(flip(inner)[::-1], inner, outer[::-1], flip(outer)), relief=0.8, folds=0.1, lift=0.8)
     top = cut["depth"] + 0.008

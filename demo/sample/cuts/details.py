@@ -1,4 +1,4 @@
-"""What is sewn on a body: hems, belts, closures, pockets and printed motifs."""
+"""Builders of details of tops: hems, belts, closures, pockets and printed motifs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from demo.sample.drawing.parts import Cut, Line, Mark, Part, Spot, both_sides
 
 
 def hem(cut: Cut) -> list[Mark]:
-    """A ribbed waistband, or the stitched line above a plain edge."""
+    """Build a ribbed waistband, or the stitched line above a plain edge."""
     wide, low = cut["hem"], cut["length"]
     if cut.option("hem") == "rib":
         band = edges([(0, low - 0.05), (wide * 1.0, low - 0.05), (wide * 0.93, low + 0.006, 0.03), (0, low + 0.01)])
@@ -21,7 +21,7 @@ def hem(cut: Cut) -> list[Mark]:
 
 
 def waist(cut: Cut) -> list[Mark]:
-    """A waist seam, with gathers or a belt."""
+    """Build a waist seam, with gathers or a belt."""
     at, wide = cut["waist_at"], cut["waist"]
     match cut.option("waist"):
         case "belt":
@@ -47,7 +47,7 @@ def waist(cut: Cut) -> list[Mark]:
 
 
 def closure(cut: Cut) -> list[Mark]:
-    """Buttons or a zip down the front."""
+    """Build buttons or a zip down the front."""
     top, low = cut["depth"] + 0.012, cut["length"]
     match cut.option("closure"):
         case "buttons":
@@ -94,7 +94,7 @@ def _zip(top: float, low: float) -> list[Mark]:
 
 
 def pockets(cut: Cut) -> list[Mark]:
-    """Pockets of a top, between the hem and the chest."""
+    """Build pockets of a top, between the hem and the chest."""
     low, wide = cut["length"], cut["hem"]
     match cut.option("pockets"):
         case "chest":
@@ -123,7 +123,7 @@ def pockets(cut: Cut) -> list[Mark]:
 
 
 def _patch(left: float, top: float, width: float, height: float, flap: float = 0.0) -> list[Mark]:
-    """A stitched-on pocket with a pointed bottom."""
+    """Build a stitched-on pocket with a pointed bottom."""
     shape = edges(
         [
             (left, top),
@@ -143,7 +143,7 @@ def _patch(left: float, top: float, width: float, height: float, flap: float = 0
 
 
 def motif(cut: Cut) -> list[Mark]:
-    """A print on the chest."""
+    """Build a print on the chest."""
     name = cut.option("motif")
     if name not in MOTIFS:
         return []
@@ -152,16 +152,16 @@ def motif(cut: Cut) -> list[Mark]:
 
 
 def _sized(shape: Points) -> Points:
-    """Motifs are drawn two units across; on a chest they are a hand wide."""
+    """Scale a motif, which is two units wide, to the size of a print on a chest."""
     return shape * 0.095
 
 
 def fan(count: int, top: float, low: float, narrow: float, wide: float) -> list[Mark]:
-    """Pleats: lines that spread from the waist to the hem."""
+    """Build pleats: lines that spread from the waist to the hem."""
     places = np.linspace(-1, 1, count + 2)[1:-1]
     return [Line(edges([(p * narrow, top), (p * wide, low)]), width=0.005, shade=0.72) for p in places]
 
 
 def crease(path: list[tuple[float, float]]) -> Mark:
-    """A pressed fold."""
+    """Build a pressed fold."""
     return Line(smooth(path), width=0.004, shade=0.8)

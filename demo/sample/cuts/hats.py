@@ -1,4 +1,4 @@
-"""What is worn around the head and neck."""
+"""Builders of caps, beanies, hats and scarves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from demo.sample.drawing.parts import Cut, Line, Mark, Part, Spot, both_sides
 
 
 def cap(cut: Cut) -> list[Mark]:
-    """A baseball cap from the front, a little from above."""
+    """Build a baseball cap from the front, a little from above."""
     high, wide, peak = cut["height"], cut["width"], cut["peak"]
     dome = smooth([(0.0, -high), (wide * 0.62, -high * 0.86), (wide * 0.97, -high * 0.4), (wide, 0.03)])
     crown = mirror(join(dome, edges([(wide, 0.03, 0.05), (0.0, 0.045)])))
@@ -50,7 +50,7 @@ def cap(cut: Cut) -> list[Mark]:
 
 
 def beanie(cut: Cut) -> list[Mark]:
-    """A knitted cap with a turned-up brim."""
+    """Build a knitted cap with a turned-up brim."""
     high, wide = cut["height"], cut["width"]
     dome = smooth([(0.0, -high), (wide * 0.55, -high * 0.9), (wide * 0.93, -high * 0.45), (wide, 0.02)])
     brim = edges([(0.0, -0.055), (wide * 1.03, -0.045), (wide * 1.02, 0.085, 0.05), (0.0, 0.1)])
@@ -68,14 +68,14 @@ def beanie(cut: Cut) -> list[Mark]:
 
 
 def _fluffy(centre: tuple[float, float], radius: float) -> Points:
-    """A ball with a woolly edge."""
+    """Build a ball with a woolly edge."""
     turns = np.linspace(0, 2 * np.pi, 72, endpoint=False)
     radii = radius * (1 + 0.07 * np.sin(turns * 17) + 0.05 * np.sin(turns * 29))
     return np.stack([centre[0] + radii * np.cos(turns), centre[1] + radii * np.sin(turns)], axis=1)
 
 
 def hat(cut: Cut) -> list[Mark]:
-    """A hat with a wide brim: fedora, sun hat or bucket."""
+    """Build a hat with a wide brim: fedora, sun hat or bucket."""
     high, wide, brim = cut["height"], cut["width"], cut["brim"]
     under = arc((0.0, 0.02), (brim, brim * 0.3))
     dip = 0.0 if cut.option("crown") == "round" else 0.035
@@ -112,7 +112,7 @@ def hat(cut: Cut) -> list[Mark]:
 
 
 def scarf(cut: Cut) -> list[Mark]:
-    """A scarf laid in a loop, both fringed ends hanging."""
+    """Build a scarf laid in a loop, both fringed ends hanging."""
     wide, long = cut["width"], cut["length"]
     left = smooth([(-0.02, -0.1), (-0.06, 0.1), (-0.075, long - 0.1)])
     right = smooth([(0.03, -0.08), (0.07, 0.1), (0.08, long)])
@@ -130,7 +130,7 @@ def scarf(cut: Cut) -> list[Mark]:
 
 
 def _tassels(end: Points, wide: float) -> list[Mark]:
-    """The fringe below the end of the scarf."""
+    """Build the fringe below the end of the scarf."""
     places = np.linspace(-wide / 2 + 0.006, wide / 2 - 0.006, 11)
     return [
         Line(

@@ -1,4 +1,4 @@
-"""Prints for the chest: shapes two units across, each with the cloth that colours it."""
+"""Motifs of prints: shapes two units wide, each with the name of its fabric."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _star(points: int, inner: float) -> Points:
 
 
 def _bars(*widths: float) -> Motif:
-    """Lines of a text too small to read."""
+    """Bars that look like lines of text."""
     height = 1.4 / len(widths)
     tops = [-0.7 + i * height for i in range(len(widths))]
     return tuple(

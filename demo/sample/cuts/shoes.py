@@ -1,4 +1,4 @@
-"""Shoes from the side. They point to the left and stand on y = 0."""
+"""Builders of shoes, seen from the side. They point to the left and stand on y = 0."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from demo.sample.drawing.parts import Cut, Glow, Line, Mark, Part, Spot
 
 
 def sneaker(cut: Cut) -> list[Mark]:
-    """A laced sports shoe from the side; a high one covers the ankle."""
+    """Build a laced sports shoe from the side; a high one covers the ankle."""
     top, sole = -cut["shaft"], cut["sole"]
     upper = join(
         smooth([(0.27, -sole), (0.283, -0.13), (0.262, -0.2), (0.272, top)]),
@@ -58,12 +58,12 @@ def sneaker(cut: Cut) -> list[Mark]:
 
 
 def _instep(top: float) -> list[tuple[float, float]]:
-    """The line on which the laces lie, from the toes up."""
+    """Build the line on which the laces lie, from the toes up."""
     return [(-0.1 + 0.18 * t, -0.165 + (top + 0.17) * t**1.3) for t in (0.0, 0.25, 0.5, 0.75, 0.95)]
 
 
 def _side_mark(cut: Cut) -> list[Mark]:
-    """What a maker puts on the side of a sports shoe."""
+    """Build the decoration on the side of a sports shoe."""
     match cut.option("side"):
         case "chevrons":
             points = [smooth([(x + 0.04, -0.075), (x, -0.115), (x + 0.05, -0.155)]) for x in (0.03, 0.085, 0.14)]
@@ -79,7 +79,7 @@ def _side_mark(cut: Cut) -> list[Mark]:
 
 
 def _laces(top: float) -> list[Mark]:
-    """Eyelets along the instep and the laces that cross it."""
+    """Build eyelets along the instep and the laces that cross it."""
     laces: list[Mark] = []
     for x, y in _instep(top):
         laces.append(
@@ -90,7 +90,7 @@ def _laces(top: float) -> list[Mark]:
 
 
 def boot(cut: Cut) -> list[Mark]:
-    """A boot from the side: laced, with elastic sides, or tall."""
+    """Build a boot from the side: laced, with elastic sides, or tall."""
     top, heel, flare = -cut["shaft"], cut["heel"], cut["flare"]
     back, front = (0.212 + flare, top), (0.03 - flare, top - 0.004)
     upper = join(
@@ -156,7 +156,7 @@ def _boot_style(cut: Cut, top: float) -> list[Mark]:
 
 
 def pump(cut: Cut) -> list[Mark]:
-    """A court shoe from the side, standing on its toes and its heel."""
+    """Build a court shoe from the side, standing on its toes and its heel."""
     lift, thick = cut["heel"], cut["thick"]
     seat = (0.245, -lift)  # where the heel meets the sole
     insole = [
@@ -198,7 +198,7 @@ def pump(cut: Cut) -> list[Mark]:
 
 
 def _pump_style(cut: Cut, lift: float) -> list[Mark]:
-    """A strap around the ankle."""
+    """Build a strap around the ankle."""
     if cut.option("style") != "strap":
         return []
     band = smooth(

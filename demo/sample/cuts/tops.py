@@ -1,4 +1,4 @@
-"""Everything that hangs from the shoulders: bodies and sleeves. What is sewn on is in `details`."""
+"""Builders of tops, coats and dresses: bodies and sleeves. Their details are in `details`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CUFFED = ("rib", "shirt", "elastic")
 
 
 def top(cut: Cut) -> list[Mark]:
-    """T-shirt to coat to dress: the options decide which."""
+    """Build a T-shirt, coat, dress or anything between, as the options say."""
     return [
         *collars.behind(cut),
         *sleeves(cut),
@@ -27,7 +27,7 @@ def top(cut: Cut) -> list[Mark]:
 
 
 def body_half(cut: Cut) -> Points:
-    """The right half of the body's outline, from the middle of the neckline to the middle of the hem."""
+    """Return the right half of the body's outline, from the middle of the neckline to the middle of the hem."""
     shoulder, chest, arm, hem = cut["shoulder"], cut["chest"], cut["arm"], cut["hem"]
     length = cut["length"] - (0.02 if cut.option("hem") == "rib" else 0.0)  # the band hides the body's end
     side = smooth(
@@ -44,7 +44,7 @@ def body_half(cut: Cut) -> Points:
 
 
 def sleeves(cut: Cut) -> list[Mark]:
-    """Both sleeves with their cuffs; the body will be laid over their roots."""
+    """Build both sleeves with their cuffs; the body will be laid over their roots."""
     if cut.option("sleeves") not in SLEEVE_ANGLE:
         return []
     outline, cuff, angle = _sleeve(cut)
@@ -53,7 +53,7 @@ def sleeves(cut: Cut) -> list[Mark]:
 
 
 def _sleeve(cut: Cut) -> tuple[Points, Points, float]:
-    """The right sleeve's outline, the line across its opening (outer end first), and its angle."""
+    """Return the right sleeve's outline, the line across its opening (outer end first), and its angle."""
     stance = cut.stance
     angle = SLEEVE_ANGLE[cut.option("sleeves")] + stance.sleeve
     root = ((cut["shoulder"] + cut["chest"]) / 2, (cut["slope"] + cut["arm"]) / 2)
@@ -83,7 +83,7 @@ def _sleeve(cut: Cut) -> tuple[Points, Points, float]:
 
 
 def _cuff(cut: Cut, opening: Points, angle: float) -> list[Mark]:
-    """What finishes the right sleeve: a band, or the stitched line of a hem."""
+    """Build the end of the right sleeve: a band, or the stitched line of a hem."""
     if cut.stance.folded:
         return []
     depth = 0.034 if cut.option("cuffs") in CUFFED else 0.014
@@ -98,7 +98,7 @@ def _cuff(cut: Cut, opening: Points, angle: float) -> list[Mark]:
 
 
 def forearms(cut: Cut) -> list[Mark]:
-    """Folded sleeves: the lower halves laid slantwise over the front, the left one on top."""
+    """Build folded sleeves: forearms diagonally across the front, the left one on top."""
     if not cut.stance.folded or cut.option("sleeves") != "long":
         return []
     _, opening, angle = _sleeve(cut)

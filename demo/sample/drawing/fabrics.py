@@ -1,4 +1,4 @@
-"""Cloth: a pattern in colour and a texture in light and shade.
+"""Fabrics: patterns in colour and textures in brightness.
 
 A pattern says where each figure colour lies on the ground colour; a texture multiplies the brightness. Both are
 functions of the cloth's own coordinates: u across the thread, v along it.
@@ -19,7 +19,7 @@ TAU = float(2 * np.pi)
 
 @dataclass(frozen=True)
 class Fabric:
-    """What a part is cut from. The ground colour comes first; `repeat` is the pattern's length in garment units."""
+    """Cloth of a part. The ground colour comes first; `repeat` is the pattern's length in garment units."""
 
     colours: tuple[Rgb, ...]
     pattern: str = "plain"
@@ -28,12 +28,12 @@ class Fabric:
 
     @property
     def gloss(self) -> float:
-        """How much of the light it throws back as a highlight, 0 to 1."""
+        """Strength of the highlights, 0 to 1."""
         return _GLOSS.get(self.texture, 0.0)
 
 
 def paint(fabric: Fabric, u: Field, v: Field, pixel: float, generator: np.random.Generator) -> Field:
-    """The cloth's colour, (h, w, 3) from 0 to 1, at u and v in garment units; `pixel` is a pixel's size in them."""
+    """Return the colour, (h, w, 3) from 0 to 1, at u and v in garment units; `pixel` is the size of a pixel."""
     colour = np.empty((*u.shape, 3), np.float32)
     colour[:] = np.array(fabric.colours[0], np.float32)
     if fabric.pattern != "plain":
@@ -51,12 +51,12 @@ Pattern = Callable[[Field, Field, float], list[Field]]
 
 
 def _fill(distance: Field, pixel: float) -> Field:
-    """Coverage of the inside (positive distance) with an edge one pixel wide."""
+    """Return the coverage of the inside (positive distance) with an edge one pixel wide."""
     return np.asarray(np.clip(distance / np.float32(pixel) + np.float32(0.5), 0, 1), dtype=np.float32)
 
 
 def _wrap(x: Field) -> Field:
-    """Signed distance to the nearest whole number."""
+    """Return the signed distance to the nearest integer."""
     return np.asarray(x - np.round(x), dtype=np.float32)
 
 
@@ -132,7 +132,7 @@ def _floral(u: Field, v: Field, pixel: float) -> list[Field]:
 
 
 def _camouflage(u: Field, v: Field, pixel: float) -> list[Field]:
-    """Blots from waves that never fall into step."""
+    """Blots from sums of waves with incommensurable lengths."""
     first = np.sin(3.1 * u + 1.3 * v) + np.sin(1.7 * u - 2.9 * v + 1) + np.sin(4.3 * v + 2 * np.sin(2.1 * u))
     second = np.sin(2.3 * u - 1.9 * v + 2) + np.sin(3.7 * u + 0.9 * v) + np.sin(3.1 * v - 2 * np.sin(1.7 * u + 1))
     return [_fill((wave.astype(np.float32) - np.float32(0.5)) / 4, pixel) for wave in (first, second)]
@@ -168,7 +168,7 @@ Texture = Callable[[Field, Field, float, np.random.Generator], Field]
 
 
 def _wave(x: Field, period: float, pixel: float) -> Field:
-    """A cosine that is stretched rather than aliased where the pixels are too coarse for it."""
+    """Return a cosine; its period is stretched where pixels are too coarse, to avoid aliasing."""
     return np.asarray(np.cos(x * np.float32(TAU / max(period, 3 * pixel))), dtype=np.float32)
 
 
@@ -218,7 +218,7 @@ def _twill(u: Field, v: Field, pixel: float, generator: np.random.Generator) -> 
 
 
 def _quilted(u: Field, v: Field, pixel: float, generator: np.random.Generator) -> Field:
-    """Down chambers: each bulges, catches the light above its middle, and falls off into the seam."""
+    """Down chambers: each bulges, is lit above its middle and darkens towards the seam."""
     across = _wrap(v / np.float32(0.078)) * 2
     seam = np.clip((1 - np.abs(across)) * 9, 0, 1)
     crumple = np.sin(u * 90 + 3 * np.sin(v * 60)) * np.float32(0.05) * np.abs(across) ** 2

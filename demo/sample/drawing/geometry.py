@@ -20,7 +20,7 @@ STEPS = 10  # straight pieces per curved edge: invisible at twice the size we dr
 
 
 def edges(vertices: Iterable[Sequence[float]]) -> Points:
-    """The open path through (x, y) or (x, y, bulge) vertices.
+    """Return the open path through (x, y) or (x, y, bulge) vertices.
 
     A vertex's bulge bends the edge that leaves it: the bow's height as a share of the edge's length, positive to the
     left hand of the direction of travel (on a screen, where y runs down).
@@ -33,7 +33,7 @@ def edges(vertices: Iterable[Sequence[float]]) -> Points:
 
 
 def _edge(start: Sequence[float], end: Sequence[float]) -> Points:
-    """The points after `start` up to `end`: one, or a parabola's worth when the edge bulges."""
+    """Return the points after `start` up to `end`: one, or those of a parabola if the edge bulges."""
     a, b = np.array(start[:2], dtype=np.float64), np.array(end[:2], dtype=np.float64)
     bulge = start[2] if len(start) > 2 else 0.0
     if not bulge:
@@ -44,7 +44,7 @@ def _edge(start: Sequence[float], end: Sequence[float]) -> Points:
 
 
 def smooth(points: Iterable[Sequence[float]], *, closed: bool = False) -> Points:
-    """The Catmull-Rom curve through the points."""
+    """Return the Catmull-Rom curve through the points."""
     knots = np.array([point[:2] for point in points], dtype=np.float64)
     before = np.concatenate([knots[-1:] if closed else knots[:1], knots])
     padded = np.concatenate([before, knots[:2] if closed else knots[-1:]])
@@ -61,40 +61,40 @@ def _span(knots: Points, t: Points) -> Points:
 
 
 def join(*paths: Points | Sequence[Sequence[float]]) -> Points:
-    """Paths one after another."""
+    """Concatenate paths."""
     return np.concatenate([np.asarray(path, dtype=np.float64) for path in paths])
 
 
 def flip(points: Points) -> Points:
-    """The other side of a symmetrical garment, walked the same way."""
+    """Return the other side of a symmetrical garment, in the same direction."""
     return np.asarray(points * np.array([-1.0, 1.0]))
 
 
 def mirror(half: Points) -> Points:
-    """A closed outline from its right half, walked from the top to the bottom."""
+    """Return a closed outline from its right half, from the top to the bottom."""
     return np.concatenate([half, flip(half)[::-1]])
 
 
 def arc(centre: XY, radii: XY, start: float = 0.0, end: float = 360.0) -> Points:
-    """Part of an ellipse; degrees, 0 is right and 90 is down."""
+    """Return part of an ellipse in degrees; 0 is right and 90 is down."""
     angles = np.radians(np.linspace(start, end, max(9, int(abs(end - start) / 8))))
     return np.stack([centre[0] + radii[0] * np.cos(angles), centre[1] + radii[1] * np.sin(angles)], axis=1)
 
 
 def box(left: float, top: float, right: float, bottom: float) -> Points:
-    """A rectangle."""
+    """Return a rectangle."""
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], dtype=np.float64)
 
 
 def ribbon(axis: Points, width: float) -> Points:
-    """The closed outline of a band of constant width along a path."""
+    """Return the closed outline of a band of constant width along a path."""
     along = np.gradient(axis, axis=0)
     normal = np.stack([along[:, 1], -along[:, 0]], axis=1) / np.linalg.norm(along, axis=1, keepdims=True)
     return np.concatenate([axis + normal * width / 2, (axis - normal * width / 2)[::-1]])
 
 
 def dashes(path: Points, dash: float, gap: float) -> list[Points]:
-    """The path cut into short strokes."""
+    """Return the path cut into short strokes."""
     steps = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
     starts = np.arange(0, steps[-1], dash + gap)
     return [_cut(path, steps, (float(start), float(start) + dash)) for start in starts]
@@ -106,20 +106,20 @@ def _cut(path: Points, steps: Points, interval: tuple[float, float]) -> Points:
 
 
 def towards(start: XY, angle: float, length: float) -> XY:
-    """The point at a distance; degrees, 0 is straight down and 90 is to the right."""
+    """Return the point at a distance; degrees, 0 is straight down and 90 is to the right."""
     return start[0] + length * math.sin(math.radians(angle)), start[1] + length * math.cos(math.radians(angle))
 
 
 @dataclass(frozen=True)
 class Affine:
-    """A linear map and a shift: `x -> matrix @ x + offset`."""
+    """Return a linear map and a shift: `x -> matrix @ x + offset`."""
 
     matrix: Points  # (2, 2)
     offset: Points  # (2,)
 
     @classmethod
     def placing(cls, centre: XY, *, angle: float, scale: float, shear: float, to: XY) -> Affine:
-        """Turn (degrees), shear and scale about `centre`, then move `centre` to `to`."""
+        """Rotate (degrees), shear and scale about `centre`, then move `centre` to `to`."""
         c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
         matrix = scale * np.array([[c, -s], [s, c]]) @ np.array([[1.0, shear], [0.0, 1.0]])
         return cls(matrix, np.array(to) - matrix @ np.array(centre))

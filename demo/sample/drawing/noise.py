@@ -1,4 +1,4 @@
-"""Randomness that is the same on every machine: seeded by words, never by global state."""
+"""Random generators seeded by text, so that every machine draws the same; noise fields and blur."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from PIL import Image
 Field = npt.NDArray[np.float32]  # one value per pixel, (h, w), or per pixel and channel, (h, w, 3)
 
 
-def dice(*words: object) -> random.Random:
-    """A generator for choices, seeded by the words' text."""
+def seeded_random(*words: object) -> random.Random:
+    """Return a generator for choices, seeded by the text of `words`."""
     return random.Random(":".join(map(str, words)))  # noqa: S311 - pictures, not secrets
 
 
-def grains(*words: object) -> np.random.Generator:
-    """A generator for whole arrays, seeded by the words' text."""
+def seeded_generator(*words: object) -> np.random.Generator:
+    """Return a generator for whole arrays, seeded by the text of `words`."""
     digest = hashlib.sha256(":".join(map(str, words)).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
 
 def smooth_noise(generator: np.random.Generator, shape: tuple[int, int], cells: tuple[int, int]) -> Field:
-    """Soft hills of about unit height: `cells` (rows, columns) random heights stretched over `shape` (h, w)."""
+    """Return value noise of about unit height: `cells` (rows, columns) random heights enlarged to `shape` (h, w)."""
     grid = generator.standard_normal((max(2, cells[0]), max(2, cells[1]))).astype(np.float32)
     return enlarge(grid, shape)
 
 
 def white_noise(generator: np.random.Generator, shape: tuple[int, int]) -> Field:
-    """Independent grains, zero mean, unit spread."""
+    """Return independent normal values with zero mean and unit variance."""
     return generator.standard_normal(shape, dtype=np.float32)
 
 
 def enlarge(field: Field, shape: tuple[int, int]) -> Field:
-    """A small field stretched smoothly over `shape` (h, w)."""
+    """Resize a small field to `shape` (h, w) with bicubic interpolation."""
     stretched = Image.fromarray(field).resize((shape[1], shape[0]), Image.Resampling.BICUBIC)
     return np.asarray(stretched, dtype=np.float32)
 
 
 def blur(field: Field, radius: int) -> Field:
-    """Two box blurs, each `2 * radius + 1` pixels wide; outside counts as zero. Meant for small fields."""
+    """Apply two box blurs, each `2 * radius + 1` pixels wide; outside counts as zero. Meant for small fields."""
     if radius < 1:
         return field
     for axis in (0, 1, 0, 1):

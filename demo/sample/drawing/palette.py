@@ -1,4 +1,4 @@
-"""The named colours of the sample catalogue, and what goes with what."""
+"""Named colours of the sample catalogue and the colours that contrast with each."""
 
 from __future__ import annotations
 
@@ -86,31 +86,31 @@ _PARTNERS: dict[str, tuple[str, ...]] = {
 
 
 def shade(colour: Rgb, factor: float) -> Rgb:
-    """Darker below 1; above 1 on the way to white."""
+    """Darken by a factor below 1; above 1, mix with white."""
     if factor <= 1:
         return colour[0] * factor, colour[1] * factor, colour[2] * factor
     return mix(colour, (1.0, 1.0, 1.0), min(1.0, factor - 1))
 
 
 def mix(first: Rgb, second: Rgb, share: float) -> Rgb:
-    """`share` of the second colour in the first."""
+    """Mix `share` of the second colour into the first."""
     red, green, blue = (a + (b - a) * share for a, b in zip(first, second, strict=True))
     return red, green, blue
 
 
 def luminance(colour: Rgb) -> float:
-    """How light a colour looks, 0 to 1."""
+    """Return the luma of a colour (Rec. 601 weights), 0 to 1."""
     return 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
 
 
-def dyed(name: str, dice: random.Random) -> Rgb:
-    """The named colour as one dye lot has it: a little warmer, paler or deeper."""
+def dye_lot(name: str, rng: random.Random) -> Rgb:
+    """Return a named colour with a little random variation of hue, saturation and value."""
     hue, saturation, value = colorsys.rgb_to_hsv(*COLOURS[name])
-    hue = (hue + dice.uniform(-0.012, 0.012)) % 1
-    saturation = min(1.0, saturation * dice.uniform(0.86, 1.12))
-    return colorsys.hsv_to_rgb(hue, saturation, min(0.97, value * dice.uniform(0.93, 1.1)))
+    hue = (hue + rng.uniform(-0.012, 0.012)) % 1
+    saturation = min(1.0, saturation * rng.uniform(0.86, 1.12))
+    return colorsys.hsv_to_rgb(hue, saturation, min(0.97, value * rng.uniform(0.93, 1.1)))
 
 
-def partner(name: str, dice: random.Random) -> str:
-    """The name of a colour that goes with the named one and stands out against it."""
-    return dice.choice(_PARTNERS[name])
+def contrasting_colour(name: str, rng: random.Random) -> str:
+    """Return the name of a random colour that goes with the named one and contrasts with it."""
+    return rng.choice(_PARTNERS[name])

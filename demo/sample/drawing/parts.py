@@ -1,4 +1,4 @@
-"""The vocabulary in which garments are described: marks laid one over another, and what a builder is told."""
+"""Marks that a garment is drawn from (part, line, spot, glow), and the cut that a builder turns into marks."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ Mark = Part | Line | Spot | Glow
 
 @dataclass(frozen=True)
 class Stance:
-    """How a garment was laid down for one photograph. Degrees; zero is the tidy way."""
+    """How a garment is arranged for one photo, in degrees from straight."""
 
     sleeve: float = 0.0  # sleeves raised outwards
     bend: float = 0.0  # forearms turned inwards
@@ -64,7 +64,7 @@ class Stance:
 
 @dataclass(frozen=True)
 class Cut:
-    """What a builder is told: lengths in garment units, the chosen options, and how the garment lies."""
+    """Input of a builder: lengths in garment units, options and the arrangement."""
 
     measures: Mapping[str, float]
     options: Mapping[str, str] = field(default_factory=dict)
@@ -74,15 +74,15 @@ class Cut:
         return self.measures[measure]
 
     def option(self, name: str) -> str:
-        """The choice made, "" where this kind of garment has none."""
+        """Return the value of an option, an empty string if this kind of garment does not have it."""
         return self.options.get(name, "")
 
 
 Builder = Callable[[Cut], list[Mark]]
 
 
-def other_side(mark: Mark) -> Mark:
-    """The mark's mirror image on the left."""
+def mirrored(mark: Mark) -> Mark:
+    """Return the mirror image of a mark at the vertical axis."""
     match mark:
         case Part():
             return replace(mark, outline=flip(mark.outline), grain=-mark.grain)
@@ -93,5 +93,5 @@ def other_side(mark: Mark) -> Mark:
 
 
 def both_sides(*marks: Mark) -> list[Mark]:
-    """Each mark and its mirror image."""
-    return [side for mark in marks for side in (other_side(mark), mark)]
+    """Return each mark after its mirror image."""
+    return [side for mark in marks for side in (mirrored(mark), mark)]

@@ -1,7 +1,7 @@
-"""The drawing pipeline: marks, one over another, become a picture of a garment with transparency around it.
+"""Renderer: draws marks in order onto a transparent canvas.
 
-Outlines are rasterised larger than the picture and reduced, so that edges are smooth. Light and folds vary slowly:
-they are computed on a quarter of the resolution and stretched.
+Outlines are rasterised at three times the size and reduced (anti-aliasing). Light and folds vary slowly: they are
+computed at a quarter of the resolution and enlarged.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Light:
 
 
 class Canvas:
-    """A picture in the making: `colour` (h, w, 3) and `alpha` (h, w), both from 0 to 1."""
+    """Picture with transparency: `colour` (h, w, 3) and `alpha` (h, w), both from 0 to 1."""
 
     def __init__(self, size: tuple[int, int], place: Affine, light: Light, generator: np.random.Generator) -> None:
         self.colour = np.zeros((size[1], size[0], 3), np.float32)
@@ -44,7 +44,7 @@ class Canvas:
         self.back = place.inverse()
 
     def draw(self, marks: Iterable[Mark], cloths: Mapping[str, Fabric]) -> None:
-        """Lay the marks down in order."""
+        """Draw the marks in order, each over those before."""
         for mark in marks:
             match mark:
                 case Part():
@@ -89,7 +89,7 @@ class Canvas:
         self._lay(np.broadcast_to(tint, (*mask.shape, 3)), mask, window)
 
     def _spot(self, spot: Spot, fabric: Fabric) -> None:
-        """A little dome with a pale upper edge and a dark middle."""
+        """Draw a small dome with a light upper edge and a dark middle."""
         centre = self.place(np.array([spot.centre]))
         radius = max(1.2, spot.radius * self.place.scale)
         window = self._window(centre, margin=math.ceil(radius) + 4)
@@ -117,10 +117,10 @@ class Canvas:
         share = (np.float32(glow.strength) * np.exp(-squared) * self.alpha[window])[..., None]
         self.colour[window] += share * (np.float32(glow.strength > 0) - self.colour[window])
 
-    # --- where ------------------------------------------------------------------------------------------------------
+    # --- geometry ---------------------------------------------------------------------------------------------------
 
     def _window(self, points: Points, margin: int) -> Window | None:
-        """The part of the picture that the points touch, None where that is nothing."""
+        """Return the part of the picture that the points touch, None if they are outside."""
         height, width = self.alpha.shape
         left, top = (max(0, math.floor(low) - margin) for low in points.min(axis=0))
         right, bottom = (math.ceil(high) + margin for high in points.max(axis=0))
@@ -135,7 +135,7 @@ class Canvas:
         return y, x
 
     def _cloth_coordinates(self, window: Window, grain: float) -> tuple[Field, Field]:
-        """Garment units across and along the thread at each pixel of the window."""
+        """Return garment units across and along the thread at each pixel of the window."""
         c, s = math.cos(math.radians(grain)), math.sin(math.radians(grain))
         turn = np.array([[c, s], [-s, c]]) @ self.back.matrix
         shift = np.array([[c, s], [-s, c]]) @ self.back.offset
@@ -152,7 +152,7 @@ class Canvas:
         return _reduced(large)
 
     def _stroked(self, points: Points, window: Window, width: float) -> Field:
-        """A stroke; one thinner than a pixel grows paler rather than broken."""
+        """Return the coverage of a stroke; one thinner than a pixel is paler, not broken."""
         large, corners = self._large(points, window)
         ink = round(255 * min(1.0, max(0.3, width)))
         ImageDraw.Draw(large).line(corners, fill=ink, width=max(FINE, round(width * FINE)), joint="curve")
@@ -168,7 +168,7 @@ class Canvas:
     # --- light ------------------------------------------------------------------------------------------------------
 
     def _shading(self, mask: Field, part: Part, gloss: float) -> tuple[Field, Field | None]:
-        """Brightness around 1, and what a shiny cloth throws back on top of it."""
+        """Return the brightness around 1, and the highlights of a glossy cloth or None."""
         coarse = mask[::COARSE, ::COARSE]
         radius = max(1, round(ROUND * self.place.scale / COARSE / 2))
         height = blur(coarse, radius)
@@ -183,7 +183,7 @@ class Canvas:
         return shading, enlarge(shine.astype(np.float32), mask.shape)
 
     def _facing(self, height: Field) -> Field:
-        """How much each place of a relief faces the light."""
+        """Return how much each point of a height field faces the light."""
         if min(height.shape) < 2:
             return np.zeros_like(height)
         down, right = np.gradient(height)
@@ -192,7 +192,7 @@ class Canvas:
         )
 
     def _creases(self, shape: tuple[int, int]) -> Field:
-        """Broad waves and a few sharper folds, as brightness around 0."""
+        """Return broad waves and a few sharper folds as brightness around 0."""
         cell = 0.11 * self.place.scale / COARSE
         rows, columns = math.ceil(shape[0] / cell), math.ceil(shape[1] / cell)
         broad = smooth_noise(self.generator, shape, (rows // 2 + 2, columns + 2))
@@ -202,7 +202,7 @@ class Canvas:
         )
 
     def _crumple(self, u: Field, v: Field, folds: float) -> None:
-        """Cloth that does not lie flat: its pattern wanders a little."""
+        """Displace the cloth coordinates a little, as on cloth that is not flat."""
         cell = 0.16 * self.place.scale
         cells = (math.ceil(u.shape[0] / cell) + 1, math.ceil(u.shape[1] / cell) + 1)
         reach = np.float32(0.0035 * folds)

@@ -1,4 +1,4 @@
-"""What a kind of garment is made of: the ranges of its measures, its options and its cloths."""
+"""A kind of garment: ranges of its measures, its options, weaves, colours and prices."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Kind:
     weaves: tuple[Weave, ...]
     price: Range  # euros
     measures: Mapping[str, Range | float] = field(default_factory=dict)  # garment units
-    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # a shop would list these
-    making: Mapping[str, str] = field(default_factory=dict)  # how it is sewn: these go without saying
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # listed as attributes
+    making: Mapping[str, str] = field(default_factory=dict)  # fixed details, not listed
     colours: tuple[str, ...] = palette.ALL
     genders: tuple[str, ...] = ANYONE
 
 
 def weaves(texture: str, *patterns: str) -> tuple[Weave, ...]:
-    """The patterns, each woven the same way; one that is named twice comes up twice as often."""
+    """Combine a texture with patterns; a pattern that is named twice is drawn twice as often."""
     return tuple((pattern, texture) for pattern in patterns)
 
 
@@ -77,7 +77,7 @@ ADJUSTMENTS: dict[tuple[str, str], dict[str, float]] = {
 
 
 def adjusted(measures: Mapping[str, float], options: Mapping[str, str]) -> dict[str, float]:
-    """The measures after every option has had its say."""
+    """Return the measures multiplied by the factors of all options."""
     result = dict(measures)
     for choice in options.items():
         for measure, factor in ADJUSTMENTS.get(choice, {}).items():

@@ -3,8 +3,8 @@ import pytest
 
 from demo.sample.drawing.fabrics import PATTERNS, TEXTURES, Fabric, paint
 from demo.sample.drawing.geometry import Affine, arc, box, dashes, edges, flip, join, mirror, ribbon, smooth, towards
-from demo.sample.drawing.noise import blur, dice, grains, smooth_noise
-from demo.sample.drawing.palette import COLOURS, dyed, luminance, mix, partner, shade
+from demo.sample.drawing.noise import blur, seeded_generator, seeded_random, smooth_noise
+from demo.sample.drawing.palette import COLOURS, contrasting_colour, dye_lot, luminance, mix, shade
 from demo.sample.drawing.parts import Line, Part, Spot, both_sides
 from demo.sample.drawing.render import Canvas, Light
 from tests.helpers import fresh_interpreter
@@ -13,7 +13,7 @@ INK = {"main": Fabric(((0.8, 0.2, 0.2),), texture="satin"), "button": Fabric(((1
 
 
 def canvas(size: tuple[int, int] = (60, 60), scale: float = 100.0) -> Canvas:
-    return Canvas(size, Affine(np.eye(2) * scale, np.zeros(2)), Light(), grains("test"))
+    return Canvas(size, Affine(np.eye(2) * scale, np.zeros(2)), Light(), seeded_generator("test"))
 
 
 def area(outline: np.ndarray) -> float:
@@ -82,8 +82,8 @@ def test_paths_join_end_to_end() -> None:
 
 
 def test_dice_and_grains_depend_on_their_words_only() -> None:
-    assert dice("a", 1).random() == dice("a", 1).random() != dice("a", 2).random()
-    assert grains("a").random() == grains("a").random() != grains("b").random()
+    assert seeded_random("a", 1).random() == seeded_random("a", 1).random() != seeded_random("a", 2).random()
+    assert seeded_generator("a").random() == seeded_generator("a").random() != seeded_generator("b").random()
 
 
 def test_a_blur_keeps_the_sum_of_what_lies_inside_and_stays_in_shape() -> None:
@@ -97,7 +97,7 @@ def test_a_blur_keeps_the_sum_of_what_lies_inside_and_stays_in_shape() -> None:
 
 
 def test_smooth_noise_is_smooth() -> None:
-    noise = smooth_noise(grains("noise"), (80, 60), (4, 3))
+    noise = smooth_noise(seeded_generator("noise"), (80, 60), (4, 3))
     assert noise.shape == (80, 60)
     assert np.abs(np.diff(noise, axis=0)).max() < 0.3 < np.ptp(noise)
 
@@ -116,7 +116,7 @@ def test_a_pattern_covers_some_of_the_cloth_with_shares_between_none_and_all(nam
 @pytest.mark.parametrize("name", sorted(TEXTURES))
 def test_a_texture_changes_the_light_but_not_how_bright_the_cloth_is(name: str) -> None:
     v, u = np.mgrid[0:0.5:0.0025, 0:0.5:0.0025].astype(np.float32)
-    light = TEXTURES[name](u, v, 0.0025, grains("texture"))
+    light = TEXTURES[name](u, v, 0.0025, seeded_generator("texture"))
     assert light.std() > 0.003
     assert light.mean() == pytest.approx(1, abs=0.12)
 
@@ -124,7 +124,7 @@ def test_a_texture_changes_the_light_but_not_how_bright_the_cloth_is(name: str) 
 def test_stripes_follow_the_thread_across_the_cloth() -> None:
     fabric = Fabric(((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)), "striped", "satin", 0.1)
     v, u = np.mgrid[0:1:0.01, 0:1:0.01].astype(np.float32)
-    cloth = paint(fabric, u, v, 0.01, grains("stripes"))[..., 0]
+    cloth = paint(fabric, u, v, 0.01, seeded_generator("stripes"))[..., 0]
     assert cloth.mean(axis=1).std() > 0.3
     assert cloth.mean(axis=0).std() < 0.02
 
@@ -171,7 +171,7 @@ def test_both_sides_mirror_each_kind_of_mark() -> None:
 def test_every_colour_has_a_partner_that_stands_out_against_it() -> None:
     for name, colour in COLOURS.items():
         for throw in range(12):
-            other = COLOURS[partner(name, dice(name, throw))]
+            other = COLOURS[contrasting_colour(name, seeded_random(name, throw))]
             assert max(abs(a - b) for a, b in zip(colour, other, strict=True)) > 0.15
 
 
@@ -184,6 +184,6 @@ def test_shades_and_mixtures_lie_between_their_ends() -> None:
 
 def test_dyeing_varies_a_colour_only_slightly() -> None:
     for throw in range(20):
-        batch = dyed("teal", dice("dye", throw))
+        batch = dye_lot("teal", seeded_random("dye", throw))
         assert batch != COLOURS["teal"]
         assert max(abs(a - b) for a, b in zip(batch, COLOURS["teal"], strict=True)) < 0.12
