@@ -13,10 +13,10 @@ Rows = TypeVar("Rows", bound=models.QuerySet[Any])
 class Owned:
     """Queryset mixin for models with the columns `owner` and `visitor`."""
 
-    def owned_by(self: Rows, *, user: User | None = None, visitor: str = "") -> Rows:  # type: ignore[misc]  # a mixin's self
-        """The rows of one user or visitor; no rows when neither is given."""
-        if user is not None:
-            return self.filter(owner=user)
+    def owned_by(self: Rows, *, owner: User | None = None, visitor: str = "") -> Rows:  # type: ignore[misc]  # a mixin's self
+        """The rows of one owner or visitor; no rows when neither is given."""
+        if owner is not None:
+            return self.filter(owner=owner)
         return self.filter(owner=None, visitor=visitor) if visitor else self.none()
 
 

@@ -30,7 +30,7 @@ def upload_prepare(*, raw: bytes, owner: User | None = None, visitor: str = "") 
     Raises `Refused`, with the codes of `clean_photo`, for bytes that are not a usable photo.
     """
     digest = source_hash(raw)
-    earlier = UploadedPhoto.objects.owned_by(user=owner, visitor=visitor).filter(source_sha256=digest).first()
+    earlier = UploadedPhoto.objects.owned_by(owner=owner, visitor=visitor).filter(source_sha256=digest).first()
     if earlier is not None:
         earlier.expires_at = max(earlier.expires_at, expiry())  # a photo used for training may be kept longer
         if UploadedPhoto.objects.filter(pk=earlier.pk).update(expires_at=earlier.expires_at):
@@ -93,7 +93,7 @@ def _save(photo: UploadedPhoto, attach: Callable[[UploadedPhoto], None] | None) 
 
 def _twin(photo: UploadedPhoto) -> UploadedPhoto | None:
     """Another row with the same owner and bytes."""
-    photos = UploadedPhoto.objects.owned_by(user=photo.owner, visitor=photo.visitor)
+    photos = UploadedPhoto.objects.owned_by(owner=photo.owner, visitor=photo.visitor)
     return photos.filter(source_sha256=photo.source_sha256).exclude(pk=photo.pk).first()
 
 

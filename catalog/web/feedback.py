@@ -65,8 +65,7 @@ def photo_consent(request: HttpRequest, pk: UUID) -> HttpResponse:
 @require_POST
 def photo_delete(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Delete a photo of the owner with its queries and their answers; return to the upload page."""
-    owner = current_owner(request)
-    photo = get_object_or_404(UploadedPhoto.objects.owned_by(user=owner["owner"], visitor=owner["visitor"]), pk=pk)
+    photo = get_object_or_404(UploadedPhoto.objects.owned_by(**current_owner(request)), pk=pk)
     if (problem := throttle_change(request)) is not None:
         return _refusal(request, problem)
     upload_delete(photo=photo)

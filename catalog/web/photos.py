@@ -1,6 +1,5 @@
 """Views of stored pictures: catalogue photos for everyone, uploaded photos for their owner."""
 
-from typing import Any
 from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponseBase
@@ -12,7 +11,7 @@ from catalog.api.authentication import TokenAuthentication
 from catalog.models import CatalogItem, ItemPhoto, UploadedPhoto
 from catalog.photos.links import has_valid_signature
 from catalog.photos.serving import PRIVATE, SHARED, picture_response
-from catalog.web.owners import current_owner
+from catalog.web.owners import Owner, current_owner
 
 
 @require_safe
@@ -39,13 +38,12 @@ def uploaded_photo(request: HttpRequest, pk: UUID) -> HttpResponseBase:
     return picture_response(request, photo.file, photo.sha256, PRIVATE)
 
 
-def _owner(request: HttpRequest) -> dict[str, Any]:
-    """Return the owner as arguments of `UploadedPhoto.objects.of`: by token, which the app sends, else by session."""
+def _owner(request: HttpRequest) -> Owner:
+    """Return the owner by the token, which the app sends, or by the session."""
     try:
         credentials = TokenAuthentication().authenticate(request)
     except AuthenticationFailed:
         raise Http404 from None
     if credentials is not None:
-        return {"user": credentials[0]}
-    owner = current_owner(request)
-    return {"user": owner["owner"], "visitor": owner["visitor"]}
+        return {"owner": credentials[0], "visitor": ""}
+    return current_owner(request)

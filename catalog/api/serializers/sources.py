@@ -163,13 +163,13 @@ def queryable_photos(context: Mapping[str, Any]) -> UploadedPhotoQuerySet:
     """Return the photos that the request's user may query: unexpired ones, and those of a replayed query."""
     replayed = _replayed_query(context)
     is_queryable = Q(expires_at__gt=timezone.now()) | Q(queries__in=replayed) | Q(joint_queries__in=replayed)
-    return UploadedPhoto.objects.owned_by(user=current_user(context["request"])).filter(is_queryable).distinct()
+    return UploadedPhoto.objects.owned_by(owner=current_user(context["request"])).filter(is_queryable).distinct()
 
 
 def _replayed_query(context: Mapping[str, Any]) -> SimilarityQuerySet:
     """Return the query created with the same Idempotency-Key: a retry is valid even if its source has expired since."""
     key = context.get("idempotency_key")
-    queries = SimilarityQuery.objects.owned_by(user=current_user(context["request"]))
+    queries = SimilarityQuery.objects.owned_by(owner=current_user(context["request"]))
     return queries.none() if key is None else queries.filter(idempotency_key=key)
 
 

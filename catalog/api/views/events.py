@@ -53,7 +53,7 @@ class QueryEvents(APIView):
         responses={(200, EventStream.media_type): OpenApiTypes.ANY, **problems(401, 403, 404, 406, 429)},
     )
     def get(self, request: Request, pk: UUID) -> StreamingHttpResponse:
-        if not SimilarityQuery.objects.owned_by(user=current_user(request)).filter(pk=pk).exists():
+        if not SimilarityQuery.objects.owned_by(owner=current_user(request)).filter(pk=pk).exists():
             raise Http404
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # else nginx buffers the events
         return StreamingHttpResponse(_stream(request, pk), content_type=EventStream.media_type, headers=headers)
@@ -77,7 +77,7 @@ def _events(request: Request, pk: UUID, changes: events.QuerySubscription, secon
     """Read the row, yield its state if it changed, wait for a change or the heartbeat; repeat for `seconds`."""
     deadline = time.monotonic() + seconds
     last: dict[str, Any] = {}
-    queries = SimilarityQuery.objects.owned_by(user=current_user(request)).only("state", "created_at")
+    queries = SimilarityQuery.objects.owned_by(owner=current_user(request)).only("state", "created_at")
     while True:
         query = queries.filter(pk=pk).first()
         if query is None:

@@ -29,7 +29,7 @@ class PhotoList(ListAPIView[UploadedPhoto]):
     throttle_scope = "upload"
 
     def get_queryset(self) -> Any:
-        return UploadedPhoto.objects.owned_by(user=current_user(self.request)).unexpired()
+        return UploadedPhoto.objects.owned_by(owner=current_user(self.request)).unexpired()
 
     @extend_schema(
         operation_id="photo_list",
@@ -75,7 +75,7 @@ class PhotoDetail(RetrieveDestroyAPIView[UploadedPhoto]):
     scopes = EVERYBODY
 
     def get_queryset(self) -> Any:
-        return UploadedPhoto.objects.owned_by(user=current_user(self.request)).unexpired()
+        return UploadedPhoto.objects.owned_by(owner=current_user(self.request)).unexpired()
 
     @extend_schema(
         operation_id="photo", tags=["photos"], responses={200: PhotoSerializer, **problems(401, 403, 404, 429)}

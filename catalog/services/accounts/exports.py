@@ -95,7 +95,7 @@ def _triplet(triplet: Triplet) -> dict[str, Any]:
 
 def _queries(user: User) -> Iterable[SimilarityQuery]:
     ranked = Recommendation.objects.select_related("item", "feedback").order_by("rank")
-    queries = SimilarityQuery.objects.owned_by(user=user).select_related("item", "encoder", "webhook")
+    queries = SimilarityQuery.objects.owned_by(owner=user).select_related("item", "encoder", "webhook")
     in_order = queries.order_by("created_at", "pk")
     return in_order.prefetch_related("more_photos", Prefetch("recommendations", ranked))
 

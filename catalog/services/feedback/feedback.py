@@ -50,7 +50,7 @@ def user_consent_set(*, user: User, may_train: bool) -> None:
         User.objects.filter(pk=user.pk).update(may_train=may_train)
         user.may_train = may_train
         if not may_train:
-            photos = UploadedPhoto.objects.owned_by(user=user)
+            photos = UploadedPhoto.objects.owned_by(owner=user)
             photos.filter(may_train=True).update(may_train=False)
             triplets_delete(photos=photos)
 

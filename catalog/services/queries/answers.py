@@ -32,7 +32,7 @@ _RECOMMENDATION_COLUMNS = (
 
 def queries_of(*, owner: User | None = None, visitor: str = "") -> SimilarityQuerySet:
     """The queries of one owner with their photos and item. The number of SQL statements is constant."""
-    queries = _queries("item").owned_by(user=owner, visitor=visitor)
+    queries = _queries("item").owned_by(owner=owner, visitor=visitor)
     return queries.prefetch_related("more_photos", shown_photos("item__photos"))
 
 
@@ -82,7 +82,7 @@ _PHOTOS = CompiledQuery(_photos)
 
 def recommendations_of(*, owner: User | None = None, visitor: str = "") -> QuerySet[Recommendation]:
     """All recommendations of one owner's queries, each with its item."""
-    queries = SimilarityQuery.objects.owned_by(user=owner, visitor=visitor)
+    queries = SimilarityQuery.objects.owned_by(owner=owner, visitor=visitor)
     return Recommendation.objects.filter(query__in=queries).select_related("item")
 
 

@@ -122,7 +122,7 @@ def _earlier(query: SimilarityQuery) -> SimilarityQuery | None:
     """The query that the same request created before; None if there is none. Raises `Refused` for another request."""
     if query.idempotency_key is None:
         return None
-    queries = SimilarityQuery.objects.owned_by(user=query.owner)
+    queries = SimilarityQuery.objects.owned_by(owner=query.owner)
     earlier = queries.filter(idempotency_key=query.idempotency_key).defer("vector").first()
     if earlier is None:
         return None

@@ -29,7 +29,7 @@ def test_each_entry_has_its_result_in_order(device: APIClient, me: User) -> None
     assert [result["replayed"] for result in results] == [False] * 3
     assert results[1]["query"]["photo"]["id"] == str(photo.pk)
     assert results[2]["query"]["item"]["id"] == item.pk
-    assert SimilarityQuery.objects.owned_by(user=me).count() == 3
+    assert SimilarityQuery.objects.owned_by(owner=me).count() == 3
 
 
 def test_invalid_entries_do_not_fail_the_others(device: APIClient) -> None:

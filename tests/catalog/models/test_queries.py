@@ -208,8 +208,8 @@ def test_queries_are_filtered_by_owner_or_visitor() -> None:
     hers = make_query(make_upload(owner=anna))
     his = make_query(make_upload(owner=ben))
     visitors = make_query(make_upload(visitor="browser-1"))
-    assert list(SimilarityQuery.objects.owned_by(user=anna)) == [hers]
-    assert list(SimilarityQuery.objects.owned_by(user=ben)) == [his]
+    assert list(SimilarityQuery.objects.owned_by(owner=anna)) == [hers]
+    assert list(SimilarityQuery.objects.owned_by(owner=ben)) == [his]
     assert list(SimilarityQuery.objects.owned_by(visitor="browser-1")) == [visitors]
     assert not SimilarityQuery.objects.owned_by(visitor="browser-2").exists()
     assert not SimilarityQuery.objects.owned_by(visitor="").exists()
