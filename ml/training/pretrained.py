@@ -113,7 +113,7 @@ def fit_pretrained(manifest: Manifest, out: Path, recipe: Recipe, progress: Prog
     rounded = round_filters(exact)
     onnx_model = halve_exact_weights(export_onnx(rounded, PREPROCESSING.height, PREPROCESSING.width))
     embedder = Embedder(card, "onnx", onnx_forward(card, onnx_model))
-    figures = measure_metric_encoder(embedder, manifest, progress) | _smallest_cosines(
+    figures = measure_metric_encoder(embedder, manifest, progress) | _measure_rounding(
         embedder, exact, rounded, manifest
     )
     return write_encoder(out, replace(card, metrics=figures), network_weights(rounded), onnx_model)
@@ -166,7 +166,7 @@ def _card(recipe: Recipe, manifest: Manifest, train: Sequence[Photo]) -> Card:
     )
 
 
-def _smallest_cosines(
+def _measure_rounding(
     embedder: Embedder, exact: EncoderNetwork, rounded: EncoderNetwork, manifest: Manifest
 ) -> dict[str, float]:
     """Return the smallest cosine of some shipped vectors to those of torch and of the unrounded network."""
@@ -175,14 +175,12 @@ def _smallest_cosines(
     shipped = embedder.embed_batches(batches)
     other = {"cosine_to_torch": rounded, "cosine_to_float32": exact}
     return {
-        name: round(
-            _smallest_cosine(shipped, replace(embedder, forward=network_forward(network)).embed_batches(batches)), 6
-        )
+        name: round(_min_cosine(shipped, replace(embedder, forward=network_forward(network)).embed_batches(batches)), 6)
         for name, network in other.items()
     }
 
 
-def _smallest_cosine(some: Floats, others: Floats) -> float:
+def _min_cosine(some: Floats, others: Floats) -> float:
     return float((some.astype(np.float64) * others).sum(axis=1).min())
 
 

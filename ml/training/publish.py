@@ -87,7 +87,7 @@ def publish_metric(
         notes = (*notes, REFINED_NOTE.format(share=share, sharpness=sharpness))
     has_ood = _fit_ood(encoder, data)
     _round_weights(network)
-    card = _card(encoder, data, replace(text, notes=notes), "metric", task.dim)
+    card = _build_card(encoder, data, replace(text, notes=notes), "metric", task.dim)
     calibration, match_confidence = _fit_calibration(encoder, task, data)
     ood_threshold = _fit_threshold(encoder, data) if has_ood else None
     card = replace(card, ood_threshold=ood_threshold, calibration=calibration, match_confidence=match_confidence)
@@ -107,7 +107,7 @@ def publish_classifier(
 ) -> Card:
     """Write the classifier atomically and return its card. Raises `InputError`."""
     _round_weights(encoder.network)
-    card = _card(encoder, data, text, "classifier", len(data.train.classes), data.train.classes)
+    card = _build_card(encoder, data, text, "classifier", len(data.train.classes), data.train.classes)
     return _write(
         card,
         encoder.network,
@@ -123,16 +123,15 @@ Measure = Callable[[Forward, Card], dict[str, float]]
 
 
 def _write(card: Card, network: EncoderNetwork, data: TrainingData, out: Path, measure_shipped: Measure) -> Card:
+    """Export the network, measure the ONNX file, and write both files with the card."""
     preprocess = card.preprocessing
     onnx_model = halve_exact_weights(export_onnx(network, preprocess.height, preprocess.width))
     forward = onnx_forward(card, onnx_model)
     weights = network_weights(network)
-    loaded = network_from_card(
-        card, safetensors.numpy.load(serialize_weights(weights))
-    )  # as a reader of the file gets it
+    reloaded = network_from_card(card, safetensors.numpy.load(serialize_weights(weights)))
     photos = data.held_out.photos[:CHECKED_PHOTOS]
     figures = measure_shipped(forward, card) | {
-        "cosine_to_torch": _smallest_agreement(forward, loaded, data, photos, preprocess)
+        "cosine_to_torch": _min_cosine_to_torch(forward, reloaded, data, photos, preprocess)
     }
     return write_encoder(out, replace(card, metrics=figures), weights, onnx_model)
 
@@ -157,8 +156,9 @@ def _fit_ood(encoder: TrainableEncoder, data: TrainingData) -> bool:
 
 
 def _fit_threshold(encoder: TrainableEncoder, data: TrainingData) -> OodThreshold:
+    """Fit the OOD threshold on clean and phone views of the held-out photos; `_fit_ood` must have succeeded."""
     ood_layers = encoder.network.strangeness
-    assert ood_layers is not None  # noqa: S101 - `_fit_ood` has just set them
+    assert ood_layers is not None  # noqa: S101 - set by `_fit_ood`
     features = [compute_features(encoder, data.held_out_store, len(data.held_out), view) for view in (CLEAN, PHONE)]
     with torch.inference_mode():
         return fit_ood_threshold(ood_layers(torch.from_numpy(np.concatenate(features))).numpy())
@@ -182,7 +182,7 @@ def _fit_calibration(
     return calibration, match_confidence
 
 
-def _card(
+def _build_card(
     encoder: TrainableEncoder, data: TrainingData, text: CardText, kind: str, dim: int, labels: tuple[str, ...] = ()
 ) -> Card:
     options = data.options
@@ -220,15 +220,16 @@ def _evaluation_manifest(data: TrainingData) -> Manifest:
     return replace(manifest, photos=tuple(photo for photo in photos if photo.label in classes))
 
 
-def _smallest_agreement(
+def _min_cosine_to_torch(
     forward: Forward, network: EncoderNetwork, data: TrainingData, photos: Sequence[Photo], preprocess: Preprocess
 ) -> float:
+    """Return the smallest cosine between the outputs of the ONNX file and of the network over some photos."""
     batches = list(read_batches(photos, lambda photo: preprocess(data.train.manifest.read(photo))))
-    return round(min(_smallest_cosine(forward, network_forward(network), batch) for batch in batches), 6)
+    return round(min(_min_cosine(forward, network_forward(network), batch) for batch in batches), 6)
 
 
-def _smallest_cosine(some: Forward, other: Forward, batch: Floats) -> float:
-    ours, theirs = (forward(batch).outputs.astype(np.float64) for forward in (some, other))
+def _min_cosine(first: Forward, second: Forward, batch: Floats) -> float:
+    ours, theirs = (forward(batch).outputs.astype(np.float64) for forward in (first, second))
     return float(((ours * theirs).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)).min())
 
 

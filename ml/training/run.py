@@ -11,6 +11,7 @@ from ml.data.manifest import Manifest, data_hash
 from ml.data.photos import relabel, select_training_photos
 from ml.encoder.card import Card
 from ml.progress import Progress, Step, silent
+from ml.reporting.curves import draw_curves
 from ml.reporting.run_folder import RunFolder
 from ml.reporting.trackers import Tracker, TrackerName, open_tracker
 from ml.training.checkpoints import load_checkpoint
@@ -22,7 +23,7 @@ from ml.training.metric import MetricTask
 from ml.training.model import TrainableEncoder, build_encoder
 from ml.training.options import ClassifierOptions, MetricOptions, OptionsError
 from ml.training.publish import CardText, publish_classifier, publish_metric
-from ml.training.run_pictures import show_classifier, show_curves, show_metric
+from ml.training.run_pictures import draw_classifier_pictures, draw_metric_pictures
 from ml.training.task import Task
 
 
@@ -98,13 +99,13 @@ def _build_parts(
         metric = MetricTask(data, options)
         return RunParts(
             metric,
-            lambda encoder, last: show_metric(metric, encoder, data, job.run, last=last),
+            lambda encoder, last: draw_metric_pictures(metric, encoder, data, job.run, last=last),
             lambda encoder: publish_metric(encoder, metric, data, text, job.out, progress),
         )
     classifier = ClassifierTask(data, options)
     return RunParts(
         classifier,
-        lambda encoder, _: show_classifier(classifier, encoder, data, job.run),
+        lambda encoder, _: draw_classifier_pictures(classifier, encoder, data, job.run),
         lambda encoder: publish_classifier(encoder, data, text, job.out, progress),
     )
 
@@ -128,7 +129,7 @@ class _Reporter:
         last = self._run.is_finished
         if self._job.pictures:
             rows = cast("list[dict[str, float]]", self._run.folder.rows())
-            for path in show_curves(rows, self._job.run) + self._parts.draw(self._run.average.network, last):
+            for path in draw_curves(rows, self._job.run) + self._parts.draw(self._run.average.network, last):
                 self._tracker.picture(epoch, path.stem, path)
         if last:
             self._tracker.finish()

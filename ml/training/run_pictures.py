@@ -1,13 +1,12 @@
-"""Pictures of a run: curves, confusion matrix, predictions and search results of the held-out photos."""
+"""Pictures of a run: confusion matrix, predictions, search results and map of the held-out photos."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from ml.data.photos import Ints, PhotoSet, shrink
-from ml.reporting.curves import draw_curves
 from ml.reporting.maps import embedding_map
 from ml.reporting.sheets import Strip, confusion_matrix, predictions_sheet, result_strips
 from ml.training.classifier import ClassifierTask
@@ -19,7 +18,9 @@ from ml.vectors import Floats
 SHEET, STRIPS, RESULTS, THUMBNAIL, MAPPED = 40, 8, 7, 200, 2000
 
 
-def show_classifier(task: ClassifierTask, encoder: TrainableEncoder, data: TrainingData, folder: Path) -> list[Path]:
+def draw_classifier_pictures(
+    task: ClassifierTask, encoder: TrainableEncoder, data: TrainingData, folder: Path
+) -> list[Path]:
     """Draw the confusion matrix and a sheet of predictions; return the files."""
     logits = task.held_out_logits(encoder, CLEAN)
     guesses = logits.argmax(axis=1).astype(np.int64)
@@ -28,7 +29,7 @@ def show_classifier(task: ClassifierTask, encoder: TrainableEncoder, data: Train
     return _draw_predictions(data.held_out, guesses, confidence, folder)
 
 
-def show_metric(
+def draw_metric_pictures(
     task: MetricTask, encoder: TrainableEncoder, data: TrainingData, folder: Path, *, last: bool
 ) -> list[Path]:
     """Draw result strips, worst queries, confusions of the nearest photo and, if `last`, the map; return the files."""
@@ -64,11 +65,6 @@ def show_metric(
         embedding_map(gallery[chosen], [data.train.classes[label] for label in labels[chosen]], folder / "map.png")
         files.append(folder / "map.png")
     return files
-
-
-def show_curves(rows: Sequence[Mapping[str, float]], folder: Path) -> list[Path]:
-    """Draw the curves of all epochs so far; return the files."""
-    return draw_curves(rows, folder)
 
 
 def _draw_predictions(held_out: PhotoSet, guesses: Ints, confidence: Floats, folder: Path) -> list[Path]:

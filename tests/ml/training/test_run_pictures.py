@@ -7,11 +7,12 @@ import pytest
 from PIL import Image
 
 from ml.data.manifest import Manifest
+from ml.reporting.curves import draw_curves
 from ml.training import run_pictures
 from ml.training.classifier import ClassifierTask
 from ml.training.metric import MetricTask
 from ml.training.model import build_encoder
-from ml.training.run_pictures import show_classifier, show_curves, show_metric
+from ml.training.run_pictures import draw_classifier_pictures, draw_metric_pictures
 from tests.helpers.tiny_training import classifier_options, load_run_data, metric_options
 
 OF_AN_EPOCH = ["confusion.png", "predictions.png", "strips.png", "worst.png"]
@@ -46,11 +47,11 @@ def shown(files, folder) -> list[str]:
 
 
 def test_an_epoch_of_a_metric_run_is_four_pictures(metric, tmp_path):
-    assert shown(show_metric(*metric, tmp_path, last=False), tmp_path) == OF_AN_EPOCH
+    assert shown(draw_metric_pictures(*metric, tmp_path, last=False), tmp_path) == OF_AN_EPOCH
 
 
 def test_the_last_one_has_the_map_too(metric, tmp_path, drawn):
-    assert shown(show_metric(*metric, tmp_path, last=True), tmp_path) == [*OF_AN_EPOCH, "map.png"]
+    assert shown(draw_metric_pictures(*metric, tmp_path, last=True), tmp_path) == [*OF_AN_EPOCH, "map.png"]
     vectors, labels, _ = drawn["map.png"]
     assert vectors.shape == (54, 24)
     assert labels == [name for each in (12, 4, 2) for name in ("Dress", "Top", "Trousers") for _ in range(each)]
@@ -58,7 +59,7 @@ def test_the_last_one_has_the_map_too(metric, tmp_path, drawn):
 
 def test_a_strip_holds_the_nearest_of_other_contributors_by_falling_cosine(metric, tmp_path, drawn):
     task, encoder, data = metric
-    show_metric(task, encoder, data, tmp_path, last=False)
+    draw_metric_pictures(task, encoder, data, tmp_path, last=False)
     strips, title, _ = drawn["strips.png"]
     assert title == "Held-out photos and their nearest of other contributors"
     assert len(strips) == 8
@@ -75,7 +76,7 @@ def test_a_strip_holds_the_nearest_of_other_contributors_by_falling_cosine(metri
 
 
 def test_the_worst_queries_come_first_the_one_with_the_fewest_right_ones(metric, tmp_path, drawn):
-    show_metric(*metric, tmp_path, last=False)
+    draw_metric_pictures(*metric, tmp_path, last=False)
     rights = [sum(strip.right) for strip in drawn["worst.png"][0]]
     assert rights == sorted(rights)
     assert sum(rights) <= sum(sum(strip.right) for strip in drawn["strips.png"][0])
@@ -86,7 +87,7 @@ def test_the_strips_of_a_single_contributor_are_empty(manifest, tmp_path, drawn)
     data = load_run_data(Manifest(manifest.folder, photos), metric_options(), tmp_path / "cache")
     (tmp_path / "run").mkdir()
     task, encoder = MetricTask(data, data.options), build_encoder(data.options, 3)
-    assert shown(show_metric(task, encoder, data, tmp_path / "run", last=True), tmp_path / "run") == [
+    assert shown(draw_metric_pictures(task, encoder, data, tmp_path / "run", last=True), tmp_path / "run") == [
         "strips.png",
         "worst.png",
         "map.png",
@@ -97,7 +98,10 @@ def test_the_strips_of_a_single_contributor_are_empty(manifest, tmp_path, drawn)
 def test_an_epoch_of_a_classifier_has_confusions_and_predictions(manifest, cache, tmp_path, drawn):
     data = load_run_data(manifest, classifier_options(), cache)
     task, encoder = ClassifierTask(data, data.options), build_encoder(data.options, 3)
-    assert shown(show_classifier(task, encoder, data, tmp_path), tmp_path) == ["confusion.png", "predictions.png"]
+    assert shown(draw_classifier_pictures(task, encoder, data, tmp_path), tmp_path) == [
+        "confusion.png",
+        "predictions.png",
+    ]
     logits = task.held_out_logits(encoder, 0).astype(np.float64)
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     truths, guesses, labels, _ = drawn["confusion.png"]
@@ -112,7 +116,7 @@ def test_large_photos_are_shrunk_and_many_are_sampled_evenly(metric, monkeypatch
     monkeypatch.setattr(run_pictures, "SHEET", 6)
     monkeypatch.setattr(run_pictures, "THUMBNAIL", 40)
     _, _, data = metric
-    show_metric(*metric, tmp_path, last=False)
+    draw_metric_pictures(*metric, tmp_path, last=False)
     pictures, truths_shown, *_ = drawn["predictions.png"]
     assert [picture.size for picture in pictures] == [(32, 40)] * 6
     assert truths_shown == [data.held_out.photos[at].label for at in (0, 3, 7, 10, 14, 17)]
@@ -120,4 +124,4 @@ def test_large_photos_are_shrunk_and_many_are_sampled_evenly(metric, monkeypatch
 
 def test_the_curves_are_drawn_from_the_existing_columns(tmp_path):
     rows = [{"epoch": 1, "train_loss": 1.0, "lr": 0.1}, {"epoch": 2, "train_loss": 0.5, "lr": 0.1}]
-    assert shown(show_curves(rows, tmp_path), tmp_path) == ["loss.png"]
+    assert shown(draw_curves(rows, tmp_path), tmp_path) == ["loss.png"]
