@@ -1,6 +1,6 @@
-"""The least that Django and REST framework can do: one view, one fixed answer, no database.
+"""Baseline site: one Django REST framework view with a fixed answer and no database.
 
-`benchmarks.api_load` measures the product's own GETs against it. `BARE_ANSWER` names the JSON file it answers with.
+`benchmarks.api_load` compares the GETs of the real site with it. `BARE_ANSWER` names the JSON file of its answer.
 """
 
 # ruff: noqa: E402 - the settings come first: REST framework reads them when it is imported
@@ -17,7 +17,7 @@ settings.configure(
     ALLOWED_HOSTS=["127.0.0.1"],
     ROOT_URLCONF=__name__,
     INSTALLED_APPS=["rest_framework"],
-    MIDDLEWARE=["django.middleware.common.CommonMiddleware"],  # says how long the answer is; without, it is chunked
+    MIDDLEWARE=["django.middleware.common.CommonMiddleware"],  # sets Content-Length; without it the answer is chunked
     REST_FRAMEWORK={
         "DEFAULT_AUTHENTICATION_CLASSES": [],
         "DEFAULT_PERMISSION_CLASSES": [],

@@ -1,18 +1,18 @@
-"""From a photo to its answer, through every real part on this machine. Prints one JSON object.
+"""Benchmark: from a photo to its answer through all real processes on this machine. Prints one JSON object.
 
     python -m benchmarks.end_to_end [--items 10000 100000] [--queries 40] [--clients 8] [--many 300]
 
 For each catalogue size:
 
-- `small`, a JPEG of 200 x 200, and `phone`, one of 12 megapixels: the time from sending the photo to holding its
-  answer, one at a time (p50, p95, in ms), and the median of each step as the product records it.
-- `together`: answered small photos per second while several clients never pause, and what one query costs:
-  milliseconds on a core by process (`cpu_ms`; the client's own are beside it), and commands to Redis.
-- `first_ms`: the first answer after all processes were started anew, and how many times the median that is.
-- `memory_mb` of each process, where shared memory counts in parts.
+- `small`, a JPEG of 200 x 200, and `phone`, one of 12 megapixels: the time from sending the photo to receiving its
+  answer, one at a time (p50, p95, in ms), and the recorded median of each step.
+- `together`: answered small photos per second while several clients never pause, and the cost of one query: CPU
+  milliseconds by process (`cpu_ms`, and those of the client), and Redis commands.
+- `first_ms`: the first answer after a restart of all processes, and its ratio to the median.
+- `memory_mb` of each process; shared memory is divided among its processes.
 
-The photo is drawn and each time another file, so nothing is answered from what was stored before. The vectors of the
-catalogue are random unit vectors: the search compares them all, whatever they are.
+The photo is drawn and is another file each time, so that no answer is reused. The vectors of the catalogue are random
+unit vectors: the search compares all of them.
 """
 
 import argparse
@@ -38,8 +38,8 @@ __all__ = ["FILL", "with_comment"]  # for the other benchmarks
 STEPS = ("receive", "clean", "queue", "embed", "search", "write", "total")
 SIZES = {"small": (200, 200), "phone": (3024, 4032)}
 WARM_UP = 10
-AT_REST = 1.0  # seconds, in which what was started comes to rest
-TIDIED = 15.0  # seconds, in which the index takes in what is new, tidies up and saves itself
+AT_REST = 1.0  # seconds, until started processes are idle
+TIDIED = 15.0  # seconds, until the index is up to date, compacted and saved
 ANSWERING = ("redis", "web", "gpu", "cpu")
 
 FILL = """
@@ -64,9 +64,9 @@ Embedding.objects.bulk_create(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--queries", type=int, default=40, help="of each size, sent one after the other")
-    parser.add_argument("--clients", type=int, default=8, help="at once, for the rate")
-    parser.add_argument("--many", type=int, default=300, help="queries of which the rate is taken")
+    parser.add_argument("--queries", type=int, default=40, help="photos of each size, sent one after the other")
+    parser.add_argument("--clients", type=int, default=8, help="simultaneous clients, for the rate")
+    parser.add_argument("--many", type=int, default=300, help="queries, for the rate")
     options = parser.parse_args()
     print_measured(measure, options, SWEEP_SECONDS="5")
 

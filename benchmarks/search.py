@@ -1,17 +1,17 @@
-"""How long searches among many vectors take, beside other ways to do the same, in one run. Prints one JSON object.
+"""Benchmark: searches among many vectors, ours against other libraries, in one run. Prints one JSON object.
 
     python -m benchmarks.search --n 1000000 --against faiss,numpy,torch,usearch,faiss_ivf,faiss_hnsw,hnswlib
 
-Vectors are drawn in clusters, as those of garments are; those of one cluster are of one category of twenty, so that
-what is near to a query is of its own category. The ways take turns, so that whatever else the machine does falls on all
-of them; between two of them is a pause, because the threads with which one library still waits for work would slow the
-next. Medians count, and `times_ours` is what a way needs of what ours does.
+Vectors are drawn in clusters, as those of garments are; a cluster has one of twenty categories, so that the neighbours
+of a query share its category. The libraries take turns, so that other load on the machine affects all of them; between
+two of them is a pause, because busy-waiting threads of one library would slow the next. Medians count; `times_ours` is
+a library's time divided by ours.
 
 Parts (`--parts`): `one` query at a time; a `batch` of 64; `filtered` to one category, that of the query and others;
-`approximate`, each rival in its quickest setting with a recall of 0.99, and ours again with rows gone and filters.
-`recall`: how many of the true best twenty (float64, row by row) are found; of ours also whether every answer `equals`
-that of brute force. `limit_ms`: one pass over the float32 vectors by numpy's product, on all cores, and the product
-with 64 queries. `memory_mb` is what the process grew by. Rivals: `pip install -r benchmarks/requirements.txt`.
+`approximate`, each library in its quickest setting with a recall of 0.99, and ours again with deleted rows and filters.
+`recall` is over the true best twenty (float64, row by row); `equals` counts our answers that equal those of brute
+force. `limit_ms` is one pass over the float32 vectors by numpy's product on all cores, and the product with 64 queries.
+`memory_mb` is the growth of the process. Other libraries: `pip install -r benchmarks/requirements.txt`.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from ml.vectors import Floats, unit_rows
 DIM = 100
 CLUSTERS, CATEGORIES = 2000, 20
 TURN = 10  # queries
-PAUSE = 0.3  # seconds between two ways
+PAUSE = 0.3  # seconds between two libraries
 BATCH = 64
 GOOD_ENOUGH = 0.99
 PARTS = ("one", "batch", "filtered", "approximate")
@@ -46,15 +46,18 @@ Ints = npt.NDArray[np.int64]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, default=100_000, help="vectors")
-    parser.add_argument("--queries", type=int, default=200, help="timed; ours answers all, rivals the first 200")
-    parser.add_argument("--against", default="faiss,numpy,torch", help="rivals, with commas between")
-    parser.add_argument("--pause", type=float, default=PAUSE, help="seconds between two ways")
-    parser.add_argument("--parts", default=",".join(PARTS), help="with commas between")
+    parser.add_argument(
+        "--queries", type=int, default=200, help="queries; ours answers all, other libraries the first 200"
+    )
+    parser.add_argument("--against", default="faiss,numpy,torch", help="other libraries, separated by commas")
+    parser.add_argument("--pause", type=float, default=PAUSE, help="seconds between two libraries")
+    parser.add_argument("--parts", default=",".join(PARTS), help="parts, separated by commas")
     options = parser.parse_args()
     against, parts = (set(filter(None, words.split(","))) for words in (options.against, options.parts))
     known = searchers.EXACT.keys() | searchers.APPROXIMATE.keys()
-    if not against <= known or not parts <= set(PARTS):
-        parser.error(f"known are the rivals {', '.join(sorted(known))}, and the parts {', '.join(PARTS)}")
+    if unknown := (against - known) | (parts - set(PARTS)):
+        names = f"the libraries are {', '.join(sorted(known))}, the parts {', '.join(PARTS)}"
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; {names}")
     bench = Bench(options.n, options.queries, against, options.pause)
     report: dict[str, Any] = {"n": options.n, "k": ITEMS, "cores": os.cpu_count(), "limit_ms": bench.limits()}
     for part in PARTS:
@@ -64,7 +67,7 @@ def main() -> None:
 
 
 class Bench:
-    """The vectors, the queries with their right answers, and what is built of them."""
+    """Vectors, queries with their true answers, and the indexes built of the vectors."""
 
     def __init__(self, count: int, queries: int, against: set[str], pause: float) -> None:
         self.pause = pause
@@ -98,7 +101,7 @@ class Bench:
         return self._compared(ways, some, self.truths[:BATCH], per=len(some[0]), turn=1)
 
     def filtered(self) -> dict[str, Any]:
-        """Each query is asked of all of the categories in turn."""
+        """Filtered queries; the categories take turns."""
         masks = [self.categories == number for number in range(CATEGORIES)]
         asked = [(place, place % CATEGORIES) for place in range(min(len(self.queries), 100))]
         truths = [true_best(self.vectors, self.queries[place], masks[number]) for place, number in asked]
@@ -150,7 +153,7 @@ class Bench:
 
 
 def drawn(count: int, queries: int) -> tuple[Floats, Ints, Floats]:
-    """Unit vectors (n, d) in clusters, the category (n) of each, and queries that lie near some of them."""
+    """Unit vectors (n, d) in clusters, their categories (n), and queries near some of the vectors."""
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((CLUSTERS, DIM)).astype(np.float32)
     clusters = rng.integers(0, CLUSTERS, count)
@@ -163,7 +166,7 @@ def drawn(count: int, queries: int) -> tuple[Floats, Ints, Floats]:
 
 
 def true_best(vectors: Floats, query: Floats, mask: npt.NDArray[np.bool_] | None = None) -> list[int]:
-    """The best rows in float64; the float32 pass only chooses which of them to look at."""
+    """The best rows by float64 scores; a float32 pass preselects 200 rows."""
     scores = vectors @ query
     if mask is not None:
         scores[~mask] = -np.inf
@@ -178,7 +181,7 @@ def partial_of(make: Callable[[Floats], Any], vectors: Floats) -> Callable[[], A
 
 
 def built(make: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
-    """What `make` makes, and what that took."""
+    """Call `make`; return its result, and its time and memory growth."""
     gc.collect()
     before, started = memory_mb(), time.perf_counter()
     made = make()
@@ -188,7 +191,7 @@ def built(make: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
 
 
 def good_enough(settings: list[Search], queries: Floats, truths: list[list[int]]) -> Search:
-    """The first, and so the quickest, setting with a recall of `GOOD_ENOUGH`; the last where there is none."""
+    """The first and therefore quickest setting with a recall of `GOOD_ENOUGH`; otherwise the last one."""
     for search in settings:
         found = search(queries)
         if np.mean([recall(truth, rows) for truth, rows in zip(truths, found, strict=True)]) >= GOOD_ENOUGH:
@@ -209,7 +212,7 @@ def compared(
     turn: int = TURN,
     pause: float = PAUSE,
 ) -> dict[str, dict[str, Any]]:
-    """The ways take turns at what is `asked`; times are told for each of `per` queries that one asking holds."""
+    """Let the libraries take turns at the calls `asked`; times are per query, of which each call has `per`."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     found: dict[str, list[float]] = {name: [] for name in ways}
     for start in range(0, len(asked), turn):

@@ -1,4 +1,4 @@
-"""The ways of searching that `benchmarks.search` compares: built from vectors, they answer batches of queries."""
+"""The searches that `benchmarks.search` compares: built from vectors, they answer batches of queries."""
 
 import os
 from collections.abc import Callable
@@ -12,19 +12,19 @@ from ml.search.memory.ivf import ApproximateIndex
 from ml.vectors import Floats
 
 Found = list[list[int]]
-"""For each query the numbers of the rows, best first."""
+"""Row numbers for each query, best first."""
 
 Search = Callable[[Floats], Found]
 
-ITEMS = 20  # asked for
-CHUNK = 10_000  # rows put in at a time, as a worker reads them
+ITEMS = 20  # per query
+CHUNK = 10_000  # rows per update
 
 
 # --- ours
 
 
 def ours_of(vectors: Floats, categories: npt.NDArray[np.int64], kind: type[ExactIndex] = ExactIndex) -> ExactIndex:
-    """Our index of rows that are items of their own, in categories by number, compacted."""
+    """Our compacted index: one item per vector, with its category."""
     index = kind("benchmark", vectors.shape[1])
     for start in range(0, len(vectors), CHUNK):
         numbers = np.arange(start, min(start + CHUNK, len(vectors)))
@@ -36,7 +36,7 @@ def ours_of(vectors: Floats, categories: npt.NDArray[np.int64], kind: type[Exact
 
 
 def searching(index: ExactIndex, where: Where = ANY) -> Search:
-    """That index as a way."""
+    """Our index as a `Search`."""
 
     def search(queries: Floats) -> Found:
         answers = index.search_many(queries, ITEMS, encoder="benchmark", where=where)
@@ -49,7 +49,7 @@ def approximate_of(vectors: Floats, categories: npt.NDArray[np.int64]) -> ExactI
     return ours_of(vectors, categories, ApproximateIndex)
 
 
-# --- exact rivals
+# --- other exact searches
 
 
 def faiss_flat(vectors: Floats) -> Search:
@@ -102,11 +102,11 @@ EXACT: dict[str, Callable[[Floats], Search]] = {
 }
 
 
-# --- approximate rivals: each in several settings, of which the quickest that is good enough is measured
+# --- other approximate searches: each in several settings, of which the quickest with enough recall is measured
 
 
 def faiss_ivf(vectors: Floats) -> list[Search]:
-    """As its documentation recommends it for so many vectors: 4 * sqrt(n) cells, trained as by default."""
+    """As FAISS's documentation recommends: 4 * sqrt(n) cells, default training."""
     import faiss
 
     dim = vectors.shape[1]
@@ -164,7 +164,7 @@ APPROXIMATE: dict[str, Callable[[Floats], list[Search]]] = {
 
 
 def faiss_with_selector(vectors: Floats) -> Callable[[Any], Search]:
-    """FAISS's flat search of the rows that a mask lets through."""
+    """FAISS's flat search among the rows of a mask."""
     import faiss
 
     index = faiss.IndexFlatIP(vectors.shape[1])

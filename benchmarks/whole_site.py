@@ -1,4 +1,4 @@
-"""A whole site to measure: every real part, on this machine."""
+"""Run a benchmark on a whole site: all its real processes, on this machine."""
 
 import argparse
 import json
@@ -13,9 +13,9 @@ Measure = Callable[[Site, argparse.Namespace], dict[str, Any]]
 
 
 def print_measured(measure: Measure, options: argparse.Namespace, **settings: str) -> None:
-    """Print as one JSON object what `measure` finds out about a site that nobody else uses, and that goes with it.
+    """Create a temporary site, measure it, and print the result as one JSON object.
 
-    It has two web workers, as a site has and tests do not, and other `settings`.
+    The site has two web workers, the default of real sites, and these `settings`.
     """
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder), WEB_WORKERS="2", **settings)

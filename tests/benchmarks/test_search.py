@@ -23,14 +23,14 @@ def test_every_part_finds_what_brute_force_finds() -> None:
     assert report["limit_ms"]["one_pass"] > 0
 
 
-def test_a_rival_that_is_not_known_is_told() -> None:
+def test_an_unknown_library_is_refused_by_name() -> None:
     command = [sys.executable, "-m", "benchmarks.search", "--against", "faiss,oracle"]
-    told = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
-    assert (told.returncode, "known are the rivals faiss" in told.stderr) == (2, True)
+    result = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert (result.returncode, "unknown: oracle" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("name", ["faiss_ivf", "faiss_hnsw"])
-def test_approximate_rivals_are_taken_in_a_setting_that_is_good_enough(name: str) -> None:
+def test_approximate_libraries_are_measured_in_a_setting_with_enough_recall(name: str) -> None:
     vectors, _, queries = search.drawn(12_000, 20)
     truths = [search.true_best(vectors, query) for query in queries]
     settings = searchers.APPROXIMATE[name](vectors)
