@@ -21,7 +21,7 @@ CARD_FILE = "card.json"
 WEIGHTS_FILE = "weights.safetensors"
 ONNX_FILE = "model.onnx"
 DATA_FILES = (WEIGHTS_FILE, ONNX_FILE)
-"""The files whose sha256 stands in the card."""
+"""The files whose SHA-256 the card lists."""
 
 FOLDER_FILES = (CARD_FILE, *DATA_FILES)
 
@@ -105,11 +105,11 @@ def require_supported(entries: Mapping[str, Any]) -> int:
 
 def require_known_choices(entries: Mapping[str, Any]) -> None:
     """Raise `EncoderIncompatible` for a kind, pooling, head or distance that this version does not know."""
-    for key, known in CHOICES.items():
-        if entries.get(key) not in known:
+    for key, choices in CHOICES.items():
+        if entries.get(key) not in choices:
             value = entries.get(key)
             raise EncoderIncompatible(
-                f"The card's {key} is {value!r}; this version knows {', '.join(known)}.", code="card_choice"
+                f"The card's {key} is {value!r}; this version knows {', '.join(choices)}.", code="card_choice"
             )
 
 

@@ -86,10 +86,10 @@ def _run_on_grey(card: Card, model: bytes, threads: int | None) -> Outputs:
 def _check_outputs(card: Card, outputs: Outputs) -> None:
     if outputs.outputs.shape != (1, card.dim):
         raise EncoderCorrupt(
-            f"{ONNX_FILE} answers with {outputs.outputs.shape[-1]} numbers; the card says {card.dim}.",
+            f"{ONNX_FILE} returns {outputs.outputs.shape[-1]} numbers; the card says {card.dim}.",
             code="onnx_sizes",
         )
     if not np.isfinite(outputs.outputs).all():
         raise EncoderCorrupt(
-            f"{ONNX_FILE} answers a plain grey picture with numbers that are not finite.", code="outputs_not_finite"
+            f"{ONNX_FILE} returns numbers that are not finite for a plain grey picture.", code="outputs_not_finite"
         )

@@ -78,8 +78,8 @@ def _load_forward(core: Any, card: Card, model: bytes, threads: int, precision: 
 def _compiled_forward(compiled: Any) -> Forward:
     def run(pixels: Floats) -> Outputs:
         request = compiled.create_infer_request()  # an infer request serves one thread
-        answers = request.infer([np.ascontiguousarray(pixels, dtype=np.float32)], share_inputs=True)
-        return Outputs(*(answers[index] for index in range(len(compiled.outputs))))
+        results = request.infer([np.ascontiguousarray(pixels, dtype=np.float32)], share_inputs=True)
+        return Outputs(*(results[index] for index in range(len(compiled.outputs))))
 
     return run
 

@@ -127,8 +127,8 @@ def in_first_half(owners: npt.NDArray[np.generic]) -> Bools:
 
 def _cross_fitted_error(scores: Doubles, truths: Bools, first: Bools) -> float:
     guesses = np.empty(len(scores))
-    for fitted, judged in ((first, ~first), (~first, first)):
-        guesses[judged] = np.interp(scores[judged], *_reduce_knots(*_isotonic(scores[fitted], truths[fitted])))
+    for fitted, held_out in ((first, ~first), (~first, first)):
+        guesses[held_out] = np.interp(scores[held_out], *_reduce_knots(*_isotonic(scores[fitted], truths[fitted])))
     return round(expected_calibration_error(guesses, truths), 5)
 
 

@@ -102,9 +102,9 @@ def fit_match_confidence(
     truths = np.concatenate([right, np.zeros(len(absent), dtype=bool)])
     first = np.tile(in_first_half(np.asarray(clusters)), 2)
     close = np.empty(len(truths), dtype=bool)
-    for fitted, judged in ((first, ~first), (~first, first)):
+    for fitted, held_out in ((first, ~first), (~first, first)):
         intercept, weights = _logistic(features[fitted], truths[fitted])
-        close[judged] = _probabilities(features[judged], intercept, weights) >= CLOSE_MATCH
+        close[held_out] = _probabilities(features[held_out], intercept, weights) >= CLOSE_MATCH
     intercept, weights = _logistic(features, truths)
     return MatchConfidence(
         intercept=round(intercept, DIGITS),

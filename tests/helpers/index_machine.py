@@ -76,9 +76,9 @@ class IndexMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.photos)
     @rule(data=st.data())
     def remove_photos(self, data: st.DataObject) -> None:
-        gone = data.draw(st.sets(st.sampled_from(sorted(self.photos)), max_size=8))
-        self.index.update(build_rows([], [], []), photos=[*gone, 1, 2])
-        for photo in gone:
+        deleted = data.draw(st.sets(st.sampled_from(sorted(self.photos)), max_size=8))
+        self.index.update(build_rows([], [], []), photos=[*deleted, 1, 2])
+        for photo in deleted:
             del self.photos[photo]
 
     @precondition(lambda self: self.photos)

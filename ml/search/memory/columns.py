@@ -36,10 +36,10 @@ class Vocabulary:
     def encode_filter(self, where: Where) -> "EncodedFilter | None":
         """Return `where` with codes in place of words; None if no row can match, because a word is new."""
         codes = {name: self._codes[name].get(word) for name, word in where.texts.items()}
-        found = {name: code for name, code in codes.items() if code is not None}
-        if len(found) < len(codes):
+        encoded = {name: code for name, code in codes.items() if code is not None}
+        if len(encoded) < len(codes):
             return None
-        return EncodedFilter(found, where.min_price, where.max_price, where.in_stock)
+        return EncodedFilter(encoded, where.min_price, where.max_price, where.in_stock)
 
 
 @dataclass(frozen=True)

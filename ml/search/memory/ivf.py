@@ -54,10 +54,10 @@ class ApproximateIndex(ExactIndex):
         nearest = [(part, clusters.nearest(queries, count, part.live_bits)) for part, clusters in clustered.items()]
         results = []
         for index, query in enumerate(queries):
-            found = [_rescore(segment, rows[index], query, k) for segment, rows in nearest]
+            parts = [_rescore(segment, rows[index], query, k) for segment, rows in nearest]
             if others:
-                found.append(best_items([part.only(index) for part in others], query, k))
-            hits = found[0] if len(found) == 1 else merge_hits(found, k)
+                parts.append(best_items([part.only(index) for part in others], query, k))
+            hits = parts[0] if len(parts) == 1 else merge_hits(parts, k)
             # Fewer than k: several photos of one item crowded out others, or the clusters hold too few rows.
             results.append(hits if len(hits) == k else super()._search(query[None], k, where)[0])
         return results

@@ -110,7 +110,7 @@ def _write_segment(segment: Segment, folder: Path, generation: str) -> _SegmentE
     if segment.files.parent != folder or not segment.files.exists():
         segment.set_files(folder / f"{generation}-{segment.number}")
         with atomic_folder(segment.files, fsync=True) as part:
-            for name, array in _arrays_of(segment).items():
+            for name, array in _segment_arrays(segment).items():
                 np.save(part / f"{name}.npy", array, allow_pickle=False)
             if segment.clusters is not None and segment.clusters.probes:
                 segment.clusters.write(part / CLUSTERS_FILE)
@@ -123,7 +123,7 @@ def _write_segment(segment: Segment, folder: Path, generation: str) -> _SegmentE
     return _SegmentEntry(segment.files.name, len(segment), gone)
 
 
-def _arrays_of(segment: Segment) -> dict[str, npt.NDArray[Any]]:
+def _segment_arrays(segment: Segment) -> dict[str, npt.NDArray[Any]]:
     codes = {f"codes-{name}": column for name, column in segment.columns.codes.items()}
     blocks = {f"block-{number}": block for number, block in enumerate(segment.scan.codes if segment.scan else ())}
     return {

@@ -148,9 +148,9 @@ def build_deletions(rows: Rows, items: Ints, photos: Ints) -> list[models.Update
     """Return operations that delete the photos of `items`, and `photos`, except those in `rows`, already upserted."""
     operations: list[models.UpdateOperation] = []
     for batch in _batches(items):
-        kept = point_ids(rows.photo_ids[np.isin(rows.item_ids, batch)])
+        current = point_ids(rows.photo_ids[np.isin(rows.item_ids, batch)])
         outdated = models.Filter(
-            must=[_match_items(batch.tolist())], must_not=[models.HasIdCondition(has_id=kept)] if kept else None
+            must=[_match_items(batch.tolist())], must_not=[models.HasIdCondition(has_id=current)] if current else None
         )
         operations.append(models.DeleteOperation(delete=models.FilterSelector(filter=outdated)))
     for batch in _batches(np.setdiff1d(photos, rows.photo_ids)):

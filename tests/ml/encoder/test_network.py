@@ -200,8 +200,8 @@ def test_both_runtimes_return_the_same_vectors_and_ood_scores(folder_with_ood):
     vectors, scores = by_onnx.embed_with_ood(batches)
     assert vectors.shape == (4, 5)
     assert scores.shape == (4,)
-    for mine, other in zip((vectors, scores), by_torch.embed_with_ood(batches), strict=True):
-        assert mine == pytest.approx(other, rel=1e-3, abs=1e-4)
+    for first, second in zip((vectors, scores), by_torch.embed_with_ood(batches), strict=True):
+        assert first == pytest.approx(second, rel=1e-3, abs=1e-4)
     assert np.array_equal(by_onnx.embed_batches(batches), vectors)
 
 

@@ -32,14 +32,14 @@ def changed(folder: Path, files: dict[str, bytes] | None = None, **entries: Any)
     (folder / "card.json").write_text(json.dumps(card))
 
 
-def network(answer: list[Any], *, tensors: tuple[TensorProto, ...] = (), side: int = 224) -> bytes:
+def onnx_model(nodes: list[Any], *, tensors: tuple[TensorProto, ...] = (), side: int = 224) -> bytes:
     """Return an ONNX model with the shipped encoder's inputs and outputs and a constant result."""
     outputs = [
         helper.make_tensor_value_info("outputs", TensorProto.FLOAT, ["n", 100]),
         helper.make_tensor_value_info("strangeness", TensorProto.FLOAT, ["n"]),
     ]
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3, side, side])
-    graph = helper.make_graph(answer, "tiny", [images], outputs, list(tensors))
+    graph = helper.make_graph(nodes, "tiny", [images], outputs, list(tensors))
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     return bytes(model.SerializeToString())
 
@@ -109,13 +109,13 @@ def test_a_pickle_instead_of_the_weights_is_not_loaded(folder: Path) -> None:
 
 
 def test_an_onnx_model_for_another_picture_size_is_detected(folder: Path) -> None:
-    changed(folder, {"model.onnx": network(constants(1.0), side=200)})
+    changed(folder, {"model.onnx": onnx_model(constants(1.0), side=200)})
     with raises_code(EncoderCorrupt, "onnx_sizes"):
         check_encoder(folder, 1)
 
 
 def test_an_onnx_model_that_returns_nan_is_detected(folder: Path) -> None:
-    changed(folder, {"model.onnx": network(constants(float("nan")))})
+    changed(folder, {"model.onnx": onnx_model(constants(float("nan")))})
     with raises_code(EncoderCorrupt, "outputs_not_finite"):
         check_encoder(folder, 1)
 
@@ -135,7 +135,7 @@ def test_an_onnx_model_with_external_data_is_refused(folder: Path, place: str) -
     nodes = constants(1.0)
     if place == "attribute":
         nodes.append(helper.make_node("Constant", [], ["outside"], value=tensor))
-    model = network(nodes, tensors=(tensor,) if place == "initializer" else ())
+    model = onnx_model(nodes, tensors=(tensor,) if place == "initializer" else ())
     assert onnx.load_model_from_string(model).graph.node
     changed(folder, {"model.onnx": model})
     with raises_code(EncoderCorrupt, "onnx_external_data"):

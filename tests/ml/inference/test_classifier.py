@@ -124,10 +124,10 @@ def test_an_ood_threshold_without_ood_layers_is_corrupt(folder, tmp_path, runtim
     from ml.scoring.ood import OodThreshold
 
     card = read_card(folder)
-    judging = replace(card, ood_threshold=OodThreshold(2.0, 0.99))
-    write_encoder(tmp_path / "judging", judging, read_weights(folder, card), read_onnx(folder, card))
+    with_ood = replace(card, ood_threshold=OodThreshold(2.0, 0.99))
+    write_encoder(tmp_path / "ood", with_ood, read_weights(folder, card), read_onnx(folder, card))
     with pytest.raises(EncoderCorrupt):
-        load_classifier(tmp_path / "judging", runtime)
+        load_classifier(tmp_path / "ood", runtime)
 
 
 def test_a_head_unlike_the_card_is_corrupt(folder, tmp_path):

@@ -85,8 +85,8 @@ def with_ood_scores(embedder: Embedder, scores: list[float]) -> Embedder:
     values = iter(scores)
 
     def forward(pixels):
-        judged = np.array([next(values) for _ in pixels], dtype=np.float32)
-        return Outputs(np.ones((len(pixels), 100), dtype=np.float32), judged)
+        ood_score = np.array([next(values) for _ in pixels], dtype=np.float32)
+        return Outputs(np.ones((len(pixels), 100), dtype=np.float32), ood_score)
 
     return replace(embedder, card=replace(embedder.card, ood_threshold=OodThreshold(2.0, 0.99)), forward=forward)
 

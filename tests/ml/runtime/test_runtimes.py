@@ -25,7 +25,7 @@ def has_bfloat16() -> bool:
 
 @pytest.fixture(scope="module")
 def folder_with_ood(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runtimes") / "judging"
+    folder = tmp_path_factory.mktemp("runtimes") / "ood"
     small_encoder(folder, has_ood=True)
     return folder
 

@@ -29,15 +29,15 @@ def scores_by_loop(fitted: np.ndarray, tested: np.ndarray, dim: int) -> list[flo
             left = left - (axes[at] @ (row - mean)) * axes[at]
         rests.append((left**2).sum())
     variances, rest = [np.mean(np.square(values)) for values in along], np.mean(rests)
-    answer = []
+    scores = []
     for row in tested.astype(np.float64):
         z = row / np.sqrt((row**2).sum()) - mean
         left, distance = z, 0.0
         for at in range(dim):
             distance += (axes[at] @ z) ** 2 / variances[at] / dim
             left = left - (axes[at] @ z) * axes[at]
-        answer.append((distance + (left**2).sum() / rest) / 2)
-    return answer
+        scores.append((distance + (left**2).sum() / rest) / 2)
+    return scores
 
 
 @pytest.mark.parametrize("dim", [1, 3, 7])
@@ -87,10 +87,10 @@ def test_features_far_along_an_axis_or_outside_all_axes_score_high():
 def test_other_things_are_separated_from_unseen_clothes():
     layers = fit_ood_layers(clothes(300), 3)
     normal = ood_scores(clothes(400, seed=1), layers)
-    strange = ood_scores(np.random.default_rng(5).gamma(2.0, size=(100, 20)), layers)
+    other = ood_scores(np.random.default_rng(5).gamma(2.0, size=(100, 20)), layers)
     limit = fit_ood_threshold(normal)
-    assert auroc(normal, strange) > 0.99
-    assert limit.not_clothes(strange).mean() > 0.95
+    assert auroc(normal, other) > 0.99
+    assert limit.not_clothes(other).mean() > 0.95
     assert limit.not_clothes(normal).mean() <= 0.01
 
 
@@ -146,8 +146,8 @@ def test_a_threshold_out_of_range_is_refused(threshold, share):
 # --- the area under the curve
 
 
-def area_by_loop(normal: list[float], strange: list[float]) -> float:
-    wins = [1.0 if high > low else 0.5 if high == low else 0.0 for low in normal for high in strange]
+def area_by_loop(normal: list[float], other: list[float]) -> float:
+    wins = [1.0 if high > low else 0.5 if high == low else 0.0 for low in normal for high in other]
     return sum(wins) / len(wins)
 
 
@@ -161,17 +161,17 @@ def test_auroc_of_small_examples():
 
 def test_auroc_equals_a_loop_over_all_pairs():
     rng = np.random.default_rng(0)
-    normal, strange = rng.integers(0, 9, 30).tolist(), rng.integers(3, 12, 20).tolist()
-    assert auroc(normal, strange) == pytest.approx(area_by_loop(normal, strange))
+    normal, other = rng.integers(0, 9, 30).tolist(), rng.integers(3, 12, 20).tolist()
+    assert auroc(normal, other) == pytest.approx(area_by_loop(normal, other))
 
 
 def test_auroc_equals_that_of_scikit_learn():
     from sklearn.metrics import roc_auc_score
 
     rng = np.random.default_rng(1)
-    normal, strange = rng.normal(size=200), rng.normal(1, 1, size=50)
-    truths = [0] * len(normal) + [1] * len(strange)
-    assert auroc(normal, strange) == pytest.approx(roc_auc_score(truths, np.concatenate([normal, strange])))
+    normal, other = rng.normal(size=200), rng.normal(1, 1, size=50)
+    truths = [0] * len(normal) + [1] * len(other)
+    assert auroc(normal, other) == pytest.approx(roc_auc_score(truths, np.concatenate([normal, other])))
 
 
 def test_auroc_of_an_empty_side_is_refused():

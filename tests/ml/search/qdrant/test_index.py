@@ -2,8 +2,6 @@
 
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -21,6 +19,7 @@ from ml.search.qdrant import index as module
 from ml.search.qdrant.index import Layout, QdrantIndex
 from ml.vectors import ShapeError, unit_rows
 from tests.helpers.errors import raises_code
+from tests.helpers.fresh_interpreter import answer
 from tests.helpers.search_contract import Contract, Make
 from tests.helpers.search_rows import CORNERS, DEFAULT_COLUMNS, ENCODER, Photo, Photos, as_tuples, best_of, rows_from
 
@@ -76,8 +75,7 @@ def items_near(index: QdrantIndex, where: Where = ANY) -> list[int]:
 def test_a_reopened_index_has_its_rows_and_position(client: QdrantClient, index: QdrantIndex) -> None:
     index.update(build_rows([1, 2], [10, 20], CORNERS[:2]), position={"at": 3})
     again = QdrantIndex(client, ENCODER, 4)
-    assert len(again) == 2
-    assert again.position == {"at": 3}
+    assert (len(again), again.position) == (2, {"at": 3})
     assert as_tuples(again.search(CORNERS[1], 1, encoder=ENCODER)) == [(20, 2, 1.0)]
 
 
@@ -184,8 +182,7 @@ def test_a_failed_take_over_keeps_the_old_index(
         patch.setattr(client, "update_collection_aliases", fail)
         with pytest.raises(IndexUnavailable):
             index.clear()
-    assert items_near(index) == [10]
-    assert index.position == {"at": 1}
+    assert (items_near(index), index.position) == ([10], {"at": 1})
     index.clear()
     assert len(index) == 0
 
@@ -249,8 +246,7 @@ def test_any_changes_and_interruptions_equal_brute_force(
         assert (len(index), index.position) == (len(photos), {"at": change})
         for where in (ANY, Where(category="a"), Where(category="B", min_price=2), Where(max_price=1)):
             query = grid_point(rng)
-            hits = index.search(query, 4, encoder=ENCODER, where=where)
-            assert as_tuples(hits) == best_of(photos, query, 4, where)
+            assert as_tuples(index.search(query, 4, encoder=ENCODER, where=where)) == best_of(photos, query, 4, where)
 
 
 def test_a_large_change_is_sent_in_batches_and_deletes_last(
@@ -276,8 +272,8 @@ def test_a_large_change_is_sent_in_batches_and_deletes_last(
 def test_more_ties_than_one_request_fetches_are_ordered_by_item(index: QdrantIndex) -> None:
     order = np.random.default_rng(3).permutation(200)
     index.update(build_rows(1000 + order, order // 2, np.repeat(CORNERS[:1], 200, axis=0)))
-    hits = index.search(CORNERS[0], 5, encoder=ENCODER)
-    assert as_tuples(hits) == [(item, 1000 + 2 * item, 1.0) for item in range(5)]
+    expected = [(item, 1000 + 2 * item, 1.0) for item in range(5)]
+    assert as_tuples(index.search(CORNERS[0], 5, encoder=ENCODER)) == expected
 
 
 def test_a_huge_k_is_limited_to_the_rows_of_the_index(index: QdrantIndex) -> None:
@@ -398,6 +394,6 @@ def test_a_missing_client_is_reported_by_its_code() -> None:
         "try:\n    import ml.search.qdrant.index\n"
         "except InputError as error:\n    print(error.code, error)\n"
     )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert run.stdout.startswith("qdrant_missing ")
-    assert "qdrant-client" in run.stdout
+    output = answer(program)
+    assert output.startswith("qdrant_missing ")
+    assert "qdrant-client" in output
