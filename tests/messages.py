@@ -1,9 +1,9 @@
-"""The sentences that people read, collected from the code, and their translations.
+"""Translation file: collects the sentences of the code and the templates, and compiles their translations.
 
     python -m tests.messages        (or: make messages)
 
-brings locale/pl/LC_MESSAGES/django.po up to date with the code and compiles it. A new sentence is added there without
-a translation, one that is gone is removed; the tests fail until each has its Polish.
+updates locale/pl/LC_MESSAGES/django.po from the code and compiles it. New sentences are added without a translation,
+removed ones are deleted; the tests fail until each sentence is translated.
 """
 
 import io
@@ -21,9 +21,9 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "locale" / "pl" / "LC_MESSAGES"
 PO, MO = FOLDER / "django.po", FOLDER / "django.mo"
 
-DATED = datetime(2026, 11, 24, tzinfo=UTC)  # always the same: a file changes when its sentences do
+DATED = datetime(2026, 11, 24, tzinfo=UTC)  # constant, so that the file changes only when its sentences do
 
-# Which arguments of what are sentences. The first five are gettext's own; the others' are translated where shown.
+# Arguments that are sentences, by function or class. The first five are gettext's, the others are translated later.
 KEYWORDS = {
     "_": None,
     "gettext": None,
@@ -40,24 +40,24 @@ KEYWORDS = {
     "_error": (2,),
 }
 IN_TEMPLATE = re.compile(r"""{% translate "([^"]+)" %}""")
-# Told to staff, or to whoever runs the site, whose pages and commands are in English.
-UNTRANSLATED = ("admin", "importing", "management", "sample")
+# Folders whose sentences are for staff and operators: in English only.
+UNTRANSLATED = ("admin", "importing", "management")
 
 
 def sentences() -> Catalog:
-    """What the code and the pages say, each with the files it is in."""
-    found = Catalog(locale="en")
+    """Return the sentences of the code and the templates, with the files they occur in."""
+    catalog = Catalog(locale="en")
     for package in ("catalog", "worker"):
         for file, _, message, comments, _ in extract_from_dir(
             ROOT / package, method_map=[("**.py", "python")], keywords=KEYWORDS
         ):
             text = message if isinstance(message, str) else message[0]
             if Path(file).parts[0] not in UNTRANSLATED and " " in text.strip():  # a sentence
-                found.add(message, locations=[(f"{package}/{file}", None)], auto_comments=comments)
+                catalog.add(message, locations=[(f"{package}/{file}", None)], auto_comments=comments)
     for page in sorted((ROOT / "templates").rglob("*.html")):
         for text in IN_TEMPLATE.findall(page.read_text()):
-            found.add(text, locations=[(str(page.relative_to(ROOT)), None)])
-    return found
+            catalog.add(text, locations=[(str(page.relative_to(ROOT)), None)])
+    return catalog
 
 
 def translations() -> Catalog:
@@ -81,7 +81,7 @@ def main() -> None:
         write_po(file, catalog, width=110, sort_output=True, omit_header=False, include_lineno=False)
     MO.write_bytes(compiled(catalog))
     missing = [message.id for message in catalog if message.id and not message.string]
-    sys.stdout.write("".join(f"no translation yet: {text}\n" for text in missing))
+    sys.stdout.write("".join(f"missing translation: {text}\n" for text in missing))
 
 
 if __name__ == "__main__":

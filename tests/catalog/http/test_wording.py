@@ -17,9 +17,9 @@ def texts(catalog: Any) -> dict[Any, Any]:
 
 
 def test_sentences_are_collected_from_the_code() -> None:
-    found = texts(sentences())
-    assert len(found) > 60
-    assert "The picture is damaged or incomplete. Please send it again." in found
+    collected = texts(sentences())
+    assert len(collected) > 60
+    assert "The picture is damaged or incomplete. Please send it again." in collected
 
 
 def test_the_translation_file_has_exactly_the_sentences_of_the_code() -> None:
@@ -63,23 +63,23 @@ def code_files() -> list[Path]:
     return [file for file in files if not {*UNTRANSLATED, "migrations"} & set(file.parts)]
 
 
-def unmarked(tree: ast.AST) -> list[str]:
+def f_string_sentences(tree: ast.AST) -> list[str]:
     """Return the sentences that are f-strings, which have no translation."""
-    found = []
+    f_strings = []
     for call in ast.walk(tree):
         name = getattr(getattr(call, "func", None), "id", getattr(getattr(call, "func", None), "attr", ""))
         if isinstance(call, ast.Call) and name in SENTENCES and len(call.args) >= SENTENCES[name]:
             sentence = call.args[SENTENCES[name] - 1]
             if isinstance(sentence, ast.JoinedStr):
-                found.append(ast.unparse(sentence))
-    return found
+                f_strings.append(ast.unparse(sentence))
+    return f_strings
 
 
 @pytest.mark.parametrize("file", code_files(), ids=lambda file: str(file.relative_to(ROOT)))
 def test_no_translated_sentence_is_an_f_string(file: Path) -> None:
     if str(file.relative_to(ROOT)) not in UNTRANSLATED_FILES:
-        assert unmarked(ast.parse(file.read_text())) == []
+        assert f_string_sentences(ast.parse(file.read_text())) == []
 
 
 def test_the_f_string_check_finds_one() -> None:
-    assert unmarked(ast.parse("raise Refused('code', f'{limit} is too much')")) == ["f'{limit} is too much'"]
+    assert f_string_sentences(ast.parse("raise Refused('code', f'{limit} is too much')")) == ["f'{limit} is too much'"]
