@@ -88,7 +88,7 @@ def measure_size(site: Site, token: str, photos: dict[str, bytes], options: argp
     alone = {name: measure_alone(PhotoSender(site.port, token, photo), options) for name, photo in photos.items()}
     together = measure_together(site, token, photos["small"], options)
     memory = {name: memory_mb(process.pid) for name, process in site.processes.items()}
-    start_anew(site)
+    restart(site)
     first, answer = ask(PhotoSender(site.port, token, photos["small"]))
     times = round(first / alone["small"]["p50_ms"], 2)
     first_ms = {"first_ms": round(first, 1), "times_the_median": times, "steps_ms": answer["timings"]}
@@ -144,7 +144,7 @@ def costs(site: Site, store: "redis.Redis") -> dict[str, float]:
     return seconds | {"commands": float(store.info("stats")["total_commands_processed"])}
 
 
-def start_anew(site: Site) -> None:
+def restart(site: Site) -> None:
     names = [name for name in site.processes if name != "redis"]
     for name in names:
         site.kill(name)

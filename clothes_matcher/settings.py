@@ -1,6 +1,6 @@
 """Every setting of the product, in one file. Each that a deployment may change comes from the environment.
 
-docs/settings.md lists them for whoever runs the site; a test keeps that list complete.
+docs/settings.md lists them for operators; a test keeps that list complete.
 """
 
 import os
@@ -303,7 +303,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-# Lockout per username and client IP: nobody can lock a user out from elsewhere. Stored in the database, not in Redis.
+# Lockout per username and client IP: another IP cannot lock a user out. Stored in the database, not in Redis.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = timedelta(minutes=15)

@@ -49,7 +49,7 @@ def test_the_catalogue_is_forbidden_every_module_of_ml_but_the_formats() -> None
     assert modules - forbidden <= {"ml.__init__", "ml.__main__", "ml.formats", "ml.backbone_names"}
 
 
-def test_a_worker_on_a_machine_without_a_gpu_loads_no_torch() -> None:
+def test_workers_load_no_torch_on_a_machine_without_a_gpu() -> None:
     loaded = run(
         "import django, sys, os; os.environ['DJANGO_SETTINGS_MODULE'] = 'clothes_matcher.settings'; django.setup();"
         "import worker.tasks.search, worker.tasks.sweep, worker.tasks.train, worker.startup;"
@@ -69,7 +69,7 @@ def test_the_net_worker_loads_neither_a_network_library_nor_numpy() -> None:
 
 
 def workers() -> dict[str, list[str]]:
-    """The modules that the Procfile's workers load, by the queue they listen to."""
+    """The modules of each of the Procfile's workers, by queue."""
     lines = (ROOT / "Procfile").read_text()
     found = re.findall(r"--include (\S+) --queues (\w+) ", lines)
     assert len(found) == lines.count(" worker ")
@@ -77,7 +77,7 @@ def workers() -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("listens_to", "task"),
+    ("queue_name", "task"),
     [
         ("gpu", "embed_query"),
         ("cpu", "search_query"),
@@ -89,10 +89,10 @@ def workers() -> dict[str, list[str]]:
         ("train", "evaluate"),
     ],
 )
-def test_the_worker_of_each_queue_loads_the_tasks_sent_to_it(listens_to: str, task: str) -> None:
+def test_the_worker_of_each_queue_loads_the_tasks_sent_to_it(queue_name: str, task: str) -> None:
     loaded = run(
         "import django, os; os.environ['DJANGO_SETTINGS_MODULE'] = 'clothes_matcher.settings'; django.setup();"
-        f"from clothes_matcher import app; app.conf.include = {workers()[listens_to]!r};"
+        f"from clothes_matcher import app; app.conf.include = {workers()[queue_name]!r};"
         f"app.loader.import_default_modules(); print('worker.{task}' in app.tasks)"
     )
     assert loaded == "True"
@@ -100,8 +100,8 @@ def test_the_worker_of_each_queue_loads_the_tasks_sent_to_it(listens_to: str, ta
 
 def test_the_containers_run_the_workers_of_the_procfile() -> None:
     composed = " ".join((ROOT / "compose.yaml").read_text().replace(",", " ").replace('"', "").split())
-    for listens_to, modules in workers().items():
-        assert f"--include {' '.join(modules)} --queues {listens_to} " in composed
+    for queue_name, modules in workers().items():
+        assert f"--include {' '.join(modules)} --queues {queue_name} " in composed
 
 
 @pytest.mark.parametrize("name", tasks.SENT_TASKS)
@@ -121,7 +121,7 @@ def test_every_scheduled_task_is_registered() -> None:
     assert {entry["task"] for entry in app.conf.beat_schedule.values()} <= set(app.tasks)
 
 
-def test_a_message_goes_to_one_queue_alone() -> None:
+def test_a_message_goes_to_one_queue_only() -> None:
     from clothes_matcher import app
 
     routes = {(entry.exchange.name, entry.routing_key) for entry in app.amqp.queues.values()}

@@ -1,4 +1,4 @@
-"""The load generator tells the truth, and the benchmark of the API runs to its end."""
+"""The load generator measures correctly, and the benchmark of the API runs."""
 
 import json
 import subprocess
@@ -14,13 +14,13 @@ from benchmarks.load import Getter, Stream, gets_per_second, highest_rate, perce
 from tests.helpers.site import ROOT
 
 
-def test_a_percentile_is_the_value_that_so_many_do_not_exceed() -> None:
+def test_percentile_is_the_nearest_rank() -> None:
     values = [float(number) for number in range(100, 0, -1)]
     assert [percentile(values, percent) for percent in (50, 95, 99, 100)] == [50, 95, 99, 100]
     assert percentile([7.0], 95) == 7.0
 
 
-def test_the_arrivals_do_not_wait_for_the_answers() -> None:
+def test_arrivals_do_not_wait_for_answers() -> None:
     active, most, lock = 0, 0, threading.Lock()
 
     def ask() -> None:
@@ -37,7 +37,7 @@ def test_the_arrivals_do_not_wait_for_the_answers() -> None:
     assert result.has_passed and min(result.times) >= 0.5
 
 
-def test_a_request_that_starts_late_has_waited_from_when_it_was_due() -> None:
+def test_the_time_of_a_late_request_counts_from_when_it_was_due() -> None:
     lock = threading.Lock()
 
     def ask() -> None:
@@ -59,7 +59,7 @@ def test_a_stream_with_an_error_has_not_passed() -> None:
     assert result.summary()["errors"] == 5
 
 
-def test_a_stream_without_hope_is_broken_off() -> None:
+def test_a_stream_that_lags_too_far_behind_is_aborted() -> None:
     started = time.monotonic()
     result = stream(lambda: time.sleep(0.2), rate=100, seconds=60, limit=0.01)
     assert result.was_aborted and not result.has_passed
@@ -67,7 +67,7 @@ def test_a_stream_without_hope_is_broken_off() -> None:
 
 
 @pytest.mark.parametrize("capacity", [0.9, 3.3, 8.0, 8.1, 50.0])
-def test_the_highest_rate_is_found_wherever_it_lies(capacity: float) -> None:
+def test_the_highest_rate_is_found(capacity: float) -> None:
     def measure(rate: float) -> Stream:
         return Stream(rate, 1.0, times=[0.5 if rate <= capacity else 2.0])
 
@@ -111,17 +111,17 @@ def clerk() -> Iterator[int]:
     server.server_close()
 
 
-def test_a_getter_reads_whole_bodies_and_connects_again_when_it_must(clerk: int) -> None:
+def test_a_getter_reads_whole_bodies_and_reconnects(clerk: int) -> None:
     getter = Getter(clerk, "/seven", {})
     assert [getter.get() for _ in range(25)] == [b"/seven" * 20_000] * 25
 
 
-def test_the_rate_counts_what_was_answered_in_its_time(clerk: int) -> None:
+def test_the_rate_counts_answers_within_the_time(clerk: int) -> None:
     assert gets_per_second(lambda: Getter(clerk, "/", {}), clients=2, seconds=0.5) > 1
 
 
 @pytest.mark.system
-def test_the_benchmark_prints_its_figures() -> None:
+def test_the_benchmark_prints_its_measurements() -> None:
     few = ["--items", "60", "--seconds", "1", "--start", "4", "--clients", "2", "--get-seconds", "0.5"]
     result = subprocess.run(
         [sys.executable, "-m", "benchmarks.api_load", *few], cwd=ROOT, capture_output=True, text=True, check=False

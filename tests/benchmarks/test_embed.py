@@ -1,3 +1,5 @@
+"""The benchmarks of embedding: one photo, batches, and a whole catalogue."""
+
 import json
 import os
 import subprocess
@@ -21,7 +23,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_every_rival_embeds_the_same(folder):
+def test_every_runtime_computes_the_same_vectors(folder):
     pixels = some_pixels(3)
     vectors = {name: embed(pixels) for name, embed in load_runtimes(folder).items() if "bfloat16" not in name}
     assert {EAGER, "onnx"} <= set(vectors)
@@ -33,7 +35,7 @@ def test_eager_takes_more_than_one_batch(folder):
     assert np.allclose(load_eager(folder)(pixels), load_embedder(folder, "onnx").embed_batches([pixels]), atol=1e-4)
 
 
-def test_rivals_are_measured_in_turns_after_a_warm_up():
+def test_runtimes_take_turns_after_a_warm_up():
     turns = []
     rivals = {name: lambda pixels, name=name: turns.append(name) or pixels for name in (EAGER, "other")}
     found = compare_times(rivals, np.zeros((4, 1), np.float32), rounds=2)
@@ -42,7 +44,7 @@ def test_rivals_are_measured_in_turns_after_a_warm_up():
     assert set(found["other"]) == {"ms", "photos_per_second", "times_eager"}
 
 
-def test_likeness_counts_the_first_answers_that_are_the_same():
+def test_compare_vectors_counts_unchanged_first_answers():
     exact = [np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)]
     turned = [np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)[[1, 0, 2]]]
     assert compare_vectors(exact, exact) == {"cosine_mean": 1.0, "cosine_min": 1.0, "first_unchanged": 1.0}
@@ -53,7 +55,7 @@ def test_likeness_counts_the_first_answers_that_are_the_same():
     }
 
 
-def test_the_products_of_a_network_are_counted(folder):
+def test_the_multiplications_of_a_network_are_counted(folder):
     """ResNet-18 has 1.814e9 of them in its convolutions at 224 pixels, and 49 times fewer at 32."""
     assert count_multiplications(folder) == pytest.approx(1.814e9 / 49, rel=0.01)
 

@@ -1,4 +1,4 @@
-"""The client that sends photos sends what the API takes, and what processes cost is read right."""
+"""The photo client sends what the API accepts; the cost of processes is measured."""
 
 import io
 import os
@@ -54,7 +54,7 @@ def form_of(headers: dict[str, str], body: bytes) -> dict[str, bytes]:
     return {part.get_param("name", header="Content-Disposition"): part.get_payload(decode=True) for part in parts}
 
 
-def test_each_photo_is_another_file_with_the_same_picture(port: int) -> None:
+def test_each_sent_photo_is_another_file_with_the_same_picture(port: int) -> None:
     sender = PhotoSender(port, "secret", jpeg("teal"))
     assert [sender.send() for _ in range(2)] == [b"{}", b"{}"]
     forms = [form_of(*taken) for taken in Taker.taken]
@@ -66,7 +66,7 @@ def test_each_photo_is_another_file_with_the_same_picture(port: int) -> None:
     assert Taker.taken[0][0]["Prefer"] == "wait=20"
 
 
-def test_clients_share_the_photos_that_are_to_be_sent(port: int) -> None:
+def test_clients_share_the_photos_to_send(port: int) -> None:
     told = send_photos(lambda: PhotoSender(port, "secret", jpeg()), clients=3, count=10)
     assert len(Taker.taken) == 10
     assert told["per_second"] > 0 and 0 < told["p50_ms"] <= told["p95_ms"]

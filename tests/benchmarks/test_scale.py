@@ -1,3 +1,5 @@
+"""The benchmark of very large indexes runs."""
+
 import json
 import subprocess
 import sys

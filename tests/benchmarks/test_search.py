@@ -1,3 +1,5 @@
+"""The benchmark of searches: recall of every library, errors."""
+
 import json
 import subprocess
 import sys

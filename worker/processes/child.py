@@ -21,7 +21,7 @@ from ml.formats.file_lock import lock_file
 from worker.processes import launcher
 
 worker_stopping = threading.Event()
-"""Set when this worker shuts down: whoever waits for a child process stops it and gives its row back."""
+"""Set when this worker shuts down: a task that waits for a child process stops it and requeues its row."""
 
 _MARK = "CLOTHES_MATCHER_WORK"  # environment variable of a child and of all its descendants: the path of its lock file
 _STDERR_TAIL = 64 * 1024  # bytes

@@ -1,4 +1,4 @@
-"""A photo gives the same vector through the serving path as through the plainest code there is."""
+"""The serving path computes the same vector of a photo as the simplest possible code."""
 
 import io
 import random

@@ -252,11 +252,11 @@ def test_a_query_that_is_deleted_during_the_delivery_leaves_no_row(
     delivery = webhook_to(serve(OK).url())
     post = webhooks.post_json
 
-    def deleted_meanwhile(*told: Any) -> None:
-        post(*told)
+    def post_and_delete(*arguments: Any) -> None:
+        post(*arguments)
         delivery.query.delete()
 
-    monkeypatch.setattr(webhooks, "post_json", deleted_meanwhile)
+    monkeypatch.setattr(webhooks, "post_json", post_and_delete)
     send_webhook(str(delivery.pk))
     assert not WebhookDelivery.objects.exists()
     assert "was given to another worker" in caplog.text

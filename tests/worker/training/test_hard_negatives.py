@@ -18,14 +18,14 @@ def test_both_encoders_answer_with_their_own_vectors_and_never_with_the_samples_
     ours, theirs = make_encoder(), make_encoder()
     query_photo, alike, other = photos_of("Dress", 2) + photos_of("Hat", 1)
     second_photo = make_item_photo(query_photo.item)
-    for photo, ours_turn, theirs_turn in (
+    for photo, our_offset, their_offset in (
         (query_photo, 0.0, 0.0),
         (alike, 0.1, 0.9),
         (other, 0.9, 0.1),
         (second_photo, 0.0, 0.0),
     ):
-        make_embedding(ours, unit(1, ours_turn), photo)
-        make_embedding(theirs, unit(1, theirs_turn), photo)
+        make_embedding(ours, unit(1, our_offset), photo)
+        make_embedding(theirs, unit(1, their_offset), photo)
     hidden = photos_of("Dress", 1)[0]
     make_embedding(ours, unit(1), hidden)
     hidden.item.mark_deleted()
