@@ -8,12 +8,20 @@ import pytest
 
 TESTS: Final = Path(__file__).resolve().parents[1]
 
-# Files and folders whose tests take most of the time: whole training runs, benchmarks, sites of their own, a browser.
+# Files and folders whose tests take most of the time: training runs, benchmarks, PostgreSQL, browsers, fuzzing.
 # `make check` leaves them out, and other runs start with them.
 SLOW: Final = (
     "benchmarks",
+    "catalog/api/test_fuzzed_bodies.py",
+    "catalog/api/test_schema.py",
+    "catalog/http/test_rate_limits.py",
+    "catalog/importing/test_recovery.py",
     "ml/commands",
     "ml/images/test_torchvision_compat.py",
+    "ml/reporting",
+    "ml/runtime",
+    "ml/search/memory/test_ivf.py",
+    "ml/search/pgvector",
     "ml/training",
     "system/test_admin_releases.py",
     "system/test_admin_training.py",
@@ -21,9 +29,10 @@ SLOW: Final = (
     "system/test_demo.py",
     "system/test_schemathesis.py",
     "system/test_training_run.py",
+    "test_structure.py",
     "test_suite.py",
     "worker/queries/test_serving_path.py",
-    "worker/training/test_run.py",
+    "worker/training",
 )
 
 

@@ -11,6 +11,7 @@ from PIL import Image, ImageFile
 from catalog.errors import Refused
 from catalog.photos import clean
 from catalog.photos.clean import clean_photo
+from tests.helpers.hypothesis_profiles import examples
 from tests.helpers.pictures import (
     KINDS,
     encode_image,
@@ -139,7 +140,7 @@ SEEDS["PALETTE"] = encode_image(four_colours(mode="P"), "PNG", transparency=3)
 
 
 @pytest.mark.parametrize("kind", SEEDS)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+@settings(max_examples=examples(60), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_mutated_picture_is_cleaned_or_refused_and_nothing_else(kind: str, data: st.DataObject) -> None:
     raw = bytearray(SEEDS[kind])
@@ -153,7 +154,7 @@ def test_a_mutated_picture_is_cleaned_or_refused_and_nothing_else(kind: str, dat
     _survives(bytes(raw))
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=examples(200))
 @given(st.sampled_from([b"", *(seed[:16] for seed in SEEDS.values())]), st.binary(max_size=400))
 @example(b"RIFF\x10\0\0\0WEBPVP8X", b"")
 def test_any_bytes_are_cleaned_or_refused_and_nothing_else(start: bytes, rest: bytes) -> None:

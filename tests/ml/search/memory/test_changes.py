@@ -7,13 +7,14 @@ import numpy as np
 from hypothesis import settings
 
 from ml.search import ANY, ExactIndex, Where, build_rows
+from tests.helpers.hypothesis_profiles import examples
 from tests.helpers.index_machine import IndexMachine
 from tests.helpers.large_index import large_index, require_exact
 from tests.helpers.search_rows import DEFAULT_COLUMNS, Photo, clustered, rows_from
 
 
 class TestIndex(IndexMachine.TestCase):
-    settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+    settings = settings(max_examples=examples(30), stateful_step_count=30)
 
 
 # --- large segments

@@ -18,6 +18,7 @@ from ml.search.pgvector.index import PgVectorIndex
 from ml.search.pgvector.sql import DatabaseNotReady
 from ml.vectors import ShapeError, unit_rows
 from tests.helpers.errors import raises_code
+from tests.helpers.hypothesis_profiles import examples
 from tests.helpers.index_machine import DIM, IndexMachine
 from tests.helpers.search_contract import Contract
 from tests.helpers.search_rows import CORNERS, DEFAULT_COLUMNS, ENCODER, Photo, as_tuples, clustered, recall, rows_from
@@ -272,9 +273,7 @@ def test_any_sequence_of_changes_equals_brute_force(open_index: Make) -> None:
             index.clear()
             self.index = index
 
-    few_examples = settings(
-        max_examples=6, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
-    )
+    few_examples = settings(max_examples=examples(6), stateful_step_count=15, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(DatabaseMachine, settings=few_examples)
 
 
