@@ -1,4 +1,4 @@
-"""All that a request could leave behind."""
+"""Contents of all tables and files, to compare before and after a request."""
 
 from collections.abc import Collection
 from pathlib import Path

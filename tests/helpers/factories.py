@@ -1,4 +1,4 @@
-"""Rows for tests, each valid and different from the others. Name what matters to the test, leave out the rest."""
+"""Factories of model instances: valid and unique by default; a test names only the columns that matter to it."""
 
 import io
 import itertools
@@ -26,14 +26,14 @@ _numbers = itertools.count(1)
 
 
 def jpeg(colour: str = "navy", size: tuple[int, int] = (60, 80)) -> bytes:
-    """The bytes of a picture of one colour."""
+    """Return a JPEG of one colour."""
     buffer = io.BytesIO()
     Image.new("RGB", size, colour).save(buffer, "JPEG")
     return buffer.getvalue()
 
 
 def unit(*numbers: float) -> np.ndarray:
-    """The unit vector in a direction, float32, filled up with zeros to `DIM`."""
+    """Return the float32 unit vector in a direction, padded with zeros to `DIM`."""
     vector = np.zeros(DIM, dtype="<f4")
     vector[: len(numbers)] = numbers
     return vector / np.linalg.norm(vector)
@@ -64,7 +64,7 @@ def make_encoder(name: str = "", **columns: Any) -> Encoder:
 
 
 def make_run(**columns: Any) -> TrainingRun:
-    """A training run; queued unless `state` says more."""
+    """Create a training run, by default queued."""
     return TrainingRun.objects.create(**{"name": f"run-{next(_numbers)}", **columns})
 
 

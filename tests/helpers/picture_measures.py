@@ -1,4 +1,4 @@
-"""Simple measures of pictures."""
+"""Colour histogram and difference of pictures."""
 
 import numpy as np
 from PIL import Image
@@ -9,7 +9,7 @@ def pixels(image: Image.Image) -> np.ndarray:
 
 
 def garment_colours(image: Image.Image) -> np.ndarray:
-    """A 512-bin colour histogram, without the backdrop: what is far from the colour of the picture's corners."""
+    """Return a 512-bin colour histogram of the garment: pixels that differ from the colour of the corners."""
     colours = pixels(image)
     corners = np.concatenate([colours[:12, :12].reshape(-1, 3), colours[-12:, -12:].reshape(-1, 3)]).mean(axis=0)
     inside = colours[np.abs(colours - corners).max(axis=-1) > 0.22]
@@ -18,5 +18,5 @@ def garment_colours(image: Image.Image) -> np.ndarray:
 
 
 def difference(first: Image.Image, second: Image.Image) -> float:
-    """Mean absolute difference of two pictures of one size, 0 to 1."""
+    """Return the mean absolute difference of two pictures of the same size, 0 to 1."""
     return float(np.abs(pixels(first) - pixels(second)).mean())

@@ -49,21 +49,21 @@ class Demo:
         return self.text
 
     def processes(self) -> dict[int, str]:
-        """Every living process that works for this demo, with its command line."""
+        """Return the command lines of the running processes of this demo by pid."""
         mark = f"VAR_DIR={self.folder}".encode()
-        found = {}
+        commands = {}
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                # Redis writes its title over its environment, but the title names its socket.
+                # Redis overwrites its environment with its title, which contains its socket.
                 if mark in (entry / "environ").read_bytes().split(b"\0") or f"{self.folder}/redis" in command:
-                    found[int(entry.name)] = command
+                    commands[int(entry.name)] = command
             except OSError:
-                continue  # it ended while we looked
-        return found
+                continue  # it has just ended
+        return commands
 
     def pid_of(self, name: str) -> int:
-        """The process that the supervisor started last under a name."""
+        """Return the pid of the process that the supervisor last started under a name."""
         started = re.findall(rf"{name} started \(pid=(\d+)\)", (self.folder / "log.txt").read_text(errors="replace"))
         return int(started[-1])
 
