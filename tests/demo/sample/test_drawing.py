@@ -31,7 +31,7 @@ def test_straight_edges_are_their_vertices() -> None:
     assert edges([(0, 0), (1, 0), (1, 2)]).tolist() == [[0, 0], [1, 0], [1, 2]]
 
 
-def test_a_bulge_bends_an_edge_to_the_left_hand_by_a_share_of_its_length() -> None:
+def test_a_bulge_bends_an_edge_to_the_left_by_a_share_of_its_length() -> None:
     path = edges([(0, 0, 0.25), (2, 0)])
     assert path[0].tolist() == [0, 0] and path[-1].tolist() == [2, 0]
     assert path[:, 1].min() == pytest.approx(-0.5)  # walking right, the left hand points up, where y is negative
@@ -52,13 +52,13 @@ def test_a_mirrored_half_is_symmetrical_and_a_flip_undoes_itself() -> None:
     assert np.array_equal(flip(flip(half)), half)
 
 
-def test_an_arc_a_box_and_a_ribbon_have_the_area_they_should() -> None:
+def test_arc_box_and_ribbon_have_the_exact_area() -> None:
     assert area(arc((0, 0), (2, 1))) == pytest.approx(2 * np.pi, rel=0.01)
     assert area(box(0, 0, 2, 3)) == 6
     assert area(ribbon(np.array([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]]), 0.5)) == pytest.approx(1.0)
 
 
-def test_dashes_cover_the_path_at_the_given_rhythm() -> None:
+def test_dashes_cover_the_path_with_the_given_lengths() -> None:
     strokes = dashes(np.array([[0.0, 0.0], [1.0, 0.0]]), 0.1, 0.1)
     assert len(strokes) == 5
     assert strokes[1][0].tolist() == pytest.approx([0.2, 0]) and strokes[1][-1].tolist() == pytest.approx([0.3, 0])
@@ -81,7 +81,7 @@ def test_paths_join_end_to_end() -> None:
     assert join([(0, 0)], np.array([[1.0, 1.0]])).tolist() == [[0, 0], [1, 1]]
 
 
-def test_dice_and_grains_depend_on_their_words_only() -> None:
+def test_seeded_generators_depend_on_their_words_only() -> None:
     assert seeded_random("a", 1).random() == seeded_random("a", 1).random() != seeded_random("a", 2).random()
     assert seeded_generator("a").random() == seeded_generator("a").random() != seeded_generator("b").random()
 
@@ -103,7 +103,7 @@ def test_smooth_noise_is_smooth() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(PATTERNS))
-def test_a_pattern_covers_some_of_the_cloth_with_shares_between_none_and_all(name: str) -> None:
+def test_a_pattern_covers_part_of_the_cloth_with_values_from_0_to_1(name: str) -> None:
     v, u = np.mgrid[-4:6:0.05, -4:6:0.05].astype(np.float32)
     figures = PATTERNS[name](u, v, 0.05)
     assert len(figures) == 0 if name == "plain" else figures
@@ -114,7 +114,7 @@ def test_a_pattern_covers_some_of_the_cloth_with_shares_between_none_and_all(nam
 
 
 @pytest.mark.parametrize("name", sorted(TEXTURES))
-def test_a_texture_changes_the_light_but_not_how_bright_the_cloth_is(name: str) -> None:
+def test_a_texture_keeps_the_mean_brightness(name: str) -> None:
     v, u = np.mgrid[0:0.5:0.0025, 0:0.5:0.0025].astype(np.float32)
     light = TEXTURES[name](u, v, 0.0025, seeded_generator("texture"))
     assert light.std() > 0.003
@@ -168,7 +168,7 @@ def test_both_sides_mirror_each_kind_of_mark() -> None:
     assert isinstance(sleeve, Part) and sleeve.grain == -15 and sleeve.outline[:, 0].max() == pytest.approx(-0.1)
 
 
-def test_every_colour_has_a_partner_that_stands_out_against_it() -> None:
+def test_every_colour_has_a_contrasting_colour() -> None:
     for name, colour in COLOURS.items():
         for throw in range(12):
             other = COLOURS[contrasting_colour(name, seeded_random(name, throw))]
@@ -182,7 +182,7 @@ def test_shades_and_mixtures_lie_between_their_ends() -> None:
     assert mix((0, 0, 0), (1, 1, 1), 0.25) == (0.25, 0.25, 0.25)
 
 
-def test_dyeing_varies_a_colour_only_slightly() -> None:
+def test_a_dye_lot_varies_a_colour_only_slightly() -> None:
     for throw in range(20):
         batch = dye_lot("teal", seeded_random("dye", throw))
         assert batch != COLOURS["teal"]

@@ -70,11 +70,11 @@ def test_items_of_one_type_differ_in_colour_or_pattern(items: list[SampleItem]) 
     assert len(set(shirts)) == len(shirts)
 
 
-def test_every_pattern_of_the_fabrics_is_worn_by_somebody(items: list[SampleItem]) -> None:
+def test_every_pattern_is_used_by_an_item(items: list[SampleItem]) -> None:
     assert {item.attributes["pattern"] for item in items} == set(PATTERNS)
 
 
-def test_what_a_shop_would_ask_is_filled_in_plausibly(items: list[SampleItem]) -> None:
+def test_every_column_has_a_plausible_value(items: list[SampleItem]) -> None:
     for item in items:
         assert item.gender in {"men", "women", "unisex"}
         assert item.colour in COLOURS
@@ -111,7 +111,7 @@ def _choosing(item: SampleItem, option: str, choice: str) -> SampleItem:
     return replace(item, look=changed)
 
 
-def test_a_name_says_what_was_a_choice_and_nothing_that_goes_without_saying(items: list[SampleItem]) -> None:
+def test_a_name_mentions_options_but_no_fixed_details(items: list[SampleItem]) -> None:
     names = {item.category: [each.name for each in items if each.category == item.category] for item in items[:25]}
     assert any("long-sleeved" in name for name in names["Shirt"])
     assert not any("short-sleeved" in name for name in names["T-shirt"])  # they all are

@@ -34,7 +34,7 @@ def test_a_photo_is_rgb_and_three_by_four_by_default(items: list[SampleItem]) ->
 
 
 @pytest.mark.parametrize("size", [(30, 40), (75, 100), (211, 397), (400, 300)])
-def test_a_photo_has_the_size_that_was_asked_for(items: list[SampleItem], size: tuple[int, int]) -> None:
+def test_a_photo_has_the_requested_size(items: list[SampleItem], size: tuple[int, int]) -> None:
     assert {draw_photo(item, 1, size).size for item in items[:25]} == {size}
     assert phone_photo(items[0], 0, size).size == size
 
@@ -59,7 +59,7 @@ def test_the_second_photo_is_more_than_a_copy_of_the_first(photos: list[tuple[Im
     assert min(difference(front, other) for front, other in photos) > 0.03
 
 
-def test_both_photos_of_an_item_are_closer_than_those_of_other_items(
+def test_photos_of_an_item_are_closer_than_those_of_other_items(
     photos: list[tuple[Image.Image, Image.Image]],
 ) -> None:
     """By the colours of the garment alone: the other item's are nearer for one item in five at most."""

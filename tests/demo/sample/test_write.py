@@ -29,7 +29,7 @@ def test_the_table_has_one_row_per_photo_and_names_files_that_exist(tmp_path: Pa
     assert len({row["image"] for row in rows}) == 6
 
 
-def test_the_table_says_what_the_items_say(tmp_path: Path) -> None:
+def test_the_table_has_the_values_of_the_items(tmp_path: Path) -> None:
     row, item = read(write_sample(tmp_path, 1))[0], sample_items(1)[0]
     assert list(row)[:9] == ["item", "image", "name", "category", "brand", "gender", "colour", "price", "currency"]
     assert (row["name"], row["category"], row["price"], row["currency"]) == (
@@ -79,7 +79,7 @@ def test_an_interrupted_call_is_resumed_where_it_stopped(tmp_path: Path, monkeyp
     assert kept.items() <= after.items()
 
 
-def test_a_lost_photo_is_drawn_again_and_the_table_is_away_meanwhile(
+def test_a_missing_photo_is_drawn_again_while_the_table_is_absent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_sample(tmp_path, 2)
@@ -113,7 +113,7 @@ def test_progress_counts_up_to_every_photo(tmp_path: Path) -> None:
     assert seen == sorted(seen)
 
 
-def test_several_processes_write_what_one_would(tmp_path: Path) -> None:
+def test_several_processes_write_the_same_files_as_one(tmp_path: Path) -> None:
     path = write_sample(tmp_path, 18)  # more than four batches
     last = sample_items(18)[-1]
     expected = tmp_path / "expected.jpg"
