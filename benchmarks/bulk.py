@@ -67,7 +67,7 @@ def create_site(photos: int, longest: int) -> "Encoder":
     from django.core.management import call_command
 
     from catalog.models import CatalogItem, Encoder, ItemPhoto
-    from catalog.photos.clean import clean_photo
+    from catalog.photos.validation import clean_photo
     from demo.sample import draw_photo, sample_items
     from tests.helpers.pictures import jpeg_of
 

@@ -32,8 +32,8 @@ from catalog.http.problems import Problem, failure_sentence
 from catalog.http.throttles import ScopedThrottle
 from catalog.http.timing import ms_since_start
 from catalog.models import CatalogItem, ItemPhoto, Outcome, QueryState, SimilarityQuery
-from catalog.photos.clean import source_hash
 from catalog.photos.thumbnails import thumbnail
+from catalog.photos.validation import source_hash
 from catalog.services.queries.create import query_create
 
 MAX_RESULTS = 10  # the most that the app offers

@@ -20,6 +20,7 @@ from more_itertools import chunked
 
 from catalog import tasks
 from catalog.errors import Refused
+from catalog.importing.item_writer import ImportedPicture, ItemWriter, stored_pictures
 from catalog.importing.recovery import (
     hold_import_lock,
     mark_interrupted,
@@ -29,10 +30,9 @@ from catalog.importing.recovery import (
 )
 from catalog.importing.rows import RefusedRow, SourceRow
 from catalog.importing.sources import Source, open_source
-from catalog.importing.writing import ImportedPicture, ItemWriter, stored_pictures
 from catalog.models import Encoder, ImportJob, ImportState
 from catalog.models.imports import MAX_ERRORS
-from catalog.photos.clean import TOO_LARGE, clean_photo, source_hash
+from catalog.photos.validation import TOO_LARGE, clean_photo, source_hash
 
 BATCH = 50  # rows per transaction
 STORING_THREADS = 8  # they wait for the network when the storage is remote

@@ -5,7 +5,7 @@ from typing import Final
 from django.utils.translation import gettext as _
 
 from catalog.errors import Refused
-from catalog.photos.clean import SHORT_SIDE
+from catalog.photos.validation import SHORT_SIDE
 
 SIDES: Final = ("x", "y", "width", "height")
 ROUNDING: Final = 1e-6  # tolerance: thirds and sevenths do not add up to exactly 1

@@ -12,8 +12,8 @@ from catalog import tasks
 from catalog.errors import Refused
 from catalog.models import CatalogItem, Encoder, ItemPhoto, Recommendation
 from catalog.models.items import CatalogItemQuerySet
-from catalog.photos.clean import clean_photo, source_hash
 from catalog.photos.files import store_picture
+from catalog.photos.validation import clean_photo, source_hash
 
 
 def items_show(*, items: CatalogItemQuerySet) -> int:

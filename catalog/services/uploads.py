@@ -16,9 +16,9 @@ from catalog import tasks
 from catalog.errors import Refused
 from catalog.models import SimilarityQuery, UploadedPhoto, User
 from catalog.models.photos import UPLOAD_FOLDER, expiry
-from catalog.photos.clean import clean_photo, source_hash
 from catalog.photos.crops import require_min_size
 from catalog.photos.files import store_picture
+from catalog.photos.validation import clean_photo, source_hash
 from catalog.run_folder import photo_copies_delete
 from catalog.services.feedback.triplets import photos_reset_expiry
 

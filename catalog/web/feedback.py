@@ -13,7 +13,7 @@ from catalog.http.error_pages import htmx_problem, render_problem
 from catalog.http.problems import Problem
 from catalog.models import UploadedPhoto, Verdict
 from catalog.services.feedback.feedback import feedback_give, photo_consent_set
-from catalog.services.queries.answers import queries_of, recommendations_of
+from catalog.services.queries.read import queries_of, recommendations_of
 from catalog.services.uploads import upload_delete
 from catalog.web.matches import consent_context, match_context
 from catalog.web.owners import current_owner, extend_visitor_session

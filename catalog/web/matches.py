@@ -4,7 +4,7 @@ from django.conf import settings
 
 from catalog.models import Feedback, Recommendation, SimilarityQuery
 from catalog.services.feedback.triplets import LEARNING_DAYS
-from catalog.services.queries.answers import feedback_for
+from catalog.services.queries.read import feedback_for
 
 
 def match_context(recommendation: Recommendation, feedback: Feedback | None = None) -> dict[str, object]:

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 
 from catalog import events
 from catalog.models import QueryState, SimilarityQuery
-from catalog.services.queries.answers import queries_with_answers
+from catalog.services.queries.read import queries_with_answers
 from catalog.web.matches import consent_context, match_context
 from catalog.web.owners import current_owner
 

@@ -12,8 +12,8 @@ from catalog.api.legacy import legacy_route
 from catalog.http.error_pages import htmx_problem, is_legacy_request
 from catalog.http.problems import Problem, problem_for
 from catalog.http.timing import ms_since_start
-from catalog.services.queries.answers import queries_with_answers
 from catalog.services.queries.create import query_create
+from catalog.services.queries.read import queries_with_answers
 from catalog.web.owners import ensure_owner
 from catalog.web.queries import progress
 from catalog.web.throttles import throttle_query

@@ -8,7 +8,7 @@ from typing import Any
 import pillow_heif
 from PIL import Image, ImageDraw
 
-from catalog.photos.clean import CleanPhoto
+from catalog.photos.validation import CleanPhoto
 
 RED, GREEN, BLUE, YELLOW = (200, 30, 30), (30, 160, 30), (30, 30, 200), (220, 210, 40)
 CORNERS = (RED, GREEN, BLUE, YELLOW)  # top left, top right, bottom left, bottom right

@@ -84,7 +84,7 @@ print(Embedding.objects.filter(item__external_id={external_id!r}, encoder__state
 NEW_ITEM = """
 from django.core.files.base import ContentFile
 from catalog.models import CatalogItem, ItemPhoto
-from catalog.photos.clean import clean_photo, source_hash
+from catalog.photos.validation import clean_photo, source_hash
 raw = {photo!r}
 clean = clean_photo(raw)
 item, _ = CatalogItem.objects.get_or_create(external_id={external_id!r}, name="New item")

@@ -28,7 +28,6 @@ from catalog.admin.encoders.upload import UnnamedTemporaryFileHandler, make_uplo
 from catalog.errors import Refused
 from catalog.models import Embedding, Encoder, Evaluation, EvaluationState, ItemPhoto, Promotion
 from catalog.services.encoders.archives import encoder_download
-from catalog.services.encoders.checks import coverage_percent, coverage_text
 from catalog.services.encoders.evaluations import comparison_candidate, evaluation_request
 from catalog.services.encoders.release import (
     encoder_delete,
@@ -37,6 +36,7 @@ from catalog.services.encoders.release import (
     encoder_retire,
     encoder_roll_back,
 )
+from catalog.services.encoders.release_status import coverage_percent, coverage_text
 
 PAGES = "admin/catalog/encoder"
 

@@ -8,9 +8,9 @@ from django.db.models import Q
 
 from catalog.admin.encoders import metrics
 from catalog.models import Encoder, EncoderState, Evaluation, EvaluationState, Promotion
-from catalog.services.encoders.checks import coverage_percent, coverage_text, release_status
 from catalog.services.encoders.evaluations import UNDER_WAY, evaluation_against, latest_evaluation
 from catalog.services.encoders.release import encoder_dependents
+from catalog.services.encoders.release_status import coverage_percent, coverage_text, release_status
 
 STATE_COLOURS = {EncoderState.CANDIDATE: "info", EncoderState.LIVE: "success", EncoderState.RETIRED: "warning"}
 EVALUATION_COLOURS = {

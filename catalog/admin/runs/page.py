@@ -19,7 +19,7 @@ from catalog.admin.runs.wording import (
     tracker_hint,
 )
 from catalog.models import RunState, TrainingRun
-from catalog.services.training.waiting import run_is_silent, run_waiting_reason
+from catalog.services.training.status import run_is_silent, run_waiting_reason
 
 PERMISSIONS = ("add", "change", "delete")
 PARTS = ("state", "actions", "curves", "pictures", "log", "details", "poll", "announcement")

@@ -17,7 +17,7 @@ from catalog.api.serializers.webhooks import WebhookSerializer
 from catalog.http.problems import failure_sentence
 from catalog.models import Outcome, QueryState, Recommendation, SimilarityQuery
 from catalog.outbound.client import MAX_LENGTH
-from catalog.services.queries.answers import feedback_for
+from catalog.services.queries.read import feedback_for
 
 GUESSED_ATTRIBUTES = ("category", "gender", "colour")
 

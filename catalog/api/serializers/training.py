@@ -8,7 +8,7 @@ from rest_framework import serializers
 from catalog.api.fields import StrictSerializer, TextField
 from catalog.models import RunKind, RunSource, RunTracker, TrainingRun
 from catalog.services.training.options import QUICK
-from catalog.services.training.waiting import run_waiting_reason
+from catalog.services.training.status import run_waiting_reason
 
 OPTION = {"type": ["string", "number", "boolean"]}
 

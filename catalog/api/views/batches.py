@@ -22,8 +22,8 @@ from catalog.http.error_handler import api_problem_for
 from catalog.http.problems import NOT_FOUND, Problem
 from catalog.http.timing import ms_since_start
 from catalog.models import SimilarityQuery
-from catalog.services.queries.answers import queries_with_answers
 from catalog.services.queries.create import query_create
+from catalog.services.queries.read import queries_with_answers
 
 LONGEST_KEY = 250  # with the index of an entry appended, such as /49, it is still a valid key
 

@@ -24,7 +24,7 @@ from catalog.api.schema import problems
 from catalog.api.serializers.queries import QuerySerializer
 from catalog.models import SimilarityQuery
 from catalog.models.queries import WAITING
-from catalog.services.queries.answers import queries_with_answers, queue_position
+from catalog.services.queries.read import queries_with_answers, queue_position
 
 STREAM_SECONDS = 30.0  # lifetime of a stream; the client reconnects afterwards
 HEARTBEAT = 5.0  # seconds between writes at most: a write detects a disconnected client

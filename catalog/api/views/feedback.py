@@ -13,7 +13,7 @@ from catalog.api.permissions import PEOPLE
 from catalog.api.schema import problems
 from catalog.api.serializers.feedback import FeedbackRequestSerializer, FeedbackSerializer
 from catalog.services.feedback.feedback import feedback_give
-from catalog.services.queries.answers import recommendations_of
+from catalog.services.queries.read import recommendations_of
 
 
 class RecommendationFeedback(APIView):

@@ -31,8 +31,8 @@ from catalog.api.serializers.queries import (
 )
 from catalog.http.timing import ms_since_start
 from catalog.models import SimilarityQuery
-from catalog.services.queries.answers import queries_of, queries_with_answers, query_with_answer
 from catalog.services.queries.create import query_create, query_delete
+from catalog.services.queries.read import queries_of, queries_with_answers, query_with_answer
 
 RETRY_AFTER = {"Retry-After": "1"}
 

@@ -11,7 +11,7 @@ from catalog.models import RunKind, RunSource, RunState, RunTracker, TrainingRun
 from catalog.services.training.options import QUICK
 from catalog.services.training.preflight import preflight
 from catalog.services.training.runs import run_create, run_options
-from catalog.services.training.waiting import run_waiting_reason
+from catalog.services.training.status import run_waiting_reason
 
 POLL_SECONDS = 1.0
 SHOWN_METRICS = ("train_loss", "val_loss", "recall_at_1", "map_at_r", "garment_at_1", "val_accuracy")

@@ -12,7 +12,7 @@ from knox.models import AuthToken
 
 from catalog.models import Feedback, Recommendation, SimilarityQuery, Triplet, UploadedPhoto, User, WebhookDelivery
 from catalog.services.accounts.devices import device_for, device_id
-from catalog.services.queries.answers import feedback_for
+from catalog.services.queries.read import feedback_for
 
 _IN_MEMORY = 8 * 2**20  # a larger export is spooled to an unnamed file, which a crash cannot leave behind
 

@@ -14,9 +14,8 @@ from django.db.models import Max
 
 from catalog.errors import Refused
 from catalog.models import EvaluationItem, EvaluationSet, ItemPhoto, RunSource, TrainingRun
-from catalog.photos.clean import compute_perceptual_hash
+from catalog.photos.validation import compute_perceptual_hash
 from catalog.services.datasets.evaluation_sets import evaluation_set_draw, evaluation_set_ensure
-from catalog.services.datasets.leaks import TrainingPair, accepted_triplets, training_pairs
 from catalog.services.datasets.manifests import manifest_path, manifest_rows, manifest_write
 from catalog.services.datasets.rows import (
     NO_FILE,
@@ -29,6 +28,7 @@ from catalog.services.datasets.rows import (
     photo_rows,
     training_rows,
 )
+from catalog.services.datasets.training_pairs import TrainingPair, accepted_triplets, training_pairs
 from ml.formats.atomic_files import atomic_path
 from ml.formats.manifest_csv import Row
 

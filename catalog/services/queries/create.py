@@ -12,8 +12,8 @@ from django.utils import timezone
 from catalog import tasks
 from catalog.errors import Refused
 from catalog.models import CatalogItem, QueryState, SimilarityQuery, UploadedPhoto, User
-from catalog.photos.clean import source_hash
 from catalog.photos.crops import Crop, require_min_size
+from catalog.photos.validation import source_hash
 from catalog.services.queries.webhooks import webhook_create
 from catalog.services.uploads import upload_prepare
 

@@ -12,9 +12,9 @@ from django.utils.translation import gettext as _
 from catalog.errors import Refused
 from catalog.models import Encoder, EvaluationSet, RunSource, RunState, TrainingRun
 from catalog.services.datasets.evaluation_sets import evaluation_rows_planned
-from catalog.services.datasets.leaks import training_pairs_count
 from catalog.services.datasets.manifests import manifest_check, manifest_path, manifest_rows
 from catalog.services.datasets.rows import TRAIN, held_out, training_rows
+from catalog.services.datasets.training_pairs import training_pairs_count
 from catalog.services.training.options import all_options, checked_options
 from catalog.services.training.resources import ResourceEstimate, estimate_resources, free_disk_bytes, free_memory_bytes
 

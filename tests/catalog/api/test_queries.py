@@ -16,7 +16,7 @@ from catalog import events
 from catalog.api.serializers.photos import PhotoSerializer, UploadedPhotoSerializer
 from catalog.api.serializers.queries import QuerySerializer
 from catalog.models import Feedback, QueryState, SimilarityQuery, UploadedPhoto, User
-from catalog.services.queries.answers import queries_with_answers, query_with_answer
+from catalog.services.queries.read import queries_with_answers, query_with_answer
 from catalog.services.queries.webhooks import webhook_create
 from tests.helpers.api import QUERIES, answered_query, in_base64, multipart, run_concurrently
 from tests.helpers.factories import jpeg, make_item_photo, make_query, make_upload

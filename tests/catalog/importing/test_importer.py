@@ -282,7 +282,7 @@ def test_a_crash_while_writing_rows_leaves_neither_rows_nor_files(shop: Shop, me
     def crash(*args: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("catalog.importing.writing.ItemWriter._write_photos", crash)
+    monkeypatch.setattr("catalog.importing.item_writer.ItemWriter._write_photos", crash)
     with pytest.raises(ZeroDivisionError):
         shop.run()
 
@@ -297,7 +297,7 @@ def test_ctrl_c_leaves_an_interrupted_job_without_orphaned_files(shop: Shop, med
     def interrupt(*args: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("catalog.importing.writing.ItemWriter._write_photos", interrupt)
+    monkeypatch.setattr("catalog.importing.item_writer.ItemWriter._write_photos", interrupt)
     with pytest.raises(KeyboardInterrupt):
         shop.run()
 

@@ -13,8 +13,8 @@ from django.conf import settings as django_settings
 from PIL import Image, ImageOps
 
 from catalog.models import UploadedPhoto
-from catalog.photos.clean import clean_photo
 from catalog.photos.files import store_picture
+from catalog.photos.validation import clean_photo
 from demo.sample import draw_photo, sample_items
 from ml.images.preprocess import Preprocess
 from ml.inference.embedder import Embedder, load_embedder

@@ -8,7 +8,7 @@ import pytest
 from moto import mock_aws
 
 from catalog.models import CatalogItem, EvaluationSet, ItemPhoto, RunSource
-from catalog.photos.clean import clean_photo, source_hash
+from catalog.photos.validation import clean_photo, source_hash
 from catalog.services.datasets.export import evaluation_data_write
 from ml.data.manifest import read_manifest
 from tests.helpers.factories import jpeg, make_item_photo, make_run

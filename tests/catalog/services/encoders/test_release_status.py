@@ -6,8 +6,8 @@ import pytest
 from pytest_django import Settings
 
 from catalog.models import EncoderState, Evaluation, EvaluationSet, EvaluationState, Promotion
-from catalog.services.encoders.checks import coverage_percent, coverage_text, release_status
 from catalog.services.encoders.evaluations import comparison_candidate, evaluation_against, latest_evaluation
+from catalog.services.encoders.release_status import coverage_percent, coverage_text, release_status
 from tests.helpers.factories import make_encoder, make_item_photo
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]

@@ -1,4 +1,4 @@
-"""What can be done with an encoder now: release checks, coverage, comparison with the live encoder, rollback target."""
+"""Release status of an encoder: objections, coverage, comparison with the live encoder, rollback target."""
 
 from dataclasses import dataclass
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from catalog.errors import Refused
-from catalog.photos import clean
-from catalog.photos.clean import clean_photo
+from catalog.photos import validation
+from catalog.photos.validation import clean_photo
 from tests.helpers.hypothesis_profiles import examples
 from tests.helpers.pictures import (
     KINDS,
@@ -32,19 +32,19 @@ def refusal(raw: bytes) -> Refused:
 @pytest.mark.parametrize(
     ("raw", "code", "status"),
     [
-        (b"", clean.EMPTY, 400),
-        (b"a text named .jpg", clean.UNREADABLE, 415),
-        (b"\xff\xd8", clean.UNREADABLE, 415),
-        (b"PK\x03\x04 a zip", clean.UNREADABLE, 415),
-        (b"%PDF-1.7", clean.UNSUPPORTED, 415),
-        (b"8BPS\0\1", clean.UNSUPPORTED, 415),
-        (b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>", clean.UNSUPPORTED, 415),
-        (b"\0\0\0\x18ftypisom", clean.UNSUPPORTED, 415),
-        (b"\xff\xd8\xff\xe0 and then nothing", clean.DAMAGED, 400),
-        (b"\x89PNG\r\n\x1a\n", clean.DAMAGED, 400),
-        (b"GIF89a", clean.DAMAGED, 400),
-        (b"\0\0\0\x18ftypheic", clean.DAMAGED, 400),
-        (b"\0\0\0\x18ftypmif1", clean.DAMAGED, 400),
+        (b"", validation.EMPTY, 400),
+        (b"a text named .jpg", validation.UNREADABLE, 415),
+        (b"\xff\xd8", validation.UNREADABLE, 415),
+        (b"PK\x03\x04 a zip", validation.UNREADABLE, 415),
+        (b"%PDF-1.7", validation.UNSUPPORTED, 415),
+        (b"8BPS\0\1", validation.UNSUPPORTED, 415),
+        (b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>", validation.UNSUPPORTED, 415),
+        (b"\0\0\0\x18ftypisom", validation.UNSUPPORTED, 415),
+        (b"\xff\xd8\xff\xe0 and then nothing", validation.DAMAGED, 400),
+        (b"\x89PNG\r\n\x1a\n", validation.DAMAGED, 400),
+        (b"GIF89a", validation.DAMAGED, 400),
+        (b"\0\0\0\x18ftypheic", validation.DAMAGED, 400),
+        (b"\0\0\0\x18ftypmif1", validation.DAMAGED, 400),
     ],
 )
 def test_bytes_that_are_no_picture_are_refused(raw: bytes, code: str, status: int) -> None:
@@ -57,7 +57,7 @@ def test_bytes_that_are_no_picture_are_refused(raw: bytes, code: str, status: in
 def test_an_unsupported_format_is_refused(kind: str) -> None:
     error = refusal(encode_image(four_colours(), kind))
 
-    assert error.code in (clean.UNSUPPORTED, clean.UNREADABLE)
+    assert error.code in (validation.UNSUPPORTED, validation.UNREADABLE)
     assert "JPEG" in error.detail
 
 
@@ -66,13 +66,13 @@ def test_an_unsupported_format_is_refused(kind: str) -> None:
 def test_a_truncated_picture_is_refused(kind: str, share: float) -> None:
     raw = encode_image(Image.effect_noise((160, 120), 80).convert("RGB"), kind)
 
-    assert refusal(raw[: int(len(raw) * share)]).code == clean.DAMAGED
+    assert refusal(raw[: int(len(raw) * share)]).code == validation.DAMAGED
 
 
 def test_a_truncated_progressive_jpeg_is_refused() -> None:
     raw = encode_image(Image.effect_noise((160, 120), 80), "JPEG", progressive=True)
 
-    assert refusal(raw[: len(raw) // 2]).code == clean.DAMAGED
+    assert refusal(raw[: len(raw) // 2]).code == validation.DAMAGED
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -81,7 +81,7 @@ def test_a_decompression_bomb_is_refused_by_its_header() -> None:
     try:
         for size in ((9_000, 11_000), (60_000, 60_000)):
             error = refusal(png_that_claims(*size))
-            assert (error.code, error.status) == (clean.TOO_MANY_PIXELS, 413)
+            assert (error.code, error.status) == (validation.TOO_MANY_PIXELS, 413)
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
@@ -92,7 +92,7 @@ def test_the_pixel_limit_is_a_setting(settings: Any) -> None:
     raw = encode_image(Image.new("RGB", (1001, 1000)), "PNG")
 
     error = refusal(raw)
-    assert error.code == clean.TOO_MANY_PIXELS
+    assert error.code == validation.TOO_MANY_PIXELS
     assert "1 megapixels" in error.detail
 
 
@@ -101,23 +101,23 @@ def test_a_too_large_file_is_refused(settings: Any) -> None:
 
     error = refusal(encode_image(four_colours(), "JPEG") + bytes(1024 * 1024))
 
-    assert (error.code, error.status) == (clean.TOO_LARGE, 413)
+    assert (error.code, error.status) == (validation.TOO_LARGE, 413)
 
 
 @pytest.mark.parametrize("size", [(15, 400), (400, 15), (1, 1)])
 def test_a_too_small_picture_is_refused(size: tuple[int, int]) -> None:
-    assert refusal(encode_image(four_colours(size), "PNG")).code == clean.TOO_SMALL
+    assert refusal(encode_image(four_colours(size), "PNG")).code == validation.TOO_SMALL
 
 
 def test_a_too_narrow_picture_is_refused() -> None:
-    assert refusal(encode_image(four_colours((20, 5000)), "PNG")).code == clean.TOO_NARROW
+    assert refusal(encode_image(four_colours((20, 5000)), "PNG")).code == validation.TOO_NARROW
     assert clean_photo(encode_image(four_colours((20, 1024)), "PNG")).width == 20
 
 
 def test_a_jpeg_with_too_many_scans_is_refused() -> None:
     raw = encode_image(four_colours(), "JPEG")
 
-    assert refusal(raw[:-2] + b"\xff\xda\0\x08\1\1\0\0\x3f\0" * 5000 + raw[-2:]).code == clean.DAMAGED
+    assert refusal(raw[:-2] + b"\xff\xda\0\x08\1\1\0\0\x3f\0" * 5000 + raw[-2:]).code == validation.DAMAGED
 
 
 def test_global_settings_of_pillow_are_unchanged() -> None:

@@ -12,7 +12,7 @@ from django.db import transaction
 
 from catalog.importing.rows import SourceRow
 from catalog.models import CatalogItem, ItemPhoto
-from catalog.photos.clean import CleanPhoto
+from catalog.photos.validation import CleanPhoto
 
 _LAST_POSITION = 32_767  # limit of the database column
 

@@ -1,4 +1,4 @@
-"""Users' photos for training, from accepted triplets, without leaks from evaluation sets.
+"""Select training pairs, a user's photo and an item, from accepted triplets, without leaks from evaluation sets.
 
 A user's photo becomes a further photo of the item that it matches.
 """
@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from catalog.errors import Refused
 from catalog.models import Triplet, TripletState, UploadedPhoto
-from catalog.photos.clean import compute_perceptual_hash
 from catalog.photos.crops import crop_box
+from catalog.photos.validation import compute_perceptual_hash
 from catalog.services.datasets.rows import FLAT, HeldOut
 from ml.formats.image_hash import NEAR_BITS
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from PIL import Image
 
 from catalog.models import TripletState
-from catalog.photos.clean import clean_photo
+from catalog.photos.validation import clean_photo
 from ml.data.manifest import read_manifest
 from tests.helpers.factories import make_item, make_item_photo, make_upload
 from tests.helpers.training_catalogue import accepted, catalogue, evaluated

@@ -1,4 +1,4 @@
-"""Explain in words why a queued training run has not started, and what a running one is doing."""
+"""Status of a training run in words: why it is waiting, what it is doing, whether its worker is silent."""
 
 from datetime import timedelta
 

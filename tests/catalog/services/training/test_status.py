@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from catalog.models import RunState, TrainingRun
-from catalog.services.training.waiting import run_is_silent, run_waiting_reason
+from catalog.services.training.status import run_is_silent, run_waiting_reason
 from tests.helpers.factories import make_run
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageCms, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
-from catalog.photos.clean import LONG_SIDE, CleanPhoto, clean_photo, source_hash
+from catalog.photos.validation import LONG_SIDE, CleanPhoto, clean_photo, source_hash
 from tests.helpers.pictures import (
     BLUE,
     CORNERS,
