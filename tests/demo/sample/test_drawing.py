@@ -1,3 +1,5 @@
+"""Geometry, fabrics and rendering of the sample catalogue."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Items of the sample catalogue: deterministic, varied and complete."""
+
 import json
 from dataclasses import replace
 from decimal import Decimal

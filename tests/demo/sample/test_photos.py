@@ -1,3 +1,5 @@
+"""Photos of the sample catalogue: deterministic, distinct, and those of an item alike."""
+
 import hashlib
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Writing the sample catalogue: atomic, resumable, the same in several processes."""
+
 import csv
 from pathlib import Path
 
