@@ -108,7 +108,7 @@ def embed_all(encoder: "Encoder") -> None:
     assert claimed is not None
     while embed_missing(claimed):
         pass
-    claimed.release()
+    claimed.release_claim()
     assert not encoder.missing_photos().exists()
 
 

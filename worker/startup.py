@@ -42,9 +42,9 @@ def start(sender: Any, **_: Any) -> None:
 
 def release_own_claims(worker: str) -> None:
     """Release what this worker held before it was killed, and send it again. `worker`: its Celery node name."""
-    SimilarityQuery.objects.held_by(worker).release()
-    Encoder.objects.held_by(worker).release()
-    SharedIndex.objects.held_by(worker).release()
+    SimilarityQuery.objects.held_by(worker).release_claims()
+    Encoder.objects.held_by(worker).release_claims()
+    SharedIndex.objects.held_by(worker).release_claims()
     sweep()
 
 

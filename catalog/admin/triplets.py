@@ -18,7 +18,7 @@ from unfold.decorators import display
 from catalog.admin.base import ReadOnlyAdmin, parse_key, staff_user, thumbnail
 from catalog.errors import Refused
 from catalog.models import Triplet, TripletState
-from catalog.photos.serving import private_part
+from catalog.photos.serving import uploaded_photo_response
 from catalog.services.feedback.reviews import (
     review_progress,
     triplet_review,
@@ -103,7 +103,7 @@ class TripletAdmin(ReadOnlyAdmin[Triplet]):
         if not may_review(request):
             raise PermissionDenied
         triplet = get_object_or_404(triplets_to_review(), pk=pk)
-        return private_part(request, triplet.anchor, width=WIDTH, crop=triplet.query.crop)
+        return uploaded_photo_response(request, triplet.anchor, width=WIDTH, crop=triplet.query.crop)
 
 
 def _record_answer(request: HttpRequest) -> str:

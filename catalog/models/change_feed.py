@@ -26,9 +26,10 @@ TABLES: Final = {
 
 
 class ChangeFeed(models.Model):
-    """The only row: `history` is the feed's id, a random number that changes when earlier versions become invalid.
+    """State of the change feed, in a single row.
 
-    `last` is the highest version on SQLite; PostgreSQL uses its transaction ids instead.
+    `history` is the feed's id, a random number that changes when earlier versions become invalid. `last` is the highest
+    version on SQLite; PostgreSQL uses its transaction ids instead.
     """
 
     history = models.BigIntegerField(default=0)
@@ -55,8 +56,8 @@ class RemovedItem(models.Model):
 class ChangeSet(NamedTuple):
     """Changes since a cursor: the versions of the changed items, and the id of an encoder's newest vector (0: none).
 
-    `cursor` is where to continue. Delivery is at-least-once: an item may come again with the same version. A lower
-    `cursor` than the one asked with, or another `feed_id`, means: rebuild.
+    `cursor` is the start of the next read. Delivery is at-least-once: an item may be delivered again with the same
+    version. A `cursor` below that of the previous read, or another `feed_id`, means: rebuild the index.
     """
 
     feed_id: int
@@ -86,9 +87,9 @@ def changes_since(cursor: int, encoder_id: int = 0, vector: int = 0) -> ChangeSe
     One statement, so that the whole answer is of one snapshot.
     """
     statement = _CHANGES.format(cursor=_CURSOR[connection.vendor], version=_VERSION[connection.vendor])
-    with connection.cursor() as database:
-        database.execute(statement, [encoder_id, vector, cursor, cursor])
-        rows: list[tuple[int, int, int, str]] = database.fetchall()
+    with connection.cursor() as database_cursor:
+        database_cursor.execute(statement, [encoder_id, vector, cursor, cursor])
+        rows: list[tuple[int, int, int, str]] = database_cursor.fetchall()
     feed_id, next_cursor = next(((pk, changed) for kind, pk, changed, _ in rows if kind == 0), (0, 0))
     newest = next(pk for kind, pk, *_ in rows if kind == 1)
     changed = {pk: (changed, write) for kind, pk, changed, write in rows if kind == 2}
@@ -170,14 +171,14 @@ def install_triggers(using: str) -> None:
     Where a trigger was missing, or versions come from another database, changes may have been missed: the feed gets a
     new id, so that every index is rebuilt.
     """
-    here = connections[using]
-    with transaction.atomic(using), here.cursor() as cursor:
-        cursor.execute(_TRIGGERS[here.vendor])
+    database = connections[using]
+    with transaction.atomic(using), database.cursor() as cursor:
+        cursor.execute(_TRIGGERS[database.vendor])
         are_complete = {name for (name,) in cursor.fetchall()} >= TABLES.keys()
-        for statement in _POSTGRESQL if here.vendor == "postgresql" else _SQLITE:
+        for statement in _POSTGRESQL if database.vendor == "postgresql" else _SQLITE:
             cursor.execute(statement)
         feed, is_new = ChangeFeed.objects.using(using).get_or_create(pk=1)
-        cursor.execute(_RESET_FOREIGN_VERSIONS[here.vendor])
+        cursor.execute(_RESET_FOREIGN_VERSIONS[database.vendor])
         if is_new or not are_complete or cursor.rowcount:
             RemovedItem.objects.using(using).all().delete()
             ChangeFeed.objects.using(using).filter(pk=feed.pk).update(history=secrets.randbits(62))
@@ -185,11 +186,11 @@ def install_triggers(using: str) -> None:
 
 def remove_triggers(using: str) -> None:
     """Drop the triggers; `install_triggers` starts a new feed id afterwards."""
-    here = connections[using]
-    with here.cursor() as cursor:
-        cursor.execute(_TRIGGERS[here.vendor])
+    database = connections[using]
+    with database.cursor() as cursor:
+        cursor.execute(_TRIGGERS[database.vendor])
         for name in {name for (name,) in cursor.fetchall()} & TABLES.keys():
-            on = f" ON {TABLES[name]}" if here.vendor == "postgresql" else ""
+            on = f" ON {TABLES[name]}" if database.vendor == "postgresql" else ""
             cursor.execute(f"DROP TRIGGER {name}{on}")
 
 

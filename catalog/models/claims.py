@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from catalog.errors import ClaimLost
 
-RESEND_AFTER = timedelta(seconds=10)  # a message whose row is still waiting then is sent again
+RESEND_AFTER = timedelta(seconds=10)  # a message counts as lost when its row is still waiting after this time
 
 Row = TypeVar("Row", bound="Claimable", covariant=True)
 
@@ -32,9 +32,9 @@ class ClaimableQuerySet(models.QuerySet[Row]):
         Each row is returned once per `RESEND_AFTER`. For models with the column `nudged_at`.
         """
         now = timezone.now()
-        taken = list(self.filter(nudged_at__lte=now - RESEND_AFTER).order_by("created_at")[:limit])
-        self.filter(pk__in=[row.pk for row in taken]).update(nudged_at=now)
-        return taken
+        overdue = list(self.filter(nudged_at__lte=now - RESEND_AFTER).order_by("created_at")[:limit])
+        self.filter(pk__in=[row.pk for row in overdue]).update(nudged_at=now)
+        return overdue
 
 
 class Claimable(models.Model):

@@ -15,22 +15,26 @@ from catalog.models.users import User
 
 
 class EncoderState(models.TextChoices):
+    """candidate -> live -> retired; a roll-back makes a retired encoder live again."""
+
     CANDIDATE = "candidate"  # registered, may be embedding the catalogue
     LIVE = "live"  # answers queries; at most one
     RETIRED = "retired"  # was live; keeps its embeddings, so that a roll-back needs no re-embedding
 
 
 class EncoderQuerySet(ClaimableQuerySet["Encoder"]):
+    """Queries for the live encoder and for the encoders that embed the catalogue."""
+
     def live(self) -> "Encoder | None":
         """The encoder that answers queries; None before the first promotion."""
         return self.filter(state=EncoderState.LIVE).first()
 
     def in_use(self) -> Self:
         """The metric encoders that embed every photo: the live one, candidates, and the target of a roll-back."""
-        back = list(Promotion.objects.order_by("-id").values_list("previous", flat=True)[:1])
-        return self.filter(~Q(state=EncoderState.RETIRED) | Q(pk__in=back), kind="metric")
+        rollback_target = list(Promotion.objects.order_by("-id").values_list("previous", flat=True)[:1])
+        return self.filter(~Q(state=EncoderState.RETIRED) | Q(pk__in=rollback_target), kind="metric")
 
-    def release(self) -> int:
+    def release_claims(self) -> int:
         """Drop the claims, so that other workers may embed the catalogue with these encoders."""
         return self.update(**no_claim())
 
@@ -62,10 +66,12 @@ class Encoder(Claimable):
     @property
     def folder(self) -> Path:
         """The encoder folder on this machine. Raises `FileNotFoundError` when no folder of `ENCODER_DIRS` has it."""
-        for place in settings.ENCODER_DIRS:
-            if (place / self.name / "card.json").is_file():
-                return Path(place / self.name)
-        raise FileNotFoundError(f"No folder of encoders on this machine holds {self.name!r}.")
+        for encoder_dir in settings.ENCODER_DIRS:
+            if (encoder_dir / self.name / "card.json").is_file():
+                return Path(encoder_dir / self.name)
+        raise FileNotFoundError(
+            f"The folder of encoder {self.name!r} is in no directory of ENCODER_DIRS on this machine."
+        )
 
     def missing_photos(self) -> "models.QuerySet[ItemPhoto]":
         """The searchable photos without an embedding of this encoder, oldest first."""
@@ -73,8 +79,8 @@ class Encoder(Claimable):
 
     def claim(self, worker: str) -> "Encoder | None":
         """Claim the right to embed the catalogue; None if another worker holds it."""
-        won = Encoder.objects.filter(pk=self.pk, claim_token=None).update(**new_claim(worker))
-        return Encoder.objects.get(pk=self.pk) if won else None
+        is_claimed = Encoder.objects.filter(pk=self.pk, claim_token=None).update(**new_claim(worker))
+        return Encoder.objects.get(pk=self.pk) if is_claimed else None
 
     def renew_claim(self) -> None:
         """Extend the claim and count a write of vectors. Raises `ClaimLost` when another worker holds the claim."""
@@ -82,11 +88,11 @@ class Encoder(Claimable):
         # This comes first in the transaction that writes vectors: it locks the row, so writers commit one by one and
         # the ids of the vectors become visible in order. A reader of "ids after the last one read" misses none.
         if not own_row.update(claimed_at=timezone.now(), revision=F("revision") + 1):
-            raise ClaimLost(f"{self} is embedded by another worker now")
+            raise ClaimLost(f"{self} is being embedded by another worker")
 
-    def release(self) -> None:
+    def release_claim(self) -> None:
         """Drop the claim, if it is still held."""
-        type(self).objects.filter(pk=self.pk, claim_token=self.claim_token).release()
+        type(self).objects.filter(pk=self.pk, claim_token=self.claim_token).release_claims()
 
 
 class Embedding(models.Model):

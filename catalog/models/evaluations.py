@@ -66,6 +66,8 @@ class EvaluationState(models.TextChoices):
 
 
 class EvaluationQuerySet(ClaimableQuerySet["Evaluation"]):
+    """Queries that claim, requeue and resend evaluations."""
+
     def claim(self, pk: int | str, *, worker: str) -> "Evaluation | None":
         """Claim a queued evaluation; None if it was deleted, claimed by another worker, or has ended."""
         claim = new_claim(worker)
@@ -74,7 +76,7 @@ class EvaluationQuerySet(ClaimableQuerySet["Evaluation"]):
         related = self.select_related("encoder", "against", "evaluation_set")
         return related.filter(pk=pk, claim_token=claim["claim_token"]).first()
 
-    def release(self) -> int:
+    def release_claims(self) -> int:
         """Requeue running evaluations; those with `MAX_ATTEMPTS` dead workers fail. Returns how many there were."""
         running = self.filter(state=EvaluationState.RUNNING)
         exhausted = running.filter(attempts__gte=MAX_ATTEMPTS - 1)
@@ -136,7 +138,7 @@ class Evaluation(Claimable):
 
     def requeue(self) -> None:
         """Undo the claim after a crash: running -> queued, or failed after `MAX_ATTEMPTS` dead workers."""
-        type(self).objects.filter(pk=self.pk, claim_token=self.claim_token).release()
+        type(self).objects.filter(pk=self.pk, claim_token=self.claim_token).release_claims()
 
     def _end(self, state: EvaluationState, **columns: Any) -> None:
         columns |= {"state": state, "stage": "", "finished_at": timezone.now(), **no_claim()}

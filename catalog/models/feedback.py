@@ -10,6 +10,8 @@ from catalog.models.users import User
 
 
 class Verdict(models.TextChoices):
+    """Thumb up or thumb down."""
+
     UP = "up"
     DOWN = "down"
 
@@ -31,6 +33,8 @@ class Feedback(models.Model):
 
 
 class TripletState(models.TextChoices):
+    """proposed -> accepted, rejected or skipped, by a review."""
+
     PROPOSED = "proposed"  # derived from feedback, not reviewed yet
     ACCEPTED = "accepted"  # used by the next training runs
     REJECTED = "rejected"
@@ -38,7 +42,8 @@ class TripletState(models.TextChoices):
 
 
 class Triplet(models.Model):
-    """A training triplet: a user's photo (anchor), an item photo to move near to it, and one to move away from it.
+    """A training triplet: a user's photo (anchor), an item photo to move nearer (positive), an item
+    photo to move away (negative).
 
     Exists only while the photo's owner allows training (`UploadedPhoto.may_train`); deleted with the photo.
     """

@@ -6,11 +6,13 @@ from typing import Any
 from django.db import models
 from django.utils import timezone
 
-MAX_ERRORS = 1000  # rejected rows kept in the job's row
+MAX_ERRORS = 1000  # refused rows kept in the job's row
 STALLED_AFTER = timedelta(minutes=2)  # a running import without progress for so long was killed
 
 
 class ImportState(models.TextChoices):
+    """running -> done, failed or interrupted."""
+
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"  # the source could not be read at all
@@ -18,10 +20,12 @@ class ImportState(models.TextChoices):
 
 
 class ImportJobQuerySet(models.QuerySet["ImportJob"]):
+    """Query that detects killed imports."""
+
     def mark_interrupted(self) -> int:
         """Mark running imports without recent progress as interrupted. Returns how many."""
-        silent = self.filter(state=ImportState.RUNNING, updated_at__lt=timezone.now() - STALLED_AFTER)
-        return silent.update(state=ImportState.INTERRUPTED, finished_at=timezone.now())
+        stalled = self.filter(state=ImportState.RUNNING, updated_at__lt=timezone.now() - STALLED_AFTER)
+        return stalled.update(state=ImportState.INTERRUPTED, finished_at=timezone.now())
 
 
 class ImportJob(models.Model):
@@ -46,7 +50,7 @@ class ImportJob(models.Model):
         return f"{self.source} ({self.state})"
 
     def record_progress(self, counts: dict[str, int], errors: list[dict[str, Any]]) -> None:
-        """Save the counts and the first `MAX_ERRORS` rejected rows, and show that the import is alive."""
+        """Save the counts and the first `MAX_ERRORS` refused rows, and renew the heartbeat `updated_at`."""
         self.counts = counts
         self.errors = errors[:MAX_ERRORS]
         self.save(update_fields=["counts", "errors", "updated_at"])

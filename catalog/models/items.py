@@ -20,6 +20,8 @@ def is_findable(at: datetime | None = None, path: str = "") -> models.Q:
 
 
 class CatalogItemQuerySet(models.QuerySet["CatalogItem"]):
+    """Queries for items by visibility and by the filters of a query."""
+
     def findable(self, at: datetime | None = None) -> "CatalogItemQuerySet":
         """The items that may appear in answers. `at` an earlier moment: also the items deleted since then."""
         return self.filter(is_findable(at))
@@ -100,15 +102,17 @@ class CatalogItem(models.Model):
 def is_searchable(path: str = "") -> models.Q:
     """Condition: the photo belongs in an index. `path` leads from other rows to their photos, such as "positive__".
 
-    The one definition of a photo that counts: its item is not deleted and its file can be read. Photos of hidden items
-    count, since a hidden item may be shown again at any time.
+    The only definition of a searchable photo: its item is not deleted and its file can be read. Photos of hidden items
+    are searchable, since a hidden item may be shown again at any time.
     """
     return models.Q((f"{path}item__deleted_at", None), (f"{path}problem", ""))
 
 
 class ItemPhotoQuerySet(models.QuerySet["ItemPhoto"]):
+    """Query for the photos that belong in an index."""
+
     def searchable(self) -> "ItemPhotoQuerySet":
-        """The photos that are embedded, indexed and learned from; see `is_searchable`."""
+        """The photos that are embedded, indexed and used for training; see `is_searchable`."""
         return self.filter(is_searchable())
 
 

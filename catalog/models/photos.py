@@ -20,8 +20,10 @@ def expiry() -> datetime:
 
 
 class UploadedPhotoQuerySet(Owned, models.QuerySet["UploadedPhoto"]):
+    """Queries for photos by owner and expiry."""
+
     def unexpired(self) -> "UploadedPhotoQuerySet":
-        """The photos that have not expired. Expired ones are hidden and deleted by the next clean-up."""
+        """The photos that have not expired. Expired photos are hidden, and deleted by the next clean-up."""
         return self.filter(expires_at__gt=timezone.now())
 
 

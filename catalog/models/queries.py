@@ -31,11 +31,11 @@ class QueryState(models.TextChoices):
     """
 
     TO_FETCH = "to_fetch"  # waits for a net worker
-    FETCHING = "fetching"  # claimed by one
+    FETCHING = "fetching"  # claimed by a net worker
     QUEUED = "queued"  # waits for a gpu worker
-    EMBEDDING = "embedding"  # claimed by one
+    EMBEDDING = "embedding"  # claimed by a gpu worker
     EMBEDDED = "embedded"  # has its vector, waits for a cpu worker
-    SEARCHING = "searching"  # claimed by one
+    SEARCHING = "searching"  # claimed by a cpu worker
     DONE = "done"
     FAILED = "failed"
 
@@ -76,6 +76,8 @@ RETURNING *,
 
 
 class SimilarityQuerySet(Owned, ClaimableQuerySet["SimilarityQuery"]):
+    """Queries that claim, requeue and resend similarity queries."""
+
     def claim(self, pk: uuid.UUID | str, waiting: QueryState, *, worker: str) -> "SimilarityQuery | None":
         """Claim a query in the state `waiting`, and move it to the claimed state that follows.
 
@@ -86,7 +88,7 @@ class SimilarityQuerySet(Owned, ClaimableQuerySet["SimilarityQuery"]):
         values = [meta.get_field(name).get_db_prep_save(value, connections[self.db]) for name, value in columns.items()]
         return next(iter(self.raw(_CLAIM, [*values, waiting.value])), None)
 
-    def release(self) -> int:
+    def release_claims(self) -> int:
         """Requeue claimed queries; those with `MAX_ATTEMPTS` dead workers fail. Returns how many there were."""
         now = timezone.now()
         exhausted = self.filter(state__in=CLAIMED, attempts__gte=MAX_ATTEMPTS - 1)
@@ -164,7 +166,7 @@ class SimilarityQuery(Claimable):
 
     # Not columns:
     is_replay = False  # whether an earlier request with the same Idempotency-Key created it
-    has_more_photos = has_webhook = True  # False only when a claim has shown that there are none; saves a statement
+    has_more_photos = has_webhook = True  # False only when a claim has found none; saves an SQL statement
 
     objects = SimilarityQuerySet.as_manager()
 
@@ -202,6 +204,7 @@ class SimilarityQuery(Claimable):
 
     @property
     def has_ended(self) -> bool:
+        """Whether the query is done or failed."""
         return self.state in ENDED
 
     @property
@@ -275,8 +278,11 @@ class SimilarityQuery(Claimable):
         with transaction.atomic():
             Recommendation.objects.bulk_create(recommendations)
             now = timezone.now()
-            before = self.timings.get("receive", 0.0) + self.timings.get("clean", 0.0)
-            timings = {"write": _ms(now - started), "total": round(before + _ms(now - self.created_at), 2)} | timings
+            request_ms = self.timings.get("receive", 0.0) + self.timings.get("clean", 0.0)
+            timings = {
+                "write": _ms(now - started),
+                "total": round(request_ms + _ms(now - self.created_at), 2),
+            } | timings
             columns = {"finished_at": now, "timings": self.timings | timings, **columns}
             self._move(QueryState.SEARCHING, QueryState.DONE, **columns)  # a lost claim rolls the transaction back
 
@@ -294,7 +300,7 @@ class SimilarityQuery(Claimable):
 
     def requeue(self) -> None:
         """Undo the claim after a crash: back to the waiting state, or failed after `MAX_ATTEMPTS` dead workers."""
-        type(self).objects.filter(pk=self.pk, claim_token=self.claim_token).release()
+        type(self).objects.filter(pk=self.pk, claim_token=self.claim_token).release_claims()
 
     def _move(self, source: QueryState, target: QueryState, **columns: Any) -> None:
         if self.state != source:

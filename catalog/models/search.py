@@ -43,22 +43,24 @@ class SearchChoice(models.Model):
     @classmethod
     def current(cls) -> Backend:
         """The backend that answers: the choice, or the setting SEARCH_BACKEND before the first one."""
-        chosen = cls.objects.filter(pk=1).values_list("backend", flat=True).first()
-        return Backend(chosen or settings.SEARCH_BACKEND)
+        choice = cls.objects.filter(pk=1).values_list("backend", flat=True).first()
+        return Backend(choice or settings.SEARCH_BACKEND)
 
     @classmethod
     def choose(cls, backend: Backend) -> None:
-        """Let a backend answer; its indexes should be filled before."""
+        """Make `backend` the search backend of all workers, within a second. Fill its indexes first."""
         cls.objects.update_or_create(pk=1, defaults={"backend": backend, "at": timezone.now()})
 
 
 class SharedIndexQuerySet(ClaimableQuerySet["SharedIndex"]):
-    def of(self, encoder: Encoder, backend: Backend) -> "SharedIndex":
+    """Queries for the rows of shared indexes."""
+
+    def get_or_create_for(self, encoder: Encoder, backend: Backend) -> "SharedIndex":
         """Get or create the row of an encoder's index."""
         defaults = {"encoder_name": encoder.name, "dim": encoder.dim}
         return self.select_related("encoder").get_or_create(encoder=encoder, backend=backend, defaults=defaults)[0]
 
-    def release(self) -> int:
+    def release_claims(self) -> int:
         """Drop the claims; return how many rows there were."""
         return self.update(**no_claim())
 
@@ -102,9 +104,9 @@ class SharedIndex(Claimable):
         """Renew the claim. Raises `ClaimLost` if another process has it."""
         self._write_as_owner({"claimed_at": timezone.now()})
 
-    def release(self) -> None:
+    def release_claim(self) -> None:
         """Drop the claim, if it is still held."""
-        SharedIndex.objects.filter(pk=self.pk, claim_token=self.claim_token).release()
+        SharedIndex.objects.filter(pk=self.pk, claim_token=self.claim_token).release_claims()
 
     def mark_ready(self) -> None:
         """Let the index answer: it has every vector. Raises `ClaimLost`."""
@@ -117,8 +119,8 @@ class SharedIndex(Claimable):
 
     def claim_compaction(self) -> bool:
         """Claim the compaction of the index; return whether it is due and no other process does it."""
-        due = SharedIndex.objects.ready().filter(pk=self.pk, tidy_after__lt=timezone.now())
-        return bool(due.update(tidy_after=timezone.now() + COMPACTION_TIMEOUT))
+        due_index = SharedIndex.objects.ready().filter(pk=self.pk, tidy_after__lt=timezone.now())
+        return bool(due_index.update(tidy_after=timezone.now() + COMPACTION_TIMEOUT))
 
     def end_compaction(self) -> None:
         """Schedule the next compaction."""

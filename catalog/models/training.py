@@ -16,6 +16,8 @@ LOG_TAIL = 20_000  # characters of the log kept in the row
 
 
 class RunKind(models.TextChoices):
+    """The kind of encoder that a run trains."""
+
     METRIC = "metric", "metric encoder"
     CLASSIFIER = "classifier", "classifier"
 
@@ -29,6 +31,8 @@ class RunSource(models.TextChoices):
 
 
 class RunTracker(models.TextChoices):
+    """The experiment tracker that also receives the metrics and pictures of a run."""
+
     NONE = "none", "none"
     WANDB = "wandb", "Weights & Biases"
     TENSORBOARD = "tensorboard", "TensorBoard"
@@ -38,13 +42,15 @@ class RunState(models.TextChoices):
     """queued -> running -> done, failed or cancelled; failed and cancelled -> queued by `TrainingRun.resume`."""
 
     QUEUED = "queued"  # waits for a train worker
-    RUNNING = "running"  # claimed by one
+    RUNNING = "running"  # claimed by a train worker
     DONE = "done"  # its encoder is registered
     FAILED = "failed"
     CANCELLED = "cancelled"
 
 
 class TrainingRunQuerySet(ClaimableQuerySet["TrainingRun"]):
+    """Queries that claim, requeue and resend training runs."""
+
     def claim(self, pk: int | str, *, worker: str) -> "TrainingRun | None":
         """Claim a queued run; None if it was deleted, cancelled, or claimed by another worker."""
         claim = new_claim(worker)
@@ -54,7 +60,7 @@ class TrainingRunQuerySet(ClaimableQuerySet["TrainingRun"]):
             return None
         return self.filter(pk=pk, claim_token=claim["claim_token"]).first()
 
-    def release(self, why: str = "The worker was stopped.") -> int:
+    def release_claims(self, why: str = "The worker was stopped.") -> int:
         """Requeue running runs, which continue from their last checkpoint. Returns how many there were.
 
         Runs with a cancel request become cancelled. Runs that crashed `MAX_ATTEMPTS` times without another finished
@@ -122,6 +128,7 @@ class TrainingRun(Claimable):
 
     @property
     def has_ended(self) -> bool:
+        """Whether the run is done, failed or cancelled."""
         return self.state in (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
 
     def record_progress(self, **columns: Any) -> bool:
@@ -145,8 +152,8 @@ class TrainingRun(Claimable):
         self._end(RunState.CANCELLED)
 
     def requeue(self, why: str) -> None:
-        """Undo the claim after a crash: running -> queued, or failed after `MAX_ATTEMPTS`; see `release`."""
-        type(self).objects.filter(pk=self.pk, claim_token=self.claim_token).release(why)
+        """Undo the claim after a crash: running -> queued, or failed after `MAX_ATTEMPTS`; see `release_claims`."""
+        type(self).objects.filter(pk=self.pk, claim_token=self.claim_token).release_claims(why)
 
     def request_cancel(self) -> None:
         """Cancel a queued run at once; ask the worker of a running one to stop, which takes seconds.
@@ -163,8 +170,8 @@ class TrainingRun(Claimable):
     def resume(self) -> None:
         """failed or cancelled -> queued. Raises `IllegalTransition` from other states."""
         ended = type(self).objects.filter(pk=self.pk, state__in=(RunState.FAILED, RunState.CANCELLED))
-        fresh = {"reason": "", "attempts": 0, "cancel_requested": False, "finished_at": None, "stage": ""}
-        if not ended.update(state=RunState.QUEUED, nudged_at=timezone.now(), **fresh):
+        initial = {"reason": "", "attempts": 0, "cancel_requested": False, "finished_at": None, "stage": ""}
+        if not ended.update(state=RunState.QUEUED, nudged_at=timezone.now(), **initial):
             raise IllegalTransition(f"{self} is {self.state}: only a failed or cancelled run can be resumed")
 
     def _end(self, state: RunState, **columns: Any) -> None:

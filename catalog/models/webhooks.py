@@ -27,6 +27,8 @@ class WebhookState(models.TextChoices):
 
 
 class WebhookDeliveryQuerySet(ClaimableQuerySet["WebhookDelivery"]):
+    """Queries that claim and requeue webhook deliveries."""
+
     def due(self) -> "WebhookDeliveryQuerySet":
         """Waiting deliveries whose query has ended and whose `next_at` has passed."""
         return self.filter(state=WebhookState.WAITING, next_at__lte=timezone.now(), query__state__in=ENDED)
@@ -39,7 +41,7 @@ class WebhookDeliveryQuerySet(ClaimableQuerySet["WebhookDelivery"]):
         claimed = self.select_related("query__owner__webhook_secret").defer("query__vector")
         return claimed.filter(pk=pk, claim_token=claim["claim_token"]).first()
 
-    def release(self) -> int:
+    def release_claims(self) -> int:
         """Requeue claimed deliveries after a crash; those with `MAX_TRIES` attempts are given up. Returns how many."""
         sending = self.filter(state=WebhookState.SENDING)
         given_up = sending.filter(attempts__gte=MAX_TRIES).update(state=WebhookState.GIVEN_UP, **no_claim())

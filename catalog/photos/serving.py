@@ -16,7 +16,7 @@ SHARED = f"public, max-age={YEAR}, immutable"  # a changed picture is a new row 
 PRIVATE = "private, no-cache"  # the browser stores it, but revalidates the right to see it
 
 
-def private_part(
+def uploaded_photo_response(
     request: HttpRequest, photo: UploadedPhoto, *, width: int, crop: Crop | None = None
 ) -> HttpResponseBase:
     """Serve an uploaded photo, or a crop of it. The caller has just checked the permission."""

@@ -3,7 +3,7 @@
 from django.conf import settings
 
 from catalog.models import Feedback, Recommendation, SimilarityQuery
-from catalog.services.feedback.triplets import LEARNING_DAYS
+from catalog.services.feedback.triplets import TRAINING_PHOTO_DAYS
 from catalog.services.queries.read import feedback_for
 
 
@@ -32,5 +32,5 @@ def consent_context(query: SimilarityQuery) -> dict[str, object] | None:
         "given": query.photo.may_train,
         "expires_at": query.photo.expires_at,
         "days": settings.PHOTO_DAYS,
-        "learning_days": max(settings.PHOTO_DAYS, LEARNING_DAYS),
+        "learning_days": max(settings.PHOTO_DAYS, TRAINING_PHOTO_DAYS),
     }

@@ -6,7 +6,7 @@ from typing import TypedDict
 from django.http import HttpRequest
 
 from catalog.models import User
-from catalog.services.feedback.triplets import LEARNING_DAYS
+from catalog.services.feedback.triplets import TRAINING_PHOTO_DAYS
 
 VISITOR = "visitor"  # key in the session
 
@@ -35,4 +35,4 @@ def ensure_owner(request: HttpRequest) -> Owner:
 def extend_visitor_session(request: HttpRequest) -> None:
     """Keep a visitor's session as long as their photo may be kept: only this browser can withdraw the consent."""
     if not request.user.is_authenticated and VISITOR in request.session:
-        request.session.set_expiry(LEARNING_DAYS * 24 * 3600)
+        request.session.set_expiry(TRAINING_PHOTO_DAYS * 24 * 3600)

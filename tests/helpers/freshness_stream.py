@@ -204,7 +204,7 @@ def run_query(encoder: Encoder, owner: User, rng: np.random.Generator, dice: ran
         assert query.state != QueryState.FAILED, query.error_code
         assert time.time() < began + TIMEOUT, "no answer"
         if time.time() > sent + 2.0:  # in place of the sweep, which does not run here
-            SimilarityQuery.objects.filter(pk=query.pk).claimed_before(timezone.now() - LEASE).release()
+            SimilarityQuery.objects.filter(pk=query.pk).claimed_before(timezone.now() - LEASE).release_claims()
             tasks.send_search_query(query.pk)
             sent = time.time()
         time.sleep(0.01)

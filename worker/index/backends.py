@@ -99,7 +99,7 @@ class SharedCatalogIndex(CatalogIndex):
                 logger.warning("%s", lost)
                 return False
             finally:
-                self.row.release()
+                self.row.release_claim()
 
     def _update(self, *args: object, **options: object) -> None:
         self.row.renew_claim()

@@ -152,7 +152,7 @@ def _recall(found: list[Hit], expected: list[Hit], changed: set[int]) -> float |
 def _build(encoder: Encoder, backend: Backend, write: WriteLine) -> CatalogIndex:
     write(f"{encoder}: building the {backend} index …")
     if backend in SHARED:
-        index: CatalogIndex = _fill(SharedIndex.objects.of(encoder, backend))
+        index: CatalogIndex = _fill(SharedIndex.objects.get_or_create_for(encoder, backend))
     else:
         index = load_index(encoder, index_class(backend, Embedding.objects.filter(encoder=encoder).count()))
         index.refresh()

@@ -41,7 +41,8 @@ def sync_shared(worker: str) -> None:
     encoders = servable_encoders() if rows or backend in SHARED else []
     if backend in SHARED:
         present = {(row.encoder_id, row.backend) for row in rows}
-        rows += [SharedIndex.objects.of(one, backend) for one in encoders if (one.pk, backend) not in present]
+        missing = [encoder for encoder in encoders if (encoder.pk, backend) not in present]
+        rows += [SharedIndex.objects.get_or_create_for(encoder, backend) for encoder in missing]
     release_shared({row.pk for row in rows if row.ready_at})
     close_removed(rows)
     for row in rows:

@@ -51,5 +51,5 @@ def send_webhook(self: "Task[Any, Any]", delivery_id: str) -> None:
 @worker_ready.connect
 def release_own_claims(sender: Any, **_: Any) -> None:
     """Release what a worker of this name held when it was killed; the sweep sends it again."""
-    SimilarityQuery.objects.held_by(sender.hostname).release()
-    WebhookDelivery.objects.held_by(sender.hostname).release()
+    SimilarityQuery.objects.held_by(sender.hostname).release_claims()
+    WebhookDelivery.objects.held_by(sender.hostname).release_claims()

@@ -77,8 +77,8 @@ def embed_catalog(self: "Task[Any, Any]", encoder_id: str) -> None:
     encoder = in_use.claim(self.request.hostname or "") if in_use else None
     if encoder is None:
         return
-    with claimed(fail=lambda _: encoder.release(), requeue=lambda _: encoder.release()):
+    with claimed(fail=lambda _: encoder.release_claim(), requeue=lambda _: encoder.release_claim()):
         done = embedding.embed_missing(encoder) or embedding.colour_batch()
-        encoder.release()
+        encoder.release_claim()
         if done:
             tasks.send_embed_catalog(encoder.pk)

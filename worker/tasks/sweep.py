@@ -42,11 +42,11 @@ def sweep() -> None:
 def release_expired_claims() -> None:
     """Release every claim that was not renewed for `CLAIM_SECONDS`."""
     expired = timezone.now() - timedelta(seconds=settings.CLAIM_SECONDS)
-    SimilarityQuery.objects.claimed_before(expired).release()
-    WebhookDelivery.objects.claimed_before(expired).release()
-    Encoder.objects.claimed_before(expired).release()
-    TrainingRun.objects.claimed_before(expired).release("Its worker did not renew its claim in time.")
-    Evaluation.objects.claimed_before(expired).release()
+    SimilarityQuery.objects.claimed_before(expired).release_claims()
+    WebhookDelivery.objects.claimed_before(expired).release_claims()
+    Encoder.objects.claimed_before(expired).release_claims()
+    TrainingRun.objects.claimed_before(expired).release_claims("Its worker did not renew its claim in time.")
+    Evaluation.objects.claimed_before(expired).release_claims()
     ImportJob.objects.mark_interrupted()
 
 

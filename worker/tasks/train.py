@@ -41,8 +41,8 @@ def evaluate(self: "Task[Any, Any]", evaluation_id: str) -> None:
 @worker_ready.connect
 def release_own_claims(sender: Any, **_: Any) -> None:
     """Release what a worker of this name held when it was killed; the sweep sends it again."""
-    TrainingRun.objects.held_by(sender.hostname).release("The worker was killed.")
-    Evaluation.objects.held_by(sender.hostname).release()
+    TrainingRun.objects.held_by(sender.hostname).release_claims("The worker was killed.")
+    Evaluation.objects.held_by(sender.hostname).release_claims()
 
 
 @worker_shutting_down.connect

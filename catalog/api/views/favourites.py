@@ -16,7 +16,7 @@ from catalog.api.permissions import PEOPLE
 from catalog.api.schema import problems
 from catalog.api.serializers.accounts import FavouriteSerializer
 from catalog.models import CatalogItem, Favourite
-from catalog.services.accounts.favourites import favourite_drop, favourite_keep, favourites_of
+from catalog.services.accounts.favourites import favourite_add, favourite_remove, favourites_of
 
 
 class FavouriteList(ListAPIView[Favourite]):
@@ -51,7 +51,7 @@ class FavouriteDetail(APIView):
     )
     def put(self, request: Request, item_id: int) -> Response:
         item = get_object_or_404(CatalogItem.objects.findable(), pk=item_id)
-        is_new = favourite_keep(user=current_user(request), item=item)
+        is_new = favourite_add(user=current_user(request), item=item)
         favourite = favourites_of(user=current_user(request)).get(item=item)
         body = FavouriteSerializer(favourite, context={"request": request}).data
         return Response(body, status=status.HTTP_201_CREATED if is_new else status.HTTP_200_OK)
@@ -62,5 +62,5 @@ class FavouriteDetail(APIView):
         responses={204: None, **problems(401, 403, 404, 429)},
     )
     def delete(self, request: Request, item_id: int) -> Response:
-        favourite_drop(user=current_user(request), item_id=item_id)
+        favourite_remove(user=current_user(request), item_id=item_id)
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -110,7 +110,7 @@ def _query(query: SimilarityQuery) -> dict[str, Any]:
         "encoder": query.encoder.name if query.encoder else None,
         "vector": query.vector.hex() if query.vector else None,
         "webhook": _webhook(getattr(query, "webhook", None)),
-        "recommendations": [_recommendation(one) for one in query.recommendations.all()],
+        "recommendations": [_recommendation(recommendation) for recommendation in query.recommendations.all()],
     }
 
 

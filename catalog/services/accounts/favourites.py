@@ -12,11 +12,11 @@ def favourites_of(*, user: User) -> QuerySet[Favourite]:
     return findable.select_related("item").prefetch_related(shown_photos("item__photos"))
 
 
-def favourite_keep(*, user: User, item: CatalogItem) -> bool:
+def favourite_add(*, user: User, item: CatalogItem) -> bool:
     """Save an item. Idempotent; returns whether it is new."""
     return Favourite.objects.get_or_create(user=user, item=item)[1]
 
 
-def favourite_drop(*, user: User, item_id: int) -> None:
+def favourite_remove(*, user: User, item_id: int) -> None:
     """Remove an item from the favourites. Idempotent."""
     user.favourites.filter(item__pk=item_id).delete()

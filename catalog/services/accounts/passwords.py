@@ -89,11 +89,11 @@ def password_reset(*, uid: str, token: str, password: str) -> None:
     """
     user = password_reset_user(uid=uid, token=token)
     password_validate(user=user, password=password)
-    earlier = user.password
+    old_hash = user.password
     user.set_password(password)
     with transaction.atomic():
         # The conditional UPDATE lets one of two concurrent requests win. Sessions end, as they hold a password hash.
-        if not User.objects.filter(pk=user.pk, password=earlier).update(password=user.password):
+        if not User.objects.filter(pk=user.pk, password=old_hash).update(password=user.password):
             raise Refused("reset_link_invalid", "This link was used before, or is too old. Please ask for a new one.")
         devices_sign_out(user=user)
         AccessAttempt.objects.filter(username=user.username).delete()

@@ -83,7 +83,7 @@ def password_validate(*, user: User, password: str) -> None:
 
 
 def password_require(*, user: User, request: HttpRequest, password: str) -> None:
-    """Require the current password for what a stolen device or token must not do. Failures count for the lockout.
+    """Require the current password, so that a stolen device or token does not suffice. Failures count for the lockout.
 
     Raises `Refused`: `wrong_password` (403).
     """
@@ -115,10 +115,10 @@ def user_delete(*, user: User) -> dict[str, int]:
     photos = list(user.photos.all())
     _delete_files(photos)
     with transaction.atomic():
-        late = [photo for photo in user.photos.select_for_update() if photo not in photos]
+        new_photos = [photo for photo in user.photos.select_for_update() if photo not in photos]
         counts = {"sessions": sessions_sign_out(user=user), "sign_in_attempts": _delete_traces(user)}
         _, rows = user.delete()
-    _delete_files(late)
+    _delete_files(new_photos)
     return {name: rows.get(model._meta.label, 0) for name, model in _RECEIPT.items()} | counts
 
 
@@ -134,8 +134,8 @@ def _delete_traces(user: User) -> int:
     types: dict[type[Any], ContentType] = ContentType.objects.get_for_models(User, AuthToken)
     about_tokens = Q(content_type=types[AuthToken], object_repr__endswith=_end_of_log_line(user))
     LogEntry.objects.filter(Q(content_type=types[User], object_id=str(user.pk)) | about_tokens).delete()
-    typed = [user.username, user.email] if user.email else [user.username]
-    return int(AccessAttempt.objects.filter(username__in=typed).delete()[0])
+    login_names = [user.username, user.email] if user.email else [user.username]
+    return int(AccessAttempt.objects.filter(username__in=login_names).delete()[0])
 
 
 def _end_of_log_line(user: User) -> str:

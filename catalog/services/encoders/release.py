@@ -31,7 +31,7 @@ from catalog.models import (
 from catalog.services.encoders.gate import Objection, release_objections, usability_objection
 
 MIN_REASON = 10  # characters
-NOTHING_BEFORE = "There is no encoder to roll back to: none was live before, or it was deleted."
+NO_ROLLBACK_TARGET = "There is no encoder to roll back to: none was live before, or it was deleted."
 _SPEED_SAMPLE = 512  # newest embeddings whose times give the speed
 _RECENT = timedelta(minutes=2)
 _SAME_BATCH = 0.2  # seconds within which the rows of one batch are written
@@ -125,7 +125,7 @@ def _roll_back_target() -> tuple[Encoder | None, Encoder]:
     _lock_all()
     last = Promotion.objects.select_related("previous").first()
     if last is None or last.previous is None:
-        raise Refused("nothing_to_roll_back", NOTHING_BEFORE, status=409)
+        raise Refused("nothing_to_roll_back", NO_ROLLBACK_TARGET, status=409)
     return Encoder.objects.live(), last.previous
 
 

@@ -1,4 +1,4 @@
-"""Review of proposed triplets by staff, one at a time; a triplet is held for one reviewer."""
+"""Review of proposed triplets by staff, one at a time; each triplet is reserved for a single reviewer."""
 
 from datetime import timedelta
 
@@ -15,8 +15,8 @@ from catalog.services.feedback.triplets import (
     triplets_usable,
 )
 
-HOLD = timedelta(minutes=2)  # a triplet shown to a reviewer is not shown to others for so long
-UNDO = timedelta(hours=1)  # a decision can be undone for so long
+HOLD = timedelta(minutes=2)  # time for which a triplet is reserved for the reviewer who sees it
+UNDO = timedelta(hours=1)  # time for which a decision can be undone
 DECISIONS = (TripletState.ACCEPTED, TripletState.REJECTED, TripletState.SKIPPED)
 
 # While a triplet is proposed, `reviewed_by` and `reviewed_at` name the reviewer who holds it, and since when.

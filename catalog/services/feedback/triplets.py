@@ -1,7 +1,7 @@
 """Training triplets derived from feedback.
 
-A triplet is a user's photo (anchor), an item photo to move near to it (positive) and one to move away from it
-(negative). It exists only while the user's consent does. Lock order: the photo's row, then its triplets.
+A triplet is a user's photo (anchor), the item photo to move nearer (positive) and the item photo to move away
+(negative). A triplet exists only while the user consents to training. Lock order: the photo's row, then its triplets.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from catalog.models.photos import UploadedPhotoQuerySet, expiry
 from catalog.run_folder import photo_copies_delete
 
 MAX_PER_QUERY = 6  # more triplets of the same photo teach little and cost reviewing time
-LEARNING_DAYS = 365  # a photo with an accepted triplet is kept for so long, if PHOTO_DAYS is less
+TRAINING_PHOTO_DAYS = 365  # retention of a photo with an accepted triplet, if PHOTO_DAYS is shorter
 UNDECIDED = (TripletState.PROPOSED, TripletState.SKIPPED)
 
 
@@ -38,8 +38,9 @@ def triplets_propose(*, photo: UploadedPhoto) -> None:
     proposals = reversed(list(_proposals(photo)))
     wanted = {(proposal.positive.photo_id, proposal.negative.photo_id): proposal for proposal in proposals}
     existing = list(photo.triplets.all())
-    stale = [one.pk for one in existing if one.state in UNDECIDED and (one.positive_id, one.negative_id) not in wanted]
-    new = wanted.keys() - {(one.positive_id, one.negative_id) for one in existing}
+    undecided = [triplet for triplet in existing if triplet.state in UNDECIDED]
+    stale = [triplet.pk for triplet in undecided if (triplet.positive_id, triplet.negative_id) not in wanted]
+    new = wanted.keys() - {(triplet.positive_id, triplet.negative_id) for triplet in existing}
     if stale:
         Triplet.objects.filter(pk__in=stale).delete()
     if new:
@@ -67,8 +68,8 @@ def triplets_usable() -> "QuerySet[Triplet]":
 
 
 def photo_extend_expiry(*, photo: UploadedPhoto) -> None:
-    """Extend the expiry of a photo with an accepted triplet to `LEARNING_DAYS` after its upload."""
-    until = photo.created_at + timedelta(days=LEARNING_DAYS)
+    """Extend the expiry of a photo with an accepted triplet to `TRAINING_PHOTO_DAYS` after its upload."""
+    until = photo.created_at + timedelta(days=TRAINING_PHOTO_DAYS)
     UploadedPhoto.objects.filter(pk=photo.pk, expires_at__lt=until).update(expires_at=until)
 
 
@@ -93,7 +94,7 @@ def _proposals(photo: UploadedPhoto) -> Iterator[Proposal]:
     """The proposals from the feedback on the photo's queries, in the order of the queries."""
     if not photo.may_train or photo.expires_at <= timezone.now():
         return
-    for _, ranked in groupby(_recommendations(photo), key=lambda one: one.query_id):
+    for _, ranked in groupby(_recommendations(photo), key=lambda recommendation: recommendation.query_id):
         yield from _proposals_of_query(list(ranked))
 
 
@@ -114,11 +115,11 @@ def _proposals_of_query(ranked: list[Recommendation]) -> list[Proposal]:
     Without a thumb up, a click counts as weaker evidence: the recommendations ranked above it that were not opened are
     less similar to the photo.
     """
-    up = [one for one in ranked if _verdict(one) == Verdict.UP]
-    down = [one for one in ranked if _verdict(one) == Verdict.DOWN]
+    up = [recommendation for recommendation in ranked if _verdict(recommendation) == Verdict.UP]
+    down = [recommendation for recommendation in ranked if _verdict(recommendation) == Verdict.DOWN]
     if up:
         return _limit([Proposal(liked, other, "thumbs up, thumbs down") for liked, other in product(up, down)], up)
-    opened = [one for one in ranked if _is_opened(one) and one not in down]
+    opened = [recommendation for recommendation in ranked if _is_opened(recommendation) and recommendation not in down]
     disliked = [Proposal(liked, other, "opened, thumbs down") for liked, other in product(opened, down)]
     passed = [
         Proposal(liked, other, "opened, passed over")
@@ -130,8 +131,8 @@ def _proposals_of_query(ranked: list[Recommendation]) -> list[Proposal]:
 
 def _limit(proposals: list[Proposal], liked: list[Recommendation]) -> list[Proposal]:
     """The first `MAX_PER_QUERY` proposals, round-robin over the liked recommendations."""
-    by_liked = [[proposal for proposal in proposals if proposal.positive == one] for one in liked]
-    order = [(turn, number, one) for number, group in enumerate(by_liked) for turn, one in enumerate(group)]
+    groups = [[proposal for proposal in proposals if proposal.positive == positive] for positive in liked]
+    order = [(turn, number, proposal) for number, group in enumerate(groups) for turn, proposal in enumerate(group)]
     return [proposal for _, _, proposal in sorted(order, key=lambda entry: entry[:2])][:MAX_PER_QUERY]
 
 

@@ -98,7 +98,7 @@ def test_account_deleted_before_the_photo_is_saved(
 def test_account_deleted_before_the_favourite_is_saved(
     transactional_db: None, device: APIClient, me: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(favourites, "favourite_keep", deleting_before(me, favourites.favourite_keep))
+    monkeypatch.setattr(favourites, "favourite_add", deleting_before(me, favourites.favourite_add))
     assert_refused(device.put(f"/api/v1/favourites/{make_item().pk}/"), 503, "database_unavailable")
     assert not Favourite.objects.exists()
 

@@ -24,7 +24,7 @@ def test_an_encoder_is_claimed_by_one_worker_at_a_time() -> None:
     claimed = encoder.claim("gpu@one")
     assert claimed is not None
     assert encoder.claim("gpu@two") is None
-    claimed.release()
+    claimed.release_claim()
     assert encoder.claim("gpu@two") is not None
 
 
@@ -32,7 +32,7 @@ def test_a_lost_claim_cannot_be_extended() -> None:
     encoder = make_encoder()
     claimed = encoder.claim("gpu@one")
     assert claimed is not None
-    Encoder.objects.held_by("gpu@one").release()
+    Encoder.objects.held_by("gpu@one").release_claims()
     with pytest.raises(ClaimLost):
         claimed.renew_claim()
 

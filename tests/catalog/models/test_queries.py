@@ -59,7 +59,7 @@ def test_a_deleted_query_cannot_be_claimed() -> None:
 def test_a_worker_that_lost_its_claim_writes_nothing() -> None:
     query = make_query(state=QueryState.EMBEDDED, encoder=make_encoder())
     slow = claim(query, QueryState.EMBEDDED, "cpu@slow")
-    SimilarityQuery.objects.filter(pk=query.pk).release()
+    SimilarityQuery.objects.filter(pk=query.pk).release_claims()
     quick = claim(query, QueryState.EMBEDDED, "cpu@quick")
     with pytest.raises(ClaimLost):
         slow.record_answer([recommendation(slow)], {})
@@ -94,7 +94,7 @@ def test_an_answer_with_a_deleted_item_can_be_retried_at_once() -> None:
 def test_an_answer_already_written_by_another_worker_is_a_lost_claim() -> None:
     query = make_query(state=QueryState.EMBEDDED, encoder=make_encoder())
     slow = claim(query, QueryState.EMBEDDED, "cpu@slow")
-    SimilarityQuery.objects.filter(pk=query.pk).release()
+    SimilarityQuery.objects.filter(pk=query.pk).release_claims()
     claim(query, QueryState.EMBEDDED, "cpu@quick").record_answer([recommendation(query)], {})
     with pytest.raises(ClaimLost):
         slow.record_answer([recommendation(slow)], {})
@@ -159,7 +159,7 @@ def test_queries_of_a_killed_worker_are_requeued_and_sent_at_once(waiting: Query
     query = make_query(state=waiting)
     claim(query, waiting, "gpu@killed")
     claim(make_query(), worker="gpu@other")
-    assert SimilarityQuery.objects.held_by("gpu@killed").release() == 1
+    assert SimilarityQuery.objects.held_by("gpu@killed").release_claims() == 1
     query.refresh_from_db()
     assert (query.state, query.attempts, query.claimed_by) == (waiting, 1, "")
     assert [taken.pk for taken in SimilarityQuery.objects.take_undelivered()] == [query.pk]
@@ -169,7 +169,7 @@ def test_a_query_fails_after_killing_several_workers() -> None:
     query = make_query()
     for _ in range(MAX_ATTEMPTS):
         claim(query)
-        SimilarityQuery.objects.held_by("gpu@one").release()
+        SimilarityQuery.objects.held_by("gpu@one").release_claims()
     query.refresh_from_db()
     assert (query.state, query.error_code) == ("failed", "internal_error")
 
@@ -177,8 +177,8 @@ def test_a_query_fails_after_killing_several_workers() -> None:
 def test_only_old_claims_are_released() -> None:
     query = claim(make_query())
     now = timezone.now()
-    assert SimilarityQuery.objects.claimed_before(now - timedelta(seconds=60)).release() == 0
-    assert SimilarityQuery.objects.claimed_before(now + timedelta(seconds=1)).release() == 1
+    assert SimilarityQuery.objects.claimed_before(now - timedelta(seconds=60)).release_claims() == 0
+    assert SimilarityQuery.objects.claimed_before(now + timedelta(seconds=1)).release_claims() == 1
     query.refresh_from_db()
     assert query.state == QueryState.QUEUED
 

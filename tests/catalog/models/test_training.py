@@ -39,7 +39,7 @@ def test_a_requeued_run_keeps_its_start_time() -> None:
 
 def test_a_worker_that_lost_its_claim_writes_nothing() -> None:
     run = claimed()
-    TrainingRun.objects.held_by("train@one").release()
+    TrainingRun.objects.held_by("train@one").release_claims()
     TrainingRun.objects.claim(run.pk, worker="train@two")
     for write in (lambda: run.record_progress(stage="training"), lambda: run.record_failure("no disk")):
         with pytest.raises(ClaimLost):
@@ -81,7 +81,7 @@ def test_a_queued_run_is_cancelled_at_once_and_a_running_one_is_asked_to_stop() 
 def test_a_run_with_a_cancel_request_is_cancelled_when_its_worker_dies() -> None:
     run = claimed()
     run.request_cancel()
-    TrainingRun.objects.held_by("train@one").release()
+    TrainingRun.objects.held_by("train@one").release_claims()
     assert read(run).state == RunState.CANCELLED
 
 

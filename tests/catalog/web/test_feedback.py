@@ -10,7 +10,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from catalog.models import Feedback, Recommendation, SimilarityQuery, Triplet, UploadedPhoto
-from catalog.services.feedback.triplets import LEARNING_DAYS
+from catalog.services.feedback.triplets import TRAINING_PHOTO_DAYS
 from catalog.web.owners import VISITOR
 from tests.helpers.factories import make_item, make_query, make_upload, make_user
 from tests.helpers.judged_answers import judge, make_recommendations
@@ -158,8 +158,8 @@ def test_consent_extends_the_visitors_session_to_the_retention_time(
 ) -> None:
     consent(browser, matches[0].query, may_train="on")
     cookie = browser.cookies["sessionid"]
-    assert cookie["max-age"] == LEARNING_DAYS * 24 * 3600
-    assert browser.session.get_expiry_date() > timezone.now() + timedelta(days=LEARNING_DAYS - 1)
+    assert cookie["max-age"] == TRAINING_PHOTO_DAYS * 24 * 3600
+    assert browser.session.get_expiry_date() > timezone.now() + timedelta(days=TRAINING_PHOTO_DAYS - 1)
 
 
 def test_a_query_by_item_has_no_consent_form(browser: Client) -> None:

@@ -316,7 +316,7 @@ def test_a_batch_whose_claim_was_lost_is_not_written(encoder: Encoder, monkeypat
 
     def renew_once(encoder: Encoder) -> None:
         renew(encoder)
-        Encoder.objects.release()  # as the sweep does for a dead worker
+        Encoder.objects.release_claims()  # as the sweep does for a dead worker
 
     monkeypatch.setattr(Encoder, "renew_claim", renew_once)
     with pytest.raises(ClaimLost):

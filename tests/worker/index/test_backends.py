@@ -78,12 +78,12 @@ def test_a_search_removes_an_item_that_is_no_longer_in_the_database_from_the_ind
 
 def test_one_process_at_a_time_writes_to_a_shared_index(encoder: Encoder, backend: Backend) -> None:
     make_fan(encoder, 2)
-    row = SharedIndex.objects.of(encoder, backend)
+    row = SharedIndex.objects.get_or_create_for(encoder, backend)
     other = SharedIndex.objects.get(pk=row.pk)
     assert other.claim("cpu@elsewhere")
     assert not open_shared(row).sync("cpu@here")
     assert len(open_shared(row).index) == 0
-    SharedIndex.objects.held_by("cpu@elsewhere").release()
+    SharedIndex.objects.held_by("cpu@elsewhere").release_claims()
     assert open_shared(row).sync("cpu@here")
     assert len(open_shared(row).index) == 2
     assert SharedIndex.objects.get().claim_token is None
@@ -91,7 +91,7 @@ def test_one_process_at_a_time_writes_to_a_shared_index(encoder: Encoder, backen
 
 def test_a_lost_claim_stops_the_writing(encoder: Encoder, backend: Backend) -> None:
     make_fan(encoder, 3)
-    row = SharedIndex.objects.of(encoder, backend)
+    row = SharedIndex.objects.get_or_create_for(encoder, backend)
     index = open_shared(row)
     index.batch_size = 1
     renew, renewed = row.renew_claim, []
@@ -99,7 +99,7 @@ def test_a_lost_claim_stops_the_writing(encoder: Encoder, backend: Backend) -> N
     def lose_it() -> None:
         renewed.append(1)
         if len(renewed) == 2:
-            SharedIndex.objects.held_by("cpu@here").release()
+            SharedIndex.objects.held_by("cpu@here").release_claims()
             assert SharedIndex.objects.get().claim("cpu@elsewhere")
         renew()
 
@@ -112,7 +112,7 @@ def test_a_lost_claim_stops_the_writing(encoder: Encoder, backend: Backend) -> N
 
 def test_filling_an_index_stops_after_its_share_of_time(encoder: Encoder, backend: Backend) -> None:
     make_fan(encoder, 5)
-    row = SharedIndex.objects.of(encoder, backend)
+    row = SharedIndex.objects.get_or_create_for(encoder, backend)
     index = open_shared(row)
     index.batch_size = 2
     assert not index.sync("cpu@here", seconds=0)
@@ -125,7 +125,7 @@ def test_filling_an_index_stops_after_its_share_of_time(encoder: Encoder, backen
 
 def test_many_changes_are_applied_in_batches(encoder: Encoder, backend: Backend) -> None:
     make_fan(encoder, 5)
-    index = open_shared(SharedIndex.objects.of(encoder, backend))
+    index = open_shared(SharedIndex.objects.get_or_create_for(encoder, backend))
     assert index.sync("cpu@here")
     CatalogItem.objects.update(category="Hat")
     index.batch_size, done = 1, []
@@ -162,7 +162,7 @@ def test_the_index_of_a_deleted_or_retired_encoder_is_removed(encoder: Encoder, 
     rows = []
     for other in (make_encoder(), make_encoder(state=EncoderState.RETIRED)):
         make_fan(other, 1)
-        row = SharedIndex.objects.of(other, backend)
+        row = SharedIndex.objects.get_or_create_for(other, backend)
         assert open_shared(row).sync("cpu@here")
         rows.append((row, open_shared(row).index))
     deleted = rows[0][0].encoder

@@ -121,7 +121,7 @@ def test_a_worker_that_lost_its_claim_leaves_no_photo(media: Path, monkeypatch: 
     query = make_query_to_fetch("http://slow.example/")
 
     def too_slow(url: str) -> bytes:
-        SimilarityQuery.objects.filter(pk=query.pk).release()
+        SimilarityQuery.objects.filter(pk=query.pk).release_claims()
         SimilarityQuery.objects.claim(query.pk, QueryState.TO_FETCH, worker="net@other")
         return jpeg()
 

@@ -128,7 +128,7 @@ def kill_child(folder: Path) -> None:
 def test_an_evaluation_whose_claim_was_lost_stops_at_once(queued: Evaluation, monkeypatch: pytest.MonkeyPatch) -> None:
     claim = Evaluation.objects.claim(queued.pk, worker="train@one")
     assert claim is not None
-    Evaluation.objects.held_by("train@one").release()
+    Evaluation.objects.held_by("train@one").release_claims()
     with evaluate.claimed_evaluation(claim):
         evaluate.check_in(claim, "photos, 10 %")
         pytest.fail("it went on")

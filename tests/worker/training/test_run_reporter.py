@@ -98,7 +98,7 @@ def test_a_stopping_worker_does_not_wait_for_the_database() -> None:
 
 def test_a_lost_claim_is_raised(run: TrainingRun) -> None:
     reporter = RunReporter(run)
-    TrainingRun.objects.release()
+    TrainingRun.objects.release_claims()
     with pytest.raises(ClaimLost):
         reporter.send()
 
