@@ -1,4 +1,4 @@
-"""Benchmark: highest rate of photo queries, and speed of GETs. Prints one JSON object.
+"""Benchmark: highest sustained rate of photo queries, and GETs per second. Prints one JSON object.
 
     python -m benchmarks.api_load [--items 10000] [--seconds 20] [--start 8] [--clients 8] [--get-seconds 5]
 
@@ -28,8 +28,8 @@ from typing import Any
 
 import requests
 
-from benchmarks.end_to_end import FILL, with_comment
-from benchmarks.load import Getter, Stream, gets_per_second, highest_rate, stream
+from benchmarks.end_to_end import FILL
+from benchmarks.load import Getter, Stream, gets_per_second, highest_rate, stream, with_comment
 from benchmarks.whole_site import print_measured
 from demo import supervisor
 from demo.sample import phone_photo, sample_items
@@ -60,6 +60,7 @@ def main() -> None:
 
 
 def measure(site: Site, options: argparse.Namespace) -> dict[str, Any]:
+    """Fill the site, then measure GETs and photo queries."""
     site.set_up()
     site.shell(FILL.format(items=options.items))
     tokens = site.shell(CREATE_USERS.format(users=USERS)).split()
@@ -72,6 +73,7 @@ def measure(site: Site, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure_phones(site: Site, tokens: list[str], options: argparse.Namespace) -> dict[str, Any]:
+    """Search for the highest rate of photos with 95 % of the answers within `LIMIT`."""
     phones = Phones(site.address, tokens)
     for _ in range(USERS):
         phones.query()  # warm-up: every process has answered, the index is in memory
@@ -84,8 +86,8 @@ def measure_phones(site: Site, tokens: list[str], options: argparse.Namespace) -
         "photo_bytes": len(phones.photo),
         "highest_rate": round(best, 2),
         "p95_limit_ms": LIMIT * 1000,
-        "tried": [one.summary() for one in streams],
-        "first_error": next((error for one in streams for error in one.errors), None),
+        "tried": [tried.summary() for tried in streams],
+        "first_error": next((error for tried in streams for error in tried.errors), None),
     }
 
 
@@ -99,6 +101,7 @@ class Phones:
         self.threads = threading.local()
 
     def query(self) -> None:
+        """Send one photo. Raises AssertionError unless ten items come back."""
         if not hasattr(self.threads, "session"):
             self.threads.session = requests.Session()
         response = self.threads.session.post(
@@ -113,6 +116,7 @@ class Phones:
 
 
 def measure_gets(site: Site, token: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Compare GETs of the site with GETs of a bare site that answers with the same bytes."""
     item = site.shell("from catalog.models import CatalogItem; print(CatalogItem.objects.earliest('pk').pk)")
     result = {}
     for name, path in GETS.items():
@@ -147,7 +151,7 @@ def make_getter(port: int, path: str, token: str) -> Getter:
 
 @contextlib.contextmanager
 def bare_site(folder: Path, answer: bytes) -> Iterator[int]:
-    """Run a bare site that answers with this JSON under the configuration of the real web server; yields its port."""
+    """Run a bare site that answers with this JSON under the real web server's configuration; yield its port."""
     port, file = free_port(), folder / "bare.json"
     file.write_bytes(answer)
     server = subprocess.Popen(

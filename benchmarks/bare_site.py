@@ -36,6 +36,8 @@ ANSWER = json.loads(Path(os.environ["BARE_ANSWER"]).read_text())
 
 
 class Bare(APIView):
+    """Answers every GET with `ANSWER`."""
+
     def get(self, request: Request, *args: Any) -> Response:
         return Response(ANSWER)
 

@@ -41,6 +41,7 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Return photos per second and per CPU second, of bulk embedding and of the network alone."""
     from worker.encoders.loaded import embedder_of
 
     encoder = create_site(options.photos, options.longest)
@@ -54,7 +55,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     for at, unit in enumerate(("per_second", "per_cpu_second")):
         # The first round warms up.
         bulk, forward = (
-            options.photos / statistics.median(one[at] for one in times[1:]) for times in (bulk_times, forward_times)
+            options.photos / statistics.median(pair[at] for pair in times[1:]) for times in (bulk_times, forward_times)
         )
         result[unit] = {"bulk": round(bulk, 1), "forward_only": round(forward, 1), "ratio": round(bulk / forward, 3)}
     return result
@@ -75,9 +76,9 @@ def create_site(photos: int, longest: int) -> "Encoder":
     folder = settings.BASE_DIR / "ml" / "encoders" / settings.DEFAULT_ENCODER
     call_command("register_encoder", str(folder), live=True, stdout=io.StringIO())
     for number, sample in enumerate(sample_items(photos)):
-        drawn = draw_photo(sample)
-        scale = longest / max(drawn.size)
-        clean = clean_photo(jpeg_of(drawn.resize((round(drawn.width * scale), round(drawn.height * scale)))))
+        picture = draw_photo(sample)
+        scale = longest / max(picture.size)
+        clean = clean_photo(jpeg_of(picture.resize((round(picture.width * scale), round(picture.height * scale)))))
         photo = ItemPhoto(
             item=CatalogItem.objects.create(external_id=f"drawn-{number}", name=f"Item {number}"),
             source_sha256=clean.sha256,

@@ -17,16 +17,19 @@ import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ml.runtime.allocator import keep_freed_pages
 from ml.vectors import Floats
 
+if TYPE_CHECKING:
+    from ml.inference.embedder import Embedder
+
 EAGER = "eager PyTorch"
 SIZES = (1, 32)
-PAUSE = 0.03  # seconds before each turn: the threads of the runtime before busy-wait for a while
+PAUSE = 0.03  # seconds before each turn: the previous runtime's threads still busy-wait
 ENCODER = Path(__file__).parent.parent / "ml" / "encoders" / "efficientnet-lite0-metric100"
 
 Embed = Callable[[Floats], Floats]
@@ -44,6 +47,7 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Compare the times and the vectors of all runtimes."""
     runtimes = load_runtimes(options.encoder)
     views = [draw_pixels(options.encoder, options.garments, view) for view in (0, 1)]
     result: dict[str, Any] = {"cores": os.cpu_count(), "limit": measure_limit(options.encoder)}
@@ -51,9 +55,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         pixels = np.resize(views[0], (size, *views[0].shape[1:]))
         rounds = options.rounds if size == 1 else max(2, options.rounds // 5)
         result[f"batch of {size}"] = compare_times(runtimes, pixels, rounds)
-    vectors = {name: [embed(view) for view in views] for name, embed in runtimes.items()}
+    by_runtime = {name: [embed(view) for view in views] for name, embed in runtimes.items()}
     result["vectors"] = {
-        name: compare_vectors(theirs, vectors[EAGER]) for name, theirs in vectors.items() if name != EAGER
+        name: compare_vectors(vectors, by_runtime[EAGER]) for name, vectors in by_runtime.items() if name != EAGER
     }
     return result
 
@@ -71,7 +75,8 @@ def load_runtimes(encoder: Path) -> dict[str, Embed]:
     return runtimes
 
 
-def embed_function(embedder: Any) -> Embed:
+def embed_function(embedder: "Embedder") -> Embed:
+    """Return a function that embeds pixels as one batch."""
     return lambda pixels: embedder.embed_batches([pixels])
 
 
@@ -90,7 +95,7 @@ def load_eager(encoder: Path) -> Embed:
 
 
 def draw_pixels(encoder: Path, garments: int, view: int) -> Floats:
-    """One view of each of `garments` drawn garments, preprocessed."""
+    """Draw one view of each of `garments` garments and preprocess it (n, 3, h, w)."""
     from demo.sample import draw_photo, sample_items
     from ml.encoder.folder import read_card
 
@@ -99,7 +104,7 @@ def draw_pixels(encoder: Path, garments: int, view: int) -> Floats:
 
 
 def compare_times(runtimes: dict[str, Embed], pixels: Floats, rounds: int) -> dict[str, dict[str, float]]:
-    """The median time of each runtime in ms, photos per second, and its speed relative to eager."""
+    """Return the median time of each runtime in ms, photos per second, and its speed relative to eager."""
     times: dict[str, list[float]] = {name: [] for name in runtimes}
     for _ in range(rounds + 1):  # the first warms up
         for name, embed in runtimes.items():
@@ -118,10 +123,10 @@ def compare_times(runtimes: dict[str, Embed], pixels: Floats, rounds: int) -> di
     }
 
 
-def compare_vectors(theirs: list[Floats], exact: list[Floats]) -> dict[str, float]:
-    """Compare a runtime's vectors with eager's; each: those of the first views, then of the second."""
-    cosines = (np.concatenate(theirs) * np.concatenate(exact)).sum(axis=1)
-    first, expected = ((second @ one.T).argmax(axis=1) for one, second in (theirs, exact))
+def compare_vectors(vectors: list[Floats], eager: list[Floats]) -> dict[str, float]:
+    """Compare a runtime's vectors with eager PyTorch's; both lists hold those of the first views and of the second."""
+    cosines = (np.concatenate(vectors) * np.concatenate(eager)).sum(axis=1)
+    first, expected = ((second @ first.T).argmax(axis=1) for first, second in (vectors, eager))
     return {
         "cosine_mean": round(float(cosines.mean()), 6),
         "cosine_min": round(float(cosines.min()), 6),
@@ -130,7 +135,7 @@ def compare_vectors(theirs: list[Floats], exact: list[Floats]) -> dict[str, floa
 
 
 def measure_limit(encoder: Path) -> dict[str, float]:
-    """Multiplications per photo, multiplications per second of this machine, and the photos per second they allow."""
+    """Return the multiplications per photo and per second of this machine, and the photos per second they allow."""
     import torch
 
     per_photo = count_multiplications(encoder)

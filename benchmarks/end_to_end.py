@@ -1,4 +1,4 @@
-"""Benchmark: from a photo to its answer through all real processes on this machine. Prints one JSON object.
+"""Benchmark: end-to-end latency of a photo query through all processes on this machine. Prints one JSON object.
 
     python -m benchmarks.end_to_end [--items 10000 100000] [--queries 40] [--clients 8] [--many 300]
 
@@ -26,29 +26,27 @@ from typing import Any
 
 import redis
 
-from benchmarks.load import PhotoSender, percentile, with_comment
+from benchmarks.load import PhotoSender, percentile
 from benchmarks.processes import cpu_seconds, memory_mb
 from benchmarks.whole_site import print_measured
 from demo.sample import phone_photo, sample_items
 from tests.helpers.pictures import jpeg_of
 from tests.helpers.site import ROOT, Site
 
-__all__ = ["FILL", "with_comment"]  # for the other benchmarks
-
 STEPS = ("receive", "clean", "queue", "embed", "search", "write", "total")
 SIZES = {"small": (200, 200), "phone": (3024, 4032)}
 WARM_UP = 10
-AT_REST = 1.0  # seconds, until started processes are idle
-TIDIED = 15.0  # seconds, until the index is up to date, compacted and saved
-ANSWERING = ("redis", "web", "gpu", "cpu")
+IDLE_AFTER = 1.0  # seconds, until started processes are idle
+INDEXED_AFTER = 15.0  # seconds, until the index is up to date, compacted and saved
+MEASURED_PROCESSES = ("redis", "web", "gpu", "cpu")
 
 FILL = """
 import numpy as np
 from catalog.models import CatalogItem, Embedding, Encoder, ItemPhoto
-encoder, have, want = Encoder.objects.live(), CatalogItem.objects.count(), {items}
-rng = np.random.default_rng(want)
+encoder, present, total = Encoder.objects.live(), CatalogItem.objects.count(), {items}
+rng = np.random.default_rng(total)
 items = CatalogItem.objects.bulk_create(
-    [CatalogItem(external_id=f"made-{{n}}", name=f"Item {{n}}", category="Made") for n in range(have, want)], 1000)
+    [CatalogItem(external_id=f"made-{{n}}", name=f"Item {{n}}", category="Made") for n in range(present, total)], 1000)
 photos = ItemPhoto.objects.bulk_create(
     [ItemPhoto(item=item, file="none.jpg", source_sha256="0" * 64, sha256="0" * 64, perceptual_hash="0" * 16,
                colour_lab=[50.0, 9.0, 9.0],
@@ -72,63 +70,67 @@ def main() -> None:
 
 
 def measure(site: Site, options: argparse.Namespace) -> dict[str, Any]:
+    """Measure each catalogue size, the smallest first."""
     site.set_up()
     token = site.create_token("benchmark")
-    drawn = phone_photo(sample_items(10)[3])
-    photos = {name: jpeg_of(drawn.resize(size)) for name, size in SIZES.items()}
+    picture = phone_photo(sample_items(10)[3])
+    photos = {name: jpeg_of(picture.resize(size)) for name, size in SIZES.items()}
     result: dict[str, Any] = {"cores": os.cpu_count(), "sizes": {}}
     for items in sorted(options.items):
         site.shell(FILL.format(items=items))
-        time.sleep(TIDIED)
+        time.sleep(INDEXED_AFTER)
         result["sizes"][str(items)] = measure_size(site, token, photos, options)
     return result
 
 
 def measure_size(site: Site, token: str, photos: dict[str, bytes], options: argparse.Namespace) -> dict[str, Any]:
-    alone = {name: measure_alone(PhotoSender(site.port, token, photo), options) for name, photo in photos.items()}
-    together = measure_together(site, token, photos["small"], options)
+    """Measure latency, load, memory, and the first answer after a restart."""
+    latency = {name: measure_latency(PhotoSender(site.port, token, photo), options) for name, photo in photos.items()}
+    together = measure_load(site, token, photos["small"], options)
     memory = {name: memory_mb(process.pid) for name, process in site.processes.items()}
     restart(site)
-    first, answer = ask(PhotoSender(site.port, token, photos["small"]))
-    times = round(first / alone["small"]["p50_ms"], 2)
-    first_ms = {"first_ms": round(first, 1), "times_the_median": times, "steps_ms": answer["timings"]}
-    return {**alone, "together": together, "first": first_ms, "memory_mb": memory}
+    first, answer = time_query(PhotoSender(site.port, token, photos["small"]))
+    ratio = round(first / latency["small"]["p50_ms"], 2)
+    first_ms = {"first_ms": round(first, 1), "times_the_median": ratio, "steps_ms": answer["timings"]}
+    return {**latency, "together": together, "first": first_ms, "memory_mb": memory}
 
 
-def measure_alone(sender: PhotoSender, options: argparse.Namespace) -> dict[str, Any]:
+def measure_latency(sender: PhotoSender, options: argparse.Namespace) -> dict[str, Any]:
+    """Send photos one at a time; return percentiles and the median of each step."""
     for _ in range(WARM_UP):
-        ask(sender)
-    answers = [ask(sender) for _ in range(options.queries)]
-    times = [taken for taken, _ in answers]
+        time_query(sender)
+    answers = [time_query(sender) for _ in range(options.queries)]
+    times = [ms for ms, _ in answers]
     return {
         "photo_bytes": len(sender.photo),
         **{f"p{percent}_ms": round(percentile(times, percent), 1) for percent in (50, 95)},
-        "steps_ms": {step: median_of(step, [answer for _, answer in answers]) for step in STEPS},
+        "steps_ms": {step: median_step_ms(step, [answer for _, answer in answers]) for step in STEPS},
     }
 
 
-def ask(sender: PhotoSender) -> tuple[float, dict[str, Any]]:
-    """The time in ms and the answer."""
+def time_query(sender: PhotoSender) -> tuple[float, dict[str, Any]]:
+    """Send a photo; return the time in ms and the answer."""
     started = time.perf_counter()
     body = sender.send()
     return (time.perf_counter() - started) * 1000, json.loads(body)
 
 
-def median_of(step: str, answers: list[dict[str, Any]]) -> float:
+def median_step_ms(step: str, answers: list[dict[str, Any]]) -> float:
     return round(float(statistics.median(answer["timings"][step] for answer in answers)), 2)
 
 
-def measure_together(site: Site, token: str, photo: bytes, options: argparse.Namespace) -> dict[str, Any]:
+def measure_load(site: Site, token: str, photo: bytes, options: argparse.Namespace) -> dict[str, Any]:
+    """Send photos from several clients; return the rate, and the CPU time and Redis commands of one query."""
     file = site.folder / "photo.jpg"
     file.write_bytes(photo)
-    store = redis.Redis.from_url(site.environment["REDIS_URL"])
-    before = costs(site, store)
+    redis_client = redis.Redis.from_url(site.environment["REDIS_URL"])
+    before = read_costs(site, redis_client)
     arguments = (str(site.port), token, str(file), str(options.clients), str(options.many))
     command = [sys.executable, "-m", "benchmarks.load", *arguments]
     client = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603 - our own
-    spent = {name: (after - before[name]) / options.many for name, after in costs(site, store).items()}
-    commands = round(spent.pop("commands"), 1)
-    cpu = {name: round(seconds * 1000, 1) for name, seconds in spent.items()}
+    per_query = {name: (after - before[name]) / options.many for name, after in read_costs(site, redis_client).items()}
+    commands = round(per_query.pop("commands"), 1)
+    cpu = {name: round(seconds * 1000, 1) for name, seconds in per_query.items()}
     return {
         "clients": options.clients,
         **json.loads(client.stdout),
@@ -138,20 +140,21 @@ def measure_together(site: Site, token: str, photo: bytes, options: argparse.Nam
     }
 
 
-def costs(site: Site, store: "redis.Redis") -> dict[str, float]:
-    """Seconds on a core of each process that takes part in an answer, and Redis' commands, since they were started."""
-    seconds = {name: cpu_seconds(site.processes[name].pid) for name in ANSWERING}
-    return seconds | {"commands": float(store.info("stats")["total_commands_processed"])}
+def read_costs(site: Site, redis_client: "redis.Redis") -> dict[str, float]:
+    """Return the CPU seconds of each process that takes part in an answer, and the number of Redis commands."""
+    seconds = {name: cpu_seconds(site.processes[name].pid) for name in MEASURED_PROCESSES}
+    return seconds | {"commands": float(redis_client.info("stats")["total_commands_processed"])}
 
 
 def restart(site: Site) -> None:
+    """Restart all processes but Redis, and wait until they are idle."""
     names = [name for name in site.processes if name != "redis"]
     for name in names:
         site.kill(name)
     site.start(*names)
     site.wait_until_ready()
-    site.wait_for_worker("train")  # takes no part in answers, but starting takes it a core
-    time.sleep(AT_REST)
+    site.wait_for_worker("train")  # answers no queries, but its start keeps a core busy
+    time.sleep(IDLE_AFTER)
 
 
 if __name__ == "__main__":

@@ -38,16 +38,18 @@ class Photos:
 
 
 def measure_label_scores(photos: Photos) -> None:
+    """Run the metrics by label."""
     columns = (photos.labels, photos.labels, photos.owners, photos.owners)
     label_scores(photos.vectors, photos.vectors, *columns)
 
 
 def measure_target_ranks(photos: Photos) -> None:
+    """Run the ranks of each photo's own item."""
     target_ranks(photos.vectors, photos.vectors, np.arange(len(photos.vectors)))
 
 
 def measure_intervals(photos: Photos) -> None:
-    """Twenty-six metrics, as many as a metric encoder has."""
+    """Run the confidence intervals of 26 metrics, as many as a metric encoder has."""
     scores = np.random.default_rng(1).random((len(photos.vectors), 26))
     metrics = {str(at): Metric.mean_of(column) for at, column in enumerate(scores.T)}
     estimate_metrics(QueryScores(photos.owners, metrics), photos.resamples)
@@ -66,6 +68,7 @@ PARTS = {
 
 
 def run_part(part: Callable[[Photos], None], options: argparse.Namespace) -> dict[str, float]:
+    """Return the seconds of a part and the peak memory of this process in MiB."""
     photos = Photos(options)
     started = time.perf_counter()
     part(photos)

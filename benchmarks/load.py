@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-GIVE_UP = 3.0  # times the limit: a stream that lags this far behind will not catch up
+ABORT_FACTOR = 3.0  # times the limit: a stream that lags this far behind will not catch up
 
 
 @dataclass
@@ -34,6 +34,7 @@ class Stream:
 
     @property
     def has_passed(self) -> bool:
+        """Whether no request failed and the 95th percentile is within the limit."""
         return (
             not self.was_aborted and not self.errors and bool(self.times) and percentile(self.times, 95) <= self.limit
         )
@@ -50,7 +51,7 @@ class Stream:
 
 
 def percentile(values: list[float], percent: int) -> float:
-    """The nearest-rank percentile."""
+    """Return the nearest-rank percentile."""
     ordered = sorted(values)
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
@@ -73,7 +74,7 @@ def stream(send: Callable[[], None], *, rate: float, seconds: float, limit: floa
             result.errors.append(f"{type(error).__name__}: {error}"[:200])
             return
         result.times.append(time.monotonic() - due)
-        if result.times[-1] > GIVE_UP * limit:
+        if result.times[-1] > ABORT_FACTOR * limit:
             result.was_aborted = True
 
     with ThreadPoolExecutor(threads) as pool:
@@ -118,18 +119,18 @@ class Getter:
         connection.sendall(self.request)
         data = b""
         while b"\r\n\r\n" not in data:
-            data += self._more(connection)
+            data += self._receive(connection)
         head, _, body = data.partition(b"\r\n\r\n")
         status, *headers = head.decode("latin-1").lower().split("\r\n")
         assert " 200 " in status, status
         fields = dict(line.split(": ", 1) for line in headers)
         while len(body) < int(fields["content-length"]):
-            body += self._more(connection)
+            body += self._receive(connection)
         self.socket = None if fields.get("connection") == "close" else connection
         return body
 
     @staticmethod
-    def _more(connection: socket.socket) -> bytes:
+    def _receive(connection: socket.socket) -> bytes:
         received = connection.recv(65536)
         assert received, "the server closed the connection half-way"
         return received
@@ -138,7 +139,7 @@ class Getter:
 class PhotoSender(Getter):
     """Sends one photo again and again, each time as a new file, and waits for its ten items."""
 
-    _BOUNDARY = b"where-the-parts-of-a-form-meet"
+    _BOUNDARY = b"boundary-of-the-form"
 
     def __init__(self, port: int, token: str, photo: bytes) -> None:
         self.photo = photo
@@ -165,15 +166,15 @@ class PhotoSender(Getter):
 
 
 def with_comment(jpeg: bytes, comment: bytes) -> bytes:
-    """The same picture as another file: with a comment segment."""
+    """Return the same picture as another file: with a comment segment."""
     return jpeg[:2] + b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment + jpeg[2:]
 
 
-def send_photos(make: Callable[[], PhotoSender], *, clients: int, count: int) -> dict[str, Any]:
+def send_photos(make_sender: Callable[[], PhotoSender], *, clients: int, count: int) -> dict[str, Any]:
     """Send `count` photos from clients that never pause; return their rate, times and CPU cost."""
 
     def client(number: int) -> list[float]:
-        sender, times = make(), []
+        sender, times = make_sender(), []
         for _ in range(number, count, clients):
             started = time.perf_counter()
             sender.send()
@@ -182,22 +183,22 @@ def send_photos(make: Callable[[], PhotoSender], *, clients: int, count: int) ->
 
     started = time.monotonic()
     with ThreadPoolExecutor(clients) as pool:
-        times = [ms for some in pool.map(client, range(clients)) for ms in some]
-    seconds, used = time.monotonic() - started, os.times()
+        times = [ms for client_times in pool.map(client, range(clients)) for ms in client_times]
+    seconds, cpu = time.monotonic() - started, os.times()
     return {
         "per_second": round(count / seconds, 1),
         **{f"p{percent}_ms": round(percentile(times, percent), 1) for percent in (50, 95)},
-        "client_cpu_ms": round((used.user + used.system) * 1000 / count, 2),
+        "client_cpu_ms": round((cpu.user + cpu.system) * 1000 / count, 2),
     }
 
 
-def gets_per_second(make: Callable[[], Getter], *, clients: int, seconds: float) -> float:
+def gets_per_second(make_getter: Callable[[], Getter], *, clients: int, seconds: float) -> float:
     """Measure the answers per second to clients that never pause."""
     starts: list[float] = []
     all_ready = threading.Barrier(clients, lambda: starts.append(time.monotonic()), timeout=60)
 
     def client(_: int) -> int:
-        getter, count = make(), 0
+        getter, count = make_getter(), 0
         getter.get()  # opens the connection
         all_ready.wait()
         while time.monotonic() < starts[0] + seconds:

@@ -8,13 +8,13 @@ _SESSION, _USER, _SYSTEM = 3, 11, 12  # fields of /proc/PID/stat, counted from t
 
 
 def cpu_seconds(session: int) -> float:
-    """CPU seconds of all living processes of a session and of their ended children."""
+    """Return the CPU seconds of all living processes of a session and of their ended children."""
     ticks = sum(sum(map(int, fields[_USER : _SYSTEM + 3])) for fields in _members(session).values())
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def memory_mb(session: int) -> float:
-    """Memory of a session in MiB; pages shared by n processes count as 1/n for each (the kernel's PSS)."""
+    """Return the memory of a session in MiB; pages shared by n processes count as 1/n for each (the kernel's PSS)."""
     kilobytes = 0
     for pid in _members(session):
         text = (PROC / str(pid) / "smaps").read_text()
@@ -23,8 +23,8 @@ def memory_mb(session: int) -> float:
 
 
 def _members(session: int) -> dict[int, list[str]]:
-    """The fields of each process of the session."""
-    found = {}
+    """Return the fields of /proc/PID/stat of each process of the session, by process id."""
+    members = {}
     for folder in PROC.iterdir():
         if folder.name.isdigit():
             try:
@@ -32,5 +32,5 @@ def _members(session: int) -> dict[int, list[str]]:
             except OSError:  # the process has just ended
                 continue
             if int(fields[_SESSION]) == session:
-                found[int(folder.name)] = fields
-    return found
+                members[int(folder.name)] = fields
+    return members

@@ -1,4 +1,4 @@
-"""Benchmark: a training run from its start to its promotion, and the answers during it. Prints one JSON object.
+"""Benchmark: query latency during a training run, its evaluation and its promotion. Prints one JSON object.
 
     python -m benchmarks.release CATALOGUE [--preset quick] [--pause 1]
 
@@ -63,6 +63,7 @@ def main() -> None:
 
 
 def measure(site: Site, options: argparse.Namespace) -> dict[str, Any]:
+    """Measure an idle site, each step of the run, and the promotion."""
     site.set_up()
     site.manage("import_catalog", str(options.catalogue.resolve()))
     wait_until(lambda: site.shell(COUNT_MISSING_EMBEDDINGS) == "0", "the vectors of the catalogue", DAY)
@@ -89,7 +90,7 @@ def measure(site: Site, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def current_step(site: Site) -> str:
-    """The step that the site is at. Exits if the run or its evaluation failed."""
+    """Return the current step of the run. Raises SystemExit if the run or its evaluation failed."""
     step = site.shell(STEP.format(name=NAME))
     if step.startswith("failed"):
         raise SystemExit(step)
@@ -97,7 +98,7 @@ def current_step(site: Site) -> str:
 
 
 def time_query(sender: PhotoSender) -> float:
-    """Milliseconds of a query on a connection of its own: the server closes idle ones."""
+    """Return the milliseconds of a query on a new connection: the server closes idle connections."""
     sender.socket = None
     started = time.perf_counter()
     sender.send()
@@ -105,6 +106,7 @@ def time_query(sender: PhotoSender) -> float:
 
 
 def summarize(times: list[float], seconds: float | None) -> dict[str, Any]:
+    """Return the number and percentiles of `times` (ms), after the length of their step if it is known."""
     summary = {
         "answers": len(times),
         **{f"p{percent}_ms": round(percentile(times, percent), 1) for percent in (50, 95)},

@@ -1,4 +1,4 @@
-"""The training loops that `benchmarks.training` compares. Imports torch, which that program must not."""
+"""Training loops that `benchmarks.training` compares. Imports torch, which `benchmarks.training` must not."""
 
 import statistics
 import tempfile
@@ -49,7 +49,7 @@ def time_step(step: Step) -> tuple[float, float]:
 
 
 def measure_speeds(setting: Setting, *, few: bool = False) -> dict[str, object]:
-    """Return each comparison by name; `few`: only the two that make sense on every machine."""
+    """Return each comparison by name; `few`: only the two that are useful on every machine."""
     torch.set_num_threads(setting.threads)
     device = training_device().type
     speeds: dict[str, object] = {"device": torch.cuda.get_device_name() if device == "cuda" else device}
@@ -75,7 +75,7 @@ def measure_speeds(setting: Setting, *, few: bool = False) -> dict[str, object]:
 
 
 def build_options(setting: Setting, **changes: object) -> ClassifierOptions:
-    """Options of one epoch. EfficientNet-Lites start from their weights, which are installed as packages."""
+    """Return the options of one epoch. EfficientNet-Lites start from their weights, which are installed as packages."""
     options: dict[str, object] = {
         "backbone": setting.backbone,
         "pretrained": setting.backbone.startswith("efficientnet-lite"),
@@ -109,9 +109,9 @@ class PlainLoop:
         encoder.set_training(head_only=False)
         form = torch.channels_last if channels_last else torch.contiguous_format
         self.network: nn.Module = encoder.network.to(memory_format=form)  # type: ignore[call-overload]
-        pictures = torch.from_numpy(noise(options.batch_size, options.side)[:, 0]).permute(0, 3, 1, 2).to(device)
+        pictures = torch.from_numpy(random_views(options.batch_size, options.side)[:, 0]).permute(0, 3, 1, 2).to(device)
         self.pictures = ((pictures - encoder.mean) / encoder.std).contiguous(memory_format=form)
-        self.labels = torch.from_numpy(labels_of(options.batch_size)).to(device)
+        self.labels = torch.from_numpy(cyclic_labels(options.batch_size)).to(device)
         self.loss = nn.CrossEntropyLoss(label_smoothing=options.smoothing)
         self.optimizer = torch.optim.AdamW(
             [weight for weight in self.network.parameters() if weight.requires_grad], lr=options.lr
@@ -131,7 +131,7 @@ class PlainLoop:
 
 @dataclass
 class Alternating:
-    """Watches a run: after each of its steps the rival takes one. Keeps the times and losses of both."""
+    """Watcher of a run: after each step of the run the rival takes a step. Records the times and losses of both."""
 
     rival: Step
     ours: list[float] = field(default_factory=list)
@@ -140,7 +140,7 @@ class Alternating:
     _resumed: float = field(default_factory=now)
 
     def stage(self, what: str) -> None:
-        """Not timed."""
+        """Do nothing: stages are not timed."""
 
     def step(self, step: progress.Step) -> None:
         self.ours.append(now() - self._resumed)
@@ -150,7 +150,7 @@ class Alternating:
         self._resumed = now()
 
     def epoch(self, row: Mapping[str, float]) -> None:
-        """Not timed."""
+        """Do nothing: stages are not timed."""
 
 
 def compare_run(rival: Step, options: ClassifierOptions, setting: Setting) -> dict[str, float]:
@@ -179,7 +179,7 @@ def compare_plain(other: Step, options: ClassifierOptions, setting: Setting) -> 
 
 
 def compare(first: list[float], plain: list[float], setting: Setting) -> dict[str, float]:
-    """Photos per second of both, from the seconds of their steps. Warm-up steps are dropped."""
+    """Return the photos per second of both loops, from the seconds of their steps without warm-up."""
     ours, theirs = (
         setting.batch_size / statistics.median(times[WARM_UP[training_device().type] :]) for times in (first, plain)
     )
@@ -187,8 +187,8 @@ def compare(first: list[float], plain: list[float], setting: Setting) -> dict[st
 
 
 def build_data(encoder: TrainableEncoder, options: ClassifierOptions, photos: int) -> TrainingData:
-    """Noise as cached views, as pictures or as feature maps; as many different ones as a batch has."""
-    views: np.ndarray = noise(options.batch_size, options.side)
+    """Return noise as cached views, pictures or feature maps; as many different views as a batch has."""
+    views: np.ndarray = random_views(options.batch_size, options.side)
     if options.freeze_stages:
         encoder.eval()
         with torch.inference_mode():
@@ -201,16 +201,16 @@ def build_data(encoder: TrainableEncoder, options: ClassifierOptions, photos: in
 
 
 def build_photos(count: int) -> PhotoSet:
-    """Photos whose files do not exist and are never opened."""
+    """Return photos whose files do not exist and are never opened."""
     names = tuple(f"{number}.jpg" for number in range(count))
     photos = tuple(Photo(name, CLASSES[at % len(CLASSES)], name, "train") for at, name in enumerate(names))
-    return PhotoSet(Manifest(Path(), photos), photos, CLASSES, labels_of(count), np.arange(count), names)
+    return PhotoSet(Manifest(Path(), photos), photos, CLASSES, cyclic_labels(count), np.arange(count), names)
 
 
-def labels_of(count: int) -> np.ndarray:
+def cyclic_labels(count: int) -> np.ndarray:
     return np.arange(count) % len(CLASSES)
 
 
-def noise(count: int, side: int) -> np.ndarray:
-    """One view of each picture, uint8 (count, 1, side, side, 3), from a fixed seed."""
+def random_views(count: int, side: int) -> np.ndarray:
+    """Return one view of each picture, uint8 (count, 1, side, side, 3), from a fixed seed."""
     return np.random.default_rng(0).integers(0, 256, (count, 1, side, side, 3), dtype=np.uint8)
