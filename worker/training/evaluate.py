@@ -81,12 +81,12 @@ def run_evaluation(evaluation: Evaluation, folder: Path) -> None:
 def evaluate_in_child(evaluation: Evaluation, folder: Path) -> dict[str, Any]:
     """Write the data, run `ml evaluate` in a child process, and return its report."""
 
-    def tick(done: int, of: int) -> None:
+    def report_progress(done: int, of: int) -> None:
         check_in(evaluation, f"collecting photos, {100 * done // of} %")
 
     check_in(evaluation, "collecting photos")
     folders = [_folder_of(encoder) for encoder in (evaluation.encoder, evaluation.against) if encoder]
-    data = evaluation_data_write(evaluation_set=evaluation.evaluation_set, folder=folder, tick=tick)
+    data = evaluation_data_write(evaluation_set=evaluation.evaluation_set, folder=folder, progress=report_progress)
     out = folder / "report.json"
     command = [sys.executable, "-m", "ml", "evaluate", "--data", str(data), "--split", "test", "--out", str(out)]
     for option, encoder_folder in zip(("--encoder", "--against"), folders, strict=False):

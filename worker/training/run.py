@@ -109,12 +109,12 @@ def load_written_card(run: TrainingRun) -> Card | None:
 def train_in_child(run: TrainingRun, reporter: RunReporter) -> Card:
     """Write the data, train in a child process, and return the card of the encoder."""
 
-    def tick(done: int, of: int) -> None:
+    def report_progress(done: int, of: int) -> None:
         reporter.stage("collecting photos", done, of)
         check_in(reporter)
 
-    tick(0, 0)
-    counts = training_data_write(run=run, folder=run_folder(run), tick=tick)
+    report_progress(0, 0)
+    counts = training_data_write(run=run, folder=run_folder(run), progress=report_progress)
     reporter.note(data=counts)
     if counts.get("started_over"):
         reporter.start_over()

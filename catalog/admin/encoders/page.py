@@ -8,7 +8,7 @@ from django.db.models import Q
 
 from catalog.admin.encoders import metrics
 from catalog.models import Encoder, EncoderState, Evaluation, EvaluationState, Promotion
-from catalog.services.encoders.evaluations import UNDER_WAY, evaluation_against, latest_evaluation
+from catalog.services.encoders.evaluations import UNFINISHED, evaluation_against, latest_evaluation
 from catalog.services.encoders.release import encoder_dependents
 from catalog.services.encoders.release_status import coverage_percent, coverage_text, release_status
 
@@ -76,7 +76,7 @@ def comparison_context(encoder: Encoder, other: Encoder | None) -> dict[str, Any
         "others": Encoder.objects.filter(kind=encoder.kind).exclude(pk=encoder.pk).only("name", "state"),
         "evaluation": evaluation,
         "evaluation_colour": EVALUATION_COLOURS[EvaluationState(evaluation.state)] if evaluation else "",
-        "is_changing": evaluation is not None and evaluation.state in UNDER_WAY,
+        "is_changing": evaluation is not None and evaluation.state in UNFINISHED,
         "report": report,
         "rows": metrics.compare_metrics(report),
         "labels": metrics.label_metrics(report),

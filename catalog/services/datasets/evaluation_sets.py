@@ -9,7 +9,7 @@ from catalog.models import EvaluationItem, EvaluationSet, ItemPhoto, User
 from catalog.services.datasets.rows import TEST, VAL, PhotoRow, photo_rows
 from catalog.services.datasets.split import draw_groups
 
-SHARE: Final = 0.15
+SHARE: Final = 0.15  # of the photos of each label
 MIN_GROUPS: Final = 5  # a label with fewer groups is not in the set
 
 
@@ -18,7 +18,7 @@ def evaluation_set_draw(*, name: str = "", share: float = SHARE, by: User | None
 
     Items imported with the split `val` form the set: for the clothing data set these are the items that the shipped
     encoders were not trained on. Without any `val`, items with `test` form it. Otherwise `share` of the photos of each
-    label with `MIN_GROUPS` groups or more: drawn deterministically from the groups, those of earlier sets first, so
+    label with `MIN_GROUPS` groups or more: drawn deterministically from the groups, groups of earlier sets first, so
     that a new set takes few further items out of training.
 
     Raises `Refused`: `bad_share`; `evaluation_set_empty` when the catalogue is too small; `evaluation_set_exists`
@@ -34,12 +34,12 @@ def evaluation_set_draw(*, name: str = "", share: float = SHARE, by: User | None
     try:
         with transaction.atomic():
             EvaluationSet.objects.filter(is_current=True).update(is_current=False)
-            drawn = EvaluationSet.objects.create(name=name or _free_name(), is_current=True, created_by=by)
-            members = [EvaluationItem(evaluation_set=drawn, item_id=item) for item in items]
+            evaluation_set = EvaluationSet.objects.create(name=name or _free_name(), is_current=True, created_by=by)
+            members = [EvaluationItem(evaluation_set=evaluation_set, item_id=item) for item in items]
             EvaluationItem.objects.bulk_create(members, batch_size=1000)
     except IntegrityError:
         raise Refused("evaluation_set_exists", "There is an evaluation set of this name already.", status=409) from None
-    return drawn
+    return evaluation_set
 
 
 def evaluation_set_ensure(*, by: User | None = None) -> EvaluationSet | None:
@@ -59,9 +59,9 @@ def evaluation_rows_planned(*, share: float = SHARE) -> list[PhotoRow]:
     for split in (VAL, TEST):
         if imported := [row for row in rows if row.imported_split == split]:
             return imported
-    earlier = photo_rows(ItemPhoto.objects.filter(item__evaluation_memberships__isnull=False).distinct())
-    first = {row.group for row in earlier}
-    groups = draw_groups((row.member for row in rows), share, least_groups=MIN_GROUPS, first=first)
+    earlier_rows = photo_rows(ItemPhoto.objects.filter(item__evaluation_memberships__isnull=False).distinct())
+    prefer = {row.group for row in earlier_rows}
+    groups = draw_groups((row.member for row in rows), share, least_groups=MIN_GROUPS, prefer=prefer)
     return [row for row in rows if row.group in groups]
 
 

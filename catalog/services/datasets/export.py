@@ -15,11 +15,11 @@ from django.db.models import Max
 from catalog.errors import Refused
 from catalog.models import EvaluationItem, EvaluationSet, ItemPhoto, RunSource, TrainingRun
 from catalog.photos.validation import compute_perceptual_hash
-from catalog.services.datasets.evaluation_sets import evaluation_set_draw, evaluation_set_ensure
+from catalog.services.datasets.evaluation_sets import evaluation_set_ensure
 from catalog.services.datasets.manifests import manifest_path, manifest_rows, manifest_write
 from catalog.services.datasets.rows import (
+    NEAR_DUPLICATE,
     NO_FILE,
-    SAME_LOOK,
     TEST,
     TRAIN,
     HeldOut,
@@ -32,13 +32,13 @@ from catalog.services.datasets.training_pairs import TrainingPair, accepted_trip
 from ml.formats.atomic_files import atomic_path
 from ml.formats.manifest_csv import Row
 
-__all__ = ["evaluation_data_write", "evaluation_set_draw", "training_data_write"]
-
-Tick = Callable[[int, int], None]
-"""Called from time to time with the number of photos done and of all photos, so that the caller can extend a claim."""
+Progress = Callable[[int, int], None]
+"""Callback with the number of photos done and of all photos, called every 20 photos: the caller renews its claim."""
 
 
-def training_data_write(*, run: TrainingRun, folder: Path, tick: Tick = lambda done, of: None) -> dict[str, Any]:
+def training_data_write(
+    *, run: TrainingRun, folder: Path, progress: Progress = lambda done, of: None
+) -> dict[str, Any]:
     """Write `data.csv` for a run. Returns its counts, for `TrainingRun.data`.
 
     A resumed run keeps the photos of its first attempt, because its checkpoint belongs to them. When one of them must
@@ -48,63 +48,65 @@ def training_data_write(*, run: TrainingRun, folder: Path, tick: Tick = lambda d
     data = folder / "data.csv"
     folder.mkdir(parents=True, exist_ok=True)
     evaluation_set_ensure(by=run.started_by)
-    earlier = _read_earlier(folder)
-    if earlier is not None and _is_reusable(earlier, data):
-        return dict(earlier["counts"])
-    if earlier is not None:
+    earlier_attempt = _read_earlier_attempt(folder)
+    if earlier_attempt is not None and _is_reusable(earlier_attempt, data):
+        return dict(earlier_attempt["counts"])
+    if earlier_attempt is not None:
         shutil.rmtree(folder / "run", ignore_errors=True)
         shutil.rmtree(folder / "photos", ignore_errors=True)
-    rows, further_counts, anchors = _training_table(run, folder, tick)
-    counts = _count_rows(rows) | further_counts | ({"started_over": True} if earlier is not None else {})
+    rows, further_counts, anchors = _training_table(run, folder, progress)
+    counts = _count_rows(rows) | further_counts | ({"started_over": True} if earlier_attempt is not None else {})
     (folder / "data.json").unlink(missing_ok=True)
     manifest_write(data, rows)
-    about = {"counts": counts, "anchors": anchors, "evaluation": _evaluation_stamp()}
+    description = {"counts": counts, "anchors": anchors, "evaluation": _evaluation_stamp()}
     with atomic_path(folder / "data.json", fsync=True) as part:
-        part.write_text(json.dumps(about), encoding="utf-8")
+        part.write_text(json.dumps(description), encoding="utf-8")
     return counts
 
 
-def evaluation_data_write(*, evaluation_set: EvaluationSet, folder: Path, tick: Tick = lambda done, of: None) -> Path:
+def evaluation_data_write(
+    *, evaluation_set: EvaluationSet, folder: Path, progress: Progress = lambda done, of: None
+) -> Path:
     """Write `data.csv` for an evaluation: the items of the set as `test`, the rest of the catalogue as `train`.
 
     Deleted items stay in the set, so that results remain comparable.
     """
     folder.mkdir(parents=True, exist_ok=True)
     members = set(evaluation_set.members.values_list("item", flat=True))
-    members_rows = photo_rows(ItemPhoto.objects.filter(item__in=evaluation_set.members.values("item"), problem=""))
+    member_rows = photo_rows(ItemPhoto.objects.filter(item__in=evaluation_set.members.values("item"), problem=""))
     others = [row for row in photo_rows(ItemPhoto.objects.searchable()) if row.item not in members]
-    labelled = [replace(row, split=TEST) for row in members_rows if row.label]
+    labelled = [replace(row, split=TEST) for row in member_rows if row.label]
     labelled += [replace(row, split=TRAIN) for row in others if row.label]
-    rows, _ = _catalogue_table(labelled, folder, tick)
+    rows, _ = _catalogue_table(labelled, folder, progress)
     manifest_write(folder / "data.csv", rows)
     return folder / "data.csv"
 
 
-def _training_table(run: TrainingRun, folder: Path, tick: Tick) -> tuple[list[Row], dict[str, Any], list[str]]:
+def _training_table(run: TrainingRun, folder: Path, progress: Progress) -> tuple[list[Row], dict[str, Any], list[str]]:
     """The rows, further counts for `TrainingRun.data`, and the ids of the users' photos among the rows."""
     held, rows, left_out, anchors = held_out(), list[Row](), Counter[str](), list[str]()
     if run.source != RunSource.MANIFEST:
         pairs = list(training_pairs(held=held))
-        chosen = training_rows(held=held, keep=[pair.item for pair in pairs])
-        rows, missing = _catalogue_table(chosen.rows, folder, tick)
+        chosen = training_rows(held=held, keep_in_train=[pair.item for pair in pairs])
+        rows, missing = _catalogue_table(chosen.rows, folder, progress)
         left_out = chosen.left_out + Counter({NO_FILE: missing})
         added = _pair_rows(pairs, chosen.rows, folder)
         rows += added.values()
         anchors = list(added)
     if run.source != RunSource.CATALOGUE:
-        manifest, excluded = _manifest_table(run, held, tick)
-        rows += manifest
-        left_out[SAME_LOOK] += excluded
+        manifest_table, excluded = _manifest_table(run, held, progress)
+        rows += manifest_table
+        left_out[NEAR_DUPLICATE] += excluded
     counts = {"left_out": dict(+left_out), "pairs": len(anchors), "evaluation_items": len(held.items)}
     return rows, counts, anchors
 
 
-def _catalogue_table(chosen: Sequence[PhotoRow], folder: Path, tick: Tick) -> tuple[list[Row], int]:
+def _catalogue_table(chosen: Sequence[PhotoRow], folder: Path, progress: Progress) -> tuple[list[Row], int]:
     """The rows of photos whose file exists, and the number of photos without a file."""
     rows, missing = [], 0
     for done, photo in enumerate(chosen, start=1):
         if done % 20 == 0:
-            tick(done, len(chosen))
+            progress(done, len(chosen))
         path = _local_file(photo.file, folder / "photos" / f"{photo.photo}.jpg", photo.size)
         if path is None:
             missing += 1
@@ -136,7 +138,7 @@ def _pair_rows(pairs: Iterable[TrainingPair], chosen: Iterable[PhotoRow], folder
     return rows
 
 
-def _manifest_table(run: TrainingRun, held: HeldOut, tick: Tick) -> tuple[list[Row], int]:
+def _manifest_table(run: TrainingRun, held: HeldOut, progress: Progress) -> tuple[list[Row], int]:
     """The rows of the run's manifest without photos of an evaluation set, and the number of those."""
     rows = list(manifest_rows(manifest_path(run.manifest)))
     usable = []
@@ -144,7 +146,7 @@ def _manifest_table(run: TrainingRun, held: HeldOut, tick: Tick) -> tuple[list[R
         if not _is_held(Path(row["path"]), held):
             usable.append(row | {"item": f"manifest {row['item']}"})
         if done % 20 == 0:
-            tick(done, len(rows))
+            progress(done, len(rows))
     return usable, len(rows) - len(usable)
 
 
@@ -154,7 +156,9 @@ def _is_held(path: Path, held: HeldOut) -> bool:
         return False
     try:
         raw = path.read_bytes()
-        return held.shows_same([hashlib.sha256(raw).hexdigest()]) or held.shows_same([], compute_perceptual_hash(raw))
+        return held.has_duplicate([hashlib.sha256(raw).hexdigest()]) or held.has_duplicate(
+            [], compute_perceptual_hash(raw)
+        )
     except (OSError, Refused):
         return False
 
@@ -187,7 +191,7 @@ def _count_rows(rows: Iterable[Row]) -> dict[str, Any]:
     return {"photos": splits.total(), **splits, "items": len(items), "labels": dict(labels.most_common())}
 
 
-def _read_earlier(folder: Path) -> Any:
+def _read_earlier_attempt(folder: Path) -> Any:
     """The content of `data.json` of an earlier attempt; None if there is none."""
     try:
         return json.loads((folder / "data.json").read_text())
@@ -195,11 +199,11 @@ def _read_earlier(folder: Path) -> Any:
         return None
 
 
-def _is_reusable(earlier: Any, data: Path) -> bool:
+def _is_reusable(earlier_attempt: Any, data: Path) -> bool:
     """Whether every photo of the earlier attempt may still be used for training, and is still there."""
-    if earlier["evaluation"] != _evaluation_stamp():
+    if earlier_attempt["evaluation"] != _evaluation_stamp():
         return False
-    anchors = set(earlier["anchors"])
+    anchors = set(earlier_attempt["anchors"])
     usable = accepted_triplets().filter(anchor__in=anchors).order_by().values("anchor").distinct().count()
     try:
         return usable == len(anchors) and all(Path(row["path"]).is_file() for row in manifest_rows(data))

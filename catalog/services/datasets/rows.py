@@ -14,16 +14,16 @@ from catalog.services.datasets.split import Member, draw_groups
 VALIDATION_SHARE: Final = 0.1
 VALIDATION_GROUPS: Final = 3  # a label with fewer groups has no validation photos
 STUDIO_SHARE: Final = 0.25  # a contributor of a larger share of the photos counts as a studio
-FLAT: Final = "0" * 16  # the perceptual hash of a picture without contrast; it matches any such picture
+FLAT_HASH: Final = "0" * 16  # the perceptual hash of a picture without contrast; it matches any such picture
 
 TRAIN, VAL, TEST = "train", "val", "test"
 
 # Reasons to leave photos out; each continues the sentence "Left out: 12 photos".
 UNLABELLED: Final = gettext_noop("of items without a category")
-EVALUATED: Final = gettext_noop("of items of an evaluation set")
+IN_EVALUATION_SET: Final = gettext_noop("of items of an evaluation set")
 SAME_CONTRIBUTOR: Final = gettext_noop("by contributors of an evaluation set")
-SAME_LOOK: Final = gettext_noop("that look like one of an evaluation set")
-ALONE: Final = gettext_noop("that are the only one of their category")
+NEAR_DUPLICATE: Final = gettext_noop("that look like one of an evaluation set")
+SINGLE_PHOTO: Final = gettext_noop("that are the only one of their category")
 NO_FILE: Final = gettext_noop("whose file is missing")
 
 _COLUMNS = (
@@ -49,13 +49,14 @@ class PhotoRow:
     group: str
     file: str
     size: int
-    hashes: frozenset[str]  # SHA-256 of the file as imported and as stored
-    look: str  # the perceptual hash
+    file_hashes: frozenset[str]  # SHA-256 of the file as imported and as stored
+    perceptual_hash: str
     imported_split: str  # the split that the item was imported with; "" if none
     split: str = ""
 
     @property
     def member(self) -> Member:
+        """The label and the group, for drawing splits."""
         return Member(self.label, self.group)
 
 
@@ -65,12 +66,13 @@ class HeldOut:
 
     items: frozenset[int] = frozenset()
     groups: frozenset[str] = frozenset()
-    hashes: frozenset[str] = frozenset()
-    looks: frozenset[str] = frozenset()
+    file_hashes: frozenset[str] = frozenset()
+    perceptual_hashes: frozenset[str] = frozenset()
 
-    def shows_same(self, hashes: Iterable[str], look: str = FLAT) -> bool:
-        """Whether a photo with these file hashes or this perceptual hash is held out."""
-        return not self.hashes.isdisjoint(hashes) or (look != FLAT and look in self.looks)
+    def has_duplicate(self, file_hashes: Iterable[str], perceptual_hash: str = FLAT_HASH) -> bool:
+        """Whether a photo with one of these file hashes, or with this perceptual hash, is held out."""
+        is_near_duplicate = perceptual_hash != FLAT_HASH and perceptual_hash in self.perceptual_hashes
+        return is_near_duplicate or not self.file_hashes.isdisjoint(file_hashes)
 
 
 @dataclass(frozen=True)
@@ -95,41 +97,41 @@ def held_out(planned: Iterable[PhotoRow] = ()) -> HeldOut:
     return HeldOut(
         items=frozenset(row.item for row in rows) | frozenset(EvaluationItem.objects.values_list("item", flat=True)),
         groups=frozenset(row.group for row in rows),
-        hashes=frozenset(digest for row in rows for digest in row.hashes),
-        looks=frozenset(row.look for row in rows),
+        file_hashes=frozenset(digest for row in rows for digest in row.file_hashes),
+        perceptual_hashes=frozenset(row.perceptual_hash for row in rows),
     )
 
 
-def training_rows(*, held: HeldOut, keep: Iterable[int] = ()) -> TrainingRows:
+def training_rows(*, held: HeldOut, keep_in_train: Iterable[int] = ()) -> TrainingRows:
     """The catalogue photos to train on: about `VALIDATION_SHARE` as `val`, the rest as `train`.
 
-    The items `keep`, to which users' photos belong, are kept out of `val` where possible.
+    The items `keep_in_train`, to which users' photos belong, are kept out of `val` where possible.
     """
     left_out: Counter[str] = Counter()
     rows = [row for row in photo_rows(ItemPhoto.objects.searchable()) if not _is_left_out(row, held, left_out)]
     counts = Counter(row.label for row in rows)
-    left_out[ALONE] += sum(1 for count in counts.values() if count == 1)
+    left_out[SINGLE_PHOTO] += sum(1 for count in counts.values() if count == 1)
     rows = [row for row in rows if counts[row.label] > 1]
-    items = set(keep)
+    items = set(keep_in_train)
     groups = {row.group for row in rows if row.item in items}
     members = [row.member for row in rows]
-    val = _validation(members, groups) or _validation(members, set())
+    val = _draw_validation(members, groups) or _draw_validation(members, set())
     return TrainingRows([replace(row, split=VAL if row.group in val else TRAIN) for row in rows], +left_out)
 
 
-def _validation(members: list[Member], keep: set[str]) -> set[str]:
-    return draw_groups(members, VALIDATION_SHARE, least_groups=VALIDATION_GROUPS, keep=keep)
+def _draw_validation(members: list[Member], exclude: set[str]) -> set[str]:
+    return draw_groups(members, VALIDATION_SHARE, least_groups=VALIDATION_GROUPS, exclude=exclude)
 
 
 def _is_left_out(row: PhotoRow, held: HeldOut, left_out: Counter[str]) -> bool:
     if not row.label:
         reason = UNLABELLED
     elif row.item in held.items:
-        reason = EVALUATED
+        reason = IN_EVALUATION_SET
     elif row.group in held.groups:
         reason = SAME_CONTRIBUTOR
-    elif held.shows_same(row.hashes, row.look):
-        reason = SAME_LOOK
+    elif held.has_duplicate(row.file_hashes, row.perceptual_hash):
+        reason = NEAR_DUPLICATE
     else:
         return False
     left_out[reason] += 1
@@ -157,12 +159,13 @@ def _row(
     file: str,
     size: int,
     sha256: str,
-    source: str,
-    look: str,
+    source_sha256: str,
+    perceptual_hash: str,
 ) -> PhotoRow:
     contributor, split = _attribute(attributes, "contributor"), _attribute(attributes, "split")
     group = f"contributor {contributor}" if contributor and contributor not in studios else f"item {item}"
-    return PhotoRow(photo, item, category.strip(), group, file, size, frozenset((sha256, source)), look, split)
+    file_hashes = frozenset((sha256, source_sha256))
+    return PhotoRow(photo, item, category.strip(), group, file, size, file_hashes, perceptual_hash, split)
 
 
 def _attribute(attributes: object, name: str) -> str:

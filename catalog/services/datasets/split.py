@@ -20,13 +20,14 @@ def draw_groups(
     share: float,
     *,
     least_groups: int,
-    keep: Collection[str] = (),
-    first: Collection[str] = (),
+    exclude: Collection[str] = (),
+    prefer: Collection[str] = (),
 ) -> set[str]:
     """Draw groups with at least `share` of the photos of each label that has `least_groups` groups or more.
 
-    Each label keeps at least half of its photos, and at least two. Groups in `keep` are never drawn; groups in `first`
-    are drawn before others. Photos of a label with fewer groups are drawn only along with those of another label.
+    Each label keeps at least half of its photos, and at least two. Groups in `exclude` are never drawn; groups in
+    `prefer` are drawn before others. Photos of a label with fewer groups are drawn only in a group that is drawn for
+    another label.
     """
     photos: dict[str, Counter[str]] = defaultdict(Counter)  # photos of each label by group
     labels: dict[str, set[str]] = defaultdict(set)
@@ -36,25 +37,25 @@ def draw_groups(
     wanted = {label: math.ceil(share * counts.total()) for label, counts in photos.items()}
     most = {label: min(counts.total() / 2, counts.total() - 2) for label, counts in photos.items()}
     chosen: set[str] = set()
-    out: Counter[str] = Counter()
+    drawn: Counter[str] = Counter()
 
     def excess(group: str) -> int:
-        return sum(max(0, out[label] + photos[label][group] - wanted[label]) for label in labels[group])
+        return sum(max(0, drawn[label] + photos[label][group] - wanted[label]) for label in labels[group])
 
     def leaves_enough(group: str) -> bool:
-        return all(out[label] + photos[label][group] <= most[label] for label in labels[group])
+        return all(drawn[label] + photos[label][group] <= most[label] for label in labels[group])
 
     for label in sorted(photos, key=lambda label: (len(photos[label]), label)):  # rare labels first
         counts = photos[label]
         if len(counts) < least_groups:
             continue
         # A contributor brings photos of other labels along: groups with the smallest excess of those go first.
-        for group in sorted(counts, key=lambda group: (group not in first, excess(group), _rank(group))):
-            if out[label] >= wanted[label]:
+        for group in sorted(counts, key=lambda group: (group not in prefer, excess(group), _rank(group))):
+            if drawn[label] >= wanted[label]:
                 break
-            if group not in chosen and group not in keep and leaves_enough(group):
+            if group not in chosen and group not in exclude and leaves_enough(group):
                 chosen.add(group)
-                out.update({label: photos[label][group] for label in labels[group]})
+                drawn.update({label: photos[label][group] for label in labels[group]})
     return chosen
 
 

@@ -13,7 +13,7 @@ from catalog.errors import Refused
 from catalog.models import Triplet, TripletState, UploadedPhoto
 from catalog.photos.crops import crop_box
 from catalog.photos.validation import compute_perceptual_hash
-from catalog.services.datasets.rows import FLAT, HeldOut
+from catalog.services.datasets.rows import FLAT_HASH, HeldOut
 from ml.formats.image_hash import NEAR_BITS
 
 Box = tuple[int, int, int, int]
@@ -41,14 +41,14 @@ def training_pairs(*, held: HeldOut) -> Iterator[TrainingPair]:
 
     Leaves out triplets with an item of an evaluation set, and photos that look like a photo of one.
     """
-    done = set()
+    paired = set()
     for triplet in accepted_triplets().select_related("anchor", "positive", "negative", "query"):
         items = {triplet.positive.item_id, triplet.negative.item_id}
-        if triplet.anchor_id in done or not held.items.isdisjoint(items):
+        if triplet.anchor_id in paired or not held.items.isdisjoint(items):
             continue
         box = _box(triplet)
-        if not _shows_evaluated(triplet.anchor, box, held):
-            done.add(triplet.anchor_id)
+        if not _may_be_held_out(triplet.anchor, box, held):
+            paired.add(triplet.anchor_id)
             yield TrainingPair(triplet.anchor, triplet.positive.item_id, box)
 
 
@@ -64,16 +64,16 @@ def _box(triplet: Triplet) -> Box | None:
     return crop_box(crop, photo.width, photo.height)
 
 
-def _shows_evaluated(photo: UploadedPhoto, box: Box | None, held: HeldOut) -> bool:
+def _may_be_held_out(photo: UploadedPhoto, box: Box | None, held: HeldOut) -> bool:
     """Whether the photo, or its crop, may show a photo of an evaluation set; True when the file cannot be read."""
-    if held.shows_same((photo.sha256, photo.source_sha256)):
+    if held.has_duplicate((photo.sha256, photo.source_sha256)):
         return True
     try:
         with photo.file.open("rb") as file:
             raw = file.read()
-        looks = {compute_perceptual_hash(raw), compute_perceptual_hash(raw, box)}
+        hashes = {compute_perceptual_hash(raw), compute_perceptual_hash(raw, box)}
     except (OSError, Refused):
         return True
-    held_looks = [int(look, 16) for look in held.looks if look != FLAT]
+    held_hashes = [int(digest, 16) for digest in held.perceptual_hashes if digest != FLAT_HASH]
     # The hash also matches some different products: a missing pair does no harm, a leaked one does.
-    return any((int(look, 16) ^ other).bit_count() <= NEAR_BITS for look in looks for other in held_looks)
+    return any((int(digest, 16) ^ other).bit_count() <= NEAR_BITS for digest in hashes for other in held_hashes)

@@ -61,7 +61,7 @@ def encoder_upload(*, archive: IO[bytes], name: str = "") -> Encoder:
 
 
 def encoder_download(*, encoder: Encoder) -> Iterator[bytes]:
-    """Stream the encoder folder as a zip without compression, because weights do not shrink.
+    """Stream the encoder folder as a zip without compression, because weights are incompressible.
 
     Raises `Refused`: `encoder_folder` (404) when the folder or a file is missing.
     """
@@ -97,11 +97,13 @@ def _checked_entries(archive: IO[bytes]) -> dict[str, zipfile.ZipInfo]:
             _require_plain(entry)
             files[name] = entry
     if len(folders) > 1:
-        raise Refused("archive", "The archive holds more than one folder. Pack one encoder alone.")
+        raise Refused("archive", "The archive holds more than one folder. Pack a single encoder.")
     if missing := [name for name in FOLDER_FILES if name not in files]:
         raise Refused("archive", f"The archive has no {' and no '.join(missing)}.")
     if sum(entry.file_size for entry in files.values()) > _max_bytes():
-        raise Refused("archive", f"Unpacked it is larger than {settings.ENCODER_MAX_MB} MB, the limit of this site.")
+        raise Refused(
+            "archive", f"The unpacked files are larger than {settings.ENCODER_MAX_MB} MB, the limit of this site."
+        )
     return files
 
 
@@ -123,11 +125,14 @@ def _split_path(entry: zipfile.ZipInfo) -> tuple[str, str]:
     path = PurePosixPath(entry.orig_filename)
     unsafe = path.is_absolute() or ".." in path.parts or re.search(r"[\\:\x00-\x1f]", entry.orig_filename)
     if unsafe or not path.parts:
-        raise Refused("archive", f"The archive names a file {_quoted(entry)}, outside of its own folder.")
+        raise Refused("archive", f"The archive names a file {_quoted(entry)}, outside of its folder.")
     if path.parts[0] == MAC_FOLDER:
         return MAC_FOLDER, ""
     if len(path.parts) > 2:
-        raise Refused("archive", f"The archive holds {_quoted(entry)}, which lies too deep.")
+        raise Refused(
+            "archive",
+            f"The archive holds {_quoted(entry)}, nested too deep. Put the files at the top, or in one folder.",
+        )
     if entry.is_dir():
         if len(path.parts) == 1:
             return path.parts[0], ""
@@ -157,7 +162,9 @@ def _unpack(archive: IO[bytes], entries: dict[str, zipfile.ZipInfo], folder: Pat
                     target.flush()
                     os.fsync(target.fileno())
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError):
-        raise Refused("archive", "The archive is damaged: it cannot be unpacked.") from None
+        raise Refused(
+            "archive", "The archive is damaged and cannot be unpacked. Please pack and upload it again."
+        ) from None
 
 
 def _checked_card(folder: Path) -> dict[str, Any]:
@@ -173,14 +180,20 @@ def _checked_card(folder: Path) -> dict[str, Any]:
         card: dict[str, Any] = json.loads(result.stdout)
         return card
     if result.exit_code == BAD_INPUT:
-        place = f" {str(folder)!r}"  # the temporary path is of no use to the sender
-        raise Refused("encoder_unusable", result.error_line.replace(f" in{place}", "").replace(place, ""))
-    raise Refused("encoder_unusable", "The check of this encoder broke off: its network asks for too much, or crashes.")
+        path = f" {str(folder)!r}"  # the temporary path is of no use to the sender
+        raise Refused("encoder_unusable", result.error_line.replace(f" in{path}", "").replace(path, ""))
+    raise Refused(
+        "encoder_unusable",
+        "The check of this encoder crashed, or ran out of memory: the network is too large or broken.",
+    )
 
 
 def _require_free(name: str) -> None:
     if not is_encoder_name(name) or name.endswith(".part"):
-        raise Refused("encoder_name", "A name is made of letters, digits, dot, dash and underscore, 100 at most.")
+        raise Refused(
+            "encoder_name",
+            "Use only letters, digits, dots, dashes and underscores in the name, 100 characters at most.",
+        )
     if TrainingRun.objects.filter(name=name, encoder=None).exists():
         raise Refused("encoder_name_taken", f"{name!r} is the name of a training run. Give the encoder another name.")
 
@@ -188,7 +201,7 @@ def _require_free(name: str) -> None:
 def _register(part: Path, card: dict[str, Any], name: str) -> Encoder:
     """Move the checked folder into `ENCODER_DIRS[0]`, unless the same files are there already, and register it."""
     target: Path = settings.ENCODER_DIRS[0] / name
-    existing = [place / name for place in settings.ENCODER_DIRS if (place / name).exists()]
+    existing = [folder / name for folder in settings.ENCODER_DIRS if (folder / name).exists()]
     encoder = Encoder.objects.filter(name=name).first()
     hashes = [encoder.card.get("files")] if encoder else [_hashes(folder) for folder in existing]
     if any(files != card["files"] for files in hashes):
@@ -207,8 +220,8 @@ def _hashes(folder: Path) -> dict[str, str]:
     return {path.name: file_sha256(path) for path in (folder / name for name in DATA_FILES) if path.is_file()}
 
 
-def _clear_stale(place: Path) -> None:
-    for part in place.glob("*.part"):
+def _clear_stale(encoder_dir: Path) -> None:
+    for part in encoder_dir.glob("*.part"):
         if re.fullmatch(r"[0-9a-f]{32}\.part", part.name) and part.stat().st_mtime < time.time() - STALE_SECONDS:
             shutil.rmtree(part, ignore_errors=True)
 
@@ -227,10 +240,10 @@ class _Sink:
         """Do nothing; `zipfile` calls it."""
 
     def take(self) -> bytes:
-        """Return and forget the bytes written since the last call."""
-        taken = b"".join(self._chunks)
+        """Return and drop the bytes written since the last call."""
+        chunks = b"".join(self._chunks)
         self._chunks.clear()
-        return taken
+        return chunks
 
 
 def _zip_chunks(folder: Path, name: str) -> Iterator[bytes]:
@@ -249,7 +262,9 @@ def _max_bytes() -> int:
 
 
 def _not_a_zip() -> Refused:
-    return Refused("archive", "This is not a complete zip file without a comment.")
+    return Refused(
+        "archive", "This is not a complete zip file, or it has an archive comment. Please pack the folder again."
+    )
 
 
 def _quoted(entry: zipfile.ZipInfo) -> str:

@@ -8,7 +8,7 @@ from catalog.errors import Refused
 from catalog.models import CatalogItem, Encoder, EncoderState, Evaluation, EvaluationSet, EvaluationState
 from catalog.services.datasets.evaluation_sets import evaluation_set_ensure
 
-UNDER_WAY = (EvaluationState.QUEUED, EvaluationState.RUNNING)
+UNFINISHED = (EvaluationState.QUEUED, EvaluationState.RUNNING)
 
 
 def evaluation_request(
@@ -28,11 +28,13 @@ def evaluation_request(
     """
     if against is not None and (against == encoder or against.kind != encoder.kind):
         raise Refused("evaluation_kind", f"{encoder} can only be compared with another {encoder.kind} encoder.")
-    chosen = evaluation_set or evaluation_set_ensure()
-    if chosen is None:
+    evaluation_set = evaluation_set or evaluation_set_ensure()
+    if evaluation_set is None:
         raise Refused("no_evaluation_set", f"There are too few items with a category to measure {encoder} on.")
     with transaction.atomic():
-        evaluation, is_new = Evaluation.objects.get_or_create(encoder=encoder, against=against, evaluation_set=chosen)
+        evaluation, is_new = Evaluation.objects.get_or_create(
+            encoder=encoder, against=against, evaluation_set=evaluation_set
+        )
         if is_new or (again and _requeue(evaluation)):
             tasks.send_evaluate(evaluation.pk)
     evaluation.refresh_from_db()
@@ -45,20 +47,20 @@ def evaluations_ensure() -> list[Evaluation]:
     A metric encoder is compared with the live encoder, once it has embedded every photo; a classifier is measured
     alone. Failed evaluations are not repeated: staff decide.
     """
-    live, chosen = Encoder.objects.live(), EvaluationSet.current()
-    if chosen is None and not CatalogItem.objects.exclude(category="").exists():
+    live, evaluation_set = Encoder.objects.live(), EvaluationSet.current()
+    if evaluation_set is None and not CatalogItem.objects.exclude(category="").exists():
         return []  # no set can be drawn; this runs every few seconds, so it must be cheap
     candidates = Encoder.objects.filter(state=EncoderState.CANDIDATE).order_by("pk")
     pairs = [(encoder, live if encoder.kind == "metric" else None) for encoder in candidates]
     pairs = [(encoder, against) for encoder, against in pairs if against or encoder.kind != "metric"]
     requested = []
     for encoder, against in pairs:
-        if Evaluation.objects.filter(encoder=encoder, against=against, evaluation_set=chosen).exists():
+        if Evaluation.objects.filter(encoder=encoder, against=against, evaluation_set=evaluation_set).exists():
             continue
         if encoder.kind == "metric" and encoder.missing_photos().exists():
             continue
         try:
-            requested.append(evaluation_request(encoder=encoder, against=against, evaluation_set=chosen))
+            requested.append(evaluation_request(encoder=encoder, against=against, evaluation_set=evaluation_set))
         except Refused:  # no evaluation set can be drawn
             return requested
     return requested
@@ -66,9 +68,9 @@ def evaluations_ensure() -> list[Evaluation]:
 
 def _requeue(evaluation: Evaluation) -> bool:
     """Reset and queue an evaluation that has ended; False if it has not."""
-    fresh = {"reason": "", "attempts": 0, "report": {}, "samples": [], "finished_at": None, "stage": ""}
-    ended = Evaluation.objects.filter(pk=evaluation.pk).exclude(state__in=UNDER_WAY)
-    return bool(ended.update(state=EvaluationState.QUEUED, nudged_at=timezone.now(), **fresh))
+    initial = {"reason": "", "attempts": 0, "report": {}, "samples": [], "finished_at": None, "stage": ""}
+    ended = Evaluation.objects.filter(pk=evaluation.pk).exclude(state__in=UNFINISHED)
+    return bool(ended.update(state=EvaluationState.QUEUED, nudged_at=timezone.now(), **initial))
 
 
 def latest_evaluation(encoder: Encoder) -> Evaluation | None:
@@ -81,8 +83,8 @@ def evaluation_against(encoder: Encoder, other: Encoder | None) -> Evaluation | 
     """The newest evaluation of `encoder` against `other`, preferring the current set; None if there is none."""
     if other is None:
         return None
-    both = encoder.evaluations.filter(against=other).select_related("evaluation_set")
-    return both.order_by("-evaluation_set__is_current", "-created_at").first()
+    evaluations = encoder.evaluations.filter(against=other).select_related("evaluation_set")
+    return evaluations.order_by("-evaluation_set__is_current", "-created_at").first()
 
 
 def comparison_candidate(encoder: Encoder) -> Encoder | None:

@@ -23,7 +23,7 @@ CHECKED_METRICS: Final = {
     "near10": "the right label among the ten nearest",
     "phone_near10": "the right label among the ten nearest, from a phone photo,",
 }
-BLOCKING: Final = ("kind", "folder", "card", "coverage")  # no reason overrides: queries would fail, or miss items
+BLOCKING: Final = ("kind", "folder", "card", "coverage")  # a reason cannot override: queries would fail or miss items
 
 Report = Mapping[str, Any]
 
@@ -37,7 +37,7 @@ class Objection:
 
     @property
     def is_blocking(self) -> bool:
-        """Whether no written reason overrides it."""
+        """Whether the promotion is refused even with a written reason."""
         return self.code in BLOCKING
 
 
@@ -52,7 +52,7 @@ def release_objections(encoder: Encoder) -> list[Objection]:
         return []
     if unusable := usability_objection(encoder):
         return [unusable]
-    return [] if live is None else [*_coverage(encoder), *_comparison(encoder, live)]
+    return [] if live is None else [*_coverage_objections(encoder), *_comparison_objections(encoder, live)]
 
 
 def usability_objection(encoder: Encoder) -> Objection | None:
@@ -75,42 +75,46 @@ def _check_files(folder: Path, encoder: Encoder) -> Objection | None:
     if any(card.get(name) != encoder.card.get(name) for name in ("files", "kind")):
         return Objection("card", "The card in its folder differs from the card that was registered.")
     if card.get("dim") != encoder.dim:
-        return Objection("card", f"Its card says {card.get('dim')!r} numbers a vector; its vectors have {encoder.dim}.")
+        return Objection(
+            "card", f"Its card names {card.get('dim')!r} as the vector size; {encoder.dim} was registered."
+        )
     if not isinstance(card.get("format"), int) or not isinstance(card.get("preprocessing"), dict):
-        return Objection("card", "Its card does not say how photos are prepared for it.")
+        return Objection("card", "Its card lacks the preprocessing of photos or the format version.")
     changed = [name for name in DATA_FILES if hashes[name] != (card.get("files") or {}).get(name)]
     return Objection("card", f"{changed[0]} is not the file that its card describes.") if changed else None
 
 
-def _coverage(encoder: Encoder) -> Iterator[Objection]:
+def _coverage_objections(encoder: Encoder) -> Iterator[Objection]:
     if missing := encoder.missing_photos().count():
         noun = "photo has" if missing == 1 else "photos have"
-        yield Objection("coverage", f"{missing:,} {noun} no vector of it yet: those items would be missing.")
+        yield Objection(
+            "coverage", f"{missing:,} {noun} no vector of this encoder yet; their items would be missing from results."
+        )
 
 
-def _comparison(encoder: Encoder, live: Encoder) -> Iterator[Objection]:
-    chosen = EvaluationSet.current()
-    if chosen is None:
+def _comparison_objections(encoder: Encoder, live: Encoder) -> Iterator[Objection]:
+    evaluation_set = EvaluationSet.current()
+    if evaluation_set is None:
         yield Objection(
             "no_evaluation_set",
             "There is no evaluation set to compare on: too few items have a category, or none was drawn yet.",
         )
         return
-    rows = Evaluation.objects.filter(encoder=encoder, against=live, evaluation_set=chosen)
+    rows = Evaluation.objects.filter(encoder=encoder, against=live, evaluation_set=evaluation_set)
     evaluation = rows.defer("samples").first()
     if evaluation is not None and evaluation.state == EvaluationState.DONE:
         yield from metric_objections(evaluation.report)
     else:
-        yield Objection("not_compared", _not_compared(evaluation, live, chosen))
+        yield Objection("not_compared", _not_compared(evaluation, live, evaluation_set))
 
 
-def _not_compared(evaluation: Evaluation | None, live: Encoder, chosen: EvaluationSet) -> str:
-    both = f"with the live encoder {live} on {chosen}"
+def _not_compared(evaluation: Evaluation | None, live: Encoder, evaluation_set: EvaluationSet) -> str:
+    comparison = f"with the live encoder {live} on {evaluation_set}"
     if evaluation is None:
-        return f"It was not compared {both} yet."
+        return f"It was not compared {comparison} yet."
     if evaluation.state == EvaluationState.FAILED:
-        return f"Its comparison {both} has failed: {evaluation.reason}"
-    return f"Its comparison {both} is {'running' if evaluation.state == EvaluationState.RUNNING else 'queued'}."
+        return f"Its comparison {comparison} has failed: {evaluation.reason}"
+    return f"Its comparison {comparison} is {'running' if evaluation.state == EvaluationState.RUNNING else 'queued'}."
 
 
 def metric_objections(report: Report) -> list[Objection]:
@@ -124,7 +128,7 @@ def metric_objections(report: Report) -> list[Objection]:
     for label, differences in (against.get("labels") or {}).items():
         figures = (report.get("labels") or {}).get(label)
         parts.append(_Part("label_falls", label, figures, differences, min_photos=settings.GATE_MIN_PHOTOS))
-    return [objection for part in parts for name in CHECKED_METRICS if (objection := _drop(part, name))]
+    return [objection for part in parts for name in CHECKED_METRICS if (objection := _drop_objection(part, name))]
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ class _Part:
     min_photos: int
 
 
-def _drop(part: _Part, metric: str) -> Objection | None:
+def _drop_objection(part: _Part, metric: str) -> Objection | None:
     difference = (part.differences or {}).get(metric) or {}
     photos = ((part.figures or {}).get(metric) or {}).get("queries") or 0
     drop = -(difference.get("value") or 0.0)
@@ -161,6 +165,6 @@ def _sha256(path: Path) -> str:
 
 @lru_cache(maxsize=64)
 def _cached_sha256(path: Path, version: tuple[int, ...]) -> str:
-    """SHA-256 of a file, computed once per version of it, because an admin page asks every few seconds."""
+    """SHA-256 of a file, computed once per version of it, because an admin page polls every few seconds."""
     del version
     return file_sha256(path)

@@ -25,10 +25,10 @@ def encoder_register(*, folder: Path, card: dict[str, Any]) -> Encoder:
         if encoder.card.get("files") != card.get("files"):
             raise Refused("encoder_name_taken", f"Another encoder is called {folder.name!r}. Rename the folder.")
         return encoder
-    encoder_dir: Path = settings.ENCODER_DIRS[0]
-    if folder.resolve().parent not in [place.resolve() for place in settings.ENCODER_DIRS]:
-        encoder_dir.mkdir(parents=True, exist_ok=True)
-        with atomic_folder(encoder_dir / folder.name) as part:
+    target_dir: Path = settings.ENCODER_DIRS[0]
+    if folder.resolve().parent not in [encoder_dir.resolve() for encoder_dir in settings.ENCODER_DIRS]:
+        target_dir.mkdir(parents=True, exist_ok=True)
+        with atomic_folder(target_dir / folder.name) as part:
             shutil.copytree(folder, part, dirs_exist_ok=True)
     encoder = Encoder.objects.create(name=folder.name, kind=card["kind"], dim=card["dim"], card=card)
     if encoder.kind == "metric":

@@ -51,7 +51,7 @@ def encoder_promote(*, encoder: Encoder, by: User | None = None, reason: str = "
         if encoder == live:
             return None
         objections = release_objections(encoder)
-        _require_passable(encoder, objections, reason)
+        _require_no_objection(encoder, objections, reason)
         return _switch(encoder, live, by=by, reason=reason, gate=objections)
 
 
@@ -66,7 +66,7 @@ def encoder_roll_back(*, by: User | None = None, reason: str = "") -> Promotion:
     with transaction.atomic():
         live, previous = _roll_back_target()
         if unusable := usability_objection(previous):
-            raise Refused("gate", f"{previous} cannot come back. {unusable.text}", status=409)
+            raise Refused("gate", f"{previous} cannot go live again. {unusable.text}", status=409)
         gate = [objection for objection in release_objections(previous) if objection.code == "coverage"]
         return _switch(previous, live, by=by, reason=reason.strip(), gate=gate, is_rollback=True)
 
@@ -103,7 +103,9 @@ def encoder_delete(*, encoder: Encoder) -> None:
         last = Promotion.objects.first()
         if last is not None and last.previous_id == encoder.pk:
             raise Refused(
-                "encoder_is_way_back", f"{encoder} is what a roll-back from {last.encoder_name} restores.", status=409
+                "encoder_is_way_back",
+                f"{encoder} is the target of a roll-back from {last.encoder_name}. Promote another encoder first.",
+                status=409,
             )
         if queries := encoder_dependents(encoder)["queries"]:
             sentence = f"{queries:,} queries were answered by {encoder} and could not be replayed. Retire it instead."
@@ -134,7 +136,7 @@ def _lock_all() -> None:
     list(Encoder.objects.select_for_update().order_by("pk").values_list("pk"))
 
 
-def _require_passable(encoder: Encoder, objections: list[Objection], reason: str) -> None:
+def _require_no_objection(encoder: Encoder, objections: list[Objection], reason: str) -> None:
     blocking = [objection for objection in objections if objection.is_blocking]
     if blocking or (objections and len(reason) < MIN_REASON):
         texts = " ".join(objection.text for objection in objections)
@@ -188,6 +190,7 @@ class Coverage:
 
     @property
     def missing(self) -> int:
+        """The number of photos without an embedding."""
         return self.photos - self.embedded
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from catalog.models import Encoder, EncoderState, Evaluation, Promotion
-from catalog.services.encoders.evaluations import UNDER_WAY, evaluation_against
+from catalog.services.encoders.evaluations import UNFINISHED, evaluation_against
 from catalog.services.encoders.gate import Objection, release_objections
 from catalog.services.encoders.release import Coverage, encoder_coverage
 
@@ -35,9 +35,9 @@ class ReleaseStatus:
 
     @property
     def is_changing(self) -> bool:
-        """Whether photos are being embedded or the comparison runs, so that the status should be read again soon."""
+        """Whether photos are being embedded or the comparison runs, so that the page must poll the status."""
         is_embedding = self.coverage is not None and self.coverage.missing > 0
-        return is_embedding or (self.comparison is not None and self.comparison.state in UNDER_WAY)
+        return is_embedding or (self.comparison is not None and self.comparison.state in UNFINISHED)
 
 
 def release_status(encoder: Encoder) -> ReleaseStatus:
@@ -55,7 +55,7 @@ def release_status(encoder: Encoder) -> ReleaseStatus:
 
 
 def coverage_percent(embedded: int, photos: int) -> int:
-    """Rounded down, so 100 means complete. An empty catalogue is complete."""
+    """The embedded share in percent, rounded down: 100 means complete. An empty catalogue is complete."""
     return 100 * embedded // photos if photos else 100
 
 

@@ -57,10 +57,10 @@ def test_groups_with_the_smallest_excess_of_other_labels_are_drawn_first() -> No
 def test_groups_in_keep_are_never_drawn_and_groups_in_first_are_drawn_first() -> None:
     members = wardrobe(Hat=10)
     drawn = draw_groups(members, 0.2, least_groups=5)
-    others = draw_groups(members, 0.2, least_groups=5, keep=drawn)
+    others = draw_groups(members, 0.2, least_groups=5, exclude=drawn)
     assert len(others) == 2
     assert not others & drawn
-    assert draw_groups(members, 0.2, least_groups=5, first=others) == others
+    assert draw_groups(members, 0.2, least_groups=5, prefer=others) == others
 
 
 @pytest.mark.parametrize("members", [[], wardrobe(Hat=1)])
