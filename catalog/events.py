@@ -1,7 +1,7 @@
 """Wait for a query to end, and follow its state changes, through Redis.
 
 The row holds the state; an event only says "read the row again". When Redis is unreachable, nothing fails: announcing
-logs a warning, waiting returns at once, and a subscription wakes up every second.
+logs a warning, waiting returns at once, and a subscription returns every second.
 """
 
 import logging
@@ -95,5 +95,5 @@ class QuerySubscription:
         try:
             call()
         except redis.RedisError as error:
-            logger.warning("Query %s is followed without Redis (%s).", self._query_id, error)
+            logger.warning("Query %s is polled: Redis cannot be reached (%s).", self._query_id, error)
             self._is_disconnected = True

@@ -1,6 +1,6 @@
 """Run `python -m ml` in a child process, and the environment variables that child processes may see.
 
-The catalogue never imports the networks of `ml`; what it needs from them it asks the command line.
+The catalogue never imports the networks of `ml`: it runs the command line and reads the output.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ ERROR_PREFIX: Final = "python -m ml: "
 
 # An allow-list, so that a secret which a later version or a deployment adds to the environment stays out as well.
 BASE_VARIABLES: Final = frozenset(("PATH", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH"))
-# What torch, torchrun and the experiment trackers read besides. A proxy's address may hold its password: without it
+# Read by torch, torchrun and the experiment trackers as well. A proxy's address may hold its password: without it
 # a tracker cannot reach its server.
 TRAINING_VARIABLES: Final = BASE_VARIABLES | {
     *("HOME", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK"),
@@ -54,12 +54,12 @@ class MlResult:
 
 
 def base_environment() -> dict[str, str]:
-    """The part of this process's environment that any child process may see: none of the site's secrets."""
+    """The part of this process's environment that any child process may see, without the site's secrets."""
     return {name: value for name, value in os.environ.items() if name in BASE_VARIABLES}
 
 
 def training_environment() -> dict[str, str]:
-    """The part of this process's environment for training and evaluation: none of the site's secrets.
+    """The part of this process's environment for training and evaluation, without the site's secrets.
 
     The credentials of the experiment tracker (`WANDB_*`) and the proxies are passed on.
     """
@@ -82,7 +82,9 @@ def run_ml(*arguments: str, seconds: float, memory: int | None = None) -> MlResu
         encoding="utf-8",
     ) as process:
         if memory is not None:
-            with contextlib.suppress(OSError, ValueError, AttributeError):  # a lower limit holds, or none can be set
+            with contextlib.suppress(
+                OSError, ValueError, AttributeError
+            ):  # a lower limit is set already, or limits are not supported
                 resource.prlimit(process.pid, resource.RLIMIT_AS, (memory, memory))
         try:
             stdout, stderr = process.communicate(timeout=seconds)

@@ -8,7 +8,7 @@ from functools import cache
 import redis
 from django.conf import settings
 
-TIMEOUT = 1.0  # seconds: a Redis that is there may hang, or the network may drop its replies
+TIMEOUT = 1.0  # seconds: a reachable Redis may hang, or the network may drop its replies
 
 logger = logging.getLogger(__name__)
 

@@ -55,8 +55,8 @@ def send_search_query(query_id: UUID) -> None:
 def send_embed_catalog(encoder_id: int) -> None:
     """Send, after commit: embed the catalogue photos that the encoder has not embedded yet.
 
-    At most one such message per encoder waits in the queue. Each task sends the next, so two messages would circulate
-    for as long as there is work, and a person's photo would wait for both.
+    At most one such message per encoder waits in the queue. Each task sends the next one, so two messages would
+    circulate until all photos are embedded, and a user's query would wait for both.
     """
     transaction.on_commit(partial(_send_embed_catalog, encoder_id))
 
@@ -94,7 +94,7 @@ def _send_connection() -> Connection:
 
 
 def preload() -> None:
-    """Load what sending needs without connecting to Redis, so that forked processes share the memory."""
+    """Load the code that sends messages, without connecting to Redis, so that forked processes share the memory."""
     current_app.finalize()
     for lazy_attribute in (current_app.backend, current_app.amqp.router, current_app.Task):
         assert lazy_attribute is not None  # noqa: S101 - reading the attribute creates it

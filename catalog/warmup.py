@@ -52,7 +52,7 @@ def run_and_roll_back(work: Callable[[User], object]) -> None:
 
 def example_photo(owner: User) -> UploadedPhoto:
     """Store and return a photo of the user."""
-    photo = upload_prepare(raw=_drawn(), owner=owner)
+    photo = upload_prepare(raw=_draw_photo(), owner=owner)
     photo.save(force_insert=True)
     return photo
 
@@ -76,7 +76,7 @@ def warm_up_requests(application: Application) -> None:
 def _post_and_get(application: Application, user: User) -> UUID:
     token = AuthToken.objects.create(user)[1]
     head = b'Content-Disposition: form-data; name="photo"; filename="photo.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
-    form = b"--part\r\n" + head + _drawn() + b"\r\n--part--\r\n"
+    form = b"--part\r\n" + head + _draw_photo() + b"\r\n--part--\r\n"
     _request(application, token, "POST", "/api/v1/queries/", form)
     query_id = user.queries.get().pk
     _request(application, token, "GET", f"/api/v1/queries/{query_id}/")
@@ -106,7 +106,7 @@ def _request(application: Application, token: str, method: str, path: str, body:
         raise RuntimeError(f"{method} {path} was answered with {statuses[0]}: {answer[:300]!r}")
 
 
-def _drawn() -> bytes:
+def _draw_photo() -> bytes:
     file = io.BytesIO()
     Image.radial_gradient("L").convert("RGB").save(file, "JPEG")
     return file.getvalue()

@@ -104,7 +104,7 @@ def parse_price(text: str) -> tuple[Decimal | None, str]:
 
 
 def parse_stock(text: str) -> bool | None:
-    """Parse availability from a word ("yes", "out of stock") or a number of pieces. None for an empty text."""
+    """Parse the availability from a word ("yes", "out of stock") or a number of pieces. None for an empty text."""
     word = " ".join(re.sub(r"[_-]", " ", text).split()).casefold()
     if not word:
         return None

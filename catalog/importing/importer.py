@@ -38,6 +38,7 @@ BATCH = 50  # rows per transaction
 STORING_THREADS = 8  # they wait for the network when the storage is remote
 
 Progress = Callable[[int, int], None]
+"""Callback with the number of rows done and of all rows."""
 
 
 class ImportStopped(Exception):
@@ -49,9 +50,10 @@ class ImportStopped(Exception):
 def catalog_import(*, source: Path, layout: str | None = None, progress: Progress | None = None) -> ImportJob:
     """Update the catalogue from a source and queue the new photos for embedding. Idempotent.
 
-    Refused pictures and rows are listed in the job's `errors`. `progress` is called with (done, total) per row. Raises
-    `Refused` if the whole source cannot be read, `ImportStopped` if the disk, storage or database fails; the job is
-    then marked as failed with the reason.
+    Refused pictures and rows are listed in the job's `errors`. `progress` is called after each row.
+
+    Raises `Refused`: `import_running`; the codes of `open_source` when the whole source cannot be read. Raises
+    `ImportStopped` when the disk, storage or database fails. The job is then marked as failed with the reason.
     """
     recover_killed_imports()
     name = str(source)[:1000].encode(errors="replace").decode().replace("\0", "")
@@ -59,10 +61,10 @@ def catalog_import(*, source: Path, layout: str | None = None, progress: Progres
         raise Refused("import_running", f"This source is being imported already (import {running.pk}).")
     job = ImportJob.objects.create(source=name)
     with hold_import_lock(job), _record_outcome(job):
-        opened = open_source(source, layout)
-        job.layout = opened.layout
+        opened_source = open_source(source, layout)
+        job.layout = opened_source.layout
         job.save(update_fields=["layout"])
-        _ImportRun(job, opened, progress or (lambda done, total: None)).run()
+        _ImportRun(job, opened_source, progress or (lambda done, total: None)).run()
         job.finish()
     if encoder := Encoder.objects.live():
         tasks.send_embed_catalog(encoder.pk)
@@ -137,9 +139,9 @@ class _ImportRun:
         for row in batch:
             if isinstance(row, RefusedRow):
                 self._refuse(row)
-        good = [row for row in batch if isinstance(row, SourceRow)]
-        stored = stored_pictures(row.item for row in good)
-        return [(row, cleaners.submit(_load_picture, row, stored)) for row in good]
+        accepted = [row for row in batch if isinstance(row, SourceRow)]
+        stored = stored_pictures(row.item for row in accepted)
+        return [(row, cleaners.submit(_load_picture, row, stored)) for row in accepted]
 
     def _write_batch(self, batch: list[tuple[SourceRow, Future[ImportedPicture]]], storing: ThreadPoolExecutor) -> None:
         pictures = []
@@ -171,7 +173,7 @@ class _ImportRun:
 
 
 def _load_picture(row: SourceRow, stored: frozenset[tuple[str, str]]) -> ImportedPicture:
-    """Read the picture of a row and clean it unless it is already stored. Refused if it cannot be used."""
+    """Read the picture of a row, and validate and clean it unless it is already stored. Raises `Refused`."""
     try:
         status = row.path.stat()
         if not stat.S_ISREG(status.st_mode):  # reading a pipe would block forever

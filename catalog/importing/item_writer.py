@@ -40,7 +40,7 @@ def stored_pictures(items: Iterable[str]) -> frozenset[tuple[str, str]]:
 class ItemWriter:
     """Writes batches and counts created, updated and unchanged items and photos.
 
-    Rows of one item may be anywhere in the source. The first good one defines the item's fields, so that an
+    Rows of one item may be anywhere in the source. The first accepted row defines the item's fields, so that an
     inconsistent source does not change the item at every import.
     """
 
@@ -53,17 +53,17 @@ class ItemWriter:
     def write(self, pictures: list[ImportedPicture], storing: ThreadPoolExecutor) -> None:
         """Store the new picture files in parallel, then write items and photos in one transaction."""
         stored = set(stored_pictures(picture.row.item for picture in pictures))
-        fresh = []
+        new_pictures = []
         for picture in pictures:
             if picture.clean is not None and picture.key not in stored:
                 stored.add(picture.key)
-                fresh.append(picture)
-        photos = list(storing.map(self._store_photo, fresh))
+                new_pictures.append(picture)
+        photos = list(storing.map(self._store_photo, new_pictures))
         with transaction.atomic():
             items = self._write_items([picture.row for picture in pictures])
-            self._write_photos(zip(fresh, photos, strict=True), items)
-        self.counts["photos_created"] += len(fresh)
-        self.counts["photos_unchanged"] += len(pictures) - len(fresh)
+            self._write_photos(zip(new_pictures, photos, strict=True), items)
+        self.counts["photos_created"] += len(new_pictures)
+        self.counts["photos_unchanged"] += len(pictures) - len(new_pictures)
 
     def _store_photo(self, picture: ImportedPicture) -> ItemPhoto:
         """Store the file of a picture; returns its unsaved photo, still without an item."""
@@ -101,10 +101,12 @@ class ItemWriter:
         self.counts["items_created"] += len(created)
         return items
 
-    def _write_photos(self, fresh: Iterable[tuple[ImportedPicture, ItemPhoto]], items: dict[str, CatalogItem]) -> None:
+    def _write_photos(
+        self, new_pictures: Iterable[tuple[ImportedPicture, ItemPhoto]], items: dict[str, CatalogItem]
+    ) -> None:
         photos = []
         positions = _next_positions(items.values())
-        for picture, photo in fresh:
+        for picture, photo in new_pictures:
             item = items[picture.row.item]
             photo.item = item
             photo.position = min(positions.get(item.pk, 0), _LAST_POSITION)

@@ -31,11 +31,11 @@ def hold_import_lock(job: ImportJob) -> Iterator[None]:
     """Hold the lock file of a job while this process works on it. The kernel releases it when the process dies."""
     path = _lock_path(job)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".new")
-    lock = lock_file(draft)
+    new_path = path.with_suffix(".new")
+    lock = lock_file(new_path)
     assert lock is not None  # noqa: S101 - one process works on a job
     with lock:
-        draft.rename(path)  # after locking, so that no other process finds the file unlocked while this one lives
+        new_path.rename(path)  # after locking, so that no other process finds the file unlocked while this one lives
         try:
             yield
         finally:

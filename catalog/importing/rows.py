@@ -16,8 +16,10 @@ class SourceRow:
     file: str  # the picture's name in the source
     path: Path
     item: str  # the item's external id
-    default_name: str  # of a new item, if the source gives no name
-    columns: dict[str, Any] = field(default_factory=dict)  # of CatalogItem; those the source does not know are missing
+    default_name: str  # name of a new item, if the source gives no name
+    columns: dict[str, Any] = field(
+        default_factory=dict
+    )  # CatalogItem fields; fields that the source lacks are missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +33,19 @@ class RefusedRow:
 
     @classmethod
     def from_error(cls, error: Refused, number: int, file: str) -> "RefusedRow":
+        """Build the refused row of an error."""
         return cls(number, file, error.code, error.detail)
 
     def as_json(self) -> dict[str, Any]:
+        """The entry in `ImportJob.errors`."""
         return {"row": self.number, "file": self.file[:300], "code": self.code, "reason": self.reason}
 
 
 def resolve_picture(root: Path, name: str, *folders: str) -> Path:
     """Find the file `name` in the first of `folders` below `root` that has it.
 
-    Refused if it lies outside `root`, by its name (path traversal) or through a symbolic link: an untrusted table
-    could otherwise publish any file of this machine.
+    An untrusted table could otherwise publish any file of this machine, by its name (path traversal) or through a
+    symbolic link. Raises `Refused`: `image_blank`, `image_outside`, `image_missing`.
     """
     if not name:
         raise Refused("image_blank", "The row names no picture.")

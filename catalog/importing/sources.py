@@ -13,7 +13,7 @@ from catalog.importing.tables import Table, open_table
 FOLDERS = ("folder", "folders")
 LAYOUT_NAMES = (*FOLDERS, *LAYOUTS)
 
-_KNOWN_TABLES = ("styles.csv", "labels.csv", "items.csv")
+_TABLE_NAMES = ("styles.csv", "labels.csv", "items.csv")
 _EXPECTED = "Name a folder of pictures, or a CSV file with a column `image`"
 
 
@@ -29,7 +29,7 @@ class Source:
 def open_source(path: Path, layout: str | None = None) -> Source:
     """Open the source at `path` in the given layout, or in the detected one.
 
-    Refused if it is missing, unreadable, empty, or in no known layout.
+    Raises `Refused`: `source_missing`, `source_unreadable`, `source_empty`; `layout_unknown`, `layout_mismatch`.
     """
     if layout is not None and layout not in LAYOUT_NAMES:
         raise Refused("layout_unknown", f"There is no layout {layout!r}; there are {', '.join(LAYOUT_NAMES)}.")
@@ -63,9 +63,9 @@ def _folder_source(root: Path, layout: str | None) -> Source:
 def _find_table(entries: list[Path], layout: str | None) -> Path | None:
     """Find the table that describes a folder: one with a known name, else the only one in a known layout."""
     tables = [entry for entry in entries if entry.suffix.lower() in (".csv", ".tsv") and entry.is_file()]
-    for known in _KNOWN_TABLES:
+    for name in _TABLE_NAMES:
         for table in tables:
-            if table.name.lower() == known:
+            if table.name.lower() == name:
                 return table
     candidates = [table for table in tables if _detect_layout(table, layout) is not None]
     if len(candidates) > 1:

@@ -37,6 +37,7 @@ class Table:
         return tuple(normalize_header(header) for header in self.headers)
 
     def count(self) -> int:
+        """The number of non-empty rows, without the header. Reads the whole file."""
         return sum(1 for _ in self.rows())
 
     def rows(self) -> Iterator[TableRow]:
@@ -60,7 +61,7 @@ class Table:
 
 
 def open_table(path: Path) -> Table:
-    """Detect encoding, delimiter and headers of a CSV file. Refused if it cannot be read or is no table."""
+    """Detect encoding, delimiter and headers of a CSV file. Raises `Refused`: `source_unreadable`, `source_empty`."""
     try:
         encoding = _detect_encoding(path)
         with path.open(encoding=encoding, errors="replace", newline="") as file:

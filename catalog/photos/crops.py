@@ -20,7 +20,7 @@ def is_within_photo(crop: Crop) -> bool:
 
 
 def require_min_size(crop: Crop, width: int, height: int) -> None:
-    """Raise `Refused` if the crop of a photo of this size is smaller than `SHORT_SIDE` pixels."""
+    """Raise `Refused` (`crop_too_small`) if the crop of a photo of this size is smaller than `SHORT_SIDE` pixels."""
     left, top, right, bottom = crop_box(crop, width, height)
     if min(right - left, bottom - top) < SHORT_SIDE:
         detail = _("The crop leaves {width} x {height} pixels of the photo; it needs {least} a side.")

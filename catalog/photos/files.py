@@ -1,4 +1,4 @@
-"""Store picture files."""
+"""Store picture files in the default storage, without partial files after an error."""
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage

@@ -11,13 +11,13 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 SPAN: Final = 3600  # seconds; a URL is valid for one to two spans, and stays the same during one (cacheable)
-_SALT: Final = "catalog.picture"  # a signature made for something else opens no picture
+_SALT: Final = "catalog.picture"  # signatures made for another purpose are invalid here
 
 
 def make_item_photo_path() -> Callable[[int], str]:
     """Return a function from the id of an item photo to its URL path. One `reverse` call serves many ids."""
-    before, _, after = reverse("item-photo", args=[0]).rpartition("0")
-    return lambda photo_id: f"{before}{photo_id}{after}"
+    prefix, _, suffix = reverse("item-photo", args=[0]).rpartition("0")
+    return lambda photo_id: f"{prefix}{photo_id}{suffix}"
 
 
 def signed_path(photo_id: UUID) -> str:

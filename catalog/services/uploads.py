@@ -30,11 +30,11 @@ def upload_prepare(*, raw: bytes, owner: User | None = None, visitor: str = "") 
     Raises `Refused`, with the codes of `clean_photo`, for bytes that are not a usable photo.
     """
     digest = source_hash(raw)
-    earlier = UploadedPhoto.objects.owned_by(owner=owner, visitor=visitor).filter(source_sha256=digest).first()
-    if earlier is not None:
-        earlier.expires_at = max(earlier.expires_at, expiry())  # a photo used for training may be kept longer
-        if UploadedPhoto.objects.filter(pk=earlier.pk).update(expires_at=earlier.expires_at):
-            return earlier  # else another request has just deleted it
+    existing = UploadedPhoto.objects.owned_by(owner=owner, visitor=visitor).filter(source_sha256=digest).first()
+    if existing is not None:
+        existing.expires_at = max(existing.expires_at, expiry())  # a photo used for training may be kept longer
+        if UploadedPhoto.objects.filter(pk=existing.pk).update(expires_at=existing.expires_at):
+            return existing  # no row was updated if another request has just deleted the photo
     clean = clean_photo(raw)
     photo = UploadedPhoto(
         owner=owner,
@@ -74,12 +74,12 @@ def upload_create(
         default_storage.delete(name)
         if not isinstance(error, IntegrityError):
             raise
-        twin = _twin(photo)
-        if twin is None:  # not a duplicate photo: the owner's account was just deleted
+        duplicate = _find_duplicate(photo)
+        if duplicate is None:  # not a duplicate photo: the owner's account was just deleted
             detail = "The photo was deleted. Please send it again."
             raise Refused("photo_gone", detail, status=410) from None
-        _save(twin, attach)  # a concurrent request stored the same bytes
-        return twin, False
+        _save(duplicate, attach)  # a concurrent request stored the same bytes
+        return duplicate, False
     return photo, is_new
 
 
@@ -91,7 +91,7 @@ def _save(photo: UploadedPhoto, attach: Callable[[UploadedPhoto], None] | None) 
             attach(photo)
 
 
-def _twin(photo: UploadedPhoto) -> UploadedPhoto | None:
+def _find_duplicate(photo: UploadedPhoto) -> UploadedPhoto | None:
     """Another row with the same owner and bytes."""
     photos = UploadedPhoto.objects.owned_by(owner=photo.owner, visitor=photo.visitor)
     return photos.filter(source_sha256=photo.source_sha256).exclude(pk=photo.pk).first()
@@ -166,7 +166,7 @@ def upload_delete(*, photo: UploadedPhoto) -> None:
     name, storage = photo.file.name, photo.file.storage
     photo_copies_delete([photo.pk])
     with transaction.atomic():
-        photo.joint_queries.all().delete()  # queries with several photos of which this is not the first
+        photo.joint_queries.all().delete()  # queries in which this is a further photo
         photo.delete()
     if name:
         storage.delete(name)

@@ -16,6 +16,8 @@ _MAX_SHOWN = 20  # refused rows in the output
 
 
 class Command(BaseCommand):
+    """Runs `catalog_import` and prints the refused rows and counts. Exit code 2: unusable source; 130: interrupted."""
+
     help = (
         "Import a catalogue: a folder of pictures, folders by category, or a CSV file that lists pictures. Idempotent."
     )

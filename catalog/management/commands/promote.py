@@ -10,6 +10,8 @@ from catalog.services.encoders.release import encoder_promote
 
 
 class Command(BaseCommand):
+    """Runs `encoder_promote`. Exit code 2 when the encoder is unknown or the promotion is refused."""
+
     help = "Make an encoder live, so that it answers all queries, unless the release checks object."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -21,7 +23,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         encoder = Encoder.objects.filter(name=options["name"]).first()
         if encoder is None:
-            raise CommandError(f"No encoder is called {options['name']!r}.", returncode=2)
+            raise CommandError(
+                f"There is no encoder {options['name']!r}. The admin lists the registered encoders.", returncode=2
+            )
         try:
             promotion = encoder_promote(encoder=encoder, reason=options["reason"])
         except Refused as refused:

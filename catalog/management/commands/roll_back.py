@@ -9,6 +9,8 @@ from catalog.services.encoders.release import encoder_roll_back
 
 
 class Command(BaseCommand):
+    """Runs `encoder_roll_back`. Exit code 2 when the roll-back is refused."""
+
     help = "Make the encoder live again that was live before the latest promotion or rollback."
 
     def add_arguments(self, parser: CommandParser) -> None:

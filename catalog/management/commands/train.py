@@ -18,6 +18,8 @@ SHOWN_METRICS = ("train_loss", "val_loss", "recall_at_1", "map_at_r", "garment_a
 
 
 class Command(BaseCommand):
+    """Runs `run_create`. Exit code 2: bad settings or failed preflight checks; 1: the run failed; 130: interrupted."""
+
     help = "Queue a training run for a train worker. Settings and data are checked before it is created."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -1,6 +1,6 @@
 """Cache of compiled SQL for hot lookups by UUID.
 
-Django compiles a queryset at every use; with a few joins that takes several times as long as the database needs.
+Django compiles a queryset at every use; with a few joins, compiling takes several times as long as the database.
 """
 
 import threading
@@ -17,7 +17,7 @@ Row = TypeVar("Row", bound=Model)
 class CompiledQuery(threading.local, Generic[Row]):
     """The rows of a queryset that depends on one UUID, with SQL that each thread compiles once.
 
-    `make` builds the queryset for a UUID. It must use the UUID in exactly one place, and no `prefetch_related`.
+    `build` returns the queryset for a UUID. It must use the UUID in exactly one place, and no `prefetch_related`.
     Thread-safe: a compiler belongs to a connection, and a connection to a thread.
 
     Relies on internals of Django: `Query.get_compiler` and `SQLCompiler.as_sql`, which are replaced on the cached
@@ -25,8 +25,8 @@ class CompiledQuery(threading.local, Generic[Row]):
     passed as `UUID` where `features.has_native_uuid_field` is true, and as hexadecimal text elsewhere.
     """
 
-    def __init__(self, make: Callable[[UUID], QuerySet[Row]]) -> None:  # threading.local calls it once per thread
-        self._make = make
+    def __init__(self, build: Callable[[UUID], QuerySet[Row]]) -> None:  # threading.local calls it once per thread
+        self._build = build
         self._queryset: QuerySet[Row] | None = None
         self._sql, self._params, self._position = "", [Any], 0
 
@@ -42,7 +42,7 @@ class CompiledQuery(threading.local, Generic[Row]):
 
     def _compile(self) -> QuerySet[Row]:
         example = uuid4()
-        queryset = self._make(example)
+        queryset = self._build(example)
         compiler = queryset.query.get_compiler(queryset.db)
         self._sql, params = compiler.as_sql()
         self._params = list(params)

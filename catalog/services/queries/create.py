@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -20,7 +20,7 @@ from catalog.services.uploads import upload_prepare
 Picture = bytes | UploadedPhoto
 """The bytes of a new photo, or a stored photo of the same owner."""
 
-_ATTEMPTS = 3  # how often a request may lose the race against concurrent requests with the same photos
+_ATTEMPTS = 3  # each attempt may lose a race against a concurrent request with the same photos
 
 
 def query_create(
@@ -43,7 +43,7 @@ def query_create(
     """Store the new photos and a query about them in one transaction, and queue the query after commit.
 
     Exactly one of `photo`, `photo_url` and `item` gives the garment; `more_photos` show the garment of `photo` again.
-    Exactly one of `owner` and `visitor` owns the rows. `receive_ms` is the time that the request took to arrive; it
+    Exactly one of `owner` and `visitor` owns the rows. `receive_ms` is the time that receiving the request took; it
     counts in `timings`. `callback_url` (owners only) receives a webhook when the query has ended.
 
     Idempotent with an `idempotency_key` (owners only): a retry with the same key and request returns the query created
@@ -54,7 +54,7 @@ def query_create(
     a stored photo was deleted.
     """
     started = time.perf_counter()
-    pictures = _without_duplicates(picture for picture in (photo, *more_photos) if picture is not None)
+    pictures = _without_duplicates([picture for picture in (photo, *more_photos) if picture is not None])
     query = SimilarityQuery(
         owner=owner,
         visitor=visitor,
@@ -70,7 +70,7 @@ def query_create(
     )
     if idempotency_key is not None:
         query.request_sha256 = _request_hash(query, pictures, callback_url)
-        if earlier := _earlier(query):
+        if earlier := _earlier_query(query):
             return earlier
     for _ in range(_ATTEMPTS):
         uploads = _uploads(pictures, query)
@@ -78,8 +78,8 @@ def query_create(
         query.timings = {"receive": round(receive_ms, 2), "clean": round((time.perf_counter() - started) * 1000, 2)}
         if _save_all(uploads, query, callback_url):
             return query
-        # A concurrent request stored the same photo or used the same key after this one had looked.
-        if earlier := _earlier(query):
+        # A concurrent request stored the same photo or used the same key after this request had checked.
+        if earlier := _earlier_query(query):
             return earlier
     raise Refused("photo_gone", "The photo was deleted. Please send it again.", status=410)
 
@@ -89,9 +89,8 @@ def query_delete(*, query: SimilarityQuery) -> None:
     query.delete()
 
 
-def _without_duplicates(given: Iterable[Picture]) -> list[Picture]:
+def _without_duplicates(pictures: list[Picture]) -> list[Picture]:
     """Each picture once, in order: a photo sent twice would count twice."""
-    pictures = list(given)
     if len(pictures) < 2:  # hashing a large picture takes milliseconds
         return pictures
     return list({_picture_hash(picture): picture for picture in pictures}.values())
@@ -118,7 +117,7 @@ def _request_hash(query: SimilarityQuery, pictures: list[Picture], callback_url:
     return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
 
-def _earlier(query: SimilarityQuery) -> SimilarityQuery | None:
+def _earlier_query(query: SimilarityQuery) -> SimilarityQuery | None:
     """The query that the same request created before; None if there is none. Raises `Refused` for another request."""
     if query.idempotency_key is None:
         return None

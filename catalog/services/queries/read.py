@@ -11,8 +11,8 @@ from catalog.models.items import shown_photos
 from catalog.models.queries import SimilarityQuerySet
 from catalog.services.queries.compiled import CompiledQuery
 
-# The columns that answers show: reading only these takes half the time. A column that is missing here is read by a
-# statement of its own when it is used.
+# The columns that answers show: reading only these takes half the time. A column that is missing here costs
+# an SQL statement of its own when it is used.
 _QUERY_COLUMNS = (
     *("owner_id", "visitor", "state", "outcome", "k", "filters", "diversity", "min_score", "created_at", "finished_at"),
     *("timings", "source_url", "item_id", "crop", "guess", "error_code", "error_detail", "encoder__name"),

@@ -18,9 +18,9 @@ from catalog.ml_cli import BAD_INPUT, run_ml
 from ml.formats.booleans import BOOLEAN_WORDS
 
 OPTIONS_FILE: Final = Path(__file__).with_name("options.json")
-SECONDS: Final = 60  # the check of a combination takes a quarter of one
+CHECK_SECONDS: Final = 60  # timeout; the check of a combination takes 0.25 s
 MAX_TEXT: Final = 200
-LARGEST: Final = 1e15  # of a number that has no other limit
+LARGEST: Final = 1e15  # limit of a number whose option sets none
 
 
 # Presets: a value that a preset does not name is the default one.
@@ -63,17 +63,19 @@ class Option:
 
     @property
     def flag(self) -> str:
+        """The flag of the command line, such as `--batch-size`."""
         return "--" + self.name.replace("_", "-")
 
 
 @cache
 def option_list(kind: str) -> list[Option]:
     """Return every option of a kind of run, in the order of the command line."""
-    described = json.loads(OPTIONS_FILE.read_text(encoding="utf-8"))[kind]
-    return [Option(**{**option, "choices": tuple(option["choices"] or ())}) for option in described]
+    entries = json.loads(OPTIONS_FILE.read_text(encoding="utf-8"))[kind]
+    return [Option(**{**entry, "choices": tuple(entry["choices"] or ())}) for entry in entries]
 
 
 def option_named(kind: str, name: str) -> Option | None:
+    """The option of this name; None for an unknown name."""
     return next((option for option in option_list(kind) if option.name == name), None)
 
 
@@ -83,12 +85,12 @@ def checked_options(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
     Texts such as `on` or `0.3` are parsed. Raises `Refused` for an unknown name (`unknown_option`), for a value that
     its option does not allow, and for values that exclude each other (`bad_option`).
     """
-    known = {option.name: option for option in option_list(kind)}
+    options = {option.name: option for option in option_list(kind)}
     for name in values:
-        if name not in known:
+        if name not in options:
             detail = _("There is no option {name!r} for this kind of run.").format(name=str(name)[:50])
             raise Refused("unknown_option", detail)
-    checked = {name: _convert(option, values[name]) for name, option in known.items() if name in values}
+    checked = {name: _convert(option, values[name]) for name, option in options.items() if name in values}
     _require_fit(kind, tuple(f"{name}={_format(value)}" for name, value in checked.items()))
     return checked
 
@@ -112,18 +114,18 @@ def option_arguments(kind: str, values: Mapping[str, Any]) -> list[str]:
     return arguments
 
 
-def _convert(option: Option, given: Any) -> Any:
-    value = _parse(option, given.strip()) if isinstance(given, str) else given
+def _convert(option: Option, raw: Any) -> Any:
+    value = _parse(option, raw.strip()) if isinstance(raw, str) else raw
     if option.type == "float" and type(value) is int:
         value = float(value) if abs(value) <= LARGEST else math.inf
     if type(value).__name__ != option.type:
-        raise _bad(option, given)
+        raise _bad_option(option, raw)
     if option.choices and value not in option.choices:
-        raise _bad(option, given)
+        raise _bad_option(option, raw)
     if isinstance(value, str) and (len(value) > MAX_TEXT or not value.isprintable()):
-        raise _bad(option, given)
+        raise _bad_option(option, raw)
     if option.type in ("int", "float") and not _is_within(value, option):
-        raise _bad(option, given)
+        raise _bad_option(option, raw)
     return value
 
 
@@ -134,7 +136,7 @@ def _is_within(value: float, option: Option) -> bool:
 
 
 def _parse(option: Option, text: str) -> Any:
-    """Return the value that the text stands for; the text itself where it is none of the option's type."""
+    """Parse the text as the option's type; return the text unchanged when that fails."""
     if option.type == "bool":
         return BOOLEAN_WORDS.get(text.lower(), text)
     if option.type == "str":
@@ -145,8 +147,8 @@ def _parse(option: Option, text: str) -> Any:
         return text
 
 
-def _bad(option: Option, given: Any) -> Refused:
-    shown = repr(given)[:60]
+def _bad_option(option: Option, raw: Any) -> Refused:
+    shown = repr(raw)[:60]
     if option.choices:
         detail = _("{name} is {value}; known are {choices}.")
         detail = detail.format(name=option.name, value=shown, choices=", ".join(option.choices))
@@ -172,10 +174,10 @@ def _format(value: Any) -> str:
 
 @lru_cache(maxsize=256)
 def _require_fit(kind: str, words: tuple[str, ...]) -> None:
-    """Have `ml` check a combination of values that are valid one by one. Raises `Refused` (`bad_option`)."""
+    """Check with `ml` a combination of values that are each valid. Raises `Refused` (`bad_option`)."""
     if not words:
         return
-    result = run_ml("options", kind, "--set", *words, seconds=SECONDS)
+    result = run_ml("options", kind, "--set", *words, seconds=CHECK_SECONDS)
     if result.exit_code == BAD_INPUT:
         raise Refused("bad_option", result.error_line)
     if result.exit_code:

@@ -79,8 +79,8 @@ class _Counts:
 
 
 def _count_catalogue(counts: _Counts) -> None:
-    drawn = EvaluationSet.objects.exists()
-    planned = [] if drawn else evaluation_rows_planned()
+    has_set = EvaluationSet.objects.exists()
+    planned = [] if has_set else evaluation_rows_planned()
     chosen = training_rows(held=held_out(planned))
     for row in chosen.rows:
         counts.add(row.label, row.split, row.split == TRAIN)
@@ -89,7 +89,7 @@ def _count_catalogue(counts: _Counts) -> None:
     if planned:
         detail = _("{count} photos will be set aside to compare encoders on; they are never learned from.")
         counts.notes.append(detail.format(count=len(planned)))
-    elif not drawn:
+    elif not has_set:
         counts.notes.append(_("There are too few items to set some aside, so encoders cannot be compared yet."))
 
 

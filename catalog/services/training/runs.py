@@ -40,13 +40,13 @@ def run_create(
     Raises `Refused`: `preflight` with all problems that `preflight` finds; `unknown_kind`, `unknown_source`,
     `unknown_tracker` or `unknown_preset`; `bad_name`; `name_taken` (409); `bad_option`.
     """
-    chosen = run_options(kind=kind, preset=preset, options=options or {})
+    merged_options = run_options(kind=kind, preset=preset, options=options or {})
     _require_known(source, RunSource, "source")
     _require_known(tracker, RunTracker, "tracker")
     name = name.strip() or _free_name(kind)
     _require_free(name)
     manifest = "" if source == RunSource.CATALOGUE else manifest
-    check = preflight(kind=kind, source=source, manifest=manifest, options=chosen)
+    check = preflight(kind=kind, source=source, manifest=manifest, options=merged_options)
     if check.problems:
         raise Refused("preflight", " ".join(check.problems))
     evaluation_set_ensure(by=started_by)
@@ -56,7 +56,7 @@ def run_create(
         source=source,
         manifest=manifest,
         preset=preset,
-        options=chosen,
+        options=merged_options,
         tracker=tracker,
         started_by=started_by,
         cloned_from=cloned_from,
@@ -152,7 +152,7 @@ def _require_free(name: str) -> None:
 
 def _is_taken(name: str) -> bool:
     has_row = TrainingRun.objects.filter(name=name).exists() or Encoder.objects.filter(name=name).exists()
-    return has_row or any((place / name).exists() for place in settings.ENCODER_DIRS)
+    return has_row or any((encoder_dir / name).exists() for encoder_dir in settings.ENCODER_DIRS)
 
 
 def _taken(name: str) -> Refused:

@@ -332,7 +332,7 @@ def test_an_encoder_is_downloaded_as_a_zip_file_with_its_name(staff: Client) -> 
 def test_downloading_an_encoder_without_a_folder_shows_a_message(staff: Client) -> None:
     encoder = make_encoder()
     assert staff.get(url("download", encoder.pk)).headers["Location"] == url("change", encoder.pk)
-    assert "No folder of encoders" in text(staff, "change", encoder.pk)
+    assert "ENCODER_DIRS" in text(staff, "change", encoder.pk)
 
 
 def test_errors_of_an_archive_are_shown_at_the_field_and_nothing_is_stored(staff: Client, place: Path) -> None:
