@@ -19,7 +19,7 @@ from ml.training.distributed import (
     rank,
     world_size,
 )
-from tests.helpers.joint_batch import CLASSIFIERS, METRIC, answers, train_classifier, train_metric
+from tests.helpers.joint_batch import CLASSIFIERS, METRIC, SMALL_RUN, answers, train_classifier, train_metric
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -156,3 +156,13 @@ def test_only_rank_0_reports_progress(folder):
     assert steps
     assert len(set(steps)) == len(steps)
     assert output.count("the process with rank 0 writes the encoder") == 1  # printed by the other one
+
+
+@pytest.mark.nightly
+def test_torchrun_can_start_the_command_line_itself(manifest_file, tmp_path):
+    """`torchrun -m ml` as docs/training.md has it, with the shipped trunk: the command opens the process group."""
+    out = tmp_path / "encoder"
+    words = ["train-metric", "--data", str(manifest_file), *SMALL_RUN, "--embedding-size=12", "--label-size=6"]
+    ended = run_processes("-m", "ml", *words, "--out", str(out), "--progress", "none")
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert json.loads((out / "card.json").read_text())["dim"] == 12
