@@ -120,9 +120,11 @@ def forward_only(embedder: "Embedder", photos: int) -> None:
     from ml.runtime.types import available_cores
 
     card = embedder.card.preprocessing
-    pixels = np.random.default_rng(0).standard_normal((embedder.portion, 3, card.height, card.width), dtype=np.float32)
+    pixels = np.random.default_rng(0).standard_normal(
+        (embedder.batch_size, 3, card.height, card.width), dtype=np.float32
+    )
     with ThreadPoolExecutor(available_cores()) as pool:
-        list(pool.map(lambda _: embedder.forward(pixels), range(photos // embedder.portion)))
+        list(pool.map(lambda _: embedder.forward(pixels), range(photos // embedder.batch_size)))
 
 
 def measure_time(work: Callable[[], None]) -> tuple[float, float]:

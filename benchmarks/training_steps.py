@@ -16,7 +16,7 @@ from ml import progress
 from ml.data.augment import ViewGenerator
 from ml.data.manifest import Manifest, Photo
 from ml.data.photos import PhotoSet
-from ml.data.pixel_cache import ViewCache
+from ml.data.view_cache import ViewCache
 from ml.reporting.run_folder import RunFolder
 from ml.training.classifier import ClassifierTask
 from ml.training.dataset import TrainingData
@@ -196,8 +196,8 @@ def build_data(encoder: TrainableEncoder, options: ClassifierOptions, photos: in
         views = maps.permute(0, 2, 3, 1).numpy().astype(np.float16)[:, None]
     store = ViewCache(views[np.arange(photos) % len(views)])
     held_out = ViewCache(np.repeat(views[:2], 2, axis=1))
-    viewer = ViewGenerator([], encoder.preprocess, "none", options.seed)
-    return TrainingData(build_photos(photos), build_photos(2), viewer, store, held_out, options)
+    view_generator = ViewGenerator([], encoder.preprocess, "none", options.seed)
+    return TrainingData(build_photos(photos), build_photos(2), view_generator, store, held_out, options)
 
 
 def build_photos(count: int) -> PhotoSet:

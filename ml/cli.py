@@ -1,4 +1,4 @@
-"""The command line `python -m ml COMMAND`. Bad input exits with code 2 and one line on stderr."""
+"""Command-line interface `python -m ml COMMAND`. Bad input exits with code 2 and one line on stderr."""
 
 import argparse
 import sys
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # for developers; those of Pillow and torch would hide the one line
+            warnings.simplefilter("ignore")  # warnings of Pillow and torch would hide the error line
             last_line = COMMANDS[args.command].run(args)
         sys.stdout.write(f"{last_line}\n")
         return 0

@@ -25,12 +25,12 @@ class Step:
 
 
 class Progress(Protocol):
-    """Iterates over `sequence` and reports how far it is, as tqdm does; `label` describes the work in a few words."""
+    """Iterates over `sequence` and reports progress, as tqdm does; `label` describes the work in a few words."""
 
     def __call__(self, sequence: Sequence[T], label: str) -> Iterable[T]: ...
 
 
 def silent(sequence: Sequence[T], label: str) -> Iterable[T]:
-    """A `Progress` that reports nothing."""
+    """Return `sequence` unchanged: the `Progress` without output."""
     del label
     return sequence

@@ -42,19 +42,19 @@ class NotUnitError(VectorError):
 
 
 def unit_rows(rows: npt.ArrayLike) -> Floats:
-    """Scale each row of `rows` (n, d) to length one; the only place where vectors are normalised.
+    """Scale each row of `rows` (n, d) to length one (L2 normalisation); the only function that normalises vectors.
 
     The length is taken in float64, so that tiny float32 values do not underflow.
     Raises `ShapeError`, `NotFiniteError` or `ZeroVectorError`.
     """
-    wide = np.asarray(rows, dtype=np.float64)
-    if wide.ndim != 2:
-        raise ShapeError(f"Vectors must come as rows (n, d), not in the shape {wide.shape}.")
-    _require_finite(wide)
-    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    doubles = np.asarray(rows, dtype=np.float64)
+    if doubles.ndim != 2:
+        raise ShapeError(f"Vectors must come as rows (n, d), not in the shape {doubles.shape}.")
+    _require_finite(doubles)
+    lengths = np.linalg.norm(doubles, axis=1, keepdims=True)
     if not lengths.all():
         raise ZeroVectorError(f"Vector {int(np.argmin(lengths))} has length zero and cannot be normalised.")
-    unit: Floats = (wide / lengths).astype(np.float32)
+    unit: Floats = (doubles / lengths).astype(np.float32)
     return unit
 
 

@@ -46,7 +46,7 @@ def test_the_catalogue_is_forbidden_every_module_of_ml_but_the_formats() -> None
         for path in (ROOT / "ml").iterdir()
         if path.suffix == ".py" or (path / "__init__.py").is_file()
     }
-    assert modules - forbidden <= {"ml.__init__", "ml.__main__", "ml.formats", "ml.backbone_names"}
+    assert modules - forbidden <= {"ml.__init__", "ml.__main__", "ml.formats"}
 
 
 def test_workers_load_no_torch_on_a_machine_without_a_gpu() -> None:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ml.commands.bars import bar
+from ml.commands.progress_bar import progress_bar
 from ml.data.checks import check_data
 from ml.formats.errors import InputError
 from ml.images.pictures import register_heic
@@ -14,7 +14,7 @@ HELP = "Read every photo of a manifest and list broken files, duplicates across 
 
 
 class DataError(InputError):
-    """The manifest has errors, which have been listed."""
+    """The manifest has errors; the command has listed them on stdout."""
 
     code = "data_invalid"
 
@@ -29,20 +29,19 @@ def run(args: argparse.Namespace) -> str:
     if args.show < 0:
         raise InputError("--show must be 0 or more.", code="option_invalid")
     register_heic()
-    report = check_data(args.data, bar, read_photos=not args.quick)
+    report = check_data(args.data, progress_bar, read_photos=not args.quick)
     for severity, problems in (("error", report.errors), ("warning", report.warnings)):
-        for line in _lines(severity, problems, args.show):
+        for line in _format_problems(severity, problems, args.show):
             sys.stdout.write(f"{line}\n")
     sys.stdout.flush()  # before what main writes to stderr
-    summary = (
-        f"{args.data}: {report.photos} photos, {_total(report.errors)} errors, {_total(report.warnings)} warnings."
-    )
+    errors, warnings = _count_problems(report.errors), _count_problems(report.warnings)
+    summary = f"{args.data}: {report.photos} photos, {errors} errors, {warnings} warnings."
     if report.errors:
         raise DataError(summary)
     return summary
 
 
-def _lines(severity: str, problems: Mapping[str, Sequence[str]], show: int) -> Iterable[str]:
+def _format_problems(severity: str, problems: Mapping[str, Sequence[str]], show: int) -> Iterable[str]:
     for kind, texts in problems.items():
         yield f"{severity}: {kind}: {len(texts)}"
         yield from (f"    {' '.join(text.split())}" for text in texts[:show])
@@ -50,5 +49,5 @@ def _lines(severity: str, problems: Mapping[str, Sequence[str]], show: int) -> I
             yield f"    … and {len(texts) - show} more"
 
 
-def _total(problems: Mapping[str, Sequence[str]]) -> int:
+def _count_problems(problems: Mapping[str, Sequence[str]]) -> int:
     return sum(len(texts) for texts in problems.values())

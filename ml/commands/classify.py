@@ -5,7 +5,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from ml.commands import pictures_in
+from ml.commands import picture_folder
 from ml.formats.atomic_files import atomic_write
 from ml.images.pictures import register_heic
 from ml.inference.classifier import load_classifier
@@ -17,21 +17,21 @@ SCORE_DIGITS = 6
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    pictures_in.add_arguments(parser, out="FILE.csv")
+    picture_folder.add_arguments(parser, out="FILE.csv")
 
 
 def run(args: argparse.Namespace) -> str:
     register_heic()
-    pictures = pictures_in.PicturesIn(args.images)
+    pictures = picture_folder.PictureFolder(args.images)
     classifier = load_classifier(args.encoder, args.runtime, args.threads)
     with atomic_write(args.out) as file:
         network, preprocess = classifier.probabilities_of_batches, classifier.card.preprocessing
         names, probabilities = pictures.run(network, preprocess, "classifying")
-        file.write(_table(names, probabilities, classifier.labels))
+        file.write(_format_csv(names, probabilities, classifier.labels))
     return f"{args.out}: {len(names)} pictures labelled, {len(pictures.paths) - len(names)} skipped."
 
 
-def _table(names: Sequence[str], probabilities: Floats, labels: Sequence[str]) -> bytes:
+def _format_csv(names: Sequence[str], probabilities: Floats, labels: Sequence[str]) -> bytes:
     table = io.StringIO(newline="")
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(("name", "label", "score"))

@@ -4,7 +4,7 @@ import argparse
 
 import numpy as np
 
-from ml.commands import pictures_in
+from ml.commands import picture_folder
 from ml.formats.atomic_files import atomic_write
 from ml.images.pictures import register_heic
 from ml.inference.embedder import load_embedder
@@ -13,12 +13,12 @@ HELP = "Embed every picture in a folder: FILE.npz with names (n) and embeddings 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    pictures_in.add_arguments(parser, out="FILE.npz")
+    picture_folder.add_arguments(parser, out="FILE.npz")
 
 
 def run(args: argparse.Namespace) -> str:
     register_heic()
-    pictures = pictures_in.PicturesIn(args.images)
+    pictures = picture_folder.PictureFolder(args.images)
     embedder = load_embedder(args.encoder, args.runtime, args.threads)
     with atomic_write(args.out) as file:
         names, vectors = pictures.run(embedder.embed_batches, embedder.card.preprocessing, "embedding")

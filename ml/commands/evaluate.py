@@ -4,7 +4,7 @@ import argparse
 from contextlib import ExitStack
 from pathlib import Path
 
-from ml.commands.bars import bar
+from ml.commands.progress_bar import progress_bar
 from ml.data.manifest import read_manifest
 from ml.evaluation.dataset import HELD_OUT, build_dataset, require_two_labels
 from ml.evaluation.encoders import evaluate_encoders
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> str:
     folders = [args.encoder] if args.against is None else [args.encoder, args.against]
     with ExitStack() as stack:
         file = stack.enter_context(atomic_write(args.out)) if args.out else None
-        scores, *others = evaluate_encoders(folders, dataset, bar, args.runtime, args.threads)
+        scores, *others = evaluate_encoders(folders, dataset, progress_bar, args.runtime, args.threads)
         report = build_report(dataset, scores, others[0] if others else None, args.resamples)
         if file is not None:
             file.write(report_to_json(report).encode())

@@ -1,10 +1,11 @@
-"""`fit-pretrained`: make an encoder from a pretrained backbone without training."""
+"""`fit-pretrained`: build an encoder from a pretrained backbone by a whitened PCA, without training."""
 
 import argparse
 import shlex
 from pathlib import Path
 
-from ml.commands.bars import bar
+from ml.commands.progress_bar import progress_bar
+from ml.commands.public_paths import public_path
 from ml.data.manifest import read_manifest
 from ml.formats.errors import InputError
 from ml.images.pictures import register_heic
@@ -35,27 +36,23 @@ def run(args: argparse.Namespace) -> str:
     keep_freed_pages()  # before torch is imported
     import torch
 
-    from ml.training.pretrained import Recipe, fit_pretrained
+    from ml.training.pretrained import EncoderSpec, fit_pretrained
 
     torch.set_num_threads(args.threads)
-    recipe = Recipe(args.out.name, args.backbone, args.embedding_size, args.about_data, _command(args))
-    card = fit_pretrained(manifest, args.out, recipe, bar)
+    spec = EncoderSpec(args.out.name, args.backbone, args.embedding_size, args.about_data, _command_line(args))
+    card = fit_pretrained(manifest, args.out, spec, progress_bar)
     figures = ", ".join(f"{name} {value:g}" for name, value in card.metrics.items())
     return f"{args.out}: {card.identifier} ({figures})."
 
 
-def _command(args: argparse.Namespace) -> str:
-    """The command line that makes the same encoder. Of an absolute path only the name: the rest is private."""
+def _command_line(args: argparse.Namespace) -> str:
+    """Return the command line that builds the same encoder, for the card."""
     options = {
-        "--data": _shown(args.data),
-        "--out": _shown(args.out),
+        "--data": public_path(args.data),
+        "--out": public_path(args.out),
         "--backbone": args.backbone,
         "--embedding-size": args.embedding_size,
         "--about-data": args.about_data,
     }
     words = [word for option, value in options.items() if value != "" for word in (option, str(value))]
     return shlex.join(["python", "-m", "ml", "fit-pretrained", *words])
-
-
-def _shown(path: Path) -> str:
-    return path.name if path.is_absolute() else path.as_posix()

@@ -1,4 +1,4 @@
-"""`options`: the hyperparameters of a training run as JSON, and a check of values, for programs that start runs."""
+"""`options`: print the hyperparameters of a training run as JSON and validate values, for programs that start runs."""
 
 import argparse
 import json

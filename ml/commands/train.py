@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from ml.commands.public_paths import public_path
 from ml.commands.watchers import WATCHERS
 from ml.data.manifest import read_manifest
 from ml.encoder.card import Card
@@ -25,7 +26,7 @@ from ml.training.options import (
 
 @dataclass(frozen=True)
 class TrainCommand:
-    """One of the two commands; `options` is the class of its hyperparameters."""
+    """The command `train-classifier` or `train-metric`; `options` is the class of its hyperparameters."""
 
     name: str
     HELP: str
@@ -103,19 +104,15 @@ def _require_free_output(out: Path, run: Path, resume: bool) -> None:
 
 
 def _command_line(args: argparse.Namespace, options: TrainingOptions, command: str) -> str:
-    """Return the command that repeats the run, for the card. Absolute paths are cut to their name."""
-    words = ["python", "-m", "ml", command, "--data", _public_path(args.data), "--out", _public_path(args.out)]
+    """Return the command line that repeats the run, for the card."""
+    words = ["python", "-m", "ml", command, "--data", public_path(args.data), "--out", public_path(args.out)]
     for name, value in changed_options(options).items():
         flag = name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         else:
-            words += [f"--{flag}", _public_path(Path(value)) if name == "start_from" else str(value)]
+            words += [f"--{flag}", public_path(Path(value)) if name == "start_from" else str(value)]
     return shlex.join(words + (["--about-data", args.about_data] if args.about_data else []))
-
-
-def _public_path(path: Path) -> str:
-    return path.name if path.is_absolute() else path.as_posix()
 
 
 def _summary(card: Card) -> str:

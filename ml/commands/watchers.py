@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from ml.commands.bars import bar
+from ml.commands.progress_bar import progress_bar
 from ml.progress import Step, silent
 
 JSON_EVERY_SECONDS = 1.0
@@ -24,9 +24,9 @@ class BarWatcher:
         self._bar: tqdm[Any] | None = None
 
     def progress(self, sequence: Sequence[T], label: str) -> Iterable[T]:
-        return bar(sequence, label)
+        return progress_bar(sequence, label)
 
-    def stage(self, what: str) -> None:
+    def stage(self, name: str) -> None:
         """Show nothing: the bars name their stage."""
 
     def step(self, step: Step) -> None:
@@ -68,16 +68,16 @@ class JsonWatcher:
             yield element
         self._write({"event": "stage", "what": label, "done": total, "of": total})
 
-    def stage(self, what: str) -> None:
-        self._write({"event": "stage", "what": what})
+    def stage(self, name: str) -> None:
+        self._write({"event": "stage", "what": name})
 
     def step(self, step: Step) -> None:
         if not self._is_due() and step.step < step.steps:
             return
         left = None if step.seconds_left is None else round(step.seconds_left, 1)
-        place = {"epoch": step.epoch, "epochs": step.epochs, "step": step.step, "steps": step.steps}
-        pace = {"loss": step.loss, "photos_per_second": round(step.photos_per_second, 2), "seconds_left": left}
-        self._write({"event": "step"} | place | pace | dict(step.means))
+        position = {"epoch": step.epoch, "epochs": step.epochs, "step": step.step, "steps": step.steps}
+        speed = {"loss": step.loss, "photos_per_second": round(step.photos_per_second, 2), "seconds_left": left}
+        self._write({"event": "step"} | position | speed | dict(step.means))
 
     def epoch(self, row: Mapping[str, float]) -> None:
         self._write({"event": "epoch"} | dict(row))
@@ -100,12 +100,12 @@ def _finite_or_none(value: Any) -> Any:
 
 
 class SilentWatcher:
-    """Shows nothing."""
+    """A watcher without output."""
 
     def progress(self, sequence: Sequence[T], label: str) -> Iterable[T]:
         return silent(sequence, label)
 
-    def stage(self, what: str) -> None: ...
+    def stage(self, name: str) -> None: ...
 
     def step(self, step: Step) -> None: ...
 

@@ -75,11 +75,11 @@ def check_data(path: Path, progress: Progress = silent, *, read_photos: bool = T
             problems.append(ManifestProblem("unreadable pictures", f"{name!r} is not a readable picture."))
     split_of = {photo.path: photo.split for photo in manifest.photos}
     problems += chain(
-        _boxes(manifest.photos, fingerprints),
-        _duplicates(fingerprints, split_of),
-        _near_duplicates(fingerprints, split_of),
-        _contributors(manifest.photos),
-        _labels(manifest.photos),
+        _find_box_problems(manifest.photos, fingerprints),
+        _find_duplicates(fingerprints, split_of),
+        _find_near_duplicates(fingerprints, split_of),
+        _find_contributor_leaks(manifest.photos),
+        _find_label_problems(manifest.photos),
     )
     errors: dict[str, list[str]] = defaultdict(list)
     warnings: dict[str, list[str]] = defaultdict(list)
@@ -88,7 +88,9 @@ def check_data(path: Path, progress: Progress = silent, *, read_photos: bool = T
     return DataReport(len(manifest.photos), errors, warnings)
 
 
-def near_duplicates(queries: tuple[Hashes, Thumbnails], others: tuple[Hashes, Thumbnails]) -> Iterator[tuple[int, int]]:
+def find_near_duplicates(
+    queries: tuple[Hashes, Thumbnails], others: tuple[Hashes, Thumbnails]
+) -> Iterator[tuple[int, int]]:
     """Yield (row in `queries`, row of its nearest in `others`) for each query that has a near duplicate.
 
     Hashes (n,) and thumbnails (n, values). All pairs are compared, 10^9 of them in a few seconds.
@@ -119,7 +121,9 @@ def _fingerprint(path: Path) -> PhotoFingerprint:
     return PhotoFingerprint(digest, picture.size, difference_hash(picture), thumbnail)
 
 
-def _duplicates(fingerprints: Mapping[str, PhotoFingerprint], split_of: Mapping[str, str]) -> Iterator[ManifestProblem]:
+def _find_duplicates(
+    fingerprints: Mapping[str, PhotoFingerprint], split_of: Mapping[str, str]
+) -> Iterator[ManifestProblem]:
     same: dict[str, list[str]] = defaultdict(list)
     for name, fingerprint in fingerprints.items():
         same[fingerprint.sha256].append(name)
@@ -129,14 +133,14 @@ def _duplicates(fingerprints: Mapping[str, PhotoFingerprint], split_of: Mapping[
             yield ManifestProblem("duplicates across splits", f"{copies} are the same file.")
 
 
-def _near_duplicates(
+def _find_near_duplicates(
     fingerprints: Mapping[str, PhotoFingerprint], split_of: Mapping[str, str]
 ) -> Iterator[ManifestProblem]:
     """For each val picture the nearest of train, for each test picture that of train and val; not for equal files."""
     for split, earlier in (("val", {"train"}), ("test", {"train", "val"})):
         queries = [name for name in fingerprints if split_of[name] == split]
         others = [name for name in fingerprints if split_of[name] in earlier]
-        for query_row, other_row in near_duplicates(_arrays(fingerprints, queries), _arrays(fingerprints, others)):
+        for query_row, other_row in find_near_duplicates(_arrays(fingerprints, queries), _arrays(fingerprints, others)):
             query, other = queries[query_row], others[other_row]
             if fingerprints[query].sha256 != fingerprints[other].sha256:
                 text = f"{query!r} ({split}) and {other!r} ({split_of[other]}) look the same."
@@ -149,7 +153,9 @@ def _arrays(fingerprints: Mapping[str, PhotoFingerprint], names: Sequence[str]) 
     return hashes, thumbnails.reshape(len(names), 3 * THUMBNAIL[0] * THUMBNAIL[1]).astype(np.int16)
 
 
-def _boxes(photos: Iterable[Photo], fingerprints: Mapping[str, PhotoFingerprint]) -> Iterator[ManifestProblem]:
+def _find_box_problems(
+    photos: Iterable[Photo], fingerprints: Mapping[str, PhotoFingerprint]
+) -> Iterator[ManifestProblem]:
     """Boxes that leave their picture. Malformed boxes and unreadable pictures are reported elsewhere."""
     for photo in photos:
         try:
@@ -165,7 +171,7 @@ def _boxes(photos: Iterable[Photo], fingerprints: Mapping[str, PhotoFingerprint]
             yield ManifestProblem("boxes outside of their picture" if inside is None else BOX_OVER_EDGE, text)
 
 
-def _labels(photos: Iterable[Photo]) -> Iterator[ManifestProblem]:
+def _find_label_problems(photos: Iterable[Photo]) -> Iterator[ManifestProblem]:
     """Labels that cannot be learned or evaluated. A manifest without any train photo is meant for evaluation."""
     splits = _count_splits_by_label(photos)
     for_training = any(counts["train"] for counts in splits.values())
@@ -186,7 +192,7 @@ def _count_splits_by_label(photos: Iterable[Photo]) -> dict[str, Counter[str]]:
     return splits
 
 
-def _contributors(photos: Iterable[Photo]) -> Iterator[ManifestProblem]:
+def _find_contributor_leaks(photos: Iterable[Photo]) -> Iterator[ManifestProblem]:
     """Data leaks: photos of one contributor share floor and light, so across splits they inflate the metrics."""
     splits: dict[str, set[str]] = defaultdict(set)
     for photo in photos:

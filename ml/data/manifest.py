@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ml.formats.atomic_files import unwritable
+from ml.formats.atomic_files import translate_to_unwritable
 from ml.formats.manifest_csv import COLUMNS, SPLITS, ManifestError, Row, read_rows, write_rows
 from ml.images.pictures import PictureError, read_picture
 
@@ -78,7 +78,7 @@ def read_manifest(path: Path) -> Manifest:
 
     Raises `ManifestError` at the first fault.
     """
-    manifest = Manifest(path.parent, tuple(map(_photo, read_rows(path))))
+    manifest = Manifest(path.parent, tuple(map(_parse_photo, read_rows(path))))
     validate_manifest(manifest)
     return manifest
 
@@ -90,7 +90,7 @@ def read_valid_lines(path: Path) -> tuple[Manifest, list[ManifestProblem]]:
     """
     problems: list[ManifestProblem] = []
     rows = read_rows(path, lambda error: problems.append(ManifestProblem("malformed lines", str(error), error.code)))
-    return Manifest(path.parent, tuple(map(_photo, rows))), problems
+    return Manifest(path.parent, tuple(map(_parse_photo, rows))), problems
 
 
 def validate_manifest(manifest: Manifest) -> None:
@@ -137,8 +137,8 @@ def write_manifest(path: Path, photos: Sequence[Photo]) -> None:
     Raises `KeyError` for a photo without one of them, and `UnwritableError`.
     """
     columns = [*COLUMNS, *(photos[0].extra if photos else ())]
-    with unwritable(path):
-        write_rows(path, columns, map(_row, photos))
+    with translate_to_unwritable(path):
+        write_rows(path, columns, map(_format_row, photos))
 
 
 def data_hash(manifest: Manifest, photos: Iterable[Photo]) -> str:
@@ -177,10 +177,10 @@ def _box_problems(photo: Photo) -> Iterator[ManifestProblem]:
         yield ManifestProblem("malformed boxes", str(error), error.code)
 
 
-def _photo(row: Row) -> Photo:
+def _parse_photo(row: Row) -> Photo:
     extra = {name: value for name, value in row.items() if name not in COLUMNS}
     return Photo(row["path"], row["label"], row["item"], row["split"], extra)
 
 
-def _row(photo: Photo) -> Row:
+def _format_row(photo: Photo) -> Row:
     return {"path": photo.path, "label": photo.label, "item": photo.item, "split": photo.split, **photo.extra}

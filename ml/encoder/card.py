@@ -26,11 +26,11 @@ from ml.scoring.calibration import Calibration
 from ml.scoring.match_confidence import MatchConfidence
 from ml.scoring.ood import OodThreshold
 
-ADDED: Mapping[int, Mapping[str, Any]] = {
+ADDED_KEYS: Mapping[int, Mapping[str, Any]] = {
     2: {"head": "linear", "calibration": None, "strangeness": None},
     3: {"certainty": None},
 }
-"""The keys that each format added, with the values that an encoder of an earlier format has for them."""
+"""The keys that each format defaults, with the values that an encoder of an earlier format has for them."""
 
 CARD_KEYS: Final = {"ood_threshold": "strangeness", "match_confidence": "certainty"}
 """Keys of `card.json` that differ from the names of `Card`'s fields; stored, so they stay."""
@@ -102,11 +102,11 @@ def card_from_json(text: str) -> Card:
 
 def card_from_entries(entries: dict[str, Any]) -> Card:
     """Check the entries of a `card.json`, as `card_from_json` does."""
-    written = require_supported(entries)
-    for added in (defaults for number, defaults in ADDED.items() if number > written):
-        if later := entries.keys() & added.keys():
-            raise EncoderCorrupt(f"A card of format {written} has no entry {min(later)!r}.", code="card_entry")
-        entries = {**entries, **added}
+    card_format = require_supported(entries)
+    for defaults in (keys for number, keys in ADDED_KEYS.items() if number > card_format):
+        if later := entries.keys() & defaults.keys():
+            raise EncoderCorrupt(f"A card of format {card_format} has no entry {min(later)!r}.", code="card_entry")
+        entries = {**entries, **defaults}
     require_known_choices(entries)
     try:
         return _checked_card(entries)
@@ -120,59 +120,59 @@ def _checked_card(raw: dict[str, Any]) -> Card:
     if unknown:
         raise ValueError(f"unknown entry {min(unknown)!r}.")
     return Card(
-        name=require_encoder_name(_text(raw["name"])),
+        name=require_encoder_name(_require_text(raw["name"])),
         kind=raw["kind"],
-        backbone=_text(raw["backbone"]),
+        backbone=_require_text(raw["backbone"]),
         pooling=raw["pooling"],
-        dim=_dim(raw["dim"]),
-        preprocessing=_preprocess(raw["preprocessing"]),
-        labels=_labels(raw),
-        metrics=_mapping_of(_number, raw["metrics"]),
-        data=_text(raw["data"]),
-        data_sha256=_text(raw["data_sha256"]),
-        software=_mapping_of(_text, raw["software"]),
-        files=_files(raw["files"]),
-        command=_text(raw["command"]),
-        notes=tuple(_list_of(_text, raw["notes"])),
+        dim=_require_dim(raw["dim"]),
+        preprocessing=_parse_preprocess(raw["preprocessing"]),
+        labels=_require_labels(raw),
+        metrics=_require_mapping(_require_number, raw["metrics"]),
+        data=_require_text(raw["data"]),
+        data_sha256=_require_text(raw["data_sha256"]),
+        software=_require_mapping(_require_text, raw["software"]),
+        files=_require_file_hashes(raw["files"]),
+        command=_require_text(raw["command"]),
+        notes=tuple(_require_list(_require_text, raw["notes"])),
         head=raw["head"],
-        calibration=_calibration(raw["calibration"]),
-        ood_threshold=_ood_threshold(raw["strangeness"]),
-        match_confidence=_match_confidence(raw["certainty"]),
+        calibration=_parse_calibration(raw["calibration"]),
+        ood_threshold=_parse_ood_threshold(raw["strangeness"]),
+        match_confidence=_parse_match_confidence(raw["certainty"]),
     )
 
 
-def _labels(raw: dict[str, Any]) -> tuple[str, ...]:
-    labels = tuple(_list_of(_text, raw["labels"]))
+def _require_labels(raw: dict[str, Any]) -> tuple[str, ...]:
+    labels = tuple(_require_list(_require_text, raw["labels"]))
     if len(set(labels)) != len(labels) or len(labels) != (raw["dim"] if raw["kind"] == "classifier" else 0):
         raise ValueError(f"{len(labels)} labels do not fit a {raw['kind']} with {raw['dim']!r} outputs.")
     return labels
 
 
-def _preprocess(raw: Any) -> Preprocess:
+def _parse_preprocess(raw: Any) -> Preprocess:
     if not isinstance(raw, dict):
         raise TypeError("preprocessing is not an object.")
-    mean, std = (_list_of(_number, raw[key]) for key in ("mean", "std"))
+    mean, std = (_require_list(_require_number, raw[key]) for key in ("mean", "std"))
     values = raw | {"mean": tuple(mean), "std": tuple(std)}
     return Preprocess(**values)
 
 
-def _calibration(raw: Any) -> Calibration | None:
+def _parse_calibration(raw: Any) -> Calibration | None:
     if raw is None:
         return None
-    cosines, probabilities = (tuple(_list_of(_number, raw[key])) for key in ("cosines", "probabilities"))
+    cosines, probabilities = (tuple(_require_list(_require_number, raw[key])) for key in ("cosines", "probabilities"))
     return Calibration(**(raw | {"cosines": cosines, "probabilities": probabilities}))
 
 
-def _ood_threshold(raw: Any) -> OodThreshold | None:
-    return None if raw is None else OodThreshold(**_mapping_of(_number, raw))
+def _parse_ood_threshold(raw: Any) -> OodThreshold | None:
+    return None if raw is None else OodThreshold(**_require_mapping(_require_number, raw))
 
 
-def _match_confidence(raw: Any) -> MatchConfidence | None:
-    return None if raw is None else MatchConfidence.from_card(raw | _mapping_of(_number, raw))
+def _parse_match_confidence(raw: Any) -> MatchConfidence | None:
+    return None if raw is None else MatchConfidence.from_card(raw | _require_mapping(_require_number, raw))
 
 
-def _files(value: Any) -> dict[str, str]:
-    files = _mapping_of(_text, value)
+def _require_file_hashes(value: Any) -> dict[str, str]:
+    files = _require_mapping(_require_text, value)
     if set(files) != set(DATA_FILES):
         raise ValueError(f"the files are {sorted(files)!r} instead of {', '.join(DATA_FILES)}.")
     if not all(re.fullmatch("[0-9a-f]{64}", digest) for digest in files.values()):
@@ -180,31 +180,31 @@ def _files(value: Any) -> dict[str, str]:
     return files
 
 
-def _dim(value: Any) -> int:
+def _require_dim(value: Any) -> int:
     if type(value) is not int or not 1 <= value <= MAX_DIM:
         raise ValueError(f"dim is {value!r} instead of a number from 1 to {MAX_DIM}.")
     return value
 
 
-def _text(value: Any) -> str:
+def _require_text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not text.")
     return value
 
 
-def _number(value: Any) -> float:
+def _require_number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise TypeError(f"{value!r} is not a finite number.")
     return value
 
 
-def _list_of(check: Callable[[Any], T], value: Any) -> list[T]:
+def _require_list(check: Callable[[Any], T], value: Any) -> list[T]:
     if not isinstance(value, list):
         raise TypeError(f"{value!r} is not a list.")
     return [check(entry) for entry in value]
 
 
-def _mapping_of(check: Callable[[Any], T], value: Any) -> dict[str, T]:
+def _require_mapping(check: Callable[[Any], T], value: Any) -> dict[str, T]:
     if not isinstance(value, dict):
         raise TypeError(f"{value!r} is not an object.")
     return {key: check(entry) for key, entry in value.items()}

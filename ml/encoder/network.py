@@ -1,4 +1,4 @@
-"""The network of an encoder: trunk, pooling, head and optional out-of-distribution (OOD) layers; export to ONNX.
+"""The network of an encoder: backbone, pooling, head and optional out-of-distribution (OOD) layers; export to ONNX.
 
 Names of the weights: `trunk.…`, `head.…`, `strangeness.…`.
 """
@@ -26,30 +26,31 @@ HIDDEN = 512
 class EncoderNetwork(nn.Module):
     """Pictures (n, 3, h, w) to outputs (n, dim). The outputs are not normalised: `ml.vectors.unit_rows` does that.
 
-    `trunk` makes maps of `channels` channels, all values 0 or above. `pooling` "mean" averages each channel over the
-    picture; "gem" is generalised-mean pooling with the power 3 (Radenovic, Tolias and Chum, "Fine-tuning CNN Image
-    Retrieval with No Human Annotation", 2018, equation 3), which gives the places where a channel fires strongly more
-    weight than the background. `head` turns the pooled features (n, channels) into the outputs. `strangeness`, or
-    None, turns the same features into the OOD score (n); its name is that of the stored weights.
+    `trunk` (the backbone, under the name of its stored weights) returns feature maps of `channels` channels, all
+    values 0 or above. `pooling` "mean" averages each channel over the picture; "gem" is generalised-mean pooling with
+    the power 3 (Radenovic, Tolias and Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation", 2018, equation
+    3), which weights places with strong activations more than the background. `head` maps the pooled features (n,
+    channels) to the outputs. `strangeness`, or None, maps the same features to the OOD score (n); like `trunk`, the
+    name is that of the stored weights.
     """
 
     def __init__(
         self,
-        trunk: nn.Module,
+        backbone: nn.Module,
         channels: int,
         pooling: Pooling,
         head: nn.Module,
         strangeness: "OodLayers | None" = None,
     ) -> None:
         super().__init__()
-        self.trunk = trunk
+        self.trunk = backbone
         self.channels = channels
         self.pooling = pooling
         self.head = head
         self.strangeness = strangeness
 
     def pool(self, maps: Tensor) -> Tensor:
-        """Return the features (n, channels) of the trunk's maps (n, channels, h, w)."""
+        """Return the features (n, channels) of the backbone's maps (n, channels, h, w)."""
         if self.pooling == "mean":
             return maps.mean(dim=(2, 3))
         # Plain products: ONNX Runtime's Pow is many times slower. A ReLU keeps the maps at zero and above.
@@ -75,10 +76,10 @@ class OodLayers(nn.Module):
 
     def __init__(self, channels: int, dim: int) -> None:
         super().__init__()
-        self.mean = _fixed(channels)
-        self.axes = _fixed(dim, channels)
-        self.scale = _fixed(dim)
-        self.rest_scale = _fixed(1)
+        self.mean = _fitted_weight(channels)
+        self.axes = _fitted_weight(dim, channels)
+        self.scale = _fitted_weight(dim)
+        self.rest_scale = _fitted_weight(1)
 
     def forward(self, features: Tensor) -> Tensor:
         centred = nn.functional.normalize(features) - self.mean
@@ -87,23 +88,23 @@ class OodLayers(nn.Module):
         return (along * self.scale).square().sum(dim=1) + (rest * self.rest_scale).square().sum(dim=1)
 
 
-def _fixed(*shape: int) -> nn.Parameter:
-    """A fitted, untrained weight: a parameter instead of a buffer, so that `round_filters` rounds the matrices."""
+def _fitted_weight(*shape: int) -> nn.Parameter:
+    """Return a weight without gradient: a parameter, not a buffer, so that `round_filters` rounds it."""
     return nn.Parameter(torch.zeros(shape), requires_grad=False)
 
 
 class PartsHead(nn.Module):
-    """One layer whose first `label_size` numbers encode the label and whose others tell items of a label apart.
+    """A linear layer whose first `label_size` numbers encode the label and whose others tell items of a label apart.
 
     Both parts are normalised and weighted, so that a cosine of two outputs is label_share x the cosine of the
     first parts + (1 - label_share) x the cosine of the second.
 
-    With `prototypes` (labels, label_size), one unit vector per label, the first part is drawn towards
-    them: it becomes the mean of the prototypes, weighted by a softmax of `sharpness` x its cosines with them. Photos
-    clearly of one label then have nearly the same first part; a photo between two labels stays between them.
+    With `prototypes` (labels, label_size), one unit vector per label, the first part becomes the mean of the
+    prototypes, weighted by a softmax of `inverse_temperature` x its cosines with the prototypes. Photos clearly of one
+    label then have nearly the same first part; the first part of a photo between two labels stays between both.
     (Attention over stored patterns, as in Ramsauer et al., "Hopfield Networks is All You Need", 2021, equation 3.)
 
-    `split` holds label_size, label_share and sharpness; training does not change it.
+    `split` holds label_size, label_share and inverse_temperature; training does not change `split`.
     """
 
     def __init__(self, channels: int, dim: int, label_size: int, label_share: float, labels: int = 0) -> None:
@@ -119,16 +120,16 @@ class PartsHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         label, item = self.parts(features)
-        share, sharpness = self.split[1], self.split[2]
+        share, inverse_temperature = self.split[1], self.split[2]
         if len(self.prototypes):
-            weights = (sharpness * label @ self.prototypes.T).softmax(dim=1)
+            weights = (inverse_temperature * label @ self.prototypes.T).softmax(dim=1)
             label = nn.functional.normalize(weights @ self.prototypes)
         return torch.cat([label * share.sqrt(), item * (1 - share).sqrt()], dim=1)
 
-    def refine(self, prototypes: Tensor, sharpness: float, label_share: float) -> None:
-        """Draw the first part towards `prototypes` (labels, label_size) from now on."""
+    def refine(self, prototypes: Tensor, inverse_temperature: float, label_share: float) -> None:
+        """Set `prototypes` (labels, label_size), `inverse_temperature` and `label_share` of the later outputs."""
         self.prototypes = nn.Parameter(prototypes, requires_grad=False)
-        self.split.copy_(torch.tensor([self.label_size, label_share, sharpness]))
+        self.split.copy_(torch.tensor([self.label_size, label_share, inverse_temperature]))
 
 
 def unit_parts(outputs: Tensor, label_size: int) -> tuple[Tensor, Tensor]:
@@ -158,12 +159,12 @@ def network_from_card(card: Card, weights: Mapping[str, npt.NDArray[np.floating]
     """
     if not is_backbone(card.backbone):
         raise EncoderIncompatible(
-            f"This version does not know the backbone {card.backbone!r}.", code="backbone_unknown"
+            f"This version does not support the backbone {card.backbone!r}.", code="backbone_unknown"
         )
-    trunk = build_backbone(card.backbone, pretrained=False)
-    head = _empty_head(card, trunk.channels, weights)
-    ood_layers = _empty_ood_layers(trunk.channels, weights) if card.ood_threshold else None
-    network = EncoderNetwork(trunk, trunk.channels, card.pooling, head, ood_layers)
+    backbone = build_backbone(card.backbone, pretrained=False)
+    head = _build_empty_head(card, backbone.channels, weights)
+    ood_layers = _build_empty_ood_layers(backbone.channels, weights) if card.ood_threshold else None
+    network = EncoderNetwork(backbone, backbone.channels, card.pooling, head, ood_layers)
     state = {key: torch.from_numpy(array.astype(np.float32)) for key, array in weights.items()}
     try:
         network.load_state_dict(state | _batch_counters(network))
@@ -174,23 +175,23 @@ def network_from_card(card: Card, weights: Mapping[str, npt.NDArray[np.floating]
     return network.eval()
 
 
-def _empty_head(card: Card, channels: int, weights: Mapping[str, npt.NDArray[np.floating]]) -> nn.Module:
-    """An untrained head for `weights`, whose `head.split` gives the sizes of a "parts" head."""
+def _build_empty_head(card: Card, channels: int, weights: Mapping[str, npt.NDArray[np.floating]]) -> nn.Module:
+    """Return an untrained head for `weights`, whose `head.split` gives the sizes of a "parts" head."""
     if card.head != "parts":
         return build_head(card.head, channels, card.dim)
     split, prototypes = (weights.get(f"head.{name}", np.zeros(0)) for name in ("split", "prototypes"))
     whole = split.shape == (3,) and float(split[0]).is_integer()
     if not whole or not 0 < split[0] < card.dim or not 0 < split[1] < 1 or not 0 <= split[2] < np.inf:
         raise EncoderCorrupt(
-            f"head.split of the weights is {split.tolist()} instead of label_size, label_share and sharpness.",
+            f"head.split of the weights is {split.tolist()}, not label_size, label_share and inverse_temperature.",
             code="weights_mismatch",
         )
     labels = len(prototypes) if prototypes.shape[1:] == (int(split[0]),) else 0  # an empty array may claim any length
     return PartsHead(channels, card.dim, int(split[0]), float(split[1]), labels)
 
 
-def _empty_ood_layers(channels: int, weights: Mapping[str, npt.NDArray[np.floating]]) -> OodLayers:
-    """Untrained OOD layers for `weights`, whose `strangeness.axes` gives the number of axes; 0 if it does not fit."""
+def _build_empty_ood_layers(channels: int, weights: Mapping[str, npt.NDArray[np.floating]]) -> OodLayers:
+    """Return untrained OOD layers with the number of axes of `strangeness.axes`; 0 axes if that array does not fit."""
     shape = weights["strangeness.axes"].shape if "strangeness.axes" in weights else ()
     return OodLayers(channels, shape[0] if shape[1:] == (channels,) else 0)
 
@@ -218,7 +219,7 @@ def network_weights(network: nn.Module) -> dict[str, npt.NDArray[np.floating]]:
 
 
 def _batch_counters(network: nn.Module) -> dict[str, Tensor]:
-    """The integer counters of BatchNorm: evaluation does not use them, so they are not stored."""
+    """Return the integer counters of BatchNorm, which are not stored, because evaluation does not use them."""
     return {key: tensor for key, tensor in network.state_dict().items() if not tensor.is_floating_point()}
 
 
@@ -236,8 +237,8 @@ class _WithOod(nn.Module):
 def export_onnx(network: EncoderNetwork, height: int, width: int) -> bytes:
     """Return the network as an ONNX model from `images` (n, 3, height, width) to `outputs` (n, dim); n is free.
 
-    A network with OOD layers has a second output `strangeness` (n), the OOD scores.
-    The exporter based on TorchScript is used: the newer one needs onnxscript, another dependency.
+    A network with OOD layers has a second output `strangeness` (n), which holds the OOD scores.
+    The TorchScript exporter is used: the dynamo exporter needs onnxscript, another dependency.
     """
     has_ood = network.strangeness is not None
     outputs = ["outputs", "strangeness"] if has_ood else ["outputs"]
@@ -245,7 +246,7 @@ def export_onnx(network: EncoderNetwork, height: int, width: int) -> bytes:
     buffer = io.BytesIO()
     example = torch.zeros(2, 3, height, width)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns that it is the older one
+        warnings.simplefilter("ignore")  # the TorchScript exporter warns that it is deprecated
         torch.onnx.export(
             exported.eval(),
             (example,),

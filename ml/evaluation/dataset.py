@@ -59,7 +59,7 @@ def build_dataset(manifest: Manifest, split: str | None = None, label_column: st
     photos = manifest.photos
     splits = HELD_OUT if split is None else (split,)
     queries, gallery = _split_by_role(photos, splits)
-    names, labels = _numbered(_label(photo, label_column) for photo in photos)
+    names, labels = _number_names(_read_label(photo, label_column) for photo in photos)
     return EvaluationDataset(
         manifest=manifest,
         splits=splits,
@@ -67,8 +67,8 @@ def build_dataset(manifest: Manifest, split: str | None = None, label_column: st
         gallery=gallery,
         labels=labels,
         label_names=names,
-        items=_numbered(photo.item for photo in photos)[1],
-        owners=_numbered(_owner(photo) for photo in photos)[1],
+        items=_number_names(photo.item for photo in photos)[1],
+        owners=_number_names(_owner_key(photo) for photo in photos)[1],
         owner="contributor" if any(photo.extra.get("contributor") for photo in photos) else "item",
     )
 
@@ -93,7 +93,7 @@ def _split_by_role(photos: Sequence[Photo], splits: Sequence[str]) -> tuple[Ints
     return np.flatnonzero(query), np.flatnonzero(gallery)
 
 
-def _label(photo: Photo, column: str) -> str:
+def _read_label(photo: Photo, column: str) -> str:
     label = photo.label if column == "label" else photo.extra.get(column)
     if label is None:
         raise EvaluationError(f"The manifest has no column {column!r} to take the labels from.", code="column_missing")
@@ -102,12 +102,12 @@ def _label(photo: Photo, column: str) -> str:
     return label
 
 
-def _owner(photo: Photo) -> str:
+def _owner_key(photo: Photo) -> str:
     """Prefixed, because contributor 7 and item 7 are different owners."""
     contributor = photo.extra.get("contributor")
     return f"contributor {contributor}" if contributor else f"item {photo.item}"
 
 
-def _numbered(names: Iterable[str]) -> tuple[tuple[str, ...], Ints]:
+def _number_names(names: Iterable[str]) -> tuple[tuple[str, ...], Ints]:
     distinct, numbers = np.unique(list(names), return_inverse=True)
     return tuple(distinct.tolist()), numbers.astype(np.int64)

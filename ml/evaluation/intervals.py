@@ -107,7 +107,10 @@ def resample_means(columns: Scores, clusters: Ints, resamples: int, seed: int = 
     means = np.full((resamples, columns.shape[1]), np.nan)
     if len(distinct) < MIN_CLUSTERS:
         return means
-    sums, counts = _sums(np.where(known, columns, 0.0), cluster), _sums(known.astype(np.float64), cluster)
+    sums, counts = (
+        _cluster_sums(np.where(known, columns, 0.0), cluster),
+        _cluster_sums(known.astype(np.float64), cluster),
+    )
     rng = np.random.default_rng(seed)
     size = max(1, BLOCK_WEIGHTS // len(distinct))
     for start in range(0, resamples, size):
@@ -130,6 +133,6 @@ def _draw_counts(rng: np.random.Generator, clusters: int) -> Scores:
     return np.bincount(rng.integers(0, clusters, clusters), minlength=clusters).astype(np.float64)
 
 
-def _sums(values: Scores, cluster: Ints) -> Scores:
+def _cluster_sums(values: Scores, cluster: Ints) -> Scores:
     """The sum of each column of `values` (q, f) by cluster, (clusters, f)."""
     return np.stack([np.bincount(cluster, column) for column in values.T], axis=1)

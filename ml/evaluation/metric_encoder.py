@@ -48,7 +48,7 @@ def score_queries(embedder: Embedder, dataset: EvaluationDataset, progress: Prog
     clean = _label_and_item_scores(clean_queries, gallery, dataset)
     phone = _label_and_item_scores(phone_queries, gallery, dataset)
     gaps = {name: clean[name] - phone[name] for name in clean}
-    scores = clean | _prefixed(PHONE, phone) | _prefixed(GAP, gaps)
+    scores = clean | _add_prefix(PHONE, phone) | _add_prefix(GAP, gaps)
     scores |= _garment_scores(phone_queries, gallery, dataset)
     metrics = {name: Metric.mean_of(column) for name, column in scores.items()}
     return QueryScores(dataset.owners[dataset.queries], metrics)
@@ -89,5 +89,5 @@ def _garment_scores(vectors: Floats, gallery: Floats, dataset: EvaluationDataset
     return {"garment_at_1": scores[0], "garment_at_5": scores[1]}
 
 
-def _prefixed(prefix: str, scores: dict[str, Scores]) -> dict[str, Scores]:
+def _add_prefix(prefix: str, scores: dict[str, Scores]) -> dict[str, Scores]:
     return {f"{prefix}{name}": column for name, column in scores.items()}

@@ -73,16 +73,16 @@ def build_report(
         left_out=scores.left_out,
         classes=scores.card.labels,
         confusion={view: counts.tolist() for view, counts in scores.confusion.items()},
-        against=None if other is None else _compare(scores, other, resamples),
+        against=None if other is None else _compare_encoders(scores, other, resamples),
     )
 
 
 def report_to_json(report: Report) -> str:
     """Return the report as JSON text, unknown numbers (NaN) as null."""
-    return json.dumps(_to_json(asdict(report)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(_to_json_value(asdict(report)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _compare(scores: EncoderScores, other: EncoderScores, resamples: int) -> ComparisonReport:
+def _compare_encoders(scores: EncoderScores, other: EncoderScores, resamples: int) -> ComparisonReport:
     shared = [label for label in scores.by_label if label in other.by_label]
     return ComparisonReport(
         encoder=other.card.identifier,
@@ -94,12 +94,12 @@ def _compare(scores: EncoderScores, other: EncoderScores, resamples: int) -> Com
     )
 
 
-def _to_json(value: object) -> object:
+def _to_json_value(value: object) -> object:
     """The value with finite floats rounded and others None."""
     if isinstance(value, dict):
-        return {key: _to_json(entry) for key, entry in value.items()}
+        return {key: _to_json_value(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_to_json(entry) for entry in value]
+        return [_to_json_value(entry) for entry in value]
     if isinstance(value, float):
         return round(value, DIGITS) if math.isfinite(value) else None
     return value

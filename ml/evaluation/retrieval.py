@@ -50,18 +50,18 @@ def label_scores(
     """
     _require_equal_lengths(queries, query_labels, query_groups)
     _require_equal_lengths(gallery, gallery_labels, gallery_groups)
-    excluded, right = _Members.of(gallery_groups, query_groups), _Members.of(gallery_labels, query_labels)
+    excluded, right = _MatchingRows.of(gallery_groups, query_groups), _MatchingRows.of(gallery_labels, query_labels)
     metrics = np.full((len(queries), len(LabelScores.__dataclass_fields__)), np.nan)
     for rows, scores in _score_chunks(queries, gallery, np.argsort(right.counts, kind="stable")):
-        right_scores = [
-            _take_right_scores(line, excluded.rows(row), right.rows(row))
+        relevant_scores = [
+            _take_relevant_scores(line, excluded.rows(row), right.rows(row))
             for row, line in zip(rows, scores, strict=True)
         ]
-        wrong_scores = _largest(scores, max(NEAR, *(len(relevant) for relevant in right_scores)))
-        for row, relevant, wrong in zip(rows, right_scores, wrong_scores, strict=True):
+        irrelevant_scores = _highest_scores(scores, max(NEAR, *(len(relevant) for relevant in relevant_scores)))
+        for row, relevant, wrong in zip(rows, relevant_scores, irrelevant_scores, strict=True):
             if len(relevant):
                 ranks = np.arange(1, len(relevant) + 1) + len(wrong) - np.searchsorted(wrong, relevant, "left")
-                metrics[row] = _metrics_of(ranks, len(gallery) - int(excluded.counts[row]))
+                metrics[row] = _query_metrics(ranks, len(gallery) - int(excluded.counts[row]))
     return LabelScores(*metrics.T.copy())
 
 
@@ -80,7 +80,7 @@ def target_ranks(queries: Floats, gallery: Floats, targets: Ints) -> Ints:
 
 
 @dataclass(frozen=True)
-class _Members:
+class _MatchingRows:
     """The gallery rows with the key of each query: all rows ordered by key, and where each query's begin."""
 
     order: Ints
@@ -88,7 +88,7 @@ class _Members:
     counts: Ints
 
     @classmethod
-    def of(cls, gallery_keys: Ints, query_keys: Ints) -> "_Members":
+    def of(cls, gallery_keys: Ints, query_keys: Ints) -> "_MatchingRows":
         order = np.argsort(gallery_keys, kind="stable")
         ordered = gallery_keys[order]
         starts = np.searchsorted(ordered, query_keys, "left")
@@ -109,7 +109,7 @@ def _score_chunks(queries: Floats, gallery: Floats, order: Ints) -> Iterator[tup
         yield rows, queries[rows] @ gallery.T
 
 
-def _take_right_scores(scores: Floats, excluded: Ints, right: Ints) -> Floats:
+def _take_relevant_scores(scores: Floats, excluded: Ints, right: Ints) -> Floats:
     """Return the scores (r,) of the right photos, highest first; set them and the excluded ones to -inf."""
     scores[excluded] = -np.inf
     relevant = scores[right]
@@ -117,7 +117,7 @@ def _take_right_scores(scores: Floats, excluded: Ints, right: Ints) -> Floats:
     return np.sort(relevant[relevant > -np.inf])[::-1]
 
 
-def _largest(scores: Floats, count: int) -> Floats:
+def _highest_scores(scores: Floats, count: int) -> Floats:
     """Return the `count` highest scores of each row, ascending, or all if there are fewer. Reorders `scores`."""
     first = max(0, scores.shape[1] - count)
     if first:
@@ -127,7 +127,7 @@ def _largest(scores: Floats, count: int) -> Floats:
     return highest
 
 
-def _metrics_of(ranks: Ints, candidates: int) -> tuple[float, ...]:
+def _query_metrics(ranks: Ints, candidates: int) -> tuple[float, ...]:
     """The metrics of one query, in the order of `LabelScores`.
 
     `ranks` (r,): of its right photos, ascending. `candidates`: the number of gallery photos that are not excluded.

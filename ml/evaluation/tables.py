@@ -47,18 +47,18 @@ Row = Sequence[str]
 
 def report_to_text(report: Report) -> str:
     """Return the tables: the metrics by view, the metrics by label, and the differences from the other encoder."""
-    parts = [_heading(report), _aligned(_view_rows(report)), _aligned(_label_rows(report))]
+    parts = [_format_heading(report), _align_columns(_view_rows(report)), _align_columns(_label_rows(report))]
     if report.left_out:
         counts = ", ".join(f"{count} {label}" for label, count in report.left_out.items())
         parts.append(f"Left out, as the classifier does not know the label: {counts}.")
     if report.against is not None:
         parts.append(f"Against {report.against.encoder}, on the same queries:")
-        parts.append(_aligned(_difference_rows(report, report.against)))
-        parts.append(_aligned(_difference_by_label_rows(report, report.against)))
+        parts.append(_align_columns(_difference_rows(report, report.against)))
+        parts.append(_align_columns(_difference_by_label_rows(report, report.against)))
     return "\n\n".join(parts)
 
 
-def _heading(report: Report) -> str:
+def _format_heading(report: Report) -> str:
     scope = {"metric": f"against {report.gallery:,} photos", "classifier": f"for {len(report.classes)} labels"}
     queries = f"{report.queries:,} queries ({', '.join(report.splits)}) {scope[report.kind]}"
     resamples = f"{report.resamples:,} resamples of {report.owners:,} {report.owner}s"
@@ -70,53 +70,62 @@ def _view_rows(report: Report) -> Iterable[Row]:
     for name, title in TITLES.items():
         names = ["", name, ""] if name in PHONE_ONLY else [f"{prefix}{name}" for prefix in VIEWS.values()]
         if any(name in report.figures for name in names):
-            yield [title, *(_cell(report.figures, name) for name in names)]
+            yield [title, *(_format_estimate(report.figures, name) for name in names)]
 
 
 def _label_rows(report: Report) -> Iterable[Row]:
     columns = BY_LABEL[report.kind]
     yield ["label", "queries", *columns]
     for label, figures in report.labels.items():
-        yield [label, str(report.asked.get(label, 0)), *(_cell(figures, name) for name in columns.values())]
+        yield [label, str(report.asked.get(label, 0)), *(_format_estimate(figures, name) for name in columns.values())]
 
 
 def _difference_rows(report: Report, against: ComparisonReport) -> Iterable[Row]:
     yield ["", "this", "the other", "difference", "above zero"]
     for name, difference in against.differences.items():
         if not name.startswith(GAP):
-            this, other = (_percent(figures[name].value) for figures in (report.figures, against.figures))
-            yield [_title(name), this, other, _signed(difference), _percent(difference.above_zero)]
+            this, other = (_format_percent(figures[name].value) for figures in (report.figures, against.figures))
+            yield [
+                _metric_title(name),
+                this,
+                other,
+                _format_difference(difference),
+                _format_percent(difference.above_zero),
+            ]
 
 
 def _difference_by_label_rows(report: Report, against: ComparisonReport) -> Iterable[Row]:
     columns = BY_LABEL[report.kind]
     yield ["difference by label", *columns]
     for label, differences in against.labels.items():
-        yield [label, *(_signed(differences[name]) if name in differences else "" for name in columns.values())]
+        yield [
+            label,
+            *(_format_difference(differences[name]) if name in differences else "" for name in columns.values()),
+        ]
 
 
-def _title(name: str) -> str:
+def _metric_title(name: str) -> str:
     plain = name.removeprefix(PHONE)
     return TITLES[plain] if plain == name else f"{TITLES[plain]}, phone"
 
 
-def _cell(figures: Mapping[str, Estimate], name: str) -> str:
-    return f"{_percent(figures[name].value)}{_interval(figures[name])}" if name in figures else ""
+def _format_estimate(figures: Mapping[str, Estimate], name: str) -> str:
+    return f"{_format_percent(figures[name].value)}{_format_interval(figures[name])}" if name in figures else ""
 
 
-def _signed(difference: Difference) -> str:
-    return f"{100 * difference.value:+.1f}{_interval(difference)}"
+def _format_difference(difference: Difference) -> str:
+    return f"{100 * difference.value:+.1f}{_format_interval(difference)}"
 
 
-def _interval(estimate: Estimate | Difference) -> str:
-    return "" if math.isnan(estimate.low) else f" [{_percent(estimate.low)}, {_percent(estimate.high)}]"
+def _format_interval(estimate: Estimate | Difference) -> str:
+    return "" if math.isnan(estimate.low) else f" [{_format_percent(estimate.low)}, {_format_percent(estimate.high)}]"
 
 
-def _percent(share: float) -> str:
+def _format_percent(share: float) -> str:
     return "" if math.isnan(share) else f"{100 * share:.1f}"
 
 
-def _aligned(rows: Iterable[Row]) -> str:
+def _align_columns(rows: Iterable[Row]) -> str:
     """The rows as a table: the first column aligned left, the others right."""
     table = list(rows)
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

@@ -24,7 +24,7 @@ def atomic_path(path: Path, *, fsync: bool = False) -> Iterator[Path]:
     """Yield `path` + ".part" for a file to be written, and rename it to `path` at the end, over an older file.
 
     `fsync`: the content reaches the disk before the rename. After an error the ".part" file is removed and `path` is
-    as it was. Raises `OSError`.
+    unchanged. Raises `OSError`.
     """
     part = path.with_name(path.name + ".part")
     try:
@@ -39,11 +39,11 @@ def atomic_path(path: Path, *, fsync: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for `atomic_path`. It is opened at once: an unwritable place is reported before the long work.
+    """Open a file for `atomic_path`, immediately, so that an unwritable path is reported before the long work.
 
     Raises `UnwritableError`.
     """
-    with unwritable(path):
+    with translate_to_unwritable(path):
         if path.is_dir():
             raise UnwritableError(f"{str(path)!r} is a folder, not a file.", code="path_is_folder")
         with atomic_path(path) as part, part.open("wb") as file:
@@ -54,7 +54,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 def atomic_folder(path: Path, *, fsync: bool = False) -> Iterator[Path]:
     """Make the empty folder `path` + ".part", yield it, and rename it to `path`, which must not hold files yet.
 
-    What an interrupted attempt left there is removed first. `fsync`: every file reaches the disk before the rename.
+    A ".part" folder of an interrupted attempt is removed first. `fsync`: every file reaches the disk before the rename.
     After an error the ".part" folder is removed. Raises `OSError`.
     """
     part = path.with_name(path.name + ".part")
@@ -72,8 +72,8 @@ def atomic_folder(path: Path, *, fsync: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def unwritable(path: Path) -> Iterator[None]:
-    """Raise an `OSError` of the block as `UnwritableError` that names `path`."""
+def translate_to_unwritable(path: Path) -> Iterator[None]:
+    """Translate an `OSError` of the block into an `UnwritableError` that names `path`."""
     try:
         yield
     except OSError as error:
@@ -81,7 +81,7 @@ def unwritable(path: Path) -> Iterator[None]:
 
 
 def fsync_file(path: Path) -> None:
-    """Return when the content of the file is on the disk. Raises `OSError`."""
+    """Flush the content of the file to the disk (fsync). Raises `OSError`."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 

@@ -26,7 +26,7 @@ DATA_FILES = (WEIGHTS_FILE, ONNX_FILE)
 FOLDER_FILES = (CARD_FILE, *DATA_FILES)
 
 CARD_FORMAT = 3
-"""The card format this version writes; it reads this one and all before it."""
+"""The card format that this version writes; it also reads all earlier formats."""
 
 MAX_CARD_BYTES = 1 << 20
 MAX_FILE_BYTES = 1 << 30
@@ -68,12 +68,12 @@ class EncoderCorrupt(EncoderError):
 
 
 def is_encoder_name(name: str) -> bool:
-    """Whether `name` is made of 1 to 100 letters, digits, dots, dashes and underscores: safe as a folder's name."""
+    """Return whether `name` consists of 1 to 100 letters, digits, dots, dashes and underscores (a safe folder name)."""
     return bool(NAME_PATTERN.fullmatch(name))
 
 
 def require_encoder_name(name: str) -> str:
-    """Return `name`. Raises `EncoderError` for what `is_encoder_name` rejects."""
+    """Return `name`. Raises `EncoderError` for a name that `is_encoder_name` rejects."""
     if not is_encoder_name(name):
         raise EncoderError(
             f"{name!r} is not an encoder name: use 1 to 100 letters, digits, dots, dashes and underscores.",
@@ -83,7 +83,7 @@ def require_encoder_name(name: str) -> str:
 
 
 def parse_card(text: str | bytes) -> dict[str, Any]:
-    """Return the entries of a card, unchecked but for being a JSON object. Raises `EncoderCorrupt`."""
+    """Return the entries of a card without validating them. Raises `EncoderCorrupt` if `text` is not a JSON object."""
     try:
         entries = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -104,12 +104,12 @@ def require_supported(entries: Mapping[str, Any]) -> int:
 
 
 def require_known_choices(entries: Mapping[str, Any]) -> None:
-    """Raise `EncoderIncompatible` for a kind, pooling, head or distance that this version does not know."""
+    """Raise `EncoderIncompatible` for a kind, pooling, head or distance that this version does not support."""
     for key, choices in CHOICES.items():
         if entries.get(key) not in choices:
             value = entries.get(key)
             raise EncoderIncompatible(
-                f"The card's {key} is {value!r}; this version knows {', '.join(choices)}.", code="card_choice"
+                f"The card's {key} is {value!r}; this version supports {', '.join(choices)}.", code="card_choice"
             )
 
 
@@ -156,7 +156,7 @@ def require_file(folder: Path, name: str) -> Path:
 
 
 def read_verified(folder: Path, name: str, sha256: str | None) -> bytes:
-    """Return the content of a file that has the hash its card gives. Raises `EncoderCorrupt`."""
+    """Return the content of a file after checking its hash against `sha256`. Raises `EncoderCorrupt`."""
     content = read_file(folder, name)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise EncoderCorrupt(

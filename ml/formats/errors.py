@@ -1,4 +1,4 @@
-"""The root of the errors that say: what was handed in cannot be used, the library is not at fault."""
+"""`InputError`, the base class of all errors about unusable input (user errors, as opposed to bugs)."""
 
 
 class InputError(Exception):

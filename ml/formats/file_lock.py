@@ -1,4 +1,4 @@
-"""Exclusive file lock (flock) that a child process can inherit. The kernel releases it when its holders die."""
+"""Exclusive file lock (flock) that a child process can inherit; the kernel releases it when all holders end."""
 
 import fcntl
 from pathlib import Path

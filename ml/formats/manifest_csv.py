@@ -1,7 +1,7 @@
-"""The manifest file: a CSV in UTF-8 with the columns `path,label,item,split` and any others, one row per photo.
+"""Manifest CSV: a table in UTF-8 with the columns `path,label,item,split` and any others, one row per photo.
 
 `path` starts at the folder of the manifest; `item` groups the photos of one garment; `split` is train, val or test.
-This module reads and writes rows; `ml.data.manifest` gives them a meaning. Standard library only.
+This module reads and writes rows; `ml.data.manifest` interprets them. Standard library only.
 """
 
 import csv
@@ -53,7 +53,7 @@ def read_rows(path: Path, on_bad_line: Callable[[ManifestError], object] = _reje
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
     """Write a manifest atomically. Every row needs every one of `columns`.
 
-    Raises `KeyError` for a row without a column, and `OSError`; in both cases `path` is as it was.
+    Raises `KeyError` for a row without a column, and `OSError`; in both cases `path` is unchanged.
     """
     with atomic_path(path, fsync=True) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Simulation of a phone photo of a catalogue photo, for queries of an evaluation and for training. Pillow only, seeded.
+"""Simulate a phone photo of a catalogue photo (data augmentation, evaluation queries). Pillow only, seeded.
 
 A view is cropped to 60-95 % of the area, rotated by up to 15 degrees, in perspective; brightness, contrast, saturation
 and white balance change by up to 40 %; half of the views are mirrored, half blurred, half have another, blurred photo
@@ -107,7 +107,7 @@ def _paste_on_background(
 
 
 def _border_colour(garment: Image.Image, mask: Image.Image) -> tuple[int, int, int]:
-    """The mean colour of the outermost twentieth on each side, inside the mask."""
+    """Return the mean colour of the outermost twentieth on each side, inside the mask."""
     border = mask.point(lambda value: 255 if value == 255 else 0)
     inset_x, inset_y = garment.width // 20 + 1, garment.height // 20 + 1
     border.paste(0, (inset_x, inset_y, max(garment.width - inset_x, inset_x), max(garment.height - inset_y, inset_y)))

@@ -1,4 +1,4 @@
-"""Picture files: find them in a folder, decode them in threads, report damaged ones."""
+"""Image files: find pictures in a folder, decode them in prefetching threads, report damaged files."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -21,9 +21,9 @@ Result = TypeVar("Result")
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"})
 
-DECODING_THREADS = 2
+PREFETCH_THREADS = 2
 READ_AHEAD = 64
-"""The most decoded pictures that wait for the network: 64 of 224 x 224 pixels take 38 MB."""
+"""Most prefetched pictures that wait for the network: 64 of 224 x 224 pixels take 38 MB."""
 
 
 class PictureError(InputError):
@@ -51,18 +51,18 @@ def find_pictures(folder: Path) -> list[Path]:
 
 def read_pixels(path: Path, preprocess: Preprocess) -> Floats:
     """Decode one file at the scale that is needed and preprocess it, float32 (3, h, w). Raises `PictureError`."""
-    with _opened(path) as image:
+    with _open_image(path) as image:
         return preprocess(image)
 
 
 def read_picture(path: Path) -> Image.Image:
     """Decode one file at full size, upright RGB. Raises `PictureError`."""
-    with _opened(path) as image:
+    with _open_image(path) as image:
         return upright_rgb(image)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _open_image(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
             yield image
@@ -72,7 +72,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def read_ahead(jobs: Iterable[Job], read: Callable[[Job], Decoded]) -> Iterator[Decoded | PictureError]:
-    """Yield `read(job)` for each job in order, computed in threads ahead of the caller.
+    """Yield `read(job)` for each job in order, prefetched in threads.
 
     A `PictureError` is yielded in the place of its picture, so that a broken file does not stop the others. Pillow
     releases the GIL while it decodes and resizes.
@@ -84,7 +84,7 @@ def read_ahead(jobs: Iterable[Job], read: Callable[[Job], Decoded]) -> Iterator[
         except PictureError as error:
             return error
 
-    return map_ahead(jobs, read_or_error, threads=DECODING_THREADS, ahead=READ_AHEAD)
+    return map_ahead(jobs, read_or_error, threads=PREFETCH_THREADS, ahead=READ_AHEAD)
 
 
 def map_ahead(jobs: Iterable[Job], work: Callable[[Job], Result], *, threads: int, ahead: int) -> Iterator[Result]:

@@ -95,7 +95,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def _reduced_decode(image: Image.Image, side: int) -> Image.Image:
-    """Have the JPEG decoder reduce to 1/2, 1/4 or 1/8 while both sides stay at least twice `side`.
+    """Let the JPEG decoder downscale to 1/2, 1/4 or 1/8 while both sides stay at least twice `side`.
 
     With that margin the resize that follows still averages over pixels; the difference is negligible (tested).
     """

@@ -19,7 +19,7 @@ def import_torchvision() -> ModuleType:
     try:
         import torchvision
     except ImportError as error:
-        raise InputError("This needs torchvision: pip install torchvision.", code="torchvision_missing") from error
+        raise InputError("torchvision is missing: pip install torchvision.", code="torchvision_missing") from error
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise

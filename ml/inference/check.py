@@ -27,7 +27,7 @@ def check_encoder(folder: Path, threads: int | None = None) -> Card:
     card = check_folder(folder)
     if card.backbone not in BACKBONES:
         raise EncoderIncompatible(
-            f"This version does not know the backbone {card.backbone!r}.", code="backbone_unknown"
+            f"This version does not support the backbone {card.backbone!r}.", code="backbone_unknown"
         )
     _check_weights(card, read_weights(folder, card))
     model = read_onnx(folder, card)
@@ -40,7 +40,8 @@ def _check_weights(card: Card, weights: Mapping[str, npt.NDArray[np.floating]]) 
     last = weights.get(f"{LAST_LAYER[card.head]}.weight", np.empty(()))
     if last.shape[:1] != (card.dim,):
         raise EncoderCorrupt(
-            f"The last layer in {WEIGHTS_FILE} does not have the {card.dim} outputs of the card.", code="weights_dim"
+            f"The last layer in {WEIGHTS_FILE} does not have {card.dim} outputs, the `dim` of the card.",
+            code="weights_dim",
         )
     for name, array in weights.items():
         if array.dtype not in (np.float16, np.float32) or not np.isfinite(array).all():
@@ -58,7 +59,10 @@ def _refuse_external_data(model: bytes) -> None:
     except Exception as error:  # protobuf's own class, which onnx does not export
         raise EncoderCorrupt(f"{ONNX_FILE} is not an ONNX model.", code="onnx_unreadable") from error
     if any(tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(graph)):
-        raise EncoderCorrupt(f"{ONNX_FILE} takes numbers from other files.", code="onnx_external_data")
+        raise EncoderCorrupt(
+            f"{ONNX_FILE} refers to external data files; store all tensors in the model file.",
+            code="onnx_external_data",
+        )
 
 
 def _tensors(message: Any) -> Iterator[Any]:
@@ -86,7 +90,7 @@ def _run_on_grey(card: Card, model: bytes, threads: int | None) -> Outputs:
 def _check_outputs(card: Card, outputs: Outputs) -> None:
     if outputs.outputs.shape != (1, card.dim):
         raise EncoderCorrupt(
-            f"{ONNX_FILE} returns {outputs.outputs.shape[-1]} numbers; the card says {card.dim}.",
+            f"{ONNX_FILE} returns {outputs.outputs.shape[-1]} numbers per picture; the card has the `dim` {card.dim}.",
             code="onnx_sizes",
         )
     if not np.isfinite(outputs.outputs).all():

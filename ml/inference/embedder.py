@@ -29,7 +29,7 @@ class Embedder:
         return self.card.dim
 
     @property
-    def portion(self) -> int:
+    def batch_size(self) -> int:
         """Best batch size for each of several threads that embed many pictures."""
         return BATCH if self.runtime == "torch" else CORE_BATCH
 

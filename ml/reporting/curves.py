@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from ml.reporting.run_folder import Row
-from ml.reporting.style import FAINT_INK, TEXT_SIZE, colour_and_marker, make_plain, new_figure, put_title, save_figure
+from ml.reporting.style import FAINT_INK, TEXT_SIZE, colours_and_markers, new_figure, put_title, save_figure, style_axes
 
 PANEL_WIDTH, PANEL_HEIGHT, LEGEND_LINE = 6.6, 3.9, 0.2
 MAX_MARKED_EPOCHS = 30
@@ -84,7 +84,7 @@ def draw_curves(rows: Sequence[Row], folder: Path) -> list[Path]:
     """
     written = []
     for name, panels in PICTURES.items():
-        drawable = [(panel, lines) for panel in panels if (lines := _lines(panel, rows))]
+        drawable = [(panel, lines) for panel in panels if (lines := _curve_points(panel, rows))]
         if drawable:
             legend = LEGEND_LINE * max(len(lines) for _, lines in drawable)
             figure = new_figure(PANEL_WIDTH * len(drawable), PANEL_HEIGHT + legend)
@@ -95,7 +95,7 @@ def draw_curves(rows: Sequence[Row], folder: Path) -> list[Path]:
     return written
 
 
-def _lines(panel: Panel, rows: Sequence[Row]) -> dict[Curve, Points]:
+def _curve_points(panel: Panel, rows: Sequence[Row]) -> dict[Curve, Points]:
     lines = {curve: _points(curve.column, rows) for curve in panel.curves}
     return {curve: points for curve, points in lines.items() if points}
 
@@ -106,9 +106,9 @@ def _points(column: str, rows: Sequence[Row]) -> Points:
 
 
 def _draw(axes: Axes, panel: Panel, lines: dict[Curve, Points]) -> None:
-    make_plain(axes)
+    style_axes(axes)
     put_title(axes, panel.title)
-    styles = dict(zip(panel.curves, colour_and_marker(len(panel.curves)), strict=True))
+    styles = dict(zip(panel.curves, colours_and_markers(len(panel.curves)), strict=True))
     for curve, points in lines.items():
         colour, marker = styles[curve]
         axes.plot(

@@ -36,7 +36,7 @@ OTHER = "other labels"
 Points = npt.NDArray[np.float64]
 
 
-def embedding_map(embeddings: Floats, labels: Sequence[str], path: Path) -> None:
+def draw_embedding_map(embeddings: Floats, labels: Sequence[str], path: Path) -> None:
     """Write a map of the rows of `embeddings` (n, d), coloured and marked by their labels.
 
     PCA, then t-SNE: neighbourhoods are meaningful, distances between far clusters are not. Deterministic.
@@ -44,7 +44,7 @@ def embedding_map(embeddings: Floats, labels: Sequence[str], path: Path) -> None
     """
     if not np.isfinite(embeddings).all():
         raise NotFiniteError("The embeddings of a map must be finite numbers.")
-    rows = _sample(len(embeddings))
+    rows = _sample_rows(len(embeddings))
     points = project_to_plane(embeddings[rows])
     names = [labels[row] for row in rows]
     styled = [label for label, _ in Counter(names).most_common(MAX_STYLES)]
@@ -73,7 +73,7 @@ def project_to_plane(rows: Floats) -> Points:
     return points
 
 
-def _sample(count: int) -> npt.NDArray[np.int64]:
+def _sample_rows(count: int) -> npt.NDArray[np.int64]:
     """Return the sorted numbers of the rows to draw."""
     if count <= MAX_POINTS:
         return np.arange(count)
@@ -91,7 +91,7 @@ def _principal_components(rows: Floats, count: int) -> Points:
 
 def _draw(axes: Axes, points: Points, names: list[str], styled: list[str]) -> None:
     """Draw the points of each name in `styled`, and under them those of all other names in grey."""
-    styles = dict(zip(styled, style.colour_and_marker(len(styled)), strict=True))
+    styles = dict(zip(styled, style.colours_and_markers(len(styled)), strict=True))
     shown = np.array([name if name in styles else OTHER for name in names], dtype=object)
     if OTHER in shown:
         styles = {OTHER: (style.OTHER_COLOUR, ".")} | styles
@@ -102,7 +102,7 @@ def _draw(axes: Axes, points: Points, names: list[str], styled: list[str]) -> No
         axes.scatter(named[:, 0], named[:, 1], s=size, c=colour, marker=marker, alpha=0.75, linewidths=0)
         if len(styled) <= MAX_NAMED_LABELS and name != OTHER:
             _write_name(axes, named, name)
-        label = f"{style.shortened(name, NAME_CHARACTERS)} ({len(named)})"
+        label = f"{style.truncate(name, NAME_CHARACTERS)} ({len(named)})"
         handles.append(Line2D([], [], linestyle="", marker=marker, color=colour, label=label))
     axes.margins(0.08)
     axes.set(xticks=[], yticks=[])
@@ -122,7 +122,7 @@ def _write_name(axes: Axes, points: Points, name: str) -> None:
     middle = np.median(points, axis=0)
     place = points[np.argmin(np.linalg.norm(points - middle, axis=1))]
     text = axes.annotate(
-        style.shortened(name, NAME_CHARACTERS),
+        style.truncate(name, NAME_CHARACTERS),
         place,
         xytext=(0, 6),
         textcoords="offset points",

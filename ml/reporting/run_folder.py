@@ -44,7 +44,7 @@ class RunFolder:
 
         NaN and infinity become null, because JSON lacks them. Raises `UnwritableError`.
         """
-        line = _line(row)
+        line = _format_row(row)
         try:
             with self.metrics.open("ab") as file:
                 file.truncate(len(self._whole_lines()))
@@ -64,7 +64,7 @@ class RunFolder:
         """
         rows = [row for row in self.rows() if int(row.get("epoch", 0)) <= epoch]
         with atomic_write(self.metrics) as file:
-            file.writelines(map(_line, rows))
+            file.writelines(map(_format_row, rows))
 
     def _whole_lines(self) -> bytes:
         content = self.metrics.read_bytes() if self.metrics.exists() else b""
@@ -78,7 +78,7 @@ class RunFolder:
             raise RunFolderDamaged(f"Line {number} of {str(self.metrics)!r} is not a JSON object.") from error
 
 
-def _line(row: Row) -> bytes:
+def _format_row(row: Row) -> bytes:
     values = {name: _finite_or_none(value) for name, value in row.items()}
     return json.dumps(values, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 

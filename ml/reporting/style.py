@@ -33,7 +33,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 """Seven shapes for eight colours: as the numbers have no common divisor, 56 pairs differ."""
 
 
-def colour_and_marker(count: int) -> list[tuple[str, str]]:
+def colours_and_markers(count: int) -> list[tuple[str, str]]:
     """Return `count` pairs; neighbours differ in both, and no two of the first 56 are the same."""
     return list(islice(zip(cycle(COLOURS), cycle(MARKERS), strict=False), count))
 
@@ -60,7 +60,7 @@ def put_title(axes: Axes, title: str) -> None:
     axes.set_title(title, loc="left", fontsize=TITLE_SIZE, color=INK, pad=10)
 
 
-def make_plain(axes: Axes) -> None:
+def style_axes(axes: Axes) -> None:
     """Reduce the frame to two faint lines, small numbers and a grid behind the data."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(GRID)
@@ -69,7 +69,7 @@ def make_plain(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def shortened(text: str, characters: int) -> str:
+def truncate(text: str, characters: int) -> str:
     """Return `text` on one line, cut with an ellipsis where it is longer than `characters`."""
     line = " ".join(text.split())
     return line if len(line) <= characters else line[: characters - 1].rstrip() + "…"

@@ -41,7 +41,7 @@ def torch_forward(
 def network_forward(network: EncoderNetwork, device: torch.device = CPU, precision: Precision = "float32") -> Forward:
     """Wrap a network on `device` as a `Forward`, in its present mode and without gradients.
 
-    "bfloat16" applies to the trunk. The layers after it compute in float32: the OOD score is a difference of nearly
+    "bfloat16" applies to the backbone. The layers after it compute in float32: the OOD score is a difference of nearly
     equal numbers.
     """
     is_bfloat16 = precision == "bfloat16"

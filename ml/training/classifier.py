@@ -27,7 +27,7 @@ class ClassifierTask:
         self.loss = nn.CrossEntropyLoss(label_smoothing=options.smoothing)
 
     def batch_loss(
-        self, encoder: TrainableEncoder, batch: Batch, draw: np.random.Generator
+        self, encoder: TrainableEncoder, batch: Batch, rng: np.random.Generator
     ) -> tuple[Tensor, Mapping[str, float]]:
         """Return the loss of a batch and its accuracy; of mixed photos the heavier label counts.
 
@@ -38,7 +38,7 @@ class ClassifierTask:
             outputs = gather_rows(encoder.outputs(maps).float())
             loss = self.loss(outputs, labels)
         else:
-            mixing = draw_mixing(self._mixup, len(maps), self.copies, draw)
+            mixing = draw_mixing(self._mixup, len(maps), self.copies, rng)
             outputs = gather_rows(encoder.outputs(mixing.mix(maps)).float())
             partners = gather_rows(mixing.partners(batch.labels))
             share = mixing.share
@@ -60,4 +60,4 @@ class ClassifierTask:
 
     def held_out_logits(self, encoder: TrainableEncoder, view: int) -> Floats:
         """Return the logits of the held-out photos in one view (n, labels)."""
-        return compute_outputs(encoder, self._data.held_out_store, len(self._data.held_out), view)
+        return compute_outputs(encoder, self._data.held_out_cache, len(self._data.held_out), view)

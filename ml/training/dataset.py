@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader
 from ml.data.augment import ViewGenerator
 from ml.data.manifest import data_hash
 from ml.data.photos import Ints, PhotoSet, decode_photos
-from ml.data.pixel_cache import ViewCache, ViewDataset, load_or_fill_cache, stack_pictures, weights_digest
 from ml.data.sampling import view_numbers
+from ml.data.view_cache import ViewCache, ViewDataset, load_or_fill_cache, stack_pictures, weights_digest
 from ml.progress import Progress, silent
 from ml.training.distributed import barrier, rank, training_device, world_size
 from ml.training.model import TrainableEncoder, export_frozen_stages
@@ -41,13 +41,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """`train_store`: view 0 (clean) of each train photo and the cached views; `held_out_store`: clean, phone."""
+    """`train_cache`: view 0 (clean) of each train photo and the cached views; `held_out_cache`: clean, phone."""
 
     train: PhotoSet
     held_out: PhotoSet
-    viewer: ViewGenerator
-    train_store: ViewCache
-    held_out_store: ViewCache
+    view_generator: ViewGenerator
+    train_cache: ViewCache
+    held_out_cache: ViewCache
     options: TrainingOptions
 
     def batches(self, positions: list[Ints], copies: int, epoch: int) -> Iterator[Batch]:
@@ -66,7 +66,7 @@ class TrainingData:
 
     def _cached_batches(self, shares: list[Ints], numbers: list[Ints]) -> Iterator[Tensor]:
         for share, views in zip(shares, numbers, strict=True):
-            yield self.train_store.batch(np.tile(share, len(views)), views.reshape(-1))
+            yield self.train_cache.batch(np.tile(share, len(views)), views.reshape(-1))
 
     def _fresh_batches(self, shares: list[Ints], numbers: list[Ints]) -> Iterator[Tensor]:
         pairs: list[tuple[int, int]] = []
@@ -76,7 +76,7 @@ class TrainingData:
             pairs += [(int(photo), int(view)) for row in views for photo, view in zip(share, row, strict=True)]
             batches.append(list(range(start, len(pairs))))
         yield from DataLoader(
-            ViewDataset(self.viewer, pairs),
+            ViewDataset(self.view_generator, pairs),
             batch_sampler=batches,
             num_workers=self.options.workers,
             collate_fn=stack_pictures,
@@ -95,23 +95,23 @@ def load_data(
     """Decode the photos; make the cached views, or read them from `cache`. Raises `InputError`."""
     longest = round(SHRINK_TO * options.side)
     pictures = decode_photos(train, longest, progress) + decode_photos(held_out, longest, progress)
-    viewer = ViewGenerator(pictures, encoder.preprocess, options.augment, options.seed)
+    view_generator = ViewGenerator(pictures, encoder.preprocess, options.augment, options.seed)
     phone = ViewGenerator(pictures, encoder.preprocess, "phone", options.seed + 1, plain_share=0.0)
     frozen, source = _frozen_stages(encoder, options), _fingerprint(train, held_out, encoder, options)
 
-    def load_views(name: str, viewer: ViewGenerator, photos: range, views: int) -> ViewCache:
-        origin = source | {"augment": viewer.augment}
+    def load_views(name: str, view_generator: ViewGenerator, photos: range, views: int) -> ViewCache:
+        origin = source | {"augment": view_generator.augment}
         return load_or_fill_cache(
-            cache / f"{name}.npy", origin, viewer, photos, views, frozen, options.workers, progress
+            cache / f"{name}.npy", origin, view_generator, photos, views, frozen, options.workers, progress
         )
 
     if rank() != 0:
         barrier()  # rank 0 makes the views, the others read them
-    train_store = load_views("train", viewer, range(len(train)), max(1, options.views))
-    held_out_store = load_views("held", phone, range(len(train), len(pictures)), 2)
+    train_cache = load_views("train", view_generator, range(len(train)), max(1, options.views))
+    held_out_cache = load_views("held", phone, range(len(train), len(pictures)), 2)
     if rank() == 0:
         barrier()
-    return TrainingData(train, held_out, viewer, train_store, held_out_store, options)
+    return TrainingData(train, held_out, view_generator, train_cache, held_out_cache, options)
 
 
 def _frozen_stages(encoder: TrainableEncoder, options: TrainingOptions) -> Callable[[Tensor], Tensor] | None:

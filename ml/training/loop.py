@@ -26,7 +26,7 @@ from ml.training.distributed import (
 from ml.training.model import TrainableEncoder
 from ml.training.optimizer import MovingAverage, build_optimizer, penalty, set_rates
 from ml.training.options import TrainingOptions
-from ml.training.task import Tally, Task, TrainingFailed
+from ml.training.task import RunningMeans, Task, TrainingFailed
 
 CHECKPOINT_FILE = "checkpoint.pt"
 BEST_FILE = "best.pt"
@@ -38,18 +38,18 @@ COLLAPSED_SPREAD = 0.01
 class Watcher(Protocol):
     """Receives the progress of a run: a progress bar, or JSON lines for another program."""
 
-    def stage(self, what: str) -> None:
-        """A new stage begins; `what` names it in a few words."""
+    def stage(self, name: str) -> None:
+        """Handle the start of a stage; `name` describes the stage in a few words."""
 
     def step(self, step: Step) -> None:
-        """A batch has been trained."""
+        """Handle the end of a batch."""
 
     def epoch(self, row: Mapping[str, float]) -> None:
-        """An epoch has ended; `row` is its line of metrics.jsonl."""
+        """Handle the end of an epoch; `row` is the line of the epoch in metrics.jsonl."""
 
 
-class Clock:
-    """Estimates the remaining time of a run.
+class TimeEstimator:
+    """Estimates the remaining time (ETA) of a run.
 
     An epoch takes its steps, at the mean pace of all steps so far, and validation and pictures, at the mean of the
     epochs before. In the first epoch the latter are unknown and count as 0.
@@ -63,7 +63,7 @@ class Clock:
         self._validation_seconds, self._epochs_done = 0.0, 0
 
     def start_epoch(self, epoch: int) -> None:
-        """Start the clock of `epoch`; the epoch before, if any, has ended with its validation and pictures."""
+        """Record the start of `epoch`, and the end of the epoch before with its validation and pictures."""
         now = self._now()
         if self._step:
             self._step_seconds += self._last_step - self._epoch_start
@@ -136,15 +136,15 @@ class Run:
 
     def train(self, watcher: Watcher) -> TrainableEncoder:
         """Train the remaining epochs and return the network of the best one. Raises `TrainingFailed`."""
-        clock = Clock(self.options.epochs)
+        time_estimator = TimeEstimator(self.options.epochs)
         if rank() == 0 and not self.is_finished:
             watcher.stage("training")
         while not self.is_finished:
             started = time.monotonic()
             epoch = self.epochs_done + 1
             row: dict[str, float] = {"epoch": epoch}
-            clock.start_epoch(epoch)
-            row |= self._train_epoch(epoch, watcher, clock)
+            time_estimator.start_epoch(epoch)
+            row |= self._train_epoch(epoch, watcher, time_estimator)
             if rank() == 0:
                 row |= self.task.validate(self.average.network)
             self._keep_best(epoch, row)
@@ -164,33 +164,33 @@ class Run:
         self.average.network.eval()
         return self.average.network
 
-    def _train_epoch(self, epoch: int, watcher: Watcher, clock: Clock) -> dict[str, float]:
+    def _train_epoch(self, epoch: int, watcher: Watcher, time_estimator: TimeEstimator) -> dict[str, float]:
         options = self.options
         torch.manual_seed(_derive_seed(options.seed, epoch, rank()))
         batches = epoch_batches(
             self.data.train.labels, options.batch_size, self.task.per_label, options.balance, options.seed, epoch
         )
-        tally, started, photos, rate = Tally(), time.monotonic(), 0, 0.0
+        running_means, started, photos, rate = RunningMeans(), time.monotonic(), 0, 0.0
         for step, batch in enumerate(self.data.batches(batches, self.task.copies, epoch)):
             self.encoder.set_training(head_only=epoch <= options.head_epochs)
             rate = set_rates(self.optimizer, (epoch - 1 + (step + 1) / len(batches)) / options.epochs, options.warmup)
-            draw = np.random.default_rng([options.seed, epoch, step, 1])
+            rng = np.random.default_rng([options.seed, epoch, step, 1])
             with self._precision():
-                loss, figures = self.task.batch_loss(self.encoder, batch, draw)
+                loss, figures = self.task.batch_loss(self.encoder, batch, rng)
             value = loss.item()
             if not math.isfinite(value):
                 message = f"The loss became {value} in epoch {epoch}: lower --lr or --head-lr."
                 raise TrainingFailed(message, code="loss_not_finite")
             self._step(loss)
-            tally.add({"train_loss": value} | dict(figures), len(batch.labels))
+            running_means.add({"train_loss": value} | dict(figures), len(batch.labels))
             photos += len(batch.labels) * world_size()
-            clock.finish_step(step + 1, len(batches))
+            time_estimator.finish_step(step + 1, len(batches))
             if rank() == 0:
                 speed = photos / max(time.monotonic() - started, 1e-9)
-                left, means = clock.seconds_left(), tally.means()
+                left, means = time_estimator.seconds_left(), running_means.means()
                 watcher.step(Step(epoch, options.epochs, step + 1, len(batches), value, speed, left, means))
         speed = photos / max(time.monotonic() - started, 1e-9)
-        return tally.means() | {"photos_per_second": round(speed, 2), "lr": options.lr * rate}
+        return running_means.means() | {"photos_per_second": round(speed, 2), "lr": options.lr * rate}
 
     def _step(self, loss: torch.Tensor) -> None:
         options = self.options

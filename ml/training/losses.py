@@ -76,7 +76,7 @@ class MetricLoss(nn.Module):
         """
         label_part, identity_part = unit_parts(outputs, self._options.label_size)
         zero = outputs.sum() * 0.0
-        indices = self._mined(label_part, labels)
+        indices = self._mine(label_part, labels)
         label = zero if self.label is None else self.label(label_part, labels, indices)
         if self.label is not None and mixed is not None:
             share, partners = mixed
@@ -87,7 +87,7 @@ class MetricLoss(nn.Module):
         return LossValue(total, label.item(), identity.item(), mined, active)
 
     @torch.no_grad()
-    def _mined(self, vectors: Tensor, labels: Tensor) -> Any:
+    def _mine(self, vectors: Tensor, labels: Tensor) -> Any:
         """Return the miner's choice; None where the label loss takes none, or its memory makes its own."""
         if self.miner is None or self._options.memory or self._options.label_loss not in PAIR_LOSSES:
             return None

@@ -13,7 +13,7 @@ from ml.training.losses import MetricLoss
 from ml.training.mixup import draw_mixing
 from ml.training.model import TrainableEncoder
 from ml.training.options import MetricOptions
-from ml.training.task import Tally, compute_outputs
+from ml.training.task import RunningMeans, compute_outputs
 from ml.vectors import Floats, unit_rows
 
 LABEL_FIGURES = ("recall_at_1", "recall_at_5", "recall_at_10", "near10", "map_at_r")
@@ -34,12 +34,12 @@ class MetricTask:
         self.refines_prototypes = bool(options.label_size) and options.sharpen
 
     def batch_loss(
-        self, encoder: TrainableEncoder, batch: Batch, draw: np.random.Generator
+        self, encoder: TrainableEncoder, batch: Batch, rng: np.random.Generator
     ) -> tuple[Tensor, Mapping[str, float]]:
         """Return the loss of a batch; its parts and the counts of triplets for the progress display."""
         maps = encoder.frozen_features(batch.inputs)
         photos = len(batch.labels) // self.copies
-        mixing = draw_mixing(self._mixup, photos, self.copies, draw) if self._mixup else None
+        mixing = draw_mixing(self._mixup, photos, self.copies, rng) if self._mixup else None
         outputs = encoder.outputs(mixing.mix(maps) if mixing else maps).float()
         with torch.autocast(outputs.device.type, enabled=False):  # a cosine in bfloat16 has two digits
             value = self.loss(outputs, batch.labels, batch.items, mixing)
@@ -84,18 +84,18 @@ class MetricTask:
 
     def embed_train(self, encoder: TrainableEncoder) -> Floats:
         """Return the unit vectors of the clean train photos (n, d)."""
-        return unit_rows(compute_outputs(encoder, self._data.train_store, len(self._data.train), CLEAN))
+        return unit_rows(compute_outputs(encoder, self._data.train_cache, len(self._data.train), CLEAN))
 
     def embed_held_out(self, encoder: TrainableEncoder, view: int) -> Floats:
         """Return the unit vectors of the held-out photos in one view (n, d)."""
-        return unit_rows(compute_outputs(encoder, self._data.held_out_store, len(self._data.held_out), view))
+        return unit_rows(compute_outputs(encoder, self._data.held_out_cache, len(self._data.held_out), view))
 
     @torch.no_grad()
     def _held_out_loss(self, clean: Floats, phone: Floats, encoder: TrainableEncoder) -> float:
         """Return the loss of clean and phone views in batches; NaN with a cross-batch memory, which they would fill."""
         if self.loss.has_memory:
             return float("nan")
-        held_out, tally = self._data.held_out, Tally()
+        held_out, running_means = self._data.held_out, RunningMeans()
         size = max(2, self._data.options.batch_size)
         device = next(encoder.parameters()).device
         for start in range(0, len(held_out), size):
@@ -105,8 +105,8 @@ class MetricTask:
                 torch.from_numpy(np.tile(numbers[rows], 2)) for numbers in (held_out.labels, held_out.items)
             )
             value = self.loss.local_loss(outputs.to(device), labels.to(device), items.to(device))
-            tally.add({"val_loss": float(value.total)}, len(held_out.labels[rows]))
-        return tally.means()["val_loss"]
+            running_means.add({"val_loss": float(value.total)}, len(held_out.labels[rows]))
+        return running_means.means()["val_loss"]
 
 
 def _mean_of_finite(scores: Scores) -> float:

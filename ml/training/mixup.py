@@ -23,12 +23,12 @@ class Mixing:
         return numbers[self.partner.to(numbers.device)]
 
 
-def draw_mixing(alpha: float, photos: int, copies: int, draw: np.random.Generator) -> Mixing:
+def draw_mixing(alpha: float, photos: int, copies: int, rng: np.random.Generator) -> Mixing:
     """Return a mixing of a batch of (copies x photos) rows with a share of Beta(alpha, alpha), at least one half.
 
     All views of a photo are mixed with views of the same other photo, so that they stay views of one garment.
     """
-    share = float(draw.beta(alpha, alpha))
-    partner = draw.permutation(photos)
+    share = float(rng.beta(alpha, alpha))
+    partner = rng.permutation(photos)
     rows = np.concatenate([partner + copy * photos for copy in range(copies)])
     return Mixing(max(share, 1 - share), torch.from_numpy(rows))

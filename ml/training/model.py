@@ -1,4 +1,4 @@
-"""The network in training: frozen stages, cached feature maps, construction from options, ONNX export."""
+"""Trainable network: frozen stages, cached feature maps, construction from options, ONNX export."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +32,7 @@ class TrainableEncoder(nn.Module):
         self, network: EncoderNetwork, preprocess: Preprocess, options: TrainingOptions, head_kind: Head = "linear"
     ) -> None:
         super().__init__()
-        stages = list(network.trunk.stages)  # type: ignore[arg-type] # every trunk has stages
+        stages = list(network.trunk.stages)  # type: ignore[arg-type] # every backbone has stages
         if options.freeze_stages > len(stages):
             message = f"freeze_stages is {options.freeze_stages}, but {options.backbone} has {len(stages)}."
             raise OptionsError(message, code="too_many_frozen_stages")
@@ -82,6 +82,7 @@ class TrainableEncoder(nn.Module):
         return outputs
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs (n, dim) of uint8 pictures or of cached feature maps."""
         return self.outputs(self.frozen_features(inputs))
 
     def compile_parts(self) -> None:
@@ -108,10 +109,11 @@ def build_encoder(options: ClassifierOptions | MetricOptions, labels: int) -> Tr
     Raises `OptionsError`, `PretrainedWeightsError` or an `EncoderError` of the encoder to start from.
     """
     torch.manual_seed(options.seed)
-    trunk = build_backbone(options.backbone, pretrained=options.pretrained and not options.start_from)
+    backbone = build_backbone(options.backbone, pretrained=options.pretrained and not options.start_from)
     if options.start_from:
-        _load_trunk(trunk, options)
-    network = EncoderNetwork(trunk, trunk.channels, options.pooling, _head(options, trunk.channels, labels))
+        _load_backbone(backbone, options)
+    head = _build_head(options, backbone.channels, labels)
+    network = EncoderNetwork(backbone, backbone.channels, options.pooling, head)
     preprocess = backbone_preprocessing(options.backbone, options.side, options.resize)
     return TrainableEncoder(network, preprocess, options, head_kind(options))
 
@@ -123,7 +125,7 @@ def head_kind(options: TrainingOptions) -> Head:
     return "parts" if isinstance(options, MetricOptions) and options.label_size else "linear"
 
 
-def _head(options: ClassifierOptions | MetricOptions, channels: int, labels: int) -> nn.Module:
+def _build_head(options: ClassifierOptions | MetricOptions, channels: int, labels: int) -> nn.Module:
     if isinstance(options, ClassifierOptions):
         return build_head(options.head, channels, labels, options.drop)
     if options.label_size:
@@ -131,14 +133,14 @@ def _head(options: ClassifierOptions | MetricOptions, channels: int, labels: int
     return build_head("linear", channels, options.embedding_size)
 
 
-def _load_trunk(trunk: nn.Module, options: TrainingOptions) -> None:
-    """Copy the trunk of the encoder in `options.start_from`, of either kind, into `trunk`."""
+def _load_backbone(backbone: nn.Module, options: TrainingOptions) -> None:
+    """Copy the backbone of the encoder in `options.start_from`, of either kind, into `backbone`."""
     folder = Path(options.start_from)
     card = read_card(folder)
     if card.backbone != options.backbone:
         message = f"{options.start_from!r} has the backbone {card.backbone}, not {options.backbone}."
         raise OptionsError(message, code="backbone_mismatch")
-    trunk.load_state_dict(network_from_card(card, read_weights(folder, card)).trunk.state_dict())
+    backbone.load_state_dict(network_from_card(card, read_weights(folder, card)).trunk.state_dict())
 
 
 def export_frozen_stages(encoder: TrainableEncoder, side: int, threads: int) -> Callable[[Tensor], Tensor]:
@@ -150,7 +152,7 @@ def export_frozen_stages(encoder: TrainableEncoder, side: int, threads: int) -> 
 
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns that it is the older one
+        warnings.simplefilter("ignore")  # the TorchScript exporter warns that it is deprecated
         torch.onnx.export(
             _FrozenStages(encoder).eval(),
             (torch.zeros(2, 3, side, side, dtype=torch.uint8),),
@@ -173,7 +175,7 @@ def export_frozen_stages(encoder: TrainableEncoder, side: int, threads: int) -> 
 
 
 class _FrozenStages(nn.Module):
-    """Makes `run_frozen_stages` the `forward` that the exporter calls."""
+    """Adapter for the exporter, which calls `forward`: runs `run_frozen_stages`."""
 
     def __init__(self, encoder: TrainableEncoder) -> None:
         super().__init__()

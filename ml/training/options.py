@@ -45,10 +45,10 @@ def option(default: Any, description: str, low: float = -math.inf, high: float =
 class TrainingOptions:
     """The options of both kinds of run. Raises `OptionsError` for impossible values."""
 
-    backbone: BackboneName = option("efficientnet-lite0", "the trunk")
+    backbone: BackboneName = option("efficientnet-lite0", "the backbone")
     pretrained: bool = option(True, "start from ImageNet's weights instead of random ones")
-    start_from: str = option("", "an encoder folder whose trunk to start from, such as a trained classifier's")
-    pooling: Pooling = option("gem", "pooling of the trunk's maps to features: generalised mean or mean")
+    start_from: str = option("", "an encoder folder whose backbone to start from, such as a trained classifier's")
+    pooling: Pooling = option("gem", "pooling of the backbone's maps to features: generalised mean or mean")
     side: int = option(224, "side of the network's input in pixels, a multiple of 32", 32, 1024)
     resize: Resize = option("squash", "how a photo becomes a square")
     train_splits: str = option("train", "the splits to train on, separated by commas; the others validate")
@@ -57,7 +57,7 @@ class TrainingOptions:
     epochs: int = option(12, "passes over the train photos", 1, 10_000)
     batch_size: int = option(64, "photos per batch", 2, 65_536)
     optimizer: Optimizer = option("adamw", "the optimizer")
-    lr: float = option(1e-3, "the highest learning rate of the trunk's last stage", 0)
+    lr: float = option(1e-3, "the highest learning rate of the backbone's last stage", 0)
     head_lr: float = option(3e-3, "the highest learning rate of the head and of proxies", 0)
     lr_decay: float = option(0.85, "learning rate of each earlier stage, as a share of the next one's", 0.01, 1)
     warmup: float = option(0.08, "share of the run in which the rate rises; then it falls along a cosine", 0, 1)
@@ -69,7 +69,7 @@ class TrainingOptions:
         0.99, "memory of the moving average of the weights, which becomes the encoder; 0: the last weights", 0, 0.99999
     )
 
-    freeze_stages: int = option(0, "number of the trunk's first stages that are not trained", 0, 100)
+    freeze_stages: int = option(0, "number of the backbone's first stages that are not trained", 0, 100)
     head_epochs: int = option(0, "first epochs that train the head alone", 0, 10_000)
     statistics: Statistics = option("frozen", "whether batch normalisation keeps its statistics or updates them")
     drop: float = option(0.1, "dropout before the last layer", 0, 0.95)
@@ -90,7 +90,7 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
         for entry in fields(self):
-            _check(entry.name, getattr(self, entry.name), hints[entry.name], entry.metadata)
+            _require_valid(entry.name, getattr(self, entry.name), hints[entry.name], entry.metadata)
         if self.side % 32:
             raise OptionsError(f"side is {self.side}; it must be a multiple of 32.")
         if self.head_epochs >= self.epochs:
@@ -199,7 +199,7 @@ def _literal_values(hint: Any) -> list[Any]:
     ]
 
 
-def _check(name: str, value: Any, hint: Any, metadata: Any) -> None:
+def _require_valid(name: str, value: Any, hint: Any, metadata: Any) -> None:
     choices = choices_of(hint)
     if choices is not None:
         if value not in choices:
@@ -208,11 +208,11 @@ def _check(name: str, value: Any, hint: Any, metadata: Any) -> None:
     if hint in (int, float):
         number = isinstance(value, int if hint is int else (int, float)) and not isinstance(value, bool)
         if not number or not math.isfinite(value) or not metadata["low"] <= value <= metadata["high"]:
-            raise OptionsError(f"{name} is {value!r}; it must be a number {_range(metadata)}.")
+            raise OptionsError(f"{name} is {value!r}; it must be a number {_format_range(metadata)}.")
     elif not isinstance(value, hint):
         raise OptionsError(f"{name} is {value!r}; it must be {'text' if hint is str else 'on or off'}.")
 
 
-def _range(metadata: Any) -> str:
+def _format_range(metadata: Any) -> str:
     low, high = metadata["low"], metadata["high"]
     return f"of {low:g} or more" if high == math.inf else f"from {low:g} to {high:g}"

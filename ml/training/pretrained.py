@@ -89,7 +89,7 @@ class Projection:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class EncoderSpec:
     """What to build. For the card: `data` describes the photos, `command` is the command line."""
 
     name: str
@@ -99,17 +99,17 @@ class Recipe:
     command: str
 
 
-def fit_pretrained(manifest: Manifest, out: Path, recipe: Recipe, progress: Progress = silent) -> Card:
+def fit_pretrained(manifest: Manifest, out: Path, spec: EncoderSpec, progress: Progress = silent) -> Card:
     """Build an encoder from the train photos of `manifest`, measure it on the others, write it to `out` atomically.
 
     The same photos and software give the same bytes on the same machine. Raises `InputError`.
     """
     train = [photo for photo in manifest.photos if photo.split == "train"]
-    _require_enough(manifest, train, recipe)  # before the long work
-    trunk = build_backbone(recipe.backbone, pretrained=True)
-    exact = EncoderNetwork(trunk, trunk.channels, "gem", build_head("linear", trunk.channels, recipe.dim)).eval()
-    _set_head(exact, _fitted(exact, manifest, train, recipe.dim, progress))
-    card = _card(recipe, manifest, train)
+    _require_enough(manifest, train, spec)  # before the long work
+    backbone = build_backbone(spec.backbone, pretrained=True)
+    exact = EncoderNetwork(backbone, backbone.channels, "gem", build_head("linear", backbone.channels, spec.dim)).eval()
+    _set_head(exact, _fit_head(exact, manifest, train, spec.dim, progress))
+    card = _card(spec, manifest, train)
     rounded = round_filters(exact)
     onnx_model = halve_exact_weights(export_onnx(rounded, PREPROCESSING.height, PREPROCESSING.width))
     embedder = Embedder(card, "onnx", onnx_forward(card, onnx_model))
@@ -119,7 +119,7 @@ def fit_pretrained(manifest: Manifest, out: Path, recipe: Recipe, progress: Prog
     return write_encoder(out, replace(card, metrics=figures), network_weights(rounded), onnx_model)
 
 
-def _fitted(
+def _fit_head(
     network: EncoderNetwork, manifest: Manifest, train: Sequence[Photo], dim: int, progress: Progress
 ) -> Projection:
     """Fit the head on the features of all views; the backgrounds of the phone views are train photos, too."""
@@ -133,12 +133,12 @@ def _fitted(
     return whitened_pca(np.stack(views, axis=1), dim, SHRINKAGE)
 
 
-def _require_enough(manifest: Manifest, train: Sequence[Photo], recipe: Recipe) -> None:
-    require_photos(len(train), recipe.dim)
+def _require_enough(manifest: Manifest, train: Sequence[Photo], spec: EncoderSpec) -> None:
+    require_photos(len(train), spec.dim)
     if len(train) == len(manifest.photos):
         message = "The manifest has no val or test photos to measure the encoder on."
         raise InputError(message, code="nothing_held_out")
-    require_encoder_name(recipe.name)
+    require_encoder_name(spec.name)
 
 
 def _reader(make_view: ViewMaker, files: Sequence[Path]) -> Callable[[Path], Floats]:
@@ -150,18 +150,18 @@ def _set_head(network: EncoderNetwork, projection: Projection) -> None:
     network.head.load_state_dict({name: torch.from_numpy(values) for name, values in layer.items()})
 
 
-def _card(recipe: Recipe, manifest: Manifest, train: Sequence[Photo]) -> Card:
+def _card(spec: EncoderSpec, manifest: Manifest, train: Sequence[Photo]) -> Card:
     return Card(
-        name=recipe.name,
+        name=spec.name,
         kind="metric",
-        backbone=recipe.backbone,
+        backbone=spec.backbone,
         pooling="gem",
-        dim=recipe.dim,
+        dim=spec.dim,
         preprocessing=PREPROCESSING,
-        data=recipe.data,
+        data=spec.data,
         data_sha256=data_hash(manifest, train),
         software={"python": platform.python_version()} | {name: version(name) for name in SOFTWARE},
-        command=recipe.command,
+        command=spec.command,
         notes=NOTES,
     )
 

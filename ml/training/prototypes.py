@@ -18,7 +18,7 @@ from ml.training.model import TrainableEncoder
 from ml.training.task import compute_features
 from ml.vectors import Floats, unit_rows
 
-SHARPNESSES = (4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
+INVERSE_TEMPERATURES = (4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
 SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 MAX_GARMENT_LOSS = 0.02
@@ -28,7 +28,7 @@ MAX_GARMENT_LOSS = 0.02
 def refine_with_prototypes(
     encoder: TrainableEncoder, task: MetricTask, data: TrainingData, progress: Progress = silent
 ) -> tuple[float, float]:
-    """Give the head its prototypes; return the sharpness and the label's share that were chosen.
+    """Give the head its prototypes; return the inverse_temperature and the label's share that were chosen.
 
     The prototype of a label is the mean direction of its train photos. Of all settings whose garment_at_1 is within
     `MAX_GARMENT_LOSS` of the best, the one with the highest MAP@R on the held-out photos is chosen. Raises `TypeError`
@@ -37,17 +37,17 @@ def refine_with_prototypes(
     head = encoder.network.head
     if not isinstance(head, PartsHead):
         raise TypeError("only a vector of two parts has prototypes")
-    features = [compute_features(encoder, data.train_store, len(data.train), CLEAN)]
-    features += [compute_features(encoder, data.held_out_store, len(data.held_out), view) for view in (CLEAN, PHONE)]
+    features = [compute_features(encoder, data.train_cache, len(data.train), CLEAN)]
+    features += [compute_features(encoder, data.held_out_cache, len(data.held_out), view) for view in (CLEAN, PHONE)]
     with torch.inference_mode():
         label_part = head.parts(torch.from_numpy(features[0]))[0].numpy()
     prototypes = torch.from_numpy(_mean_directions(label_part, data.train.labels, len(data.train.classes)))
     results: dict[tuple[float, float], dict[str, float]] = {}
-    for sharpness, share in progress(list(product(SHARPNESSES, SHARES)), "sharpening"):
+    for inverse_temperature, share in progress(list(product(INVERSE_TEMPERATURES, SHARES)), "refining prototypes"):
         with torch.no_grad():
-            head.refine(prototypes, sharpness, share)
+            head.refine(prototypes, inverse_temperature, share)
             vectors = [unit_rows(head(torch.from_numpy(rows)).numpy()) for rows in features]
-        results[sharpness, share] = task.figures(*vectors)
+        results[inverse_temperature, share] = task.figures(*vectors)
     lowest = max(figures["garment_at_1"] for figures in results.values()) - MAX_GARMENT_LOSS
     allowed = [setting for setting, figures in results.items() if figures["garment_at_1"] >= lowest]
     chosen = max(allowed, key=lambda setting: results[setting]["map_at_r"])

@@ -56,8 +56,9 @@ PHONE_NOTE = (
     "amount."
 )
 REFINED_NOTE = (
-    "{share:.0%} of a cosine come from the label part, drawn towards the prototypes with sharpness {sharpness:g}; the "
-    "rest tells garments of a label apart. Both numbers were chosen by figures over the held-out photos."
+    "{share:.0%} of a cosine come from the label part, refined with prototypes (inverse temperature "
+    "{inverse_temperature:g}); the rest tells garments of a label apart. Both numbers were chosen by figures over the "
+    "held-out photos."
 )
 
 
@@ -83,15 +84,15 @@ def publish_metric(
     network = encoder.network
     notes = text.notes
     if task.refines_prototypes:
-        sharpness, share = refine_with_prototypes(encoder, task, data, progress)
-        notes = (*notes, REFINED_NOTE.format(share=share, sharpness=sharpness))
+        inverse_temperature, share = refine_with_prototypes(encoder, task, data, progress)
+        notes = (*notes, REFINED_NOTE.format(share=share, inverse_temperature=inverse_temperature))
     has_ood = _fit_ood(encoder, data)
     _round_weights(network)
     card = _build_card(encoder, data, replace(text, notes=notes), "metric", task.dim)
     calibration, match_confidence = _fit_calibration(encoder, task, data)
     ood_threshold = _fit_threshold(encoder, data) if has_ood else None
     card = replace(card, ood_threshold=ood_threshold, calibration=calibration, match_confidence=match_confidence)
-    return _write(
+    return _measure_and_write(
         card,
         network,
         data,
@@ -108,7 +109,7 @@ def publish_classifier(
     """Write the classifier atomically and return its card. Raises `InputError`."""
     _round_weights(encoder.network)
     card = _build_card(encoder, data, text, "classifier", len(data.train.classes), data.train.classes)
-    return _write(
+    return _measure_and_write(
         card,
         encoder.network,
         data,
@@ -122,7 +123,9 @@ def publish_classifier(
 Measure = Callable[[Forward, Card], dict[str, float]]
 
 
-def _write(card: Card, network: EncoderNetwork, data: TrainingData, out: Path, measure_shipped: Measure) -> Card:
+def _measure_and_write(
+    card: Card, network: EncoderNetwork, data: TrainingData, out: Path, measure_shipped: Measure
+) -> Card:
     """Export the network, measure the ONNX file, and write both files with the card."""
     preprocess = card.preprocessing
     onnx_model = halve_exact_weights(export_onnx(network, preprocess.height, preprocess.width))
@@ -143,8 +146,8 @@ def _round_weights(network: EncoderNetwork) -> None:
 
 def _fit_ood(encoder: TrainableEncoder, data: TrainingData) -> bool:
     """Fit the OOD layers on train photos and their first cached view; return False where these are too few."""
-    views = range(min(2, data.train_store.views))
-    features = np.concatenate([compute_features(encoder, data.train_store, len(data.train), view) for view in views])
+    views = range(min(2, data.train_cache.views))
+    features = np.concatenate([compute_features(encoder, data.train_cache, len(data.train), view) for view in views])
     try:
         layers = fit_ood_layers(features)
     except OodError:
@@ -159,7 +162,7 @@ def _fit_threshold(encoder: TrainableEncoder, data: TrainingData) -> OodThreshol
     """Fit the OOD threshold on clean and phone views of the held-out photos; `_fit_ood` must have succeeded."""
     ood_layers = encoder.network.strangeness
     assert ood_layers is not None  # noqa: S101 - set by `_fit_ood`
-    features = [compute_features(encoder, data.held_out_store, len(data.held_out), view) for view in (CLEAN, PHONE)]
+    features = [compute_features(encoder, data.held_out_cache, len(data.held_out), view) for view in (CLEAN, PHONE)]
     with torch.inference_mode():
         return fit_ood_threshold(ood_layers(torch.from_numpy(np.concatenate(features))).numpy())
 
@@ -229,8 +232,9 @@ def _min_cosine_to_torch(
 
 
 def _min_cosine(first: Forward, second: Forward, batch: Floats) -> float:
-    ours, theirs = (forward(batch).outputs.astype(np.float64) for forward in (first, second))
-    return float(((ours * theirs).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)).min())
+    first_outputs, second_outputs = (forward(batch).outputs.astype(np.float64) for forward in (first, second))
+    norms = np.linalg.norm(first_outputs, axis=1), np.linalg.norm(second_outputs, axis=1)
+    return float(((first_outputs * second_outputs).sum(1) / norms[0] / norms[1]).min())
 
 
 def _installed_versions(packages: Sequence[str]) -> dict[str, str]:

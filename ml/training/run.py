@@ -1,4 +1,4 @@
-"""A whole training run: load the data, build the network, train, draw pictures, publish the encoder."""
+"""Training run from start to end: load the data, build the network, train, draw pictures, publish the encoder."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -117,8 +117,8 @@ class _Reporter:
         self._run, self._parts, self._job, self._watcher = run, parts, job, watcher
         self._tracker: Tracker = open_tracker(job.tracker, job.run, job.name, run.fingerprint["options"])
 
-    def stage(self, what: str) -> None:
-        self._watcher.stage(what)
+    def stage(self, name: str) -> None:
+        self._watcher.stage(name)
 
     def step(self, step: Step) -> None:
         self._watcher.step(step)

@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from ml.data.photos import Ints, PhotoSet, shrink
-from ml.reporting.maps import embedding_map
-from ml.reporting.sheets import Strip, confusion_matrix, predictions_sheet, result_strips
+from ml.reporting.maps import draw_embedding_map
+from ml.reporting.sheets import Strip, draw_confusion_matrix, draw_predictions_sheet, draw_result_strips
 from ml.training.classifier import ClassifierTask
 from ml.training.dataset import CLEAN, TrainingData
 from ml.training.metric import MetricTask
@@ -23,10 +23,10 @@ def draw_classifier_pictures(
 ) -> list[Path]:
     """Draw the confusion matrix and a sheet of predictions; return the files."""
     logits = task.held_out_logits(encoder, CLEAN)
-    guesses = logits.argmax(axis=1).astype(np.int64)
+    predictions = logits.argmax(axis=1).astype(np.int64)
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     confidence = odds.max(axis=1) / odds.sum(axis=1)
-    return _draw_predictions(data.held_out, guesses, confidence, folder)
+    return _draw_predictions(data.held_out, predictions, confidence, folder)
 
 
 def draw_metric_pictures(
@@ -53,7 +53,7 @@ def draw_metric_pictures(
         strips_of_queries = [
             _strip(data, photos, labels, int(query), nearest[query], scores[query]) for query in queries
         ]
-        result_strips(strips_of_queries, title, path)
+        draw_result_strips(strips_of_queries, title, path)
 
     draw_strips(
         _evenly_spaced(len(data.held_out), STRIPS), "Held-out photos and their nearest of other contributors", strips
@@ -62,19 +62,19 @@ def draw_metric_pictures(
     files += [strips, worst]
     if last:
         chosen = _evenly_spaced(len(gallery), MAPPED)
-        embedding_map(gallery[chosen], [data.train.classes[label] for label in labels[chosen]], folder / "map.png")
+        draw_embedding_map(gallery[chosen], [data.train.classes[label] for label in labels[chosen]], folder / "map.png")
         files.append(folder / "map.png")
     return files
 
 
-def _draw_predictions(held_out: PhotoSet, guesses: Ints, confidence: Floats, folder: Path) -> list[Path]:
+def _draw_predictions(held_out: PhotoSet, predictions: Ints, confidence: Floats, folder: Path) -> list[Path]:
     matrix, sheet = folder / "confusion.png", folder / "predictions.png"
-    confusion_matrix(held_out.labels, guesses, held_out.classes, matrix)
+    draw_confusion_matrix(held_out.labels, predictions, held_out.classes, matrix)
     chosen = _evenly_spaced(len(held_out), SHEET)
-    predictions_sheet(
+    draw_predictions_sheet(
         [_thumbnail(held_out, int(at)) for at in chosen],
         [held_out.classes[held_out.labels[at]] for at in chosen],
-        [held_out.classes[guesses[at]] for at in chosen],
+        [held_out.classes[predictions[at]] for at in chosen],
         [float(confidence[at]) for at in chosen],
         sheet,
     )

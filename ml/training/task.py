@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ml.data.pixel_cache import ViewCache
+from ml.data.view_cache import ViewCache
 from ml.formats.errors import InputError
 from ml.training.dataset import Batch
 from ml.training.model import TrainableEncoder
@@ -38,7 +38,7 @@ class Task(Protocol):
         """The loss; its own weights, if any, are trained together with the network's."""
 
     def batch_loss(
-        self, encoder: TrainableEncoder, batch: Batch, draw: np.random.Generator
+        self, encoder: TrainableEncoder, batch: Batch, rng: np.random.Generator
     ) -> tuple[Tensor, Mapping[str, float]]:
         """Return the loss of a batch, ready for `backward`, and figures of the batch for the progress display.
 
@@ -52,7 +52,7 @@ class Task(Protocol):
         """Return the number by which the best epoch is chosen: higher is better."""
 
 
-class Tally:
+class RunningMeans:
     """Running means of named numbers, weighted by their numbers of photos; counts of triplets are summed instead."""
 
     SUMMED = ("mined_triplets", "active_triplets")

@@ -42,7 +42,7 @@ def test_both_loops_have_the_same_loss_on_the_same_batch():
 def test_both_loops_start_from_the_same_network_and_pictures():
     chosen = options()
     plain, encoder = PlainLoop(chosen), build_encoder(chosen, len(training_steps.CLASSES))
-    pictures = build_data(encoder, chosen, 4).train_store.array[:, 0]
+    pictures = build_data(encoder, chosen, 4).train_cache.array[:, 0]
     encoder.eval(), plain.network.eval()
     with torch.inference_mode():
         ours = encoder(torch.from_numpy(pictures).permute(0, 3, 1, 2))
@@ -84,8 +84,8 @@ def test_cached_maps_have_the_shape_that_training_starts_from():
     chosen = options(freeze_stages=6)
     encoder = build_encoder(chosen, len(training_steps.CLASSES))
     data = build_data(encoder, chosen, 8)
-    frozen_features = encoder.frozen_features(data.train_store.batch(np.arange(2), np.zeros(2, dtype=np.int64)))
-    assert data.train_store.array.shape[:2] == (8, 1)
+    frozen_features = encoder.frozen_features(data.train_cache.batch(np.arange(2), np.zeros(2, dtype=np.int64)))
+    assert data.train_cache.array.shape[:2] == (8, 1)
     assert encoder.outputs(frozen_features).shape == (2, len(training_steps.CLASSES))
 
 

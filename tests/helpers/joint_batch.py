@@ -1,8 +1,8 @@
 """Losses and gradients of joint batches, computed by one process or shared by several.
 
 `torchrun … -m tests.helpers.joint_batch MANIFEST FOLDER` writes the results of each process to FOLDER/RANK.pt, and
-trains two encoders with a tiny trunk on the garments of MANIFEST: FOLDER/shared, a classifier, and FOLDER/two, a metric
-encoder whose progress it prints as JSON lines.
+trains two encoders with a tiny backbone on the garments of MANIFEST: FOLDER/shared, a classifier, and FOLDER/two, a
+metric encoder whose progress it prints as JSON lines.
 """
 
 import io

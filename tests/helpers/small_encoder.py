@@ -28,10 +28,10 @@ AXES = 4
 def small_network(dim: int, *, head: Head = "linear", has_ood: bool = False) -> EncoderNetwork:
     """Return a network with random, rounded weights; with `has_ood` it has OOD layers."""
     torch.manual_seed(0)
-    trunk = build_backbone("resnet18", pretrained=False)
-    network = EncoderNetwork(trunk, trunk.channels, "gem", build_head(head, trunk.channels, dim)).eval()
+    backbone = build_backbone("resnet18", pretrained=False)
+    network = EncoderNetwork(backbone, backbone.channels, "gem", build_head(head, backbone.channels, dim)).eval()
     if has_ood:
-        layers = OodLayers(trunk.channels, AXES)
+        layers = OodLayers(backbone.channels, AXES)
         layers.load_state_dict({name: torch.from_numpy(values) for name, values in fitted(network).items()})
         network.strangeness = layers
     return round_filters(network)

@@ -1,7 +1,7 @@
-"""A trunk of six small stages in place of EfficientNet-Lite, for whole training runs that take a second.
+"""A backbone of six small stages in place of EfficientNet-Lite, for whole training runs that take a second.
 
 `with tiny_backbone():` replaces it in this process; `python -m tests.helpers.tiny_backbone COMMAND …` is `python -m ml
-COMMAND …` with the small trunk, for tests that need a process of its own.
+COMMAND …` with the small backbone, for tests that need a process of its own.
 """
 
 import sys
@@ -16,10 +16,10 @@ from ml.cli import main
 from ml.encoder import backbones
 
 STAGES = 6
-"""How many stages the small trunk has; EfficientNet-Lite0 has 18."""
+"""How many stages the small backbone has; EfficientNet-Lite0 has 18."""
 
 
-class TinyBackbone(backbones.Trunk):
+class TinyBackbone(backbones.Backbone):
     """Pictures (n, 3, h, w) to maps (n, 64, h/32, w/32). `weights`: None for random, else "pretrained" ones."""
 
     channels = 64

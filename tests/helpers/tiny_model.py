@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ml.encoder.backbones import Trunk
+from ml.encoder.backbones import Backbone
 from ml.encoder.network import EncoderNetwork, PartsHead, build_head
 from ml.images.preprocess import Preprocess
 from ml.training.model import TrainableEncoder, head_kind
@@ -14,7 +14,7 @@ from ml.training.options import ClassifierOptions, MetricOptions
 SIDE = 32
 
 
-class TinyTrunk(Trunk):
+class TinyBackbone(Backbone):
     """Three convolutions that make a picture 8 times smaller."""
 
     channels = 8
@@ -35,12 +35,12 @@ def _stage(taken: int, given: int) -> nn.Module:
 def tiny_encoder(options: ClassifierOptions | MetricOptions, labels: int = 3) -> TrainableEncoder:
     """Return an encoder with random weights and statistics, drawn with the seed of the options."""
     torch.manual_seed(options.seed)
-    trunk = TinyTrunk()
-    for module in trunk.modules():
+    backbone = TinyBackbone()
+    for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.uniform_(-0.2, 0.2)
             module.running_var.uniform_(0.5, 2.0)
-    network = EncoderNetwork(trunk, trunk.channels, options.pooling, _head(options, trunk.channels, labels))
+    network = EncoderNetwork(backbone, backbone.channels, options.pooling, _head(options, backbone.channels, labels))
     preprocess = Preprocess(SIDE, SIDE, "squash", "bilinear", (120.0, 110.0, 100.0), (60.0, 58.0, 56.0))
     return TrainableEncoder(network, preprocess, options, head_kind(options))
 

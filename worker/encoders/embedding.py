@@ -136,7 +136,7 @@ def embed_missing(encoder: Encoder, seconds: float = STREAK_SECONDS) -> int:
     at all if the claim was lost (`ClaimLost`).
     """
     embedder, lanes = embedder_of(encoder), available_cores()
-    portions = takewhile(_while_idle(seconds), chunked(_missing_photos(encoder), embedder.portion))
+    portions = takewhile(_while_idle(seconds), chunked(_missing_photos(encoder), embedder.batch_size))
     results = map_ahead(portions, lambda photos: _embed_photos(photos, embedder), threads=lanes, ahead=lanes)
     processed = 0
     for batch in chunked((result for portion in results for result in portion), BATCH):

@@ -42,4 +42,4 @@ def _load(folder: Path) -> Embedder:
     runtime = cast(RuntimeChoice, settings.EMBEDDER_RUNTIME)  # checked by the settings
     embedder = load_embedder(folder, runtime, precision=cast(Precision, settings.EMBEDDER_PRECISION))
     lanes = 1 if embedder.runtime == "torch" else available_cores()
-    return replace(embedder, forward=DynamicBatcher(embedder.forward, lanes=lanes, limit=embedder.portion))
+    return replace(embedder, forward=DynamicBatcher(embedder.forward, lanes=lanes, limit=embedder.batch_size))

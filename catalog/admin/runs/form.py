@@ -165,7 +165,7 @@ def _with_encoder_choices(option: Option) -> Option:
     if option.name != "start_from":
         return option
     names = Encoder.objects.order_by("name").values_list("name", flat=True)
-    return replace(option, choices=tuple(names), help="an encoder whose trunk to start from")
+    return replace(option, choices=tuple(names), help="an encoder whose backbone to start from")
 
 
 def _set_choices(field: forms.Field, choices: Sequence[tuple[str, str]]) -> None:

@@ -31,14 +31,14 @@ def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[P
         require_count(f"annotated pictures in {part}/annos", len(annotations), published, subset)
         for annotation in annotations:
             picture = require_file(source / part / "image", f"{annotation.stem}.jpg")
-            photos += _garments(annotation, part, relative_path(picture, manifest_folder))
+            photos += _read_garments(annotation, part, relative_path(picture, manifest_folder))
     if not photos:
         text = f"There are no annotations in {str(source)!r}; train/annos/*.json are needed."
         raise ConversionError(text, code="nothing_listed")
     return photos
 
 
-def _garments(annotation: Path, part: str, path: str) -> Iterator[Photo]:
+def _read_garments(annotation: Path, part: str, path: str) -> Iterator[Photo]:
     """The garments of one picture; garments with the same box count once."""
     try:
         entries = json.loads(annotation.read_bytes())

@@ -16,7 +16,7 @@ from PIL import Image
 from ml.data.layouts.source_files import ConversionError, relative_path, require_count
 from ml.data.layouts.splits import val_by_hash
 from ml.data.manifest import Photo
-from ml.formats.atomic_files import UnwritableError, atomic_folder, unwritable
+from ml.formats.atomic_files import UnwritableError, atomic_folder, translate_to_unwritable
 
 LABELS = (
     "T-shirt/top",
@@ -49,7 +49,7 @@ def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[P
     target = manifest_folder / FOLDER
     if target.exists():
         raise UnwritableError(f"{str(target)!r} exists already; remove it first.", code="folder_exists")
-    with unwritable(target), atomic_folder(target) as folder:
+    with translate_to_unwritable(target), atomic_folder(target) as folder:
         for part, (pictures, labels) in parts.items():
             (folder / part).mkdir()
             for number, (pixels, label) in enumerate(zip(pictures, labels, strict=True)):

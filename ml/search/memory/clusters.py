@@ -16,13 +16,13 @@ import numpy.typing as npt
 from ml.search.rows import Ints
 from ml.vectors import Floats, unit_rows
 
-TRAINED_ON: Final = 32  # sampled rows per cluster
-ROUNDS: Final = 6  # of k-means; more rounds hardly raise the recall and take much longer
+SAMPLES_PER_CLUSTER: Final = 32  # sampled rows per cluster
+KMEANS_ITERATIONS: Final = 6  # of k-means; more rounds hardly raise the recall and take much longer
 PROBES: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-RECALL: Final = 0.995  # target for the best `BEST` rows when clusters are built
-BEST: Final = 20
-QUERIES: Final = 200  # to measure the recall
-NOISE: Final = 0.05  # standard deviation added to each number of a row to make a query
+TARGET_RECALL: Final = 0.995  # target for the best `RECALL_K` rows when clusters are built
+RECALL_K: Final = 20
+RECALL_QUERIES: Final = 200  # to measure the recall
+QUERY_NOISE: Final = 0.05  # standard deviation added to each number of a row to make a query
 ADD_BATCH: Final = 100_000
 
 
@@ -44,14 +44,14 @@ class IvfClusters:
         """
         index = _build_faiss_index(vectors)
         rng = np.random.default_rng(1)
-        sample = vectors[np.sort(rng.choice(len(vectors), QUERIES))]
-        queries = unit_rows(sample + NOISE * rng.standard_normal(sample.shape))
-        truths = exact_search(queries, BEST)
+        sample = vectors[np.sort(rng.choice(len(vectors), RECALL_QUERIES))]
+        queries = unit_rows(sample + QUERY_NOISE * rng.standard_normal(sample.shape))
+        truths = exact_search(queries, RECALL_K)
         for probes in PROBES:
             clusters = cls(index, probes)
-            nearest = clusters.nearest(queries, BEST, None)
+            nearest = clusters.nearest(queries, RECALL_K, None)
             recalls = [np.isin(truth, rows).mean() for truth, rows in zip(truths, nearest, strict=True)]
-            if np.mean(recalls) >= RECALL:
+            if np.mean(recalls) >= TARGET_RECALL:
                 return clusters
         return cls(None, 0)
 
@@ -105,8 +105,8 @@ def _build_faiss_index(vectors: Floats) -> Any:
     count, dim = vectors.shape
     clusters = int(2 * count**0.5)
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, clusters, faiss.METRIC_INNER_PRODUCT)
-    index.cp.niter, index.cp.spherical, index.cp.min_points_per_centroid = ROUNDS, True, 1
-    sample = np.random.default_rng(0).choice(count, min(count, TRAINED_ON * clusters), replace=False)
+    index.cp.niter, index.cp.spherical, index.cp.min_points_per_centroid = KMEANS_ITERATIONS, True, 1
+    sample = np.random.default_rng(0).choice(count, min(count, SAMPLES_PER_CLUSTER * clusters), replace=False)
     index.train(np.ascontiguousarray(vectors[np.sort(sample)]))
     for start in range(0, count, ADD_BATCH):
         index.add(np.ascontiguousarray(vectors[start : start + ADD_BATCH]))

@@ -63,7 +63,7 @@ class ExactIndex(SearchIndex):
 
     def _reset(self, state: State) -> None:
         self._state = state
-        self._tail = _Tail(self.dim)
+        self._growing = _GrowingSegment(self.dim)
 
     @classmethod
     def restored(cls, encoder: str, dim: int, state: State) -> Self:
@@ -110,7 +110,7 @@ class ExactIndex(SearchIndex):
     def compact(self) -> bool:
         with self._compacting:
             state = self._state
-            parts = _segments_to_merge(state.segments, growing=self._tail.number)
+            parts = _segments_to_merge(state.segments, growing=self._growing.number)
             if not parts:
                 return False
             merged = self._merge(parts)
@@ -133,7 +133,7 @@ class ExactIndex(SearchIndex):
         self._state = replace(self._state, segments=tuple(part for part in (merged, *others) if self._is_needed(part)))
 
     def _is_needed(self, segment: Segment) -> bool:
-        return bool(segment.live_count) or segment.number == self._tail.number
+        return bool(segment.live_count) or segment.number == self._growing.number
 
     def _update(self, rows: Rows, items: Ints, photos: Ints, position: Position | None) -> None:
         with self._writing:
@@ -142,11 +142,11 @@ class ExactIndex(SearchIndex):
             segments = [segment for segment in segments if self._is_needed(segment)]
             if len(rows):
                 columns = self._state.vocabulary.encode(rows)
-                tail = next((segment for segment in segments if segment.number == self._tail.number), None)
+                tail = next((segment for segment in segments if segment.number == self._growing.number), None)
                 segments = [segment for segment in segments if segment is not tail]
-                segments.append(self._tail.append(rows, columns, None if tail is None else tail.tombstones))
-            if len(self._tail) >= self._sealed_at:
-                self._tail = _Tail(self.dim)
+                segments.append(self._growing.append(rows, columns, None if tail is None else tail.tombstones))
+            if len(self._growing) >= self._sealed_at:
+                self._growing = _GrowingSegment(self.dim)
             position = self._state.position if position is None else dict(position)
             self._state = replace(self._state, segments=tuple(segments), position=position)
 
@@ -159,7 +159,7 @@ class ExactIndex(SearchIndex):
         return [best_items([part.only(index) for part in bounds], query, k) for index, query in enumerate(queries)]
 
 
-class _Tail:
+class _GrowingSegment:
     """The arrays of the growing segment, with spare capacity; readers have views of the rows present."""
 
     def __init__(self, dim: int) -> None:

@@ -1,6 +1,6 @@
 """Approximate search in memory (IVF) for many millions of rows: it reads the clusters near the query only.
 
-The recall is about 0.995 (`ml.search.memory.clusters.RECALL`): now and then it misses a near row.
+The recall is about 0.995 (`ml.search.memory.clusters.TARGET_RECALL`): now and then it misses a near row.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 import numpy as np
 
 from ml.search.hits import Hit, best_hits, merge_hits
-from ml.search.memory.clusters import BEST, IvfClusters
+from ml.search.memory.clusters import RECALL_K, IvfClusters
 from ml.search.memory.index import ExactIndex, State, best_items
 from ml.search.memory.segments import Segment
 from ml.search.rows import Ints, Where
@@ -50,7 +50,7 @@ class ApproximateIndex(ExactIndex):
         if not clustered or not where.is_empty:
             return super()._search(queries, k, where)
         others = [segment.bounds(queries, None) for segment in segments if segment not in clustered]
-        count = max(BEST, 2 * k)
+        count = max(RECALL_K, 2 * k)
         nearest = [(part, clusters.nearest(queries, count, part.live_bits)) for part, clusters in clustered.items()]
         results = []
         for index, query in enumerate(queries):

@@ -30,14 +30,14 @@ GROUP: Final = 16
 BLOCK: Final = 32_768
 """Most rows per block: the scores of a batch of queries with it stay in the processor's cache."""
 
-OWN_BLOCK: Final = 8_192
+MIN_CATEGORY_BLOCK: Final = 8_192
 """A category with so many rows gets blocks of its own, so that a search of it reads no other category's rows."""
 
 SERIAL_BLOCKS: Final = 4
 """Up to so many blocks are scanned in one thread: for a single query now and then, waking threads takes as long."""
 
-ZERO: Final = 128  # zero point of the uint8 codes; unsigned on both sides, the product cannot overflow
-SLACK: Final = 1e-5  # more than the float32 rounding error of a bound
+ZERO_POINT: Final = 128  # zero point of the uint8 codes; unsigned on both sides, the product cannot overflow
+ROUNDING_SLACK: Final = 1e-5  # more than the float32 rounding error of a bound
 NO_SCORE: Final = np.iinfo(np.int32).min
 
 
@@ -68,7 +68,7 @@ class QuantizedScan:
             rounded = np.rint(rows / np.float32(step))
             lost = max(lost, float(np.linalg.norm(rows - rounded * np.float32(step), axis=1).max()))
             longest = max(longest, float(np.linalg.norm(rounded, axis=1).max()) * step)
-            codes.append(interleave_groups((rounded + ZERO).astype(np.uint8)))
+            codes.append(interleave_groups((rounded + ZERO_POINT).astype(np.uint8)))
         return cls(codes, starts, step, lost, longest)
 
     @staticmethod
@@ -114,8 +114,8 @@ class QuantizedScan:
         step = np.maximum(np.abs(queries).max(axis=1, keepdims=True), np.float32(1e-6)) / np.float32(127.0)
         rounded = np.rint(queries / step)
         lost = np.linalg.norm(queries - rounded * step, axis=1, keepdims=True)
-        error = np.linalg.norm(queries, axis=1, keepdims=True) * self.lost + lost * self.longest + SLACK
-        return (rounded + ZERO).astype(np.uint8), step, error.astype(np.float32)
+        error = np.linalg.norm(queries, axis=1, keepdims=True) * self.lost + lost * self.longest + ROUNDING_SLACK
+        return (rounded + ZERO_POINT).astype(np.uint8), step, error.astype(np.float32)
 
 
 def block_starts(categories: npt.NDArray[np.integer[Any]]) -> Ints:
@@ -126,7 +126,7 @@ def block_starts(categories: npt.NDArray[np.integer[Any]]) -> Ints:
     count = len(categories)
     edges = np.flatnonzero(np.diff(categories)) + 1
     edges = np.array([0, *edges, count])
-    large = np.diff(edges) >= OWN_BLOCK
+    large = np.diff(edges) >= MIN_CATEGORY_BLOCK
     cuts = sorted({0, count, *edges[:-1][large].tolist(), *edges[1:][large].tolist()})
     starts: list[int] = []
     for start, stop in itertools.pairwise(cuts):
@@ -166,7 +166,7 @@ def _product_model(dim: int, count: int) -> bytes:
     codes.data_location = TensorProto.EXTERNAL
     codes.external_data.add(key="location", value="given")
     constants = [
-        helper.make_tensor("zero", TensorProto.UINT8, [], [ZERO]),
+        helper.make_tensor("zero", TensorProto.UINT8, [], [ZERO_POINT]),
         helper.make_tensor("shape", TensorProto.INT64, [3], [0, GROUP, count // GROUP]),
         helper.make_tensor("axis", TensorProto.INT64, [1], [1]),
     ]

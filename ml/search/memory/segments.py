@@ -21,7 +21,7 @@ BRUTE_FORCE_BELOW = 24
 SCANNED_FROM = 4096
 """Rows of the smallest segment, or range of a segment, for which the quantised scan pays off."""
 
-NOWHERE = Path()
+NOT_STORED = Path()
 
 _numbers = itertools.count()
 
@@ -74,7 +74,7 @@ class Segment:
     scan: QuantizedScan | None = None
     clusters: IvfClusters | None = None
     number: int = field(default_factory=_numbers.__next__)
-    files: Path = NOWHERE
+    files: Path = NOT_STORED
 
     def set_files(self, files: Path) -> None:
         """Record the folder that holds everything but the tombstones."""
@@ -87,7 +87,7 @@ class Segment:
         """Bound the scores of the live rows that match `filters`, for each of `queries` (q, d)."""
         start, stop = 0, len(self)
         if filters is not None and self.scan is not None and "category" in filters.codes:
-            start, stop = _code_range(self.columns.codes["category"], filters.codes["category"])
+            start, stop = _rows_with_code(self.columns.codes["category"], filters.codes["category"])
         skip = "category" if self.scan is not None else ""
         mask = None if filters is None else self.columns.mask(filters, slice(start, stop), skip=skip)
         is_sparse = mask is not None and np.count_nonzero(mask) * BRUTE_FORCE_BELOW <= stop - start
@@ -106,7 +106,7 @@ class Segment:
         else:
             rows = start + np.flatnonzero(mask)
             vectors = self.vectors[rows]
-        return Bounds(self, _scores(queries, vectors) + np.float32(ROUNDING), rows, 1)
+        return Bounds(self, _dot_products(queries, vectors) + np.float32(ROUNDING), rows, 1)
 
     def rows_of_photos(self, photo_ids: Ints) -> Ints:
         """Return the live row of each photo (m), -1 for a photo without one."""
@@ -123,7 +123,7 @@ class Segment:
         """Return the rows of items, including deleted rows."""
         first = np.searchsorted(self._items_in_order, item_ids, side="left")
         last = np.searchsorted(self._items_in_order, item_ids, side="right")
-        return self.by_item[_ranges(first, last)]
+        return self.by_item[_concatenate_ranges(first, last)]
 
     def without(self, rows: Ints) -> "Segment":
         """Return the segment with these rows deleted."""
@@ -135,7 +135,7 @@ class Segment:
 
     def with_clusters(self, clusters: IvfClusters) -> "Segment":
         """Return the segment with clusters, not stored yet."""
-        return replace(self, clusters=clusters, files=NOWHERE)
+        return replace(self, clusters=clusters, files=NOT_STORED)
 
     def with_tombstones(self, tombstones: Bools | None) -> "Segment":
         """Return the segment with other tombstones."""
@@ -193,7 +193,7 @@ def merge_segments(parts: "list[Segment]") -> Segment:
     return Segment(vectors, photos[order], items[order], columns, scan=scan)
 
 
-def _scores(queries: Floats, vectors: Floats) -> Floats:
+def _dot_products(queries: Floats, vectors: Floats) -> Floats:
     """The dot products (q, n). One query does not use a matrix product: its threads would cost more than they gain."""
     if len(queries) == 1:
         scores: Floats = np.einsum("nd,d->n", vectors, queries[0])
@@ -201,13 +201,13 @@ def _scores(queries: Floats, vectors: Floats) -> Floats:
     return queries @ vectors.T
 
 
-def _code_range(ordered: Codes, code: int) -> tuple[int, int]:
+def _rows_with_code(ordered: Codes, code: int) -> tuple[int, int]:
     """The range of rows with `code` in a sorted column."""
     low, high = np.searchsorted(ordered, np.array([code, code + 1], dtype=ordered.dtype))
     return int(low), int(high)
 
 
-def _ranges(first: Ints, last: Ints) -> npt.NDArray[np.int64]:
+def _concatenate_ranges(first: Ints, last: Ints) -> npt.NDArray[np.int64]:
     """first[0], first[0] + 1, …, last[0] - 1, first[1], …"""
     lengths = last - first
     starts = np.repeat(first - (np.cumsum(lengths) - lengths), lengths)

@@ -31,7 +31,7 @@ FORMAT: Final = 1
 CURRENT: Final = "current.json"
 CLUSTERS_FILE: Final = "cells.faiss"
 SCAN_NUMBERS: Final = ("step", "lost", "longest")
-BOTH_ORDERS: Final = ("by_photo", "by_item")
+SORT_ORDERS: Final = ("by_photo", "by_item")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def save(index: ExactIndex, folder: Path) -> str:
     }
     with atomic_path(folder / CURRENT, fsync=True) as part, part.open("w") as file:
         json.dump(content, file)
-    _remove_all_but({entry.name for entry in segments} | {entry.gone for entry in segments}, folder)
+    _remove_stale_files({entry.name for entry in segments} | {entry.gone for entry in segments}, folder)
     return name
 
 
@@ -128,7 +128,7 @@ def _segment_arrays(segment: Segment) -> dict[str, npt.NDArray[Any]]:
     blocks = {f"block-{number}": block for number, block in enumerate(segment.scan.codes if segment.scan else ())}
     return {
         **{"vectors": segment.vectors, "photo_ids": segment.photo_ids, "item_ids": segment.item_ids},
-        **{name: getattr(segment, name) for name in BOTH_ORDERS},
+        **{name: getattr(segment, name) for name in SORT_ORDERS},
         **{"prices": segment.columns.prices, "in_stock": segment.columns.in_stock},
         **codes,
         **blocks,
@@ -147,7 +147,7 @@ def _read_segment(entry: _SegmentEntry, folder: Path, dim: int) -> Segment:
     files = folder / _checked_file_name(entry.name)
 
     def array(name: str, dtype: type[np.generic], *shape: int) -> npt.NDArray[Any]:
-        return _mapped(files / f"{name}.npy", dtype, shape)
+        return _map_array(files / f"{name}.npy", dtype, shape)
 
     rows = entry.rows
     codes = {name: array(f"codes-{name}", np.int32, rows) for name in TEXT_COLUMNS}
@@ -159,7 +159,7 @@ def _read_segment(entry: _SegmentEntry, folder: Path, dim: int) -> Segment:
     clusters = about["cells"] and IvfClusters.read(files / CLUSTERS_FILE, int(about["cells"]["probes"]))
     segment = Segment(vectors, photos, items, columns, _read_tombstones(entry, folder), scan, clusters)
     segment.set_files(files)
-    for name in BOTH_ORDERS:
+    for name in SORT_ORDERS:
         segment.__dict__[name] = array(name, np.int64, rows)  # where cached_property keeps them
     return segment
 
@@ -169,7 +169,7 @@ def _read_scan(about: dict[str, Any], files: Path, rows: int, dim: int) -> Quant
     if starts[0] != 0 or starts[-1] != rows or (np.diff(starts) <= 0).any():
         raise IndexUnreadable(f"The blocks of {str(files)!r} do not fit its rows.")
     blocks = [
-        _mapped(files / f"block-{number}.npy", np.uint8, (dim, QuantizedScan.padded(int(count))))
+        _map_array(files / f"block-{number}.npy", np.uint8, (dim, QuantizedScan.padded(int(count))))
         for number, count in enumerate(np.diff(starts))
     ]
     return QuantizedScan(blocks, starts, *(float(about[name]) for name in SCAN_NUMBERS))
@@ -178,11 +178,11 @@ def _read_scan(about: dict[str, Any], files: Path, rows: int, dim: int) -> Quant
 def _read_tombstones(entry: _SegmentEntry, folder: Path) -> Bools | None:
     if not entry.gone:
         return None
-    bits = np.array(_mapped(folder / _checked_file_name(entry.gone), np.uint8, (-(-entry.rows // 8),)))
+    bits = np.array(_map_array(folder / _checked_file_name(entry.gone), np.uint8, (-(-entry.rows // 8),)))
     return np.unpackbits(bits, count=entry.rows).astype(bool)
 
 
-def _mapped(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+def _map_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """Map an array and check its type and shape: the file may be truncated or foreign. Refuses pickled data."""
     array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     if array.dtype != dtype or array.shape != shape:
@@ -196,7 +196,7 @@ def _checked_file_name(name: str) -> str:
     return name
 
 
-def _remove_all_but(names: set[str], folder: Path) -> None:
+def _remove_stale_files(names: set[str], folder: Path) -> None:
     """Delete older generations and the files of a killed process. A process that mapped a deleted file can read on."""
     for path in folder.iterdir():
         if path.is_dir() and path.name not in names:

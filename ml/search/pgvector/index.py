@@ -27,7 +27,7 @@ from ml.search.pgvector.sql import (
     Search,
     build_condition,
     fetch_value,
-    first_pool,
+    initial_candidates,
     read_rows,
     stored_word,
     translated_errors,
@@ -47,22 +47,22 @@ MAX_DIM = 16_000
 GRAPH_MAX_DIM = 4000
 """The longest float16 vectors that pgvector indexes."""
 
-GRAPH_WIDTH: Final = (100, 1000)
+EF_SEARCH_RANGE: Final = (100, 1000)
 """Least and most candidates of a graph search (`hnsw.ef_search`)."""
 
-GRAPH_STEPS = 20_000
+MAX_SCAN_TUPLES = 20_000
 """Rows after which a graph search stops, unless k is very large; then brute force over the matching rows is as fast."""
 
 GRAPH_ROW_BYTES = 700
 """Memory of a row during the build, besides its vector: links to up to 32 neighbours and overhead."""
 
-GRAPH_MEMORY: Final = (64, 2048)
+GRAPH_MEMORY_RANGE: Final = (64, 2048)
 """Least and most megabytes for building the graph (`maintenance_work_mem`)."""
 
 VACUUM_FROM: Final = (1000, 0.1)
 """Deleted rows, in number and as a share of all, from which on `compact` vacuums the table."""
 
-OPENING = int.from_bytes(hashlib.sha256(b"photo_vector_indexes").digest()[:8], signed=True)
+SCHEMA_LOCK = int.from_bytes(hashlib.sha256(b"photo_vector_indexes").digest()[:8], signed=True)
 """Advisory lock for checking and creating the tables."""
 
 ALL: Final = sql.SQL("true")
@@ -111,12 +111,12 @@ class PgVectorIndex(SearchIndex):
         database: str,
         *,
         connections: int = 8,
-        patience: float = 5.0,
+        connect_timeout: float = 5.0,
         graph_from: int = GRAPH_FROM,
     ) -> None:
         """Open the index, and create its tables if there are none.
 
-        `database`: a URL or libpq keywords. `connections`: most connections at a time. `patience`: timeout for
+        `database`: a URL or libpq keywords. `connections`: most connections at a time. `connect_timeout`: timeout for
         connecting, in seconds. `graph_from`: with fewer rows, or fewer that match a filter, the search does not use the
         graph. Raises `IndexUnavailable`, `DatabaseNotReady`, `EncoderMismatch` or `ShapeError`.
         """
@@ -128,10 +128,10 @@ class PgVectorIndex(SearchIndex):
         self._change_lock = int.from_bytes(digest[8:16], signed=True)
         self._compact_lock = int.from_bytes(digest[16:24], signed=True)
         self._graph_from = graph_from
-        self._database = with_timeout(database, patience)
+        self._database = with_timeout(database, connect_timeout)
         with translated_errors():
             with psycopg.connect(self._database) as connection:
-                connection.execute("SELECT pg_advisory_xact_lock(%s)", [OPENING])
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", [SCHEMA_LOCK])
                 adapters = vector_adapters(connection)
                 self._require_tables(connection)
             self._pool = ConnectionPool(
@@ -142,8 +142,8 @@ class PgVectorIndex(SearchIndex):
                 },  # a generic plan does not know how rare a word is
                 min_size=1,
                 max_size=connections,
-                timeout=patience,
-                reconnect_timeout=patience,
+                timeout=connect_timeout,
+                reconnect_timeout=connect_timeout,
                 check=ConnectionPool.check_connection,
                 open=True,
             )
@@ -243,9 +243,9 @@ class PgVectorIndex(SearchIndex):
     def _search(self, queries: Floats, k: int, where: Where) -> list[list[Hit]]:
         condition, parameters = build_condition(where)
         with self._transaction(IsolationLevel.REPEATABLE_READ) as cursor:  # all its queries see the same state
-            has_graph, rows = self._prepare(cursor, first_pool(k))
+            has_graph, rows = self._prepare(cursor, initial_candidates(k))
             if has_graph and parameters:
-                has_graph = self._is_graph_suitable(cursor, condition, parameters, first_pool(k), rows)
+                has_graph = self._is_graph_suitable(cursor, condition, parameters, initial_candidates(k), rows)
             graph = self._sql(GRAPH_SEARCH, condition) if has_graph else None
             brute_force = self._sql(BRUTE_FORCE_SEARCH, condition)
             search = Search(cursor, self.dim, graph, brute_force, parameters, k)
@@ -256,7 +256,7 @@ class PgVectorIndex(SearchIndex):
 
         Returns whether there is a graph, and the planner's estimate of the rows in the table.
         """
-        names = {"steps": str(max(GRAPH_STEPS, 10 * pool)), "table": self._name, "graph": self._graph_name}
+        names = {"steps": str(max(MAX_SCAN_TUPLES, 10 * pool)), "table": self._name, "graph": self._graph_name}
         row = cursor.execute(SETTINGS, {"width": _ef_search(pool), **names}).fetchone()
         return (row[-2], row[-1]) if row else (False, 0)
 
@@ -270,7 +270,7 @@ class PgVectorIndex(SearchIndex):
         explain = self._sql("EXPLAIN (FORMAT JSON) SELECT 1 FROM {table} WHERE {where}", condition)
         matching = max(1, fetch_value(cursor.execute(explain, parameters))[0]["Plan"]["Plan Rows"])
         pool = int(pool * rows / matching)  # so many rows contain `pool` matching ones
-        if matching < self._graph_from or pool > GRAPH_WIDTH[1]:
+        if matching < self._graph_from or pool > EF_SEARCH_RANGE[1]:
             return False
         cursor.execute("SELECT set_config('hnsw.ef_search', %s, true)", [_ef_search(pool)])
         return True
@@ -287,7 +287,7 @@ class PgVectorIndex(SearchIndex):
     def _build_graph(self, connection: Connection, rows: int) -> None:
         connection.execute(self._sql("VACUUM (ANALYZE) {table}"))
         megabytes = rows * (2 * self.dim + GRAPH_ROW_BYTES) >> 20
-        memory = f"{min(max(megabytes, GRAPH_MEMORY[0]), GRAPH_MEMORY[1])}MB"
+        memory = f"{min(max(megabytes, GRAPH_MEMORY_RANGE[0]), GRAPH_MEMORY_RANGE[1])}MB"
         connection.execute("SELECT set_config('maintenance_work_mem', %s, false)", [memory])
         try:
             connection.execute(self._sql(CREATE_GRAPH))
@@ -354,4 +354,4 @@ class PgVectorIndex(SearchIndex):
 
 def _ef_search(pool: int) -> str:
     """The `hnsw.ef_search` for a search of `pool` rows."""
-    return str(min(max(GRAPH_WIDTH[0], 2 * pool), GRAPH_WIDTH[1]))
+    return str(min(max(EF_SEARCH_RANGE[0], 2 * pool), EF_SEARCH_RANGE[1]))

@@ -24,7 +24,7 @@ from ml.vectors import Floats
 Connection = psycopg.Connection[tuple[Any, ...]]
 Cursor = psycopg.Cursor[tuple[Any, ...]]
 
-FIRST_POOL = 64
+MIN_CANDIDATES = 64
 """Fewest rows fetched by the first attempt: more than k, because items may have several photos."""
 
 MAX_WORD = 500
@@ -183,7 +183,7 @@ class Search:
 
     def _graph_hits(self, statement: sql.Composed, query: Floats) -> list[Hit] | None:
         """The best candidates of the graph; None if its search ends with too few."""
-        pool = first_pool(self.k)
+        pool = initial_candidates(self.k)
         while True:
             photos, items, vectors = self._rows(statement, query, pool)
             if len(photos) < pool:
@@ -195,7 +195,7 @@ class Search:
 
     def _brute_force_hits(self, query: Floats) -> list[Hit]:
         """The exact best of all matching rows: rows that were not fetched score below the last hit."""
-        pool = first_pool(self.k)
+        pool = initial_candidates(self.k)
         while True:
             photos, items, vectors = self._rows(self.brute_force, query, pool)
             hits = best_hits(items, photos, vectors, query, self.k)
@@ -210,6 +210,6 @@ class Search:
         return read_rows(self.cursor, self.dim)
 
 
-def first_pool(k: int) -> int:
+def initial_candidates(k: int) -> int:
     """Return how many rows the first attempt to find `k` items fetches."""
-    return max(FIRST_POOL, 3 * k)
+    return max(MIN_CANDIDATES, 3 * k)

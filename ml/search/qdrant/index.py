@@ -39,19 +39,19 @@ EXACT: Final = models.SearchParams(exact=True, quantization=models.QuantizationS
 
 
 @dataclass(frozen=True)
-class Layout:
+class CollectionConfig:
     """Settings of a new collection. `shards`: None leaves the number to the server, which makes one per node.
 
     `replicas`: nodes per shard. `on_disk`: the float32 vectors stay on the disk and are read for the few rows that are
-    re-scored; only their int8 copies (a quarter of the size) and the graph stay in memory. `links` and `build_beam` are
-    HNSW's M and ef_construct.
+    re-scored; only their int8 copies (a quarter of the size) and the graph stay in memory. `hnsw_m`,
+    `hnsw_ef_construct`: M and ef_construct of HNSW.
     """
 
     shards: int | None = None
     replicas: int = 1
     on_disk: bool = True
-    links: int = 16
-    build_beam: int = 200
+    hnsw_m: int = 16
+    hnsw_ef_construct: int = 200
 
 
 class QdrantIndex(SearchIndex):
@@ -74,21 +74,21 @@ class QdrantIndex(SearchIndex):
         name: str | None = None,
         api_key: str | None = None,
         timeout: int = 5,
-        layout: Layout = Layout(),
-        beam: int = 128,
+        config: CollectionConfig = CollectionConfig(),
+        hnsw_ef: int = 128,
     ) -> None:
         """Open the index `name` (None: named after the encoder), or create it, empty.
 
-        `server`: an address (http or https), or a client, which `close` leaves open. `timeout`: seconds. `beam`: HNSW's
-        ef of a search. Raises `EncoderMismatch` or `ShapeError` for the index of another encoder, `IndexUnreadable` for
-        a foreign collection of that name, and `IndexUnavailable`.
+        `server`: an address (http or https), or a client, which `close` leaves open. `timeout`: seconds. `hnsw_ef`: ef
+        of a search. Raises `EncoderMismatch` or `ShapeError` for the index of another encoder, `IndexUnreadable` for a
+        foreign collection of that name, and `IndexUnavailable`.
         """
         super().__init__(encoder, dim)
         self.name = name or payload.index_name(encoder)
         self._owns_client = isinstance(server, str)
         self._client = payload.create_client(server, api_key, timeout) if isinstance(server, str) else server
-        self._layout = layout
-        self._beam = beam
+        self._config = config
+        self._hnsw_ef = hnsw_ef
         self._local = payload.is_local(self._client)
         # The client's local mode keeps plain arrays, which must not be read while they change.
         self._lock: AbstractContextManager[object] = threading.RLock() if self._local else nullcontext()
@@ -236,12 +236,12 @@ class QdrantIndex(SearchIndex):
             limit *= 4
 
     def _search_params(self, where: Where, wanted: int) -> models.SearchParams | None:
-        """The parameters of the graph search. The graph has links for single filters; several at once need ACORN."""
+        """The parameters of the graph search. The graph has hnsw_m for single filters; several at once need ACORN."""
         if self._local:  # local mode is always exact, and warns about parameters
             return None
         has_several_filters = len(payload.build_conditions(where)) > 1
         return models.SearchParams(
-            hnsw_ef=max(self._beam, 2 * wanted),
+            hnsw_ef=max(self._hnsw_ef, 2 * wanted),
             quantization=models.QuantizationSearchParams(rescore=True, oversampling=2.0),
             acorn=models.AcornSearchParams(enable=True) if has_several_filters else None,
         )
@@ -286,17 +286,17 @@ class QdrantIndex(SearchIndex):
         """Create a collection idempotently: a crashed process, or one starting at the same time, may have done any
         step.
         """
-        layout = self._layout
+        config = self._config
         if not self._client.collection_exists(slot):
             try:
                 self._client.create_collection(
                     slot,
                     vectors_config={
-                        VECTOR: models.VectorParams(size=self.dim, distance=models.Distance.DOT, on_disk=layout.on_disk)
+                        VECTOR: models.VectorParams(size=self.dim, distance=models.Distance.DOT, on_disk=config.on_disk)
                     },
-                    shard_number=layout.shards,
-                    replication_factor=layout.replicas,
-                    hnsw_config=models.HnswConfigDiff(m=layout.links, ef_construct=layout.build_beam),
+                    shard_number=config.shards,
+                    replication_factor=config.replicas,
+                    hnsw_config=models.HnswConfigDiff(m=config.hnsw_m, ef_construct=config.hnsw_ef_construct),
                     quantization_config=models.ScalarQuantization(
                         scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
                     ),

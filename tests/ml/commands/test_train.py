@@ -1,4 +1,4 @@
-"""`train-metric` and `train-classifier` on the command line, with a tiny trunk: resuming, refusals, progress."""
+"""`train-metric` and `train-classifier` on the command line, with a tiny backbone: resuming, refusals, progress."""
 
 import csv
 import json
@@ -295,7 +295,7 @@ class TestTheEncoder:
         right = [row["label"].lower() == row["name"].split("-")[1] for row in held_out]
         assert np.mean(right) == pytest.approx(read_card(classifier).metrics["accuracy"], abs=1e-3)
 
-    def test_a_classifier_s_trunk_and_another_column_can_be_trained_on(self, classifier, data, tmp_path, capsys):
+    def test_a_classifier_s_backbone_and_another_column_can_be_trained_on(self, classifier, data, tmp_path, capsys):
         words = ["--start-from", str(classifier), "--label-column", "season", "--epochs", "1", "--progress", "none"]
         assert main(metric(data, tmp_path / "tiny", *words, "--no-pictures")) == 0
         assert capsys.readouterr().out.startswith(f"{tmp_path / 'tiny'}: tiny@")
@@ -315,7 +315,14 @@ class TestFollowed:
         assert all(event["epochs"] == 2 and event["seconds_left"] >= 0 for event in steps)
         assert all({"train_loss", "mined_triplets", "active_triplets"} <= event.keys() for event in steps)
         stages = [event["what"] for event in events if event["event"] == "stage"]
-        expected = ["decoding", "views", "training", "measuring and writing the encoder", "sharpening", "phone photos"]
+        expected = [
+            "decoding",
+            "views",
+            "training",
+            "measuring and writing the encoder",
+            "refining prototypes",
+            "phone photos",
+        ]
         assert [name for name in dict.fromkeys(stages) if name in expected] == expected
         views = [event for event in events if event.get("what") == "views"]
         assert views[0]["done"] == 0 and views[-1]["done"] == views[-1]["of"]

@@ -10,7 +10,7 @@ from ml.data.checks import (
     Hashes,
     Thumbnails,
     check_data,
-    near_duplicates,
+    find_near_duplicates,
 )
 from ml.data.manifest import Photo, write_manifest
 from ml.formats.image_hash import NEAR_BITS
@@ -180,7 +180,7 @@ def test_near_duplicates_are_those_of_a_naive_search():
         }
         if apart and min(apart.values()) <= NEAR_LEVELS:
             expected[query] = min(apart.values())
-    found = dict(near_duplicates(queries, others))
+    found = dict(find_near_duplicates(queries, others))
     assert found.keys() == expected.keys()
     assert 10 < len(found) < 150
     for query, other in found.items():
@@ -190,8 +190,8 @@ def test_near_duplicates_are_those_of_a_naive_search():
 
 def test_there_are_no_near_duplicates_among_no_pictures():
     some, none = random_fingerprints(np.random.default_rng(1), 3), (np.zeros(0, np.uint64), np.zeros((0, 12), np.int16))
-    assert list(near_duplicates(some, none)) == []
-    assert list(near_duplicates(none, some)) == []
+    assert list(find_near_duplicates(some, none)) == []
+    assert list(find_near_duplicates(none, some)) == []
 
 
 # --- the command

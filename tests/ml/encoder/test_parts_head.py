@@ -46,11 +46,11 @@ def cosine(one, other) -> float:
     return float(one @ other / np.sqrt(one @ one) / np.sqrt(other @ other))
 
 
-def mean_of_prototypes(vector, prototypes, sharpness: float) -> np.ndarray:
-    """Return the normalised mean of the prototypes, weighted by exp(sharpness x cosine), in a loop."""
+def mean_of_prototypes(vector, prototypes, inverse_temperature: float) -> np.ndarray:
+    """Return the normalised mean of the prototypes, weighted by exp(inverse_temperature x cosine), in a loop."""
     total = np.zeros(len(vector))
     for prototype in prototypes:
-        total += np.exp(sharpness * float(np.dot(vector, prototype))) * prototype
+        total += np.exp(inverse_temperature * float(np.dot(vector, prototype))) * prototype
     return total / np.sqrt((total**2).sum())
 
 
@@ -108,15 +108,15 @@ def test_the_split_is_stored_but_never_trained(features):
 # --- refined with prototypes
 
 
-@pytest.mark.parametrize("sharpness", [0.0, 4.0, 24.0])
-def test_refining_draws_the_label_part_towards_the_prototypes(features, prototypes, sharpness):
+@pytest.mark.parametrize("inverse_temperature", [0.0, 4.0, 24.0])
+def test_refining_draws_the_label_part_towards_the_prototypes(features, prototypes, inverse_temperature):
     head = build_parts_head()
     label, item = (part.detach().numpy() for part in head.parts(features))
     with torch.no_grad():
-        head.refine(prototypes, sharpness, 0.7)
+        head.refine(prototypes, inverse_temperature, 0.7)
     outputs = head(features).detach().numpy()
     for row in range(6):
-        expected = mean_of_prototypes(label[row], prototypes.numpy(), sharpness)
+        expected = mean_of_prototypes(label[row], prototypes.numpy(), inverse_temperature)
         assert outputs[row, :LABEL_SIZE] == pytest.approx(np.sqrt(0.7) * expected, abs=1e-5)
         assert outputs[row, LABEL_SIZE:] == pytest.approx(np.sqrt(0.3) * item[row], abs=1e-5)
 
@@ -141,15 +141,15 @@ def test_high_sharpness_makes_photos_of_one_label_equal():
 
 @pytest.fixture
 def network(prototypes) -> EncoderNetwork:
-    """A network on the smallest trunk that a card can name."""
+    """A network on the smallest backbone that a card can name."""
     from ml.encoder.backbones import build_backbone
 
     torch.manual_seed(5)
-    trunk = build_backbone("efficientnet-lite0", pretrained=False)
-    head = PartsHead(trunk.channels, DIM, LABEL_SIZE, SHARE)
+    backbone = build_backbone("efficientnet-lite0", pretrained=False)
+    head = PartsHead(backbone.channels, DIM, LABEL_SIZE, SHARE)
     with torch.no_grad():
         head.refine(prototypes, 6.0, 0.6)
-    return round_filters(EncoderNetwork(trunk, trunk.channels, "gem", head).eval())
+    return round_filters(EncoderNetwork(backbone, backbone.channels, "gem", head).eval())
 
 
 CARD = Card(

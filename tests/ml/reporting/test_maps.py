@@ -4,7 +4,7 @@ from PIL import Image
 
 from ml.formats.atomic_files import UnwritableError
 from ml.reporting import maps
-from ml.reporting.maps import MAX_POINTS, OTHER, embedding_map, project_to_plane
+from ml.reporting.maps import MAX_POINTS, OTHER, draw_embedding_map, project_to_plane
 from ml.vectors import Floats, NotFiniteError, unit_rows
 from tests.helpers.errors import raises_code
 
@@ -36,7 +36,7 @@ def test_photos_of_a_cluster_are_nearer_to_each_other_than_to_other_clusters():
 def test_the_same_embeddings_give_the_same_map(tmp_path):
     rows, labels = groups(3, 8)
     for name in ("a", "b"):
-        embedding_map(rows, labels, tmp_path / name)
+        draw_embedding_map(rows, labels, tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -68,20 +68,20 @@ def test_few_points_are_projected_by_pca_alone():
 @pytest.mark.parametrize(("count", "dim"), [(0, 8), (1, 8), (2, 8), (4, 1), (5, 1), (5, 100), (6, 2)])
 def test_any_small_number_of_photos_makes_a_map(tmp_path, drawn, count, dim):
     rows = np.random.default_rng(count).normal(size=(count, dim)).astype(np.float32)
-    embedding_map(rows, ["one"] * count, tmp_path / "a.png")
+    draw_embedding_map(rows, ["one"] * count, tmp_path / "a.png")
     assert scattered(drawn[-1]) == count
 
 
 def test_a_collapsed_embedding_is_drawn_too(tmp_path, drawn):
     """It is what one wants to see when a run went wrong."""
-    embedding_map(np.ones((30, 8), dtype=np.float32), ["a", "b"] * 15, tmp_path / "a.png")
+    draw_embedding_map(np.ones((30, 8), dtype=np.float32), ["a", "b"] * 15, tmp_path / "a.png")
     assert scattered(drawn[-1]) == 30
     assert all(np.isfinite(points.get_offsets()).all() for points in drawn[-1].axes[0].collections)
 
 
 def test_labels_have_a_colour_and_a_marker_and_stand_in_the_legend_with_their_counts(tmp_path, drawn, written_words):
     rows, labels = groups(3, 10)
-    embedding_map(rows[5:], labels[5:], tmp_path / "a.png")
+    draw_embedding_map(rows[5:], labels[5:], tmp_path / "a.png")
     assert legend(drawn[-1]) == ["label 1 (10)", "label 2 (10)", "label 0 (5)"]
     handles = drawn[-1].axes[0].get_legend().legend_handles
     assert len({handle.get_color() for handle in handles}) == len({handle.get_marker() for handle in handles}) == 3
@@ -96,7 +96,7 @@ def test_frequent_labels_have_a_style_each_and_the_rarest_share_one_grey(tmp_pat
     monkeypatch.setattr(maps, "project_to_plane", lambda rows: rows[:, :2].astype(np.float64))
     rows = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
     labels = [f"label {row % 60:02}" for row in range(180)] + ["label 00"] * 20
-    embedding_map(rows, labels, tmp_path / "a.png")
+    draw_embedding_map(rows, labels, tmp_path / "a.png")
     names = legend(drawn[-1])
     assert len(names) == 57
     assert names[:2] == [f"{OTHER} (12)", "label 00 (23)"]
@@ -108,7 +108,7 @@ def test_a_random_sample_of_a_large_catalogue_is_drawn(tmp_path, drawn, written_
     monkeypatch.setattr(maps, "project_to_plane", lambda rows: projected.append(rows) or rows[:, :2].astype(np.float64))
     rows = np.random.default_rng(0).normal(size=(3 * MAX_POINTS, 2)).astype(np.float32)
     labels = ["left" if row[0] < 0 else "right" for row in rows]
-    embedding_map(rows, labels, tmp_path / "a.png")
+    draw_embedding_map(rows, labels, tmp_path / "a.png")
     assert scattered(drawn[-1]) == len(np.unique(projected[0], axis=0)) == MAX_POINTS
     assert any(word.startswith(f"Map of {MAX_POINTS} of {3 * MAX_POINTS} photos") for word in written_words())
     for points, side in zip(drawn[-1].axes[0].collections, legend(drawn[-1]), strict=True):
@@ -120,16 +120,16 @@ def test_a_random_sample_of_a_large_catalogue_is_drawn(tmp_path, drawn, written_
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_embeddings_that_are_not_finite_are_refused(tmp_path, bad):
     with pytest.raises(NotFiniteError):
-        embedding_map(np.array([[1, 0], [0, bad]], dtype=np.float32), ["a", "b"], tmp_path / "a.png")
+        draw_embedding_map(np.array([[1, 0], [0, bad]], dtype=np.float32), ["a", "b"], tmp_path / "a.png")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_labels_that_look_like_formulas_or_hidden_names_are_shown(tmp_path, drawn):
     rows, _ = groups(3, 2)
-    embedding_map(rows, ["$5", "$5", r"$\x$", r"$\x$", "_private", "_private"], tmp_path / "a.png")
+    draw_embedding_map(rows, ["$5", "$5", r"$\x$", r"$\x$", "_private", "_private"], tmp_path / "a.png")
     assert legend(drawn[-1]) == ["$5 (2)", r"$\x$ (2)", "_private (2)"]
 
 
 def test_an_unwritable_file_is_refused(tmp_path):
     with raises_code(UnwritableError, "unwritable"):
-        embedding_map(np.eye(3, dtype=np.float32), ["a", "b", "c"], tmp_path / "none" / "a.png")
+        draw_embedding_map(np.eye(3, dtype=np.float32), ["a", "b", "c"], tmp_path / "none" / "a.png")

@@ -45,11 +45,11 @@ def test_right_and_wrong_have_marks_of_their_own():
 
 
 def test_each_pair_of_colour_and_marker_is_used_once():
-    pairs = style.colour_and_marker(57)
+    pairs = style.colours_and_markers(57)
     assert len(set(pairs[:56])) == 56
     assert pairs[56] == pairs[0]
     assert all(one[0] != next_one[0] and one[1] != next_one[1] for one, next_one in pairwise(pairs))
-    assert style.colour_and_marker(0) == []
+    assert style.colours_and_markers(0) == []
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_each_pair_of_colour_and_marker_is_used_once():
     ],
 )
 def test_long_text_is_cut_with_an_ellipsis(text, short):
-    assert style.shortened(text, 8) == short
+    assert style.truncate(text, 8) == short
 
 
 def test_a_picture_is_a_png_of_the_given_size(tmp_path):

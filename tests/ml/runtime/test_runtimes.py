@@ -164,5 +164,5 @@ def test_at_least_one_core_is_available():
 
 
 def test_portions_are_small_on_a_cpu_and_whole_batches_for_torch(shipped, folder_with_ood):
-    assert shipped.portion == CORE_BATCH
-    assert load_embedder(folder_with_ood, "torch", threads=1).portion == BATCH
+    assert shipped.batch_size == CORE_BATCH
+    assert load_embedder(folder_with_ood, "torch", threads=1).batch_size == BATCH

@@ -1,4 +1,4 @@
-"""Whole runs that several tests read. Every module trains the tiny trunk unless it sets REAL_BACKBONE = True."""
+"""Whole runs that several tests read. Every module trains the tiny backbone unless it sets REAL_BACKBONE = True."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -13,7 +13,7 @@ from tests.helpers.tiny_training import FinishedRun, classifier_options, finish_
 
 @pytest.fixture(scope="module", autouse=True)
 def backbone(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Replace EfficientNet-Lite by a trunk whose training takes a second."""
+    """Replace EfficientNet-Lite by a backbone whose training takes a second."""
     with nullcontext() if getattr(request.module, "REAL_BACKBONE", False) else tiny_backbone():
         yield
 

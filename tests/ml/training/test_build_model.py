@@ -13,7 +13,7 @@ from tests.helpers.tiny_backbone import STAGES
 from tests.helpers.tiny_training import classifier_options, metric_options
 
 
-def same_trunk(one: TrainableEncoder, other: TrainableEncoder) -> bool:
+def same_backbone(one: TrainableEncoder, other: TrainableEncoder) -> bool:
     ours, theirs = (encoder.network.trunk.state_dict() for encoder in (one, other))
     return all(torch.equal(ours[name], theirs[name]) for name in ours if ours[name].is_floating_point())
 
@@ -63,11 +63,11 @@ def test_weights_that_cannot_be_downloaded_are_refused_with_an_alternative(monke
 
 
 class TestStartFrom:
-    def test_the_trunk_of_a_classifier_becomes_that_of_a_metric_encoder(self, classifier_run):
+    def test_the_backbone_of_a_classifier_becomes_that_of_a_metric_encoder(self, classifier_run):
         started = build_encoder(metric_options(start_from=str(classifier_run.out)), 3)
         again = build_encoder(classifier_options(start_from=str(classifier_run.out)), 7)
-        assert same_trunk(started, again)
-        assert not same_trunk(started, build_encoder(metric_options(), 3))
+        assert same_backbone(started, again)
+        assert not same_backbone(started, build_encoder(metric_options(), 3))
         assert started.network.head.layer.out_features == 24
 
     def test_another_backbone_is_refused(self, classifier_run):

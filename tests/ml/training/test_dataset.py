@@ -36,29 +36,29 @@ def batches(data: TrainingData, epoch: int = 1, copies: int = 2) -> list[Batch]:
 
 class TestCachedViews:
     def test_there_are_the_chosen_views_of_train_photos_and_two_of_held_out_photos(self, data):
-        assert data.train_store.array.shape[:2] == (36, 2)
-        assert data.held_out_store.array.shape[:2] == (18, 2)
+        assert data.train_cache.array.shape[:2] == (36, 2)
+        assert data.held_out_cache.array.shape[:2] == (18, 2)
 
     def test_the_maps_are_those_of_the_frozen_stages(self, data):
         encoder = build_encoder(data.options, 3)
-        picture = torch.from_numpy(data.viewer.view(5, 1)).permute(2, 0, 1)[None]
+        picture = torch.from_numpy(data.view_generator.view(5, 1)).permute(2, 0, 1)[None]
         expected = encoder.run_frozen_stages(picture)[0]
-        maps = data.train_store.batch(np.array([5]), np.array([1]))[0]
+        maps = data.train_cache.batch(np.array([5]), np.array([1]))[0]
         assert maps.dtype == torch.float16
         assert maps.float().numpy() == pytest.approx(expected.numpy(), abs=0.01)
 
     def test_without_frozen_stages_they_are_pictures(self, fresh):
         data = fresh()
-        assert (data.train_store.array.dtype, data.train_store.views) == (np.uint8, 1)
-        assert np.array_equal(data.train_store.array[3, CLEAN], data.viewer.clean(3))
+        assert (data.train_cache.array.dtype, data.train_cache.views) == (np.uint8, 1)
+        assert np.array_equal(data.train_cache.array[3, CLEAN], data.view_generator.clean(3))
 
     def test_held_out_photos_come_after_the_train_photos(self, fresh):
         data = fresh()
-        assert np.array_equal(data.held_out_store.array[0, CLEAN], data.viewer.clean(len(data.train)))
+        assert np.array_equal(data.held_out_cache.array[0, CLEAN], data.view_generator.clean(len(data.train)))
 
     def test_the_second_view_of_held_out_photos_is_a_phone_view_without_augmentation_too(self, fresh):
         data = fresh(augment="none")
-        clean, phone = (data.held_out_store.array[:, view].astype(int) for view in (CLEAN, PHONE))
+        clean, phone = (data.held_out_cache.array[:, view].astype(int) for view in (CLEAN, PHONE))
         assert (np.abs(clean - phone).mean(axis=(1, 2, 3)) > 1).all()
 
 
@@ -126,7 +126,7 @@ class TestBatches:
             assert data.train.labels[photos].tolist() == labels[0].tolist()
             both = batch.inputs.reshape(2, len(photos), *batch.inputs.shape[1:])
             for at, photo in enumerate(photos):  # both cached views, in either order
-                cached = [data.train_store.batch(np.array([photo]), np.array([view]))[0] for view in (0, 1)]
+                cached = [data.train_cache.batch(np.array([photo]), np.array([view]))[0] for view in (0, 1)]
                 order = (0, 1) if torch.equal(both[0, at], cached[0]) else (1, 0)
                 assert torch.equal(both[0, at], cached[order[0]])
                 assert torch.equal(both[1, at], cached[order[1]])
@@ -140,7 +140,7 @@ class TestBatches:
         photos = [int(np.flatnonzero(data.train.items == item)[0]) for item in batch.items[:12].tolist()]
         for at, photo in enumerate(photos):
             for copy in (0, 1):
-                expected = torch.from_numpy(data.viewer.view(photo, 1 + 3 * 2 + copy)).permute(2, 0, 1)
+                expected = torch.from_numpy(data.view_generator.view(photo, 1 + 3 * 2 + copy)).permute(2, 0, 1)
                 assert torch.equal(batch.inputs[copy * 12 + at], expected)
 
     def test_each_epoch_has_fresh_views(self, fresh):

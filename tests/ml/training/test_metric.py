@@ -70,8 +70,8 @@ def test_the_figures_equal_those_of_plain_loops(task, data):
 
 def test_validation_uses_clean_and_phone_views(task, data, encoder):
     figures = task.validate(encoder)
-    train = unit_rows(compute_outputs(encoder, data.train_store, 36, CLEAN))
-    clean, phone = (unit_rows(compute_outputs(encoder, data.held_out_store, 18, view)) for view in (CLEAN, PHONE))
+    train = unit_rows(compute_outputs(encoder, data.train_cache, 36, CLEAN))
+    clean, phone = (unit_rows(compute_outputs(encoder, data.held_out_cache, 18, view)) for view in (CLEAN, PHONE))
     assert figures == pytest.approx(
         by_loops(data, train, clean, phone) | {"spread": figures["spread"], "val_loss": figures["val_loss"]}
     )

@@ -181,7 +181,7 @@ def classifier_folder(tmp_path):
     return tmp_path / "clothes", network
 
 
-def test_a_run_may_start_from_the_trunk_of_another_encoder(classifier_folder):
+def test_a_run_may_start_from_the_backbone_of_another_encoder(classifier_folder):
     folder, network = classifier_folder
     encoder = build_encoder(MetricOptions(start_from=str(folder)), 3)
     expected = network.trunk.state_dict()

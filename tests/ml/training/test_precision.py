@@ -17,7 +17,7 @@ from tests.helpers.tiny_training import classifier_options, metric_options, prep
 def batch_of(run: Run, count: int) -> Batch:
     """The clean views of the first train photos."""
     photos = np.arange(count)
-    inputs = run.data.train_store.batch(photos, np.zeros(count, dtype=np.int64))
+    inputs = run.data.train_cache.batch(photos, np.zeros(count, dtype=np.int64))
     labels, items = (torch.from_numpy(numbers[photos]) for numbers in (run.data.train.labels, run.data.train.items))
     return Batch(inputs, labels, items)
 

@@ -8,7 +8,7 @@ import torch
 from ml.training.dataset import CLEAN, PHONE, TrainingData
 from ml.training.metric import MetricTask
 from ml.training.model import build_encoder
-from ml.training.prototypes import MAX_GARMENT_LOSS, SHARES, SHARPNESSES, refine_with_prototypes
+from ml.training.prototypes import INVERSE_TEMPERATURES, MAX_GARMENT_LOSS, SHARES, refine_with_prototypes
 from tests.helpers.tiny_training import RecordingWatcher, load_run_data, metric_options, prepare_run
 
 
@@ -51,26 +51,26 @@ def test_the_chosen_setting_has_the_best_map_at_r_of_those_allowed(encoder, task
     chosen_figures = figures_of(task, encoder)
     prototypes = encoder.network.head.prototypes.detach().clone()
     others = []
-    for sharpness, share in product(SHARPNESSES, SHARES):
+    for inverse_temperature, share in product(INVERSE_TEMPERATURES, SHARES):
         with torch.no_grad():
-            encoder.network.head.refine(prototypes, sharpness, share)
+            encoder.network.head.refine(prototypes, inverse_temperature, share)
         others.append(figures_of(task, encoder))
     best = max(figures["garment_at_1"] for figures in others)
     allowed = [figures for figures in others if figures["garment_at_1"] >= best - MAX_GARMENT_LOSS]
-    assert chosen in product(SHARPNESSES, SHARES)
+    assert chosen in product(INVERSE_TEMPERATURES, SHARES)
     assert chosen_figures["garment_at_1"] >= best - MAX_GARMENT_LOSS
     assert chosen_figures["map_at_r"] == pytest.approx(max(figures["map_at_r"] for figures in allowed))
 
 
 def test_a_prototype_is_the_mean_direction_of_its_label_s_train_photos(encoder, task, data):
     parts = task.embed_train(encoder)[:, :8]  # the label part before the refinement
-    sharpness, share = refine_with_prototypes(encoder, task, data)
+    inverse_temperature, share = refine_with_prototypes(encoder, task, data)
     head = encoder.network.head
     for label, prototype in enumerate(head.prototypes.detach().numpy()):
         rows = [row / np.linalg.norm(row) for row, its in zip(parts, data.train.labels, strict=True) if its == label]
         mean = np.mean(rows, axis=0)
         assert prototype == pytest.approx(mean / np.linalg.norm(mean), abs=1e-4)
-    assert head.split.tolist() == pytest.approx([8, share, sharpness])
+    assert head.split.tolist() == pytest.approx([8, share, inverse_temperature])
 
 
 def test_a_vector_of_one_part_has_no_prototypes(task, data):

@@ -67,13 +67,13 @@ class TestWhole:
         card = run(manifest, tmp_path, classifier_options(label_column="season", epochs=1), pictures=False)
         assert card.labels == ("summer", "winter")
 
-    def test_a_classifier_s_trunk_may_be_where_a_metric_run_starts(self, classifier_run, manifest, tmp_path):
+    def test_a_classifier_s_backbone_may_be_where_a_metric_run_starts(self, classifier_run, manifest, tmp_path):
         options = metric_options(start_from=str(classifier_run.out), lr=0.0, epochs=1)
         card = run(manifest, tmp_path, options, pictures=False)
         ours, theirs = read_weights(tmp_path / "tiny", card), read_weights(classifier_run.out, classifier_run.card)
-        trunk = [name for name in theirs if name.startswith("trunk.")]
-        assert len(trunk) == 5 * STAGES  # a filter and four vectors of batch normalisation each
-        assert all((ours[name] == theirs[name]).all() for name in trunk)
+        backbone = [name for name in theirs if name.startswith("trunk.")]
+        assert len(backbone) == 5 * STAGES  # a filter and four vectors of batch normalisation each
+        assert all((ours[name] == theirs[name]).all() for name in backbone)
 
     def test_a_catalogue_of_one_contributor_can_be_trained_on(self, manifest, tmp_path):
         photos = tuple(replace(photo, extra={"contributor": "shop"}) for photo in manifest.photos)

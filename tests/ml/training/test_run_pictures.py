@@ -28,7 +28,7 @@ def metric(manifest, cache):
 def drawn(monkeypatch) -> dict[str, tuple]:
     """The arguments of the drawing functions by file name; the pictures are drawn too."""
     calls: dict[str, tuple] = {}
-    for name in ("confusion_matrix", "predictions_sheet", "result_strips", "embedding_map"):
+    for name in ("draw_confusion_matrix", "draw_predictions_sheet", "draw_result_strips", "draw_embedding_map"):
 
         def remembered(draw: Callable[..., None], *args: object) -> None:
             calls[args[-1].name] = args
@@ -104,11 +104,11 @@ def test_an_epoch_of_a_classifier_has_confusions_and_predictions(manifest, cache
     ]
     logits = task.held_out_logits(encoder, 0).astype(np.float64)
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    truths, guesses, labels, _ = drawn["confusion.png"]
-    assert (truths.tolist(), guesses.tolist()) == (data.held_out.labels.tolist(), chances.argmax(axis=1).tolist())
+    truths, predictions, labels, _ = drawn["confusion.png"]
+    assert (truths.tolist(), predictions.tolist()) == (data.held_out.labels.tolist(), chances.argmax(axis=1).tolist())
     pictures, truths_shown, guesses_shown, scores, _ = drawn["predictions.png"]
     assert len(pictures) == 18
-    assert (truths_shown, guesses_shown) == ([labels[at] for at in truths], [labels[at] for at in guesses])
+    assert (truths_shown, guesses_shown) == ([labels[at] for at in truths], [labels[at] for at in predictions])
     assert scores == pytest.approx(chances.max(axis=1), abs=1e-5)
 
 

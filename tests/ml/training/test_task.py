@@ -3,23 +3,23 @@ import pytest
 import torch
 from torch import nn
 
-from ml.data.pixel_cache import ViewCache
+from ml.data.view_cache import ViewCache
 from ml.training import task
 from ml.training.model import build_encoder
-from ml.training.task import Tally, TrainingFailed, compute_features, compute_outputs
+from ml.training.task import RunningMeans, TrainingFailed, compute_features, compute_outputs
 from tests.helpers.errors import raises_code
 from tests.helpers.tiny_training import metric_options
 
 
 class TestTally:
     def test_numbers_are_averaged_by_weight_and_triplets_are_summed(self):
-        tally = Tally()
-        tally.add({"train_loss": 1.0, "mined_triplets": 10, "active_triplets": 4}, weight=3)
-        tally.add({"train_loss": 5.0, "mined_triplets": 20, "active_triplets": 0}, weight=1)
-        assert tally.means() == {"train_loss": 2.0, "mined_triplets": 30, "active_triplets": 4}
+        running_means = RunningMeans()
+        running_means.add({"train_loss": 1.0, "mined_triplets": 10, "active_triplets": 4}, weight=3)
+        running_means.add({"train_loss": 5.0, "mined_triplets": 20, "active_triplets": 0}, weight=1)
+        assert running_means.means() == {"train_loss": 2.0, "mined_triplets": 30, "active_triplets": 4}
 
     def test_an_empty_tally_has_no_means(self):
-        assert Tally().means() == {}
+        assert RunningMeans().means() == {}
 
 
 @pytest.fixture(scope="module")

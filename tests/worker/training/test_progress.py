@@ -20,7 +20,7 @@ def test_stages_have_labels_and_their_shares_add_up() -> None:
         step(1, 10),
         step(4, 10),
         stage("measuring and writing the encoder"),
-        stage("sharpening", 3, 6),
+        stage("refining prototypes", 3, 6),
     ):
         progress.take(event)
         states.append((progress.stage, progress.values["share"]))

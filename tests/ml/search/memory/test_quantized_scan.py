@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from ml.search.memory.quantized_scan import BLOCK, GROUP, OWN_BLOCK, QuantizedScan, block_starts, interleave_groups
+from ml.search.memory.quantized_scan import (
+    BLOCK,
+    GROUP,
+    MIN_CATEGORY_BLOCK,
+    QuantizedScan,
+    block_starts,
+    interleave_groups,
+)
 from ml.vectors import unit_rows
 from tests.helpers.search_rows import clustered
 
@@ -16,7 +23,7 @@ def test_blocks_are_short_and_large_categories_begin_a_block(sizes: list[int]) -
     assert (np.diff(starts) > 0).all()
     assert (np.diff(starts) <= BLOCK).all()
     for begin, size in zip(np.cumsum([0, *sizes]), sizes, strict=False):
-        assert size < OWN_BLOCK or begin in starts
+        assert size < MIN_CATEGORY_BLOCK or begin in starts
 
 
 def test_groups_are_neighbouring_rows() -> None:

@@ -353,7 +353,7 @@ def test_an_index_recovers_when_its_server_returns(open_index: Make, address: st
         pytest.skip("the server is not reached through a socket")
     link = tmp_path / "here"
     link.symlink_to(str(folder))
-    index = open_index(database=make_conninfo(address, host=str(link)), patience=0.5)
+    index = open_index(database=make_conninfo(address, host=str(link)), connect_timeout=0.5)
     index.update(build_rows([1], [1], CORNERS[:1]))
     link.unlink()
     execute(address, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'photo vectors'")

@@ -16,7 +16,7 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 
 from ml.search import ANY, EncoderMismatch, IndexUnavailable, IndexUnreadable, SearchError, Where, build_rows
 from ml.search.qdrant import index as module
-from ml.search.qdrant.index import Layout, QdrantIndex
+from ml.search.qdrant.index import CollectionConfig, QdrantIndex
 from ml.vectors import ShapeError, unit_rows
 from tests.helpers.errors import raises_code
 from tests.helpers.fresh_interpreter import answer
@@ -329,13 +329,13 @@ def test_negative_ids_are_stored(client: QdrantClient, index: QdrantIndex) -> No
     assert items_near(index) == [7]
 
 
-def test_a_new_collection_has_the_given_layout(client: QdrantClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Local mode ignores the layout, so that the test inspects the request."""
+def test_a_new_collection_has_the_given_config(client: QdrantClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Local mode ignores the configuration, so that the test inspects the request."""
     sent, real = {}, client.create_collection
     monkeypatch.setattr(
         client, "create_collection", lambda name, **options: sent.update(options) or real(name, **options)
     )
-    QdrantIndex(client, ENCODER, 4, layout=Layout(shards=6, replicas=2, links=24, on_disk=False))
+    QdrantIndex(client, ENCODER, 4, config=CollectionConfig(shards=6, replicas=2, hnsw_m=24, on_disk=False))
     assert (sent["shard_number"], sent["replication_factor"], sent["hnsw_config"].m) == (6, 2, 24)
     assert (
         sent["vectors_config"]["photo"].distance == models.Distance.DOT

@@ -1,4 +1,4 @@
-"""Shared by `embed` and `classify`: run a network on the pictures of a folder, reporting broken ones."""
+"""Batch inference on a folder of pictures, for `embed` and `classify`; unreadable pictures are skipped and reported."""
 
 import argparse
 import sys
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, out: str) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="cores the network may use; default: all")
 
 
-class PicturesIn:
+class PictureFolder:
     """The picture files in `folder` and below. Raises `InputError` if there are none."""
 
     def __init__(self, folder: Path) -> None:
@@ -35,7 +35,7 @@ class PicturesIn:
         self.paths = find_pictures(folder)
 
     def run(self, network: Network, preprocess: Preprocess, label: str) -> tuple[list[str], Floats]:
-        """Return the names of the readable pictures, relative to the folder, and the rows of `network` for them.
+        """Return the names of the readable pictures, relative to the folder, and one row of `network` for each name.
 
         Broken pictures are named on stderr. Raises `InputError` if all are broken. `label`: of the progress bar.
         """

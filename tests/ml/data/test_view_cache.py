@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ml.data.augment import ViewGenerator
-from ml.data.pixel_cache import CHUNK, ViewCache, load_or_fill_cache, weights_digest
+from ml.data.view_cache import CHUNK, ViewCache, load_or_fill_cache, weights_digest
 from ml.formats.atomic_files import UnwritableError
 from ml.images.preprocess import Preprocess
 from tests.helpers.drawn_pictures import drawn_picture
@@ -40,9 +40,13 @@ def halved(pictures: Tensor) -> Tensor:
     return torch.cat([small, small.sum(dim=1, keepdim=True)], dim=1)
 
 
-def load(folder: Path, viewer: ViewGenerator, photos: range = range(5), views: int = 2, **options: object) -> ViewCache:
+def load(
+    folder: Path, view_generator: ViewGenerator, photos: range = range(5), views: int = 2, **options: object
+) -> ViewCache:
     options = {"source": SOURCE, "frozen": None, "workers": 0} | options
-    return load_or_fill_cache(folder / "cache" / "train.npy", viewer=viewer, photos=photos, views=views, **options)
+    return load_or_fill_cache(
+        folder / "cache" / "train.npy", view_generator=view_generator, photos=photos, views=views, **options
+    )
 
 
 def names(folder: Path) -> set[str]:
@@ -51,24 +55,24 @@ def names(folder: Path) -> set[str]:
 
 class TestContent:
     def test_without_frozen_stages_the_pictures_are_cached_and_view_0_is_the_clean_one(self, tmp_path):
-        viewer = CountingViewGenerator()
-        cache = load(tmp_path, viewer, range(1, 5), views=3)
+        view_generator = CountingViewGenerator()
+        cache = load(tmp_path, view_generator, range(1, 5), views=3)
         assert (cache.array.shape, cache.array.dtype, cache.views) == ((4, 3, SIDE, SIDE, 3), np.uint8, 3)
         for at, photo in enumerate(range(1, 5)):
-            assert np.array_equal(cache.array[at, 0], viewer.clean(photo))
-            assert np.array_equal(cache.array[at, 2], viewer.view(photo, 2))
+            assert np.array_equal(cache.array[at, 0], view_generator.clean(photo))
+            assert np.array_equal(cache.array[at, 2], view_generator.view(photo, 2))
 
     def test_feature_maps_of_the_frozen_stages_are_cached_as_float16(self, tmp_path):
-        viewer = CountingViewGenerator()
-        cache = load(tmp_path, viewer, frozen=halved)
+        view_generator = CountingViewGenerator()
+        cache = load(tmp_path, view_generator, frozen=halved)
         assert (cache.array.shape, cache.array.dtype) == ((5, 2, SIDE // 2, SIDE // 2, 4), np.float16)
-        picture = torch.from_numpy(viewer.view(3, 1)).permute(2, 0, 1)[None]
+        picture = torch.from_numpy(view_generator.view(3, 1)).permute(2, 0, 1)[None]
         assert np.array_equal(cache.array[3, 1], halved(picture)[0].permute(1, 2, 0).half().numpy())
 
     def test_photos_of_several_batches_stay_in_order(self, tmp_path):
-        viewer = CountingViewGenerator(CHUNK + 3)
-        cache = load(tmp_path, viewer, range(CHUNK + 3), views=1)
-        assert all(np.array_equal(cache.array[at, 0], viewer.clean(at)) for at in range(CHUNK + 3))
+        view_generator = CountingViewGenerator(CHUNK + 3)
+        cache = load(tmp_path, view_generator, range(CHUNK + 3), views=1)
+        assert all(np.array_equal(cache.array[at, 0], view_generator.clean(at)) for at in range(CHUNK + 3))
 
     def test_a_worker_process_makes_the_same_views(self, tmp_path):
         cache = [
@@ -89,9 +93,9 @@ class TestReuse:
     def test_a_cache_of_the_same_source_is_read_and_not_written(self, tmp_path):
         first = load(tmp_path, CountingViewGenerator())
         stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
-        viewer = CountingViewGenerator()
-        assert np.array_equal(load(tmp_path, viewer).array, first.array)
-        assert viewer.made == 0
+        view_generator = CountingViewGenerator()
+        assert np.array_equal(load(tmp_path, view_generator).array, first.array)
+        assert view_generator.made == 0
         assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
 
     @pytest.mark.parametrize(
@@ -101,9 +105,9 @@ class TestReuse:
     )
     def test_views_of_another_source_replace_the_cache(self, tmp_path, change):
         load(tmp_path, CountingViewGenerator())
-        viewer = CountingViewGenerator()
-        cache = load(tmp_path, viewer, **change)
-        assert viewer.made == cache.array.shape[0] * cache.array.shape[1]
+        view_generator = CountingViewGenerator()
+        cache = load(tmp_path, view_generator, **change)
+        assert view_generator.made == cache.array.shape[0] * cache.array.shape[1]
         assert names(tmp_path) == {"train.npy", "train.json"}
         again = CountingViewGenerator()
         load(tmp_path, again, **change)
@@ -123,9 +127,9 @@ class TestReuse:
         load(tmp_path, CountingViewGenerator())
         label = tmp_path / "cache" / "train.json"
         label.write_text(text, encoding="latin-1")
-        viewer = CountingViewGenerator()
-        load(tmp_path, viewer)
-        assert viewer.made == 10
+        view_generator = CountingViewGenerator()
+        load(tmp_path, view_generator)
+        assert view_generator.made == 10
         assert json.loads(label.read_text())["seed"] == "0"
 
     def test_a_file_of_pickled_objects_is_replaced_and_not_unpickled(self, tmp_path):
@@ -151,9 +155,9 @@ class TestFailures:
         first = np.array(load(tmp_path, CountingViewGenerator()).array)
         with file_size_limit(5_000), pytest.raises(UnwritableError):
             load(tmp_path, CountingViewGenerator(), views=4)
-        viewer = CountingViewGenerator()
-        assert np.array_equal(load(tmp_path, viewer).array, first)
-        assert viewer.made == 0
+        view_generator = CountingViewGenerator()
+        assert np.array_equal(load(tmp_path, view_generator).array, first)
+        assert view_generator.made == 0
 
     def test_an_unwritable_place_is_an_error(self, tmp_path):
         (tmp_path / "cache").write_text("a file")

@@ -1,7 +1,7 @@
 """Cache of training views in a memory-mapped file: pixels, or the feature maps of the frozen stages.
 
-Making a phone view costs more than a training step on it, and so do the first stages of a trunk, whose maps are large;
-read from the cache as float16 they cost a read. A JSON file beside the cache records what the views were made of. Both
+Making a phone view costs more than a training step, and so do the first stages of a backbone, whose feature maps are
+large. The cache stores the maps as float16. A JSON file beside the cache records the source of the views. Both files
 may be deleted.
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from ml.data.augment import Bytes, ViewGenerator
-from ml.formats.atomic_files import atomic_path, require_disk_space, unwritable
+from ml.formats.atomic_files import atomic_path, require_disk_space, translate_to_unwritable
 from ml.progress import Progress, silent
 
 Ints = npt.NDArray[np.int64]
@@ -47,8 +47,8 @@ class ViewCache:
 class ViewDataset(Dataset[Bytes]):
     """Views by (photo, view) pairs, for a DataLoader with worker processes; view 0 is the photo itself."""
 
-    def __init__(self, viewer: ViewGenerator, pairs: Sequence[tuple[int, int]]) -> None:
-        self._viewer = viewer
+    def __init__(self, view_generator: ViewGenerator, pairs: Sequence[tuple[int, int]]) -> None:
+        self._viewer = view_generator
         self._pairs = pairs
 
     def __len__(self) -> int:
@@ -62,34 +62,34 @@ class ViewDataset(Dataset[Bytes]):
 def load_or_fill_cache(
     path: Path,
     source: dict[str, str],
-    viewer: ViewGenerator,
+    view_generator: ViewGenerator,
     photos: Sequence[int],
     views: int,
     frozen: Callable[[Tensor], Tensor] | None,
     workers: int,
     progress: Progress = silent,
 ) -> ViewCache:
-    """Return the first `views` views of `photos`, from the cache at `path` if its source is the same, else made again.
+    """Return the first `views` views of `photos`, from the cache at `path`, which is rebuilt if its source differs.
 
     `frozen` maps uint8 pictures (b, 3, h, w) to feature maps (b, c, h', w'); None caches the pictures. `source`
-    identifies what the views are made of. The cache is replaced atomically. Raises `UnwritableError`.
+    identifies the photos, augmentation and frozen weights. The cache is replaced atomically. Raises `UnwritableError`.
     """
     source_file = path.with_suffix(".json")
-    source = source | {"photos": _digest(photos), "views": str(views)}
-    cached = _load(path, source_file, source)
+    source = source | {"photos": _photos_digest(photos), "views": str(views)}
+    cached = _load_array(path, source_file, source)
     if cached is not None:
         return ViewCache(cached)
-    with unwritable(path):
+    with translate_to_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as part:
-            _fill(part, viewer, photos, views, frozen, workers, progress)
+            _fill_array(part, view_generator, photos, views, frozen, workers, progress)
             source_file.unlink(missing_ok=True)
         source_file.write_text(json.dumps(source))
     return ViewCache(np.load(path, mmap_mode="r"))
 
 
-def _load(path: Path, source_file: Path, source: dict[str, str]) -> CachedArray | None:
-    """The views in `path`; None if there are none, if they have another source, or if the file is truncated."""
+def _load_array(path: Path, source_file: Path, source: dict[str, str]) -> CachedArray | None:
+    """Return the views in `path`; None for a missing or truncated file, or one with another source."""
     try:
         if json.loads(source_file.read_text()) != source:
             return None
@@ -108,9 +108,9 @@ def weights_digest(module: nn.Module | Sequence[nn.Module]) -> str:
     return digest.hexdigest()
 
 
-def _fill(
+def _fill_array(
     part: Path,
-    viewer: ViewGenerator,
+    view_generator: ViewGenerator,
     photos: Sequence[int],
     views: int,
     frozen: Callable[[Tensor], Tensor] | None,
@@ -118,12 +118,14 @@ def _fill(
     progress: Progress,
 ) -> None:
     pairs = [(photo, view) for photo in photos for view in range(views)]
-    loader = DataLoader(ViewDataset(viewer, pairs), batch_size=CHUNK, num_workers=workers, collate_fn=stack_pictures)
+    loader = DataLoader(
+        ViewDataset(view_generator, pairs), batch_size=CHUNK, num_workers=workers, collate_fn=stack_pictures
+    )
     array: CachedArray | None = None
     done = 0
     pictures: Tensor
     for pictures in progress(loader, "views"):  # type: ignore[arg-type] # a loader has a length and is iterated over
-        batch = _to_cache(pictures, frozen)
+        batch = _to_cached_array(pictures, frozen)
         if array is None:
             shape = (len(pairs), *batch.shape[1:])
             require_disk_space(part, int(np.prod(shape, dtype=np.int64)) * batch.itemsize)
@@ -137,7 +139,7 @@ def _fill(
         array.flush()
 
 
-def _to_cache(pictures: Tensor, frozen: Callable[[Tensor], Tensor] | None) -> CachedArray:
+def _to_cached_array(pictures: Tensor, frozen: Callable[[Tensor], Tensor] | None) -> CachedArray:
     if frozen is None:
         return pictures.permute(0, 2, 3, 1).contiguous().numpy()
     with torch.inference_mode():
@@ -149,5 +151,5 @@ def stack_pictures(pictures: list[Bytes]) -> Tensor:
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
 
 
-def _digest(photos: Sequence[int]) -> str:
+def _photos_digest(photos: Sequence[int]) -> str:
     return hashlib.sha256(np.asarray(photos, dtype=np.int64).tobytes()).hexdigest()[:16]
