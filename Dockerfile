@@ -1,4 +1,4 @@
-# One image for every process; compose.yaml says which one a container runs.
+# One image for all processes of the site; compose.yaml sets the command of each container.
 FROM python:3.11-slim-bookworm
 
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 VAR_DIR=/site/var HOST=0.0.0.0
@@ -16,7 +16,7 @@ COPY ml ml
 COPY worker worker
 COPY templates templates
 
-# The static files are made while building, with a secret that no running site has; nothing runs as root.
+# collectstatic needs any SECRET_KEY; the running site has its own. The container runs as the user `site`, not root.
 RUN SECRET_KEY=build python manage.py collectstatic --no-input --verbosity 0 \
     && useradd --system --home-dir /site site \
     && mkdir -p var/media var/encoders var/runs var/training-data && chown -R site var

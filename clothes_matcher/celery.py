@@ -1,4 +1,4 @@
-"""The Celery application and its queues. The tasks are in the modules that each worker gets by `--include`."""
+"""Celery application and its queues. Each worker imports its task modules by `--include` (Procfile)."""
 
 import os
 from functools import cached_property
@@ -15,7 +15,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "clothes_matcher.settings")
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 
-class PersistentConnections(DjangoWorkerFixup):  # type: ignore[misc]  # it has no types
+class PersistentConnections(DjangoWorkerFixup):  # type: ignore[misc]  # Celery has no types
     """Keep database connections between tasks for `CONN_MAX_AGE`, as in a web process.
 
     Celery's fixup closes every connection before and after each task, and opening one takes longer than most statements
@@ -34,6 +34,6 @@ class DjangoFixupWithPersistentConnections(DjangoFixup):
         return PersistentConnections(self.app)
 
 
-app = Celery("clothes_matcher", fixups=[lambda celery: DjangoFixupWithPersistentConnections(celery).install()])  # type: ignore[list-item]  # a function is accepted, too
+app = Celery("clothes_matcher", fixups=[lambda celery: DjangoFixupWithPersistentConnections(celery).install()])  # type: ignore[list-item]  # Celery also accepts a function
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.task_queues = [Queue(name, Exchange(name), routing_key=name) for name in ("gpu", "cpu", "net", "train")]

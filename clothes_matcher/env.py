@@ -1,4 +1,4 @@
-"""Read settings from environment variables; a bad value stops the start with `ImproperlyConfigured`."""
+"""Read settings from environment variables; an invalid value raises `ImproperlyConfigured`, which stops the start."""
 
 import contextlib
 import hashlib
@@ -17,7 +17,7 @@ _BOOLEANS = {"on": True, "true": True, "yes": True, "1": True, "off": False, "fa
 
 
 def env_bool(name: str, default: bool) -> bool:
-    """A switch: on, true, yes, 1 or off, false, no, 0; empty means `default`."""
+    """Return a boolean: on, true, yes, 1 or off, false, no, 0; empty means `default`."""
     value = os.environ.get(name, "").strip().lower()
     if not value:
         return default
@@ -27,7 +27,7 @@ def env_bool(name: str, default: bool) -> bool:
 
 
 def env_int(name: str, default: int, *, minimum: int = 0) -> int:
-    """A whole number of at least `minimum`; empty means `default`."""
+    """Return a whole number of at least `minimum`; empty means `default`."""
     value = os.environ.get(name, "").strip()
     if not value:
         return default
@@ -41,7 +41,7 @@ def env_int(name: str, default: int, *, minimum: int = 0) -> int:
 
 
 def env_choice(name: str, *choices: str) -> str:
-    """One of `choices`; the first is the default."""
+    """Return one of `choices`; the first is the default."""
     value = os.environ.get(name, "").strip() or choices[0]
     if value in choices:
         return value
@@ -49,12 +49,12 @@ def env_choice(name: str, *choices: str) -> str:
 
 
 def env_list(name: str, default: str = "") -> list[str]:
-    """The parts between commas, without spaces around them and without empty ones."""
+    """Return the parts between commas, without spaces around them and without empty ones."""
     return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]
 
 
 def env_origins(name: str) -> list[str]:
-    """A list of origins as browsers send them: scheme, host and optional port, without a path."""
+    """Return a list of origins as browsers send them: scheme, host and optional port, without a path."""
     origins = env_list(name)
     for origin in origins:
         if not re.fullmatch(r"https?://[^/?#@\s*]+", origin):
@@ -63,15 +63,17 @@ def env_origins(name: str) -> list[str]:
 
 
 def env_rate(name: str, default: str) -> str:
-    """A rate limit as REST framework writes it: 20/min."""
+    """Return a rate limit as REST framework writes it: 20/min."""
     value = os.environ.get(name, "").strip() or default
     if not re.fullmatch(r"[1-9][0-9]*/[smhd][a-z]*", value):
-        raise ImproperlyConfigured(f"{name} must be a number per second, minute, hour or day, such as 20/min.")
+        raise ImproperlyConfigured(
+            f"{name} must be a number per second, minute, hour or day, such as 20/min, not {value!r}."
+        )
     return value
 
 
 def env_database(name: str, default: str) -> dict[str, Any]:
-    """A database by its URL. The error does not repeat the value, which may hold a password."""
+    """Return Django's database settings from a URL. The error does not repeat the value, which may hold a password."""
     try:
         return dict(
             dj_database_url.parse(os.environ.get(name, "").strip() or default, conn_max_age=60, conn_health_checks=True)
@@ -81,7 +83,7 @@ def env_database(name: str, default: str) -> dict[str, Any]:
 
 
 def env_secret(name: str, file: Path) -> str:
-    """The secret in the environment, otherwise one generated at the first start and kept in `file` (mode 600)."""
+    """Return the secret in the environment, else one generated at the first start and stored in `file` (mode 600)."""
     if value := os.environ.get(name):
         return value
     try:
@@ -89,7 +91,7 @@ def env_secret(name: str, file: Path) -> str:
             _generate_secret(file)
         return file.read_text()
     except OSError as error:
-        raise ImproperlyConfigured(f"{file} cannot be created or read: {error.strerror}.") from None
+        raise ImproperlyConfigured(f"{file} cannot be created or read: {error.strerror}. Set {name} instead.") from None
 
 
 def _generate_secret(file: Path) -> None:
@@ -106,7 +108,7 @@ def _generate_secret(file: Path) -> None:
 
 
 def socket_path(folder: Path) -> Path:
-    """The path of Redis's unix socket: in `folder`, or in /tmp if that path exceeds the limit of 107 bytes."""
+    """Return the path of Redis's unix socket: in `folder`, or in /tmp if that path exceeds the limit of 107 bytes."""
     inside = folder / "redis.sock"
     if len(os.fsencode(inside)) <= 100:
         return inside

@@ -1,4 +1,4 @@
-"""gunicorn's configuration: threads, because requests mostly wait (for the disk, the database, a worker)."""
+"""gunicorn configuration: threads, since requests mostly wait for the disk, the database or a worker."""
 
 import gc
 import os
@@ -20,7 +20,7 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 
 
 def when_ready(server: Any) -> None:
-    """Load what the first request would wait for before the first fork: views, image decoders, the task sender.
+    """Load views, image decoders and the task sender before the first fork: otherwise the first request would.
 
     The loaded objects are frozen: scanning them for garbage would take a tenth of a second, and would copy the shared
     memory into each worker.
@@ -39,7 +39,7 @@ def when_ready(server: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """Run a rehearsal query in one of the threads that will answer requests.
 
-    A storage or database that hangs is not waited for: the master process would kill this worker as hanging.
+    Gives up on a storage or database that hangs: the master process would kill this worker as hanging.
     """
     from concurrent.futures import wait
     from importlib import import_module

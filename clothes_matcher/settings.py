@@ -1,6 +1,6 @@
-"""Every setting of the product, in one file. Each that a deployment may change comes from the environment.
+"""Django settings. Every setting that a deployment may change is read from an environment variable.
 
-docs/settings.md lists them for operators; a test keeps that list complete.
+docs/settings.md lists the variables for operators; a test keeps the list complete.
 """
 
 import os
@@ -29,7 +29,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(os.environ.get("VAR_DIR") or BASE_DIR / "var").resolve()  # everything that is written at run time
 VERSION: str = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["version"]
 
-# --- the site
+# --- site
 SECRET_KEY = env_secret("SECRET_KEY", VAR_DIR / "secret-key")
 DEBUG = env_bool("DEBUG", False)
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
@@ -102,18 +102,18 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_HSTS_SECONDS = 30 * 24 * 3600 if HTTPS else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 
-# --- the database: SQLite in WAL mode, or PostgreSQL when DATABASE_URL says so
+# --- database: SQLite in WAL mode, or the database of DATABASE_URL
 DATABASES: dict[str, Any] = {"default": env_database("DATABASE_URL", f"sqlite:///{VAR_DIR / 'db.sqlite3'}")}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
-        # IMMEDIATE: a transaction that will write takes the lock at its start and waits for it,
-        # where SQLite's default fails at once when it finds another writer half-way.
+        # IMMEDIATE: a transaction takes the write lock at its start and waits for the lock. By default SQLite takes
+        # the lock at the first write, and fails at once if another transaction has written since.
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-32000;",
     }
 
-# --- photos: a local folder, or S3 when S3_BUCKET says so
+# --- photos: a local folder, or the S3 bucket of S3_BUCKET
 MEDIA_ROOT = VAR_DIR / "media"
 _S3 = {
     "BACKEND": "storages.backends.s3.S3Storage",
@@ -132,46 +132,46 @@ STORAGES: dict[str, Any] = {
 }
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"
-WHITENOISE_KEEP_ONLY_HASHED_FILES = True  # nothing asks for a file by its plain name
-# Packed hard while they are collected; not what only a developer's tools ask for.
+WHITENOISE_KEEP_ONLY_HASHED_FILES = True  # pages link to the hashed names only
+# Files that are not compressed by collectstatic: already compressed formats, and source maps for developer tools.
 WHITENOISE_SKIP_COMPRESS_EXTENSIONS = ("map", "woff", "woff2", "png", "jpg", "jpeg", "gif", "webp", "gz", "br", "zip")
 
 MAX_UPLOAD_MB = env_int("MAX_UPLOAD_MB", 20, minimum=1)  # one photo, as sent
-# A body that holds such a photo: base64 takes 4/3, line breaks and slashes may be escaped, and a form has its headers.
+# A body with one photo: base64 takes 4/3, line breaks and slashes may be escaped, and a form has headers.
 MAX_BODY_BYTES = int(MAX_UPLOAD_MB * 1.45 * 2**20) + 2**16
-# A body is small enough to stay in memory, so no crash and no full disk leaves a temporary file behind.
+# Uploads stay in memory: a temporary file would need disk space, and a crash would leave it behind.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 MAX_PHOTO_MEGAPIXELS = env_int("MAX_PHOTO_MEGAPIXELS", 64, minimum=1)
-FETCH_PRIVATE_HOSTS = env_list("FETCH_PRIVATE_HOSTS")  # may be fetched from although they are not on the internet
-PHOTO_DAYS = env_int("PHOTO_DAYS", 30, minimum=1)  # an uploaded photo is deleted after so many days
+FETCH_PRIVATE_HOSTS = env_list("FETCH_PRIVATE_HOSTS")  # allow-list of the SSRF protection
+PHOTO_DAYS = env_int("PHOTO_DAYS", 30, minimum=1)  # retention of uploaded photos
 
-# --- encoders: folders by name, the first place that has one wins
+# --- encoders: an encoder folder is looked up in these folders, in this order
 ENCODER_DIRS = [VAR_DIR / "encoders", BASE_DIR / "ml" / "encoders"]
-DEFAULT_ENCODER = "efficientnet-lite0-metric100"  # the one that a new site starts with
-RUNS_DIR = VAR_DIR / "runs"  # a folder for each training run: log, pictures, checkpoint
+DEFAULT_ENCODER = "efficientnet-lite0-metric100"  # registered on a new site
+RUNS_DIR = VAR_DIR / "runs"  # one folder per training run: log, pictures, checkpoint
 TRAINING_DATA_DIR = Path(os.environ.get("TRAINING_DATA_DIR") or VAR_DIR / "training-data").resolve()  # manifests
 ENCODER_MAX_MB = env_int("ENCODER_MAX_MB", 200, minimum=1)  # an uploaded archive, as sent and unpacked
-TRAIN_PRIORITY = env_choice("TRAIN_PRIORITY", "lowest", "normal")  # lowest: queries stay fast, as it takes what is left
-GATE_MAX_DROP = env_int("GATE_MAX_DROP", 5, minimum=0)  # per cent that a label's figure may fall at a release
-GATE_MIN_PHOTOS = env_int("GATE_MIN_PHOTOS", 20, minimum=1)  # labels with fewer photos in the set do not count
+TRAIN_PRIORITY = env_choice("TRAIN_PRIORITY", "lowest", "normal")  # lowest: uses idle CPU time only
+GATE_MAX_DROP = env_int("GATE_MAX_DROP", 5, minimum=0)  # points that a metric of a label may fall at a release
+GATE_MIN_PHOTOS = env_int(
+    "GATE_MIN_PHOTOS", 20, minimum=1
+)  # labels with fewer photos in the evaluation set are ignored
 EMBEDDER_RUNTIME = env_choice("EMBEDDER_RUNTIME", "auto", "onnx", "openvino", "torch")
 EMBEDDER_PRECISION = env_choice("EMBEDDER_PRECISION", "float32", "bfloat16")
 
-# --- the search: which index answers on a new site (`manage.py search_backend` changes it), and where indexes are kept
+# --- search: backend of a new site (`manage.py search_backend` changes it), and the folder of index snapshots
 SEARCH_BACKEND = env_choice("SEARCH_BACKEND", "exact", "approximate", "auto", "pgvector", "qdrant")
-INDEX_DIR = Path(
-    os.environ.get("INDEX_DIR") or VAR_DIR / "index"
-).resolve()  # caches: made again where they are missing
+INDEX_DIR = Path(os.environ.get("INDEX_DIR") or VAR_DIR / "index").resolve()  # a cache: rebuilt when missing
 QDRANT_URL = os.environ.get("QDRANT_URL") or ""
 QDRANT_API_KEY = os.environ.get("QDRANT_API_KEY") or ""
 if SEARCH_BACKEND == "pgvector" and not DATABASES["default"]["ENGINE"].endswith("postgresql"):
-    raise ImproperlyConfigured("SEARCH_BACKEND=pgvector needs a PostgreSQL in DATABASE_URL.")
+    raise ImproperlyConfigured("SEARCH_BACKEND=pgvector needs PostgreSQL: set DATABASE_URL to a postgres:// URL.")
 if SEARCH_BACKEND == "qdrant" and not QDRANT_URL:
-    raise ImproperlyConfigured("SEARCH_BACKEND=qdrant needs the address of a Qdrant in QDRANT_URL.")
+    raise ImproperlyConfigured("SEARCH_BACKEND=qdrant needs a Qdrant server: set QDRANT_URL to its address.")
 
-# --- Redis: the queue, the waiting room of answers, and shared counters
-# Without REDIS_URL: the redis-server that `manage.py demo` starts beside the other files.
+# --- Redis: message queue, notifications about ended queries, rate limit counters
+# Without REDIS_URL: the socket of the redis-server that `manage.py demo` starts.
 REDIS_URL = os.environ.get("REDIS_URL") or f"unix://{socket_path(VAR_DIR)}?db=0"
 CACHES = {
     "default": {
@@ -180,22 +180,22 @@ CACHES = {
         "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
     }
 }
-SESSION_ENGINE = "django.contrib.sessions.backends.db"  # a visitor stays a visitor while Redis is away
+SESSION_ENGINE = "django.contrib.sessions.backends.db"  # sessions survive an outage of Redis
 
-# --- the queue
-SWEEP_SECONDS = env_int("SWEEP_SECONDS", 5, minimum=1)  # how often stuck work is looked for
-CLAIM_SECONDS = env_int("CLAIM_SECONDS", 60, minimum=1)  # a claim older than this is given to someone else
+# --- queue
+SWEEP_SECONDS = env_int("SWEEP_SECONDS", 5, minimum=1)  # interval of the sweep that re-sends lost work
+CLAIM_SECONDS = env_int("CLAIM_SECONDS", 60, minimum=1)  # lease of a claim
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
-CELERY_TASK_IGNORE_RESULT = True  # the rows are the result
+CELERY_TASK_IGNORE_RESULT = True  # results are database rows
 CELERY_TASK_DEFAULT_QUEUE = "cpu"
-CELERY_TASK_ACKS_LATE = False  # a lost message is the sweep's business, a doubled one the claim's
+CELERY_TASK_ACKS_LATE = False  # the sweep re-sends lost messages, claims ignore duplicates
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 1,
-    "queue_order_strategy": "priority",  # a person's photo goes before the catalogue's (0 before 9)
+    "queue_order_strategy": "priority",  # queries (priority 0) before catalogue photos (9)
     "priority_steps": [0, 9],
 }
 CELERY_BEAT_SCHEDULE = {
@@ -204,9 +204,9 @@ CELERY_BEAT_SCHEDULE = {
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat-schedule")
 
-# --- the API
+# --- API
 TOKEN_DAYS = env_int("TOKEN_DAYS", 90, minimum=1)
-MAX_K = 100  # items one query may ask for
+MAX_K = 100  # maximum number of items per query
 MAX_WAIT_SECONDS = 20  # the maximum of `Prefer: wait=N`
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -258,9 +258,7 @@ CORS_EXPOSE_HEADERS = [
 ]
 # The route of the existing Android app, which posts its photo to / without an account.
 LEGACY_ROUTE = env_bool("LEGACY_ROUTE", False)
-LEGACY_MAX_KB = env_int(
-    "LEGACY_MAX_KB", 4096, minimum=1
-)  # size of the body; the app compresses its photos to a few dozen KiB
+LEGACY_MAX_KB = env_int("LEGACY_MAX_KB", 4096, minimum=1)  # of a body; the app sends a few dozen KiB
 KNOX_TOKEN_MODEL = "knox.AuthToken"  # noqa: S105 - a name of a model
 REST_KNOX = {"TOKEN_TTL": timedelta(days=TOKEN_DAYS), "AUTH_HEADER_PREFIX": "Token"}
 SPECTACULAR_SETTINGS: dict[str, Any] = {
@@ -285,7 +283,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     },
 }
 
-# --- people
+# --- accounts
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesBackend",  # first: it refuses sign-ins during a lockout
     "django.contrib.auth.backends.ModelBackend",
@@ -315,13 +313,13 @@ AXES_DISABLE_ACCESS_LOG = True  # successful sign-ins are not recorded
 AXES_ENABLE_ADMIN = False  # catalog.admin has its own page for lockouts
 AXES_VERBOSE = False
 
-# --- mail: by SMTP where EMAIL_HOST says so, else as files
+# --- mail: sent by SMTP through EMAIL_HOST; without EMAIL_HOST written to files
 _MAIL_SERVER = os.environ.get("EMAIL_HOST") or ""
 EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if _MAIL_SERVER else 'filebased'}.EmailBackend"
 EMAIL_FILE_PATH = VAR_DIR / "mail"
 EMAIL_HOST = _MAIL_SERVER
 EMAIL_PORT = env_int("EMAIL_PORT", 587, minimum=1)
-EMAIL_USE_SSL, EMAIL_USE_TLS = EMAIL_PORT == 465, EMAIL_PORT == 587  # what each of the two ports stands for
+EMAIL_USE_SSL, EMAIL_USE_TLS = EMAIL_PORT == 465, EMAIL_PORT == 587  # 465: TLS from the start; 587: STARTTLS
 EMAIL_HOST_USER = os.environ.get("EMAIL_USER") or ""
 EMAIL_HOST_PASSWORD = os.environ.get("EMAIL_PASSWORD") or ""
 EMAIL_TIMEOUT = 20
@@ -329,13 +327,13 @@ DEFAULT_FROM_EMAIL = os.environ.get("EMAIL_FROM") or "Clothes matcher <noreply@l
 
 # --- languages and times
 LANGUAGE_CODE = "en"
-LANGUAGES = [("en", "English"), ("pl", "polski")]  # those that the API and the pages for passwords speak
+LANGUAGES = [("en", "English"), ("pl", "polski")]  # of the API and the password pages
 LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
 
-# --- logging: one line an event, on standard error, where a supervisor collects it
+# --- logging: one line per event on standard error
 _LOG_LEVEL = env_choice("LOG_LEVEL", "INFO", "DEBUG", "WARNING", "ERROR", "CRITICAL")
 LOGGING = {
     "version": 1,
@@ -344,5 +342,5 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {request_id}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request"]}},
     "root": {"handlers": ["console"], "level": _LOG_LEVEL},
-    "loggers": {"axes": {"level": "WARNING"}},  # four lines for each time that somebody signs in
+    "loggers": {"axes": {"level": "WARNING"}},  # at INFO it logs four lines per sign-in
 }

@@ -20,7 +20,7 @@ _STEPS = ("receive", "clean", "queue", "embed", "search", "write", "total")
 
 
 class ShowcaseError(Exception):
-    """The site did not answer as expected; the message is one line for the terminal."""
+    """The site did not respond as expected. The message is one line for the terminal."""
 
     code = "showcase_failed"
 
@@ -46,7 +46,7 @@ class Client:
         return answer
 
     def picture(self, url: str) -> Image.Image:
-        """Download a picture of the answer."""
+        """Download a picture of the answer as RGB. Raises `requests.HTTPError` for an error response."""
         response = requests.get(url, headers=self._headers, timeout=20)
         response.raise_for_status()
         return Image.open(io.BytesIO(response.content)).convert("RGB")
@@ -60,9 +60,9 @@ class Client:
         try:
             response = requests.request(method, self.address + path, headers=headers, timeout=30, **body)
         except requests.RequestException as error:
-            raise ShowcaseError(f"{self.address} does not answer ({type(error).__name__}).") from None
+            raise ShowcaseError(f"The site at {self.address} does not respond ({type(error).__name__}).") from None
         if not response.ok:
-            raise ShowcaseError(f"{path} answered {response.status_code}: {_detail(response)}")
+            raise ShowcaseError(f"{path} responded with {response.status_code}: {_detail(response)}")
         result: dict[str, Any] = response.json()
         return result
 
@@ -115,5 +115,6 @@ def _place(sheet: Image.Image, picture: Image.Image, corner: tuple[int, int], ti
 
 
 def save_picture(picture: Image.Image, target: Path) -> None:
+    """Write the picture as PNG, atomically."""
     with atomic_path(target) as part:
         picture.save(part, "PNG")

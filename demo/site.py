@@ -1,4 +1,4 @@
-"""Fill an empty site for the demo: encoder, catalogue and account."""
+"""Set up the site of the demo: static files, encoder, catalogue and administrator account."""
 
 import secrets
 import time
@@ -42,7 +42,7 @@ def wait_until_ready(address: str) -> None:
 
 
 def collect_static_files() -> None:
-    """Collect the static files; from scratch if an earlier run was interrupted and may have left half a file."""
+    """Collect the static files; delete those of an earlier interrupted run first, which may be incomplete."""
     is_complete = (settings.STATIC_ROOT / "staticfiles.json").exists()  # written last
     call_command("collectstatic", interactive=False, clear=not is_complete, verbosity=0)
 
@@ -86,7 +86,7 @@ def wait_for_embeddings() -> None:
             if now_missing < missing:
                 progressed_at = time.monotonic()
             elif time.monotonic() - progressed_at > _STALL_SECONDS:
-                raise ShowcaseError(f"No photo was embedded for {_STALL_SECONDS} s; {missing} are left.")
+                raise ShowcaseError(f"No photo was embedded for {_STALL_SECONDS} s; {missing} are not embedded yet.")
             bar.update(missing - now_missing)
             missing = now_missing
 

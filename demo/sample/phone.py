@@ -18,7 +18,7 @@ from demo.sample.items import SampleItem
 from demo.sample.scene import Pose, composite, render_garment, to_image
 
 WHITE_BALANCES = ((1.1, 1.0, 0.84), (1.05, 1.0, 0.93), (0.93, 0.99, 1.09), (1.02, 1.0, 0.97), (0.97, 1.02, 1.0))
-SCENE_SCALE = 0.75  # the scene is drawn smaller than the photo, which is not sharp either
+SCENE_SCALE = 0.75  # the scene is drawn smaller than the photo: saves time, and a phone photo is blurred anyway
 
 
 def phone_photo(item: SampleItem, seed: int = 0, size: tuple[int, int] = (768, 1024)) -> Image.Image:
@@ -110,7 +110,7 @@ def _tinted(light: Field, colour: tuple[float, float, float]) -> Field:
 
 
 def _wrap(x: Field) -> Field:
-    """Signed distance to the nearest whole number."""
+    """Return the signed distance to the nearest integer."""
     return np.asarray(x - np.round(x), dtype=np.float32)
 
 

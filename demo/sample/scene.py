@@ -1,4 +1,4 @@
-"""Photos of a garment: pose, light, backdrop and shadow."""
+"""Renderer of catalogue photos: a garment in a pose, with light, backdrop and shadow."""
 
 from __future__ import annotations
 

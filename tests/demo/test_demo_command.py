@@ -32,6 +32,6 @@ def test_a_redis_is_started_only_without_redis_url(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("django.conf.settings.REDIS_URL", url or "unix:///tmp/x.sock?db=0")
     command = Command()
     command.options = {"host": "127.0.0.1", "port": 8000}
-    supervisor = command._supervisor(io.StringIO())
+    supervisor = command._build_supervisor(io.StringIO())
     assert ("redis" in supervisor._processes) is starts
     assert {"web", "gpu", "cpu", "net", "beat"} <= set(supervisor._processes)

@@ -22,7 +22,7 @@ def run(code: str) -> str:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30).stdout
 
 
-STOP_AFTER_A_KEEPER_DIED = """
+STOP_AFTER_A_PARENT_DIED = """
 import os, signal, sys, threading, time
 from demo.supervisor import Supervisor
 
@@ -42,8 +42,8 @@ print("ended")
 """
 
 
-def test_a_supervisor_that_lost_a_keeper_can_still_be_stopped() -> None:
-    assert run(STOP_AFTER_A_KEEPER_DIED) == "ended\n"
+def test_a_supervisor_whose_process_lost_its_parent_can_still_be_stopped() -> None:
+    assert run(STOP_AFTER_A_PARENT_DIED) == "ended\n"
 
 
 STOP_WITH_A_FULL_DISK = """
@@ -88,7 +88,7 @@ def test_a_reloading_command_runs_again_when_a_module_changes(tmp_path: Path) ->
     for package in supervisor._PACKAGES:
         (tmp_path / package).mkdir()
     starts = tmp_path / "starts.txt"
-    command = supervisor.reloading(f"exec sh -c 'echo started >> {starts}; sleep 60'", tmp_path)
+    command = supervisor.reload_command(f"exec sh -c 'echo started >> {starts}; sleep 60'", tmp_path)
     watcher = subprocess.Popen(["/bin/sh", "-c", command], env=supervisor.process_environment(), start_new_session=True)
 
     def change_and_count() -> bool:

@@ -23,7 +23,7 @@ from demo.site import (
     wait_until_ready,
 )
 
-_DISK_MB = 300
+_REQUIRED_DISK_MB = 300
 _SWITCHES = ("LEGACY_ROUTE", "SIGN_UP")  # off by default; on in the demo unless the environment says off
 
 
@@ -57,8 +57,8 @@ class Command(BaseCommand):
         except (supervisor.StackError, OSError) as error:
             raise CommandError(str(error), returncode=2) from None
         with supervisor.open_log(settings.VAR_DIR / "log.txt") as log:
-            processes = self._supervisor(log)
-            threading.Thread(target=self._show, args=(processes,), daemon=True).start()
+            processes = self._build_supervisor(log)
+            threading.Thread(target=self._demonstrate, args=(processes,), daemon=True).start()
             processes.loop()
         if self.failure:
             raise CommandError(self.failure, returncode=1)
@@ -68,12 +68,12 @@ class Command(BaseCommand):
         source, photo = self.options["source"], self.options["photo"]
         for path in (source, photo):
             if path is not None and not path.exists():
-                raise supervisor.StackError(f"{path} does not exist.")
+                raise supervisor.StackError(f"{path} does not exist. Check the path.")
         if photo is not None and not photo.is_file():
-            raise supervisor.StackError(f"{photo} is not a picture file.")
+            raise supervisor.StackError(f"{photo} is not a file; --photo expects a picture file.")
         settings.VAR_DIR.mkdir(parents=True, exist_ok=True)
         self.lock = supervisor.lock_folder(settings.VAR_DIR)
-        supervisor.require_free_disk(settings.VAR_DIR, _DISK_MB)
+        supervisor.require_free_disk(settings.VAR_DIR, _REQUIRED_DISK_MB)
         supervisor.require_free_port(self.options["host"], self.options["port"])
         if url := os.environ.get("REDIS_URL"):
             supervisor.require_redis(url)
@@ -84,21 +84,21 @@ class Command(BaseCommand):
         collect_static_files()
         connections.close_all()  # the processes are forked from this one
 
-    def _supervisor(self, log: Any) -> supervisor.Supervisor:
+    def _build_supervisor(self, log: Any) -> supervisor.Supervisor:
         processes = supervisor.Supervisor(log)
         port = {"HOST": self.options["host"], "PORT": str(self.options["port"]), "VAR_DIR": str(settings.VAR_DIR)}
         switches = {name: os.environ.get(name) or "on" for name in _SWITCHES}
         environment = supervisor.process_environment(**port, **switches)
-        if not os.environ.get("REDIS_URL"):  # otherwise a Redis runs already
-            command = supervisor.redis_command(supervisor.socket_of(settings.REDIS_URL), settings.VAR_DIR)
+        if not os.environ.get("REDIS_URL"):  # otherwise an existing Redis is used
+            command = supervisor.redis_command(supervisor.socket_from_url(settings.REDIS_URL), settings.VAR_DIR)
             processes.add_process("redis", command, env=environment)
         for name, command in supervisor.procfile_commands(settings.BASE_DIR).items():
             if self.options.get("reload"):
-                command = supervisor.reloading(command, settings.BASE_DIR)
+                command = supervisor.reload_command(command, settings.BASE_DIR)
             processes.add_process(name, command, env=environment, cwd=str(settings.BASE_DIR))
         return processes
 
-    def _show(self, processes: supervisor.Supervisor) -> None:
+    def _demonstrate(self, processes: supervisor.Supervisor) -> None:
         """Fill the site and query it. Runs in a thread, while the main thread supervises the processes."""
         try:
             self._fill_and_query()

@@ -1,4 +1,4 @@
-"""manage.py draw_sample: draw a sample catalogue, to try the product without pictures of your own."""
+"""manage.py draw_sample: draw a sample catalogue and a phone photo of one of its items."""
 
 from pathlib import Path
 from typing import Any
@@ -9,20 +9,20 @@ from tqdm import tqdm
 from demo.sample import phone_photo, sample_items, write_sample
 from ml.formats.atomic_files import atomic_path
 
-_PHOTOGRAPHED = 28  # the item in the phone photo; the choice is arbitrary
+_PHOTOGRAPHED_ITEM = 28  # in the phone photo; arbitrary
 
 
 class Command(BaseCommand):
     help = "Draw a sample catalogue (items.csv and its pictures) and a phone photo of one of its items."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("folder", type=Path)
-        parser.add_argument("--items", type=int, default=600)
+        parser.add_argument("folder", type=Path, help="folder for items.csv, images/ and phone-photo.jpg")
+        parser.add_argument("--items", type=int, default=600, help="number of items")
 
     def handle(self, *args: Any, **options: Any) -> None:
         folder: Path = options["folder"]
         if options["items"] < 1:
-            raise CommandError("--items must be at least 1.", returncode=2)
+            raise CommandError(f"--items must be at least 1, not {options['items']}.", returncode=2)
         try:
             with tqdm(desc="Drawing the sample catalogue", unit=" photos", total=0, delay=0.5) as bar:
                 write_sample(folder, options["items"], progress=lambda done, total: _show(bar, done, total))
@@ -33,7 +33,7 @@ class Command(BaseCommand):
 
 def _write_phone_photo(target: Path, items: int) -> None:
     with atomic_path(target) as part:
-        phone_photo(sample_items(items)[_PHOTOGRAPHED % items]).save(part, "JPEG", quality=85)
+        phone_photo(sample_items(items)[_PHOTOGRAPHED_ITEM % items]).save(part, "JPEG", quality=85)
 
 
 def _show(bar: "tqdm[Any]", done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""Necklines and collars."""
+"""Builders of necklines and collars: the part behind the neck and the part in front."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def neckline(cut: Cut, widen: float = 0.0) -> Points:
 
 
 def behind(cut: Cut) -> list[Mark]:
-    """Build what is visible through the neckline: inside of the back, back of a collar, or hood."""
+    """Build the marks visible through the neckline: inside of the back, back of a collar, or hood."""
     neck = cut["neck"]
     rim = _back_rim(cut)
     inside = Part(join(rim, neckline(cut, 0.012)[::-1], flip(neckline(cut, 0.012))), shade=0.52, relief=0.2, folds=0.3)
@@ -69,7 +69,7 @@ def _hood(neck: float) -> list[Mark]:
 
 
 def front(cut: Cut) -> list[Mark]:
-    """Build the collar or band itself, laid over the body."""
+    """Build the collar or band, laid over the body."""
     match cut.option("neckline"):
         case "turtleneck":
             return _tube(cut, "rib", fold=True)

@@ -61,7 +61,7 @@ def _wrap(x: Field) -> Field:
 
 
 def _bands(x: Field, width: float, pixel: float) -> Field:
-    """Stripes once per repeat, `width` of it covered."""
+    """Return the coverage of stripes: one per repeat, of which it covers the share `width`."""
     return _fill(np.float32(width / 2) - np.abs(_wrap(x)), pixel)
 
 
@@ -102,7 +102,7 @@ def _windowpane(u: Field, v: Field, pixel: float) -> list[Field]:
 
 
 def _dots(u: Field, v: Field, pixel: float) -> list[Field]:
-    """Two interleaved square grids."""
+    """Dots in two interleaved square grids."""
     first = np.hypot(_wrap(u), _wrap(v))
     second = np.hypot(_wrap(u + np.float32(0.5)), _wrap(v + np.float32(0.5)))
     return [_fill(np.float32(0.2) - np.minimum(first, second), pixel)]

@@ -1,4 +1,4 @@
-"""Curves in garment units.
+"""Geometry of outlines: polylines, curves, ribbons and affine maps, in garment units.
 
 A frame is 0.75 wide and 1 high, x runs right and y runs down. Outlines are float arrays of shape (n, 2).
 """
@@ -112,7 +112,7 @@ def towards(start: XY, angle: float, length: float) -> XY:
 
 @dataclass(frozen=True)
 class Affine:
-    """Return a linear map and a shift: `x -> matrix @ x + offset`."""
+    """An affine map of points (n, 2): `x -> matrix @ x + offset`."""
 
     matrix: Points  # (2, 2)
     offset: Points  # (2,)
@@ -126,11 +126,13 @@ class Affine:
 
     @property
     def scale(self) -> float:
+        """Factor of lengths: the square root of the factor of areas."""
         return math.sqrt(abs(float(np.linalg.det(self.matrix))))
 
     def __call__(self, points: Points) -> Points:
         return np.asarray(points @ self.matrix.T + self.offset)
 
     def inverse(self) -> Affine:
+        """Return the inverse map."""
         back = np.asarray(np.linalg.inv(self.matrix), dtype=np.float64)
         return Affine(back, -back @ self.offset)

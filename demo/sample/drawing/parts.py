@@ -16,14 +16,14 @@ class Part:
     cloth: str = "main"
     grain: float = 0.0  # degrees by which the thread is turned
     shade: float = 1.0  # brightness: insides are darker
-    relief: float = 1.0  # how round the edges look
-    folds: float = 1.0  # how creased it lies
-    lift: float = 1.0  # how much shadow it casts on what lies below
+    relief: float = 1.0  # roundness of the edges
+    folds: float = 1.0  # strength of the creases
+    lift: float = 1.0  # strength of its shadow on the marks below
 
 
 @dataclass(frozen=True)
 class Line:
-    """A thin stroke: a seam that darkens what it lies on or, where `cloth` is given, a thread or cord of it."""
+    """A thin stroke: a seam that darkens the marks below or, with `cloth`, a thread or cord of that cloth."""
 
     path: Points
     width: float = 0.0035
@@ -42,7 +42,7 @@ class Spot:
 
 @dataclass(frozen=True)
 class Glow:
-    """A soft patch of light on what lies below: worn denim, polished leather."""
+    """A soft patch of light on the marks below: worn denim, polished leather."""
 
     centre: XY
     radii: XY

@@ -18,8 +18,8 @@ from demo.sample.drawing.geometry import Affine, Points
 from demo.sample.drawing.noise import Field, blur, enlarge, smooth_noise
 from demo.sample.drawing.parts import Glow, Line, Mark, Part, Spot
 
-FINE = 3  # how much larger outlines are rasterised
-COARSE = 4  # how much smaller light is computed
+FINE = 3  # supersampling factor of outlines
+COARSE = 4  # downsampling factor of light
 ROUND = 0.03  # garment units over which an edge rounds off
 
 Window = tuple[slice, slice]  # rows and columns of the picture
@@ -27,7 +27,7 @@ Window = tuple[slice, slice]  # rows and columns of the picture
 
 @dataclass(frozen=True)
 class Light:
-    """Where the light comes from, as a direction on the picture, and how hard it is."""
+    """Direction of the light on the picture (x right, y down), and its hardness."""
 
     x: float = -0.5
     y: float = -0.86
@@ -210,7 +210,7 @@ class Canvas:
         v += reach * smooth_noise(self.generator, u.shape, cells)
 
     def _cast_shadow(self, mask: Field, window: Window, lift: float) -> None:
-        """Darken what lies just around a raised part."""
+        """Darken the surroundings of a raised part."""
         reach = max(1.0, 0.007 * self.place.scale)
         image = Image.fromarray((mask * 255).astype(np.uint8)).filter(ImageFilter.BoxBlur(reach))
         soft = np.asarray(image, dtype=np.float32) * np.float32(0.4 * lift / 255)

@@ -1,4 +1,4 @@
-"""Hats, shoes and scarves."""
+"""Kinds of accessory: hats, shoes and scarves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kinds that hang from the waist."""
+"""Kinds of garment for the lower body: trousers, jeans, joggers, shorts and skirts."""
 
 from __future__ import annotations
 

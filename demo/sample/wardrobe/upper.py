@@ -1,4 +1,4 @@
-"""Kinds that hang from the shoulders."""
+"""Kinds of garment for the upper body: T-shirts to coats, and dresses."""
 
 from __future__ import annotations
 
