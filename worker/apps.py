@@ -1,3 +1,5 @@
+"""Django app of the worker package: registers its management commands."""
+
 from django.apps import AppConfig
 
 

@@ -1,4 +1,4 @@
-"""Life cycle of a claim: record how the work on a claimed row ended."""
+"""Context manager for the work on a claimed row: records a failure or requeues the row when an error ends it."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -22,8 +22,8 @@ def claimed(
     """Run the block on a claimed row and record the error that stopped it.
 
     `fail` records a `permanent` error: the same input would fail again. `requeue` makes the row available again after
-    a `transient` error, which is swallowed, and after any other, which is re-raised as a bug of ours. A lost claim
-    (`ClaimLost`) is logged and swallowed wherever it is noticed, also by `fail` and `requeue`: the row belongs to
+    a `transient` error, which is swallowed, and after any other error, which is a bug and is re-raised. A lost claim
+    (`ClaimLost`) is logged and swallowed wherever it is raised, also by `fail` and `requeue`: the row belongs to
     another worker, or was deleted.
     """
     try:

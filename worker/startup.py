@@ -1,4 +1,4 @@
-"""What a `gpu` or `cpu` worker does once at its start: release its old claims, and warm up."""
+"""Start of a `gpu` or `cpu` worker: release its old claims, and warm up."""
 
 import gc
 import logging
@@ -37,7 +37,7 @@ def start(sender: Any, **_: Any) -> None:
     if "cpu" in queues:
         start_threads(sender.hostname)
     gc.collect()
-    gc.freeze()  # what is loaded by now stays loaded: no query has to wait for the garbage collector to scan it
+    gc.freeze()  # the loaded objects stay: the garbage collector need not scan them during a query
 
 
 def release_own_claims(worker: str) -> None:
@@ -49,7 +49,7 @@ def release_own_claims(worker: str) -> None:
 
 
 def warm_up(queues: set[str]) -> None:
-    """Load the network on `gpu` and the index on `cpu`, for which the first query would wait otherwise."""
+    """Load the network on `gpu` and the index on `cpu`; otherwise the first query would wait for them."""
     encoder = Encoder.objects.live()
     if encoder is None:
         return
@@ -76,8 +76,8 @@ def warm_up_pool(pool: Any, queues: set[str]) -> None:
     def rehearse() -> None:
         run_and_roll_back(partial(_embed_and_search, queues))
         if "gpu" in queues:
-            tasks.send_search_query(uuid4())  # of no query: opens the connection
-        wait_for_all()  # otherwise one thread might take two turns
+            tasks.send_search_query(uuid4())  # the id of no query: opens the broker connection
+        wait_for_all()  # otherwise one thread could run two rehearsals
 
     for _ in range(pool.limit):
         pool.apply_async(rehearse)

@@ -11,7 +11,7 @@ from ml.vectors import Floats
 
 @dataclass(eq=False)
 class _Call:
-    """The call of one thread. `batch`: the calls that this thread is to run, if it leads a batch."""
+    """The call of one thread. `batch`: the calls that this thread runs, if it leads a batch."""
 
     pixels: Floats
     woken: Event = field(default_factory=Event)

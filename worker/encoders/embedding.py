@@ -33,8 +33,8 @@ STREAK_SECONDS: Final = 5.0  # of embedding the catalogue per message; much less
 _FIRST_CHECK_SECONDS = 0.1  # work done before the first check, so that a steady stream of queries does not starve it
 _CHECK_SECONDS = 0.02  # between later checks for a query that waits
 _PAGE = 256  # rows of photos read at once
-_DECODED = 512  # px, the least side to decode at if the picture has as many: enough for the colour and for explanations
-_DECODED_SHARE = 1.5  # of the encoder's input sides: its resize still averages, and no vector changes (tested)
+_DECODED = 512  # px, minimum side to decode at: enough for the colour
+_DECODED_SHARE = 1.5  # times the encoder's input side: its resize still averages, and no vector changes (tested)
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +49,10 @@ class QueryEmbedding:
 
 
 def embed_query(query: SimilarityQuery, encoder: Encoder, *, reuse: bool = True) -> QueryEmbedding:
-    """Embed what a query is about: an item of the catalogue, or a garment on one or several photos.
+    """Embed the source of a query: an item of the catalogue, or a garment on one or several photos.
 
-    `reuse`: take the vector of an earlier query about the same part of the same single photo, if there is one.
+    `reuse`: take the vector of an earlier query about the same crop of the same single photo, if there is one. Raises
+    `Refused` for a bad photo, crop or item, `IllegalTransition` for a query without a photo.
     """
     if query.item is not None:
         return _embed_item(query.item, encoder)
@@ -65,7 +66,7 @@ def embed_query(query: SimilarityQuery, encoder: Encoder, *, reuse: bool = True)
 
 
 def decoded_side(embedder: Embedder) -> int:
-    """The least side in pixels at which to decode a picture for an encoder."""
+    """Return the minimum side in pixels at which to decode a picture for an encoder."""
     return ceil(_DECODED_SHARE * max(embedder.card.preprocessing.height, embedder.card.preprocessing.width))
 
 
@@ -79,7 +80,7 @@ def _embed_pictures(pictures: list[Image.Image], embedder: Embedder) -> QueryEmb
 
 
 def _embed_item(item: CatalogItem, encoder: Encoder) -> QueryEmbedding:
-    """The mean of an item's stored vectors. Refused if none of its photos is embedded."""
+    """Return the mean of an item's stored vectors. Raises `Refused` if none of its photos is embedded."""
     rows = Embedding.objects.filter(item=item, encoder=encoder).order_by("photo__position", "photo_id")
     stored = list(rows.values_list("vector", "photo__colour_lab"))
     if not stored:
@@ -89,17 +90,17 @@ def _embed_item(item: CatalogItem, encoder: Encoder) -> QueryEmbedding:
 
 
 def _mean_vector(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The normalised mean of the vectors (n, dim) of several photos of one garment.
+    """Return the normalised mean (dim) of the vectors (n, dim) of several photos of one garment.
 
-    Of all unit vectors it has the highest mean cosine with theirs, so an item is near it when it is near to all views.
-    What only one view shows (its light, its background, its fold) points anywhere and mostly cancels out in the mean.
+    Of all unit vectors the mean has the highest average cosine with these vectors, so an item near the mean is near
+    all views. Features of a single view (light, background, folds) point in random directions and mostly cancel out.
     """
     mean: npt.NDArray[np.float32] = unit_rows(vectors.mean(axis=0, keepdims=True))[0]
     return mean
 
 
 def _earlier_embedding(query: SimilarityQuery, encoder: Encoder) -> QueryEmbedding | None:
-    """The embedding of an earlier query about the same part of the same single photo by the same encoder, or None."""
+    """Return the embedding of an earlier query about the same crop of the same single photo by the same encoder."""
     single = SimilarityQuery.objects.filter(photo=query.photo, encoder=encoder, more_photos=None).exclude(vector=None)
     same = single.filter(crop__isnull=True) if query.crop is None else single.filter(crop=query.crop)
     earlier = same.only("vector", "colour_lab", "guess").first()
@@ -129,9 +130,9 @@ class PhotoEmbedding:
 
 
 def embed_missing(encoder: Encoder, seconds: float = STREAK_SECONDS) -> int:
-    """Embed catalogue photos that lack a vector of a claimed encoder. Return how many were processed.
+    """Embed catalogue photos that lack a vector of a claimed encoder. Return the number of processed photos.
 
-    Goes on for `seconds`, but stops as soon as a query waits to be embedded. Each core decodes and embeds a few photos
+    Stops after `seconds`, or earlier if a query waits to be embedded. Each core decodes and embeds a few photos
     at a time, while this thread writes the ones before. The vectors of a batch are written in one transaction, or not
     at all if the claim was lost (`ClaimLost`).
     """
@@ -146,11 +147,11 @@ def embed_missing(encoder: Encoder, seconds: float = STREAK_SECONDS) -> int:
 
 
 def _while_idle(seconds: float) -> Callable[[object], bool]:
-    """Return a predicate for `takewhile`: true for `seconds`, and while no query waits to be embedded."""
+    """Return a predicate for `takewhile`: true until `seconds` have passed or a query waits to be embedded."""
     now = time.monotonic()
     end, check_at = now + seconds, now + _FIRST_CHECK_SECONDS
 
-    def go_on(_: object) -> bool:
+    def may_continue(_: object) -> bool:
         nonlocal check_at
         now = time.monotonic()
         if now < check_at:
@@ -158,17 +159,16 @@ def _while_idle(seconds: float) -> Callable[[object], bool]:
         check_at = now + _CHECK_SECONDS
         return now < end and not SimilarityQuery.objects.filter(state=QueryState.QUEUED).exists()
 
-    return go_on
+    return may_continue
 
 
 _next_full_check: dict[int, float] = {}  # by encoder: reading of time.monotonic
 
 
 def is_anything_missing(encoder: Encoder) -> bool:
-    """Whether a photo lacks its vector or its colour. Exact for new photos, possibly out of date for older ones.
+    """Return whether a photo lacks its vector or its colour. Exact for new photos, maybe out of date for older ones.
 
-    Finding that nothing is missing among many photos takes long, so the full check is repeated only after a hundred
-    times as long.
+    A full check without a result scans all photos, so the next full check waits a hundred times as long as it took.
     """
     if encoder.missing_photos().filter(pk__gt=_newest_embedded(encoder)).exists():
         return True
@@ -186,9 +186,9 @@ def _newest_embedded(encoder: Encoder) -> int:
 
 
 def _missing_photos(encoder: Encoder) -> Iterator[ItemPhoto]:
-    """The photos that lack a vector of an encoder, page by page: first the new ones, then those left out before.
+    """Yield the photos that lack a vector of an encoder, page by page: new photos first, then earlier gaps.
 
-    Nearly always there are only new ones, and the database finds them without scanning all the others.
+    Nearly always only new photos lack one, and the database finds these without scanning all others.
     """
     newest, missing = _newest_embedded(encoder), encoder.missing_photos()
     for rows in (missing.filter(pk__gt=newest), missing.filter(pk__lt=newest)):
@@ -199,7 +199,7 @@ def _missing_photos(encoder: Encoder) -> Iterator[ItemPhoto]:
 
 
 def _embed_photos(photos: Sequence[ItemPhoto], embedder: Embedder) -> list[PhotoEmbedding]:
-    """Decode and embed a few photos, and measure missing colours. Thread-safe: does not touch the database."""
+    """Decode and embed a few photos, and measure missing colours. Thread-safe: does not use the database."""
     opened = {photo: _picture_or_error(photo, decoded_side(embedder)) for photo in photos}
     pictures = {photo: picture for photo, picture in opened.items() if isinstance(picture, Image.Image)}
     vectors = embedder.embed(list(pictures.values()))
@@ -242,7 +242,7 @@ def _write_colours(results: Sequence[PhotoEmbedding]) -> None:
 
 
 def _write_problems(results: Sequence[PhotoEmbedding]) -> None:
-    """Write the error of a photo to its row, so that a lost file is not tried again each time."""
+    """Write the error of a photo to its row, so that a missing file is not tried again each time."""
     for result in results:
         if result.error is not None:
             photo, problem = result.photo, f"{type(result.error).__name__}: {result.error}"
@@ -251,16 +251,16 @@ def _write_problems(results: Sequence[PhotoEmbedding]) -> None:
 
 
 def uncoloured_photos() -> QuerySet[ItemPhoto]:
-    """The catalogue photos without a colour, oldest first.
+    """Return the catalogue photos without a colour, oldest first.
 
-    A new photo gets its colour with its first vector; one that has all its vectors and no colour was embedded before
+    A new photo gets its colour with its first vector; a photo with vectors and without a colour was embedded before
     colours were stored.
     """
     return ItemPhoto.objects.searchable().filter(colour_lab__isnull=True).order_by("id")
 
 
 def colour_batch() -> int:
-    """Measure the colours of the next photos without one. Return how many were processed."""
+    """Measure the colours of the next photos without a colour; return the number of processed photos."""
     photos = list(uncoloured_photos()[:BATCH])
     opened = {photo: _picture_or_error(photo) for photo in photos}
     results = [
@@ -279,9 +279,9 @@ def _to_bytes(vector: npt.NDArray[np.float32]) -> bytes:
 
 
 def open_photo(photo: ItemPhoto | UploadedPhoto, crop: Crop | None = None, side: int = _DECODED) -> Image.Image:
-    """Decode a stored picture, or a crop of it, with at least `side` pixels a side if it has as many.
+    """Decode a stored picture, or a crop of it, at a reduced scale of at least `side` pixels per side if possible.
 
-    Raises FileNotFoundError or UnidentifiedImageError if the file is lost or damaged.
+    Raises FileNotFoundError or UnidentifiedImageError if the file is missing or damaged.
     """
     with photo.file.open("rb") as file, Image.open(file, formats=["JPEG"]) as picture:
         # `draft` decodes at a reduced scale, which is faster; the crop must still have enough pixels.

@@ -19,9 +19,9 @@ _lock = Lock()
 
 
 def embedder_of(encoder: Encoder) -> Embedder:
-    """The network of an encoder, loaded once per process. Evicts the least recently used one. Thread-safe.
+    """Return the embedder of an encoder, loaded once per process. Thread-safe; evicts the least recently used.
 
-    Raises `ml.formats.errors.InputError` for an unusable folder.
+    Raises `ml.formats.errors.InputError` for an invalid folder, FileNotFoundError for a missing one.
     """
     with _lock:
         folder = encoder.folder
@@ -34,10 +34,10 @@ def embedder_of(encoder: Encoder) -> Embedder:
 
 
 def _load(folder: Path) -> Embedder:
-    """The network in a folder, for the threads of a worker.
+    """Load the network of a folder, with dynamic batching for the threads of a worker.
 
-    A GPU takes what they ask for at the same time in one batch. On a CPU a batch saves nothing, but no more threads
-    than there are available_cores should be in the network: those that come later do better to wait.
+    A GPU computes simultaneous calls as one batch. On a CPU a batch saves nothing, so up to one thread per available
+    core computes at a time and the others wait: more threads than cores would slow each other down.
     """
     runtime = cast(RuntimeChoice, settings.EMBEDDER_RUNTIME)  # checked by the settings
     embedder = load_embedder(folder, runtime, precision=cast(Precision, settings.EMBEDDER_PRECISION))

@@ -23,7 +23,7 @@ PROPAGATION_SECONDS: Final = 3.0
 """Seconds until every worker has noticed a change of a `SharedIndex` row: each reads them once a second."""
 
 SYNC_SECONDS: Final = 0.5
-"""Seconds spent on filling one index before the others have their turn."""
+"""Seconds of filling one index before the next index is filled."""
 
 _open: dict[int, "SharedCatalogIndex"] = {}  # by id of the `SharedIndex` row
 _lock = Lock()
@@ -32,23 +32,23 @@ logger = logging.getLogger(__name__)
 
 
 class BackendUnavailable(SearchError):
-    """This site lacks what the backend needs."""
+    """The site does not meet a requirement of the backend."""
 
     code = "backend_unavailable"
 
 
 def require_available(backend: Backend) -> None:
-    """Raise `BackendUnavailable` if this site lacks what the backend needs."""
+    """Raise `BackendUnavailable` if the site does not meet a requirement of the backend."""
     if backend == Backend.PGVECTOR and connection.vendor != "postgresql":
         raise BackendUnavailable(
-            "pgvector needs PostgreSQL, but the database of this site is SQLite: set DATABASE_URL."
+            "pgvector needs PostgreSQL, but the database of this site is SQLite: set DATABASE_URL to a postgres:// URL."
         )
     if backend == Backend.QDRANT and not settings.QDRANT_URL:
-        raise BackendUnavailable("qdrant needs the address of a Qdrant server in QDRANT_URL, which is not set.")
+        raise BackendUnavailable("qdrant needs a Qdrant server: set QDRANT_URL to its address.")
 
 
 def index_class(backend: Backend, vectors: int = 0) -> type[ExactIndex]:
-    """The class of an index in memory. `vectors`: how many it will hold, by which "auto" chooses."""
+    """Return the class of an in-memory index. `vectors`: the expected number, by which "auto" chooses."""
     if backend == Backend.APPROXIMATE or (backend == Backend.AUTO and vectors >= APPROXIMATE_FROM):
         from ml.search.memory.ivf import ApproximateIndex
 
@@ -57,9 +57,9 @@ def index_class(backend: Backend, vectors: int = 0) -> type[ExactIndex]:
 
 
 class SharedCatalogIndex(CatalogIndex):
-    """An index on a server. Searches use it as it is; `sync` brings it up to date once a second.
+    """An index on a server. Searches do not update it; `sync` does, once a second.
 
-    Only the process that holds the claim on its row writes to it.
+    Only the process that holds the claim on the `SharedIndex` row writes to the index.
     """
 
     batch_size = 500  # small, so that each is written soon and the claim renewed
@@ -70,10 +70,12 @@ class SharedCatalogIndex(CatalogIndex):
         self._deleted_photos: set[int] = set()
 
     def refresh(self) -> SearchIndex:
+        """Return the index without updating it."""
         return self.index
 
     def forget(self, photo_ids: Iterable[int]) -> None:
-        self._deleted_photos |= set(photo_ids)  # removed by the next `sync`: a search does not wait for a writer
+        """Have the next `sync` remove photos that were deleted: a search does not wait for a writer."""
+        self._deleted_photos |= set(photo_ids)
 
     def sync(self, worker: str, seconds: float = SYNC_SECONDS) -> bool:
         """Bring the index up to date unless another process does so; return whether it is up to date.
@@ -110,13 +112,15 @@ class SharedCatalogIndex(CatalogIndex):
 
 
 def open_shared(row: SharedIndex) -> SharedCatalogIndex:
-    """This process's connection to a shared index, opened once.
+    """Return this process's connection to a shared index, opened once. Thread-safe.
 
     Raises `BackendUnavailable`, `IndexUnavailable` (the server does not answer) and `IndexUnreadable`.
     """
     encoder = row.encoder
     if encoder is None:
-        raise BackendUnavailable(f"The encoder {row.encoder_name!r} of this index was deleted.")
+        raise BackendUnavailable(
+            f"The encoder {row.encoder_name!r} of this index was deleted; the index will be removed."
+        )
     with _lock:
         index = _open.get(row.pk)
         if index is None:
@@ -138,14 +142,14 @@ def _connect(row: SharedIndex) -> SearchIndex:
 
 
 def site_conninfo() -> str:
-    """The libpq connection string of the site's own database, as Django connects to it."""
+    """Return the libpq connection string of the site's own database, as Django connects to it."""
     keywords = {option.keyword.decode() for option in Conninfo.get_defaults()}
     parameters = connection.get_connection_params()
     return make_conninfo(**{name: value for name, value in parameters.items() if name in keywords})
 
 
 def clear_index(row: SharedIndex, index: SearchIndex) -> None:
-    """Delete every vector of an index, after every worker has stopped searching it."""
+    """Delete every vector of an index, after every worker has stopped searching it (`PROPAGATION_SECONDS`)."""
     if row.ready_at:
         row.mark_unready()
         sleep(PROPAGATION_SECONDS)
@@ -153,7 +157,7 @@ def clear_index(row: SharedIndex, index: SearchIndex) -> None:
 
 
 def remove_shared(row: SharedIndex) -> None:
-    """Delete an index from its server, and its row."""
+    """Delete an index from its server, and its row. Raises what `open_shared` raises."""
     with _lock:
         open_index = _open.pop(row.pk, None)
     # If the encoder was deleted and its name is used again, the index on the server belongs to the new encoder.

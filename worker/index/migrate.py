@@ -19,9 +19,9 @@ from worker.index.refresh import servable_encoders
 from worker.index.snapshots import load_index, snapshot_folder, sync_snapshot
 from worker.index.sync import CatalogIndex
 
-K: Final = 20  # items per answer that is compared
-QUESTIONS: Final = 100  # answers that are compared
-MIN_AGREEMENT: Final = 0.95  # share of the present index's items
+K: Final = 20  # items per compared answer
+QUERIES: Final = 100  # compared answers
+MIN_RECALL: Final = 0.95  # share of the current index's items that a new index must find
 ATTEMPTS: Final = 5
 TIE_TOLERANCE: Final = 1e-5  # scores closer than this count as equal
 
@@ -33,43 +33,45 @@ logger = logging.getLogger(__name__)
 
 
 class SwitchRefused(SearchError):
-    """The requested change would harm the answers."""
+    """The requested change of the search backend would worsen or stop the answers."""
 
     code = "switch_refused"
 
 
 class NotComparable(SwitchRefused):
-    """Every item kept changing while two indexes were compared."""
+    """The recall could not be measured, since every item changed during each attempt."""
 
     code = "indexes_not_comparable"
 
 
 def backend_use(*, backend: Backend, force: bool = False, write: WriteLine = logger.info) -> None:
-    """Build the index of a backend completely, compare it with the present one, and let it answer from then on.
+    """Build the index of a backend, measure its recall against the current index, and make it the live one.
 
-    Until then the present one answers. `write` gets progress lines. Raises `SwitchRefused` if the new index finds too
-    few of the present one's items, unless `force`; `BackendUnavailable`; and `IndexUnavailable`.
+    The current index answers until then. `write` gets progress lines. Raises `SwitchRefused` if the recall is below
+    `MIN_RECALL`, unless `force`; `BackendUnavailable`; and `IndexUnavailable`.
     """
     require_available(backend)
     for encoder in servable_encoders():
         index = _build(encoder, backend, write)
-        share = agreement(index, _present_index(encoder), encoder)
+        share = measure_recall(index, _current_index(encoder), encoder)
         if share is None:
             write(f"{encoder}: no vectors yet.")
             continue
-        write(f"{encoder}: {len(index.index)} vectors; finds {share:.1%} of the {K} items that {_present()} finds.")
-        if share < MIN_AGREEMENT and not force:
+        write(
+            f"{encoder}: {len(index.index)} vectors; finds {share:.1%} of the {K} items that {_current_name()} finds."
+        )
+        if share < MIN_RECALL and not force:
             raise SwitchRefused(
-                f"{backend} finds only {share:.1%} of the items that {_present()} finds; {MIN_AGREEMENT:.0%} are "
-                f"needed. {_present()} stays in use. Use --force to switch all the same.",
+                f"{backend} finds only {share:.1%} of the items that {_current_name()} finds; {MIN_RECALL:.0%} are "
+                f"needed. {_current_name()} stays in use. Use --force to switch anyway.",
             )
     SearchChoice.choose(backend)
 
 
 def backend_drop(*, backend: Backend, write: WriteLine = logger.info) -> None:
-    """Remove the shared indexes of a backend. Raises `SwitchRefused` for the one that answers and those in memory."""
+    """Remove the shared indexes of a backend. Raises `SwitchRefused` for the live backend and in-memory backends."""
     if backend == SearchChoice.current():
-        raise SwitchRefused(f"{backend} answers the queries. Let another backend answer before you remove it.")
+        raise SwitchRefused(f"{backend} answers the queries. Switch to another backend before you remove {backend}.")
     if backend not in SHARED:
         raise SwitchRefused(
             f"There is nothing to remove: {backend} is in memory, and its files serve every backend in memory.",
@@ -84,9 +86,9 @@ def backend_drop(*, backend: Backend, write: WriteLine = logger.info) -> None:
 
 
 def backend_report() -> list[str]:
-    """Lines for people: which backend answers, and for each encoder which indexes exist and how current they are."""
+    """Return lines for people: the live backend, and for each encoder the existing indexes and their lag."""
     default = "" if SearchChoice.objects.exists() else " (from the setting SEARCH_BACKEND)"
-    lines = [f"{_present()} answers{default}."]
+    lines = [f"{_current_name()} answers{default}."]
     for encoder in servable_encoders():
         rows = Embedding.objects.filter(encoder=encoder).count()
         lines.append(f"{encoder} ({encoder.get_state_display().lower()}): {rows} vectors in the database")
@@ -96,13 +98,12 @@ def backend_report() -> list[str]:
     return lines
 
 
-def agreement(candidate: CatalogIndex, present: CatalogIndex, encoder: Encoder) -> float | None:
-    """The share of the present index's first `K` items that the candidate finds, or items with equal scores.
+def measure_recall(candidate: CatalogIndex, current: CatalogIndex, encoder: Encoder) -> float | None:
+    """Return the recall at `K` of the candidate against the current index; None if there are no vectors.
 
-    None if there are no vectors.
-
-    The queries are stored vectors, spread over all of them. The two indexes are searched one after the other; items
-    that changed in between do not count. Raises `NotComparable` if every item keeps changing.
+    Items with equal scores count as found. The queries are an even sample of the stored vectors. The two indexes are
+    searched one after the other; items that changed in between are ignored. Raises `NotComparable` if every item
+    changed in each of `ATTEMPTS` attempts.
     """
     for _ in range(ATTEMPTS):
         vectors = _sample_vectors(encoder)
@@ -111,42 +112,45 @@ def agreement(candidate: CatalogIndex, present: CatalogIndex, encoder: Encoder) 
         before = changes_since(FROM_NOW, encoder.pk)
         versions = changes_since(before.cursor, encoder.pk).changed
         queries = np.stack(vectors)
-        found, expected = (
-            _up_to_date(index).search_many(queries, K, encoder=encoder.name) for index in (candidate, present)
+        answers, expected = (
+            _up_to_date(index).search_many(queries, K, encoder=encoder.name) for index in (candidate, current)
         )
         changes = changes_since(before.cursor, encoder.pk, before.vector).changed
         changed = {item for item, version in changes.items() if versions.get(item) != version}
         changed |= set(encoder.embeddings.filter(pk__gt=before.vector).values_list("item_id", flat=True))
-        pairs = zip(found, expected, strict=True)
+        pairs = zip(answers, expected, strict=True)
         shares = [share for pair in pairs if (share := _recall(*pair, changed)) is not None]
         if shares or not any(expected):
             return sum(shares) / len(shares) if shares else 1.0
     raise NotComparable(
-        "Every item kept changing, so the two indexes could not be compared. Try again when there are fewer changes."
+        "The two indexes could not be compared, because every item changed. Try again when there are fewer changes."
     )
 
 
 def _sample_vectors(encoder: Encoder) -> list[Floats]:
     ids = list(Embedding.objects.filter(encoder=encoder).order_by("pk").values_list("pk", flat=True))
-    sample = Embedding.objects.filter(pk__in=ids[:: max(1, len(ids) // QUESTIONS)][:QUESTIONS])
+    sample = Embedding.objects.filter(pk__in=ids[:: max(1, len(ids) // QUERIES)][:QUERIES])
     return [np.frombuffer(bytes(vector), "<f4") for vector in sample.values_list("vector", flat=True)]
 
 
 def _up_to_date(index: CatalogIndex) -> SearchIndex:
-    """The index with all committed rows; a shared one may have to wait for the process that writes to it."""
+    """Return the index with all committed rows; waits for the process that writes to a shared index."""
     if isinstance(index, SharedCatalogIndex):
         _wait_for(lambda: index.sync(CLAIM_NAME, seconds=60.0))
     return index.refresh()
 
 
-def _recall(found: list[Hit], expected: list[Hit], changed: set[int]) -> float | None:
-    """The share of the unchanged expected items that `found` had room for. None if there are none."""
-    unchanged = [hit for hit in found if hit.item_id not in changed]
-    room = K - (len(found) - len(unchanged))
-    right = [hit for hit in expected if hit.item_id not in changed][:room]
-    if not right:
+def _recall(hits: list[Hit], expected: list[Hit], changed: set[int]) -> float | None:
+    """Return the recall of `hits`, ignoring changed items; None if all expected items changed.
+
+    Each changed item among `hits` took one of `K` slots, so that many fewer items are expected.
+    """
+    unchanged = [hit for hit in hits if hit.item_id not in changed]
+    slots = K - (len(hits) - len(unchanged))
+    relevant = [hit for hit in expected if hit.item_id not in changed][:slots]
+    if not relevant:
         return None
-    return min(1.0, sum(hit.score >= right[-1].score - TIE_TOLERANCE for hit in unchanged) / len(right))
+    return min(1.0, sum(hit.score >= relevant[-1].score - TIE_TOLERANCE for hit in unchanged) / len(relevant))
 
 
 def _build(encoder: Encoder, backend: Backend, write: WriteLine) -> CatalogIndex:
@@ -158,12 +162,12 @@ def _build(encoder: Encoder, backend: Backend, write: WriteLine) -> CatalogIndex
         index.refresh()
     index.index.compact()
     if backend not in SHARED:
-        sync_snapshot(index)  # for the workers of this machine; those of others build theirs before they switch
+        sync_snapshot(index)  # for the workers of this machine; workers elsewhere build their own before they switch
     return index
 
 
 def _fill(row: SharedIndex) -> SharedCatalogIndex:
-    """Fill a shared index, or wait for a worker that is filling it."""
+    """Fill a shared index, or wait until another worker has filled it."""
     index = open_shared(row)
 
     def is_ready() -> bool:
@@ -176,14 +180,14 @@ def _fill(row: SharedIndex) -> SharedCatalogIndex:
     return index
 
 
-def _present_index(encoder: Encoder) -> CatalogIndex:
-    """The index that answers now, as a worker that has just started would open it."""
-    present = SearchChoice.current()
-    row = SharedIndex.objects.ready().select_related("encoder").filter(encoder=encoder, backend=present).first()
-    return open_shared(row) if row else load_index(encoder, index_class(present))
+def _current_index(encoder: Encoder) -> CatalogIndex:
+    """Return the live index, as a worker that has just started would open it."""
+    backend = SearchChoice.current()
+    row = SharedIndex.objects.ready().select_related("encoder").filter(encoder=encoder, backend=backend).first()
+    return open_shared(row) if row else load_index(encoder, index_class(backend))
 
 
-def _present() -> str:
+def _current_name() -> str:
     return str(SearchChoice.current().value)
 
 
@@ -207,7 +211,7 @@ def _describe_shared(row: SharedIndex) -> str:
 
 
 def _lag(index: CatalogIndex) -> str:
-    """How far an index is behind the database."""
+    """Describe how far an index is behind the database."""
     position = index.index.position
     changes = changes_since(position.get("change", FROM_NOW), index.encoder.pk, position.get("vector", 0))
     if position and (position.get("history"), position.get("encoder")) != (changes.feed_id, index.encoder.pk):

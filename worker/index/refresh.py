@@ -1,6 +1,6 @@
-"""Background threads of a `cpu` worker that keep its indexes up to date, compacted and saved, so that no query waits.
+"""Background threads of a `cpu` worker: keep its indexes up to date, compacted and saved, so that no query waits.
 
-`gpu` workers need no such thread: a network is loaded in a third of a second, when a query needs it.
+`gpu` workers have no such thread: the first query loads a network in a third of a second.
 """
 
 import logging
@@ -31,12 +31,12 @@ def start_threads(worker: str) -> None:
         "refresh": (refresh_all, SYNC_INTERVAL),
         "maintain": (partial(maintain, worker), MAINTENANCE_INTERVAL),
     }
-    for name, (job, pause) in jobs.items():  # a thread each: none waits for another
+    for name, (job, pause) in jobs.items():  # one thread per job, so that a slow job delays no other
         threading.Thread(target=_repeat, args=(job, pause), name=name, daemon=True).start()
 
 
 def sync_shared(worker: str) -> None:
-    """Bring the shared indexes up to date: those of the chosen backend, and others that were built before."""
+    """Bring the shared indexes up to date: those of the live backend, and others that were built earlier."""
     backend, rows = SearchChoice.current(), list(SharedIndex.objects.select_related("encoder"))
     encoders = servable_encoders() if rows or backend in SHARED else []
     if backend in SHARED:
@@ -84,7 +84,7 @@ def _compact(row: SharedIndex) -> None:
 
 
 def servable_encoders() -> list[Encoder]:
-    """The live encoder, the one before it and the newest candidates: at most `MAX_INDEXES`."""
+    """Return the live encoder, the previous live encoder and the newest candidates: at most `MAX_INDEXES`."""
     candidates = Encoder.objects.in_use().filter(state=EncoderState.CANDIDATE).order_by("-pk")
     others = Encoder.objects.in_use().exclude(state=EncoderState.CANDIDATE).order_by("state")  # live, retired
     return [*others, *candidates][:MAX_INDEXES]
@@ -95,9 +95,9 @@ def ignore_errors(job: Callable[[], object]) -> None:
     try:
         job()
     except (DatabaseError, InputError) as error:
-        logger.warning("An index could not be brought up to date, and is tried again: %s", error)
+        logger.warning("An index could not be brought up to date; the next round tries again: %s", error)
     except Exception:
-        logger.exception("An index could not be brought up to date, and is tried again.")
+        logger.exception("An index could not be brought up to date; the next round tries again.")
 
 
 def _repeat(job: Callable[[], None], pause: float) -> None:

@@ -1,4 +1,4 @@
-"""The open indexes of this process: one per encoder, of the backend that was chosen for the site."""
+"""Registry of the open indexes of this process: one per encoder, of the site's live search backend."""
 
 import logging
 from threading import Lock
@@ -11,7 +11,7 @@ from worker.index.snapshots import load_index
 from worker.index.sync import CatalogIndex
 
 MAX_INDEXES: Final = 3
-"""Open at a time: of the live encoder, of the one before it, and of a candidate (worker/index/refresh.py)."""
+"""Open indexes: of the live encoder, of the previous live encoder, and of a candidate (worker/index/refresh.py)."""
 
 _indexes: dict[int, CatalogIndex] = {}  # by encoder, the most recently used at the end
 _lock = Lock()
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def index_of(encoder: Encoder) -> CatalogIndex:
-    """The index that answers for an encoder, opened if necessary. Evicts the least recently used one. Thread-safe."""
+    """Return the index of an encoder, opened if necessary. Thread-safe; evicts the least recently used index."""
     with _lock:
         index = _indexes.pop(encoder.pk, None) or _open(_choose(encoder, SearchChoice.current()), encoder)
         while len(_indexes) >= MAX_INDEXES:
@@ -43,12 +43,12 @@ def refresh_index(encoder: Encoder, backend: Backend) -> None:
             index.index.compact()
         with _lock:
             _indexes[encoder.pk] = index
-        logger.info("%s is searched by %s now.", encoder, type(index.index).__name__)
+        logger.info("Queries of %s are searched by %s from now on.", encoder, type(index.index).__name__)
     index.refresh()
 
 
 def release_shared(ready: set[int]) -> None:
-    """Drop the shared indexes that are not ready to answer. `ready`: ids of the `SharedIndex` rows that are."""
+    """Drop the shared indexes that are not ready to answer. `ready`: ids of the ready `SharedIndex` rows."""
     with _lock:
         for encoder, index in list(_indexes.items()):
             if isinstance(index, SharedCatalogIndex) and index.row.pk not in ready:
@@ -61,13 +61,13 @@ def open_indexes() -> list[CatalogIndex]:
 
 
 Choice = SharedIndex | type[ExactIndex]
-"""The row of a shared index, or the class of one in memory."""
+"""The row of a shared index, or the class of an in-memory index."""
 
 
 def _choose(encoder: Encoder, backend: Backend, present: CatalogIndex | None = None) -> Choice:
-    """Choose the index of a backend: a shared one only once it is ready, until then the exact one.
+    """Choose the index of a backend: a shared index only once it is ready, until then the exact index.
 
-    "auto" goes by the number of vectors, but not back to the exact index when vectors are removed again.
+    "auto" chooses by the number of vectors, and does not return to the exact index when vectors are removed.
     """
     if backend in SHARED:
         ready = SharedIndex.objects.ready().select_related("encoder").filter(encoder=encoder, backend=backend).first()

@@ -1,6 +1,6 @@
-"""Snapshots of the indexes in memory: files that a worker loads at its start and the workers of a machine share.
+"""Snapshots of in-memory indexes: files that a worker loads at its start, shared by all workers of a machine.
 
-They are caches of the rows.
+A snapshot is a cache of database rows and is rebuilt when it is missing or damaged.
 """
 
 import logging
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 def snapshot_folder(encoder: Encoder) -> Path:
+    """Return the folder of an encoder's snapshot: its id and its name, in INDEX_DIR."""
     return Path(settings.INDEX_DIR) / f"{encoder.pk}-{re.sub(r'[^A-Za-z0-9.-]', '_', encoder.name)}"
 
 
@@ -47,9 +48,10 @@ def load_index(encoder: Encoder, index_class: type[ExactIndex]) -> CatalogIndex:
 
 
 def sync_snapshot(index: CatalogIndex) -> None:
-    """Adopt a newer snapshot of another process, or compact the index and save it if enough has changed.
+    """Adopt a newer snapshot of another process, or compact the index and save it if enough rows have changed.
 
-    One process of a machine at a time saves; the others load its files.
+    One process of a machine at a time saves (file lock); the others load its files. A full disk is logged and retried
+    after `RETRY_SECONDS`.
     """
     folder = snapshot_folder(index.encoder)
     _adopt_newer(index, folder)
@@ -65,7 +67,7 @@ def sync_snapshot(index: CatalogIndex) -> None:
         logger.warning(
             "The index of %s stays in memory, because its snapshot cannot be written: %s", index.encoder, error
         )
-    _adopt_newer(index, folder)  # also what was just saved: memory mapped from a file is shared
+    _adopt_newer(index, folder)  # also the snapshot saved above: memory mapped from a file is shared between processes
 
 
 def remove_orphaned_folders() -> None:
@@ -94,7 +96,7 @@ def _adopt_newer(index: CatalogIndex, folder: Path) -> bool:
 
 
 def _generation(folder: Path) -> str | None:
-    """The generation of the snapshot; "" if there is none, None if it cannot be read."""
+    """Return the generation of the snapshot; "" if there is none, None if it cannot be read."""
     try:
         return generation(folder)
     except IndexUnreadable:

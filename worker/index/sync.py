@@ -1,6 +1,6 @@
-"""Keep an index in step with the rows: vectors, and the attributes of their items.
+"""Synchronise an index with the database rows: vectors, and the attributes of their items.
 
-The rows are the source of truth. An index knows how far it has read them (its position) and continues from there.
+The rows are the source of truth. An index stores the position up to which it has read them and continues from there.
 """
 
 import logging
@@ -41,13 +41,13 @@ class CatalogIndex:
         rows: QuerySet[Embedding] | None = None,
         at: datetime | None = None,
     ) -> None:
-        """`index`: one to continue with. `rows`: some of the encoder's embeddings, instead of all of them.
+        """`index`: the index to continue with. `rows`: a subset of the encoder's embeddings, instead of all.
 
-        `at`: an earlier moment; items deleted since then are in the index.
+        `at`: an earlier time; items deleted since then are in the index.
         """
         self.encoder = encoder
         self.index = ExactIndex(encoder.name, encoder.dim) if index is None else index
-        self.generation = ""  # of the snapshot that it was loaded from
+        self.generation = ""  # of the snapshot that the index was loaded from
         self.unsaved = 0  # rows changed since that snapshot
         self._rows = Embedding.objects.filter(encoder=encoder) if rows is None else rows
         self._at = at
@@ -62,12 +62,13 @@ class CatalogIndex:
 
     @property
     def memory(self) -> ExactIndex:
-        """The index as one that is in memory."""
+        """The index, typed as an in-memory index."""
         assert isinstance(self.index, ExactIndex)  # noqa: S101 - shared ones are never saved
         return self.index
 
     @property
     def is_worth_saving(self) -> bool:
+        """Whether `WORTH_SAVING` rows, or a tenth of all, have changed since the last snapshot."""
         return self.unsaved >= WORTH_SAVING or self.unsaved * 10 > len(self.index)
 
     def refresh(self) -> SearchIndex:
@@ -81,7 +82,7 @@ class CatalogIndex:
         self.index.update(NO_ROWS, photos=list(photo_ids))
 
     def adopt(self, index: SearchIndex, generation: str) -> None:
-        """Replace the index by a stored copy, once the copy is up to date. Searches that run on the old one go on."""
+        """Replace the index by a stored copy, once the copy is up to date. Running searches keep the old index."""
         newer = CatalogIndex(self.encoder, index)
         newer.refresh()
         with self._lock:
@@ -98,15 +99,15 @@ class CatalogIndex:
                     self._applied, self._cursor = {}, position["change"]
                 items = [item for item, version in changes.changed.items() if self._applied.get(item) != version]
                 return (changes, items) if items or changes.vector else None
-        # All vectors will be read, with their items as they are then. The cursor is read before, so that no change
-        # from here on is missed.
+        # All vectors will be read, with the current state of their items. The cursor is read first, so that no later
+        # change is missed.
         start = changes_since(FROM_NOW, self.encoder.pk)
         return (changes_since(start.cursor, self.encoder.pk), []) if start.vector or position else None
 
     def _apply(
         self, pending: tuple[ChangeSet, list[int]] | None, may_continue: Callable[[], bool] = lambda: True
     ) -> bool:
-        """Apply pending changes; `may_continue` is asked after each batch. Return whether all are applied."""
+        """Apply pending changes; `may_continue` is called after each batch. Return whether all are applied."""
         if pending is None:
             return True
         changes, items = pending
@@ -146,7 +147,9 @@ class CatalogIndex:
             self._update(self._read(present), items=batch)
             self._applied |= {item: changes.changed[item] for item in batch}
             if not may_continue():
-                return False  # the position is unchanged: these items are delivered again, and recognised
+                return (
+                    False  # the position is unchanged: the feed delivers these items again, and `_applied` skips them
+                )
         position |= {"change": changes.cursor, "vector": position.get("vector", 0)}
         self._remember(changes)
         if not changes.vector:
@@ -165,18 +168,18 @@ class CatalogIndex:
         self._cursor = changes.cursor
 
     def _start_over(self) -> None:
-        self.index = type(self.index)(self.encoder.name, self.encoder.dim)  # searches on the old one go on
+        self.index = type(self.index)(self.encoder.name, self.encoder.dim)  # running searches keep the old index
         self.unsaved = 0
 
     def _read(self, rows: QuerySet[Embedding]) -> Any:
-        """The rows among these that belong into the index, as `_update` takes them, in the order of their ids."""
+        """Return the rows that belong into the index (findable items), in the format of `_update`, by ascending id."""
         price = Cast("item__price", FloatField())
         return rows.filter(is_findable(self._at, "item__")).order_by("pk").values_list(*_COLUMNS, price)
 
     def _update(
         self, rows: Iterable[Any], *, items: Sequence[int] = (), position: dict[str, int] | None = None
     ) -> None:
-        """Replace everything known of `items` by `rows`, add the other rows, and move to `position`."""
+        """Replace all rows of `items` by `rows`, add the other rows, and set `position`."""
         values = list(rows)
         self.index.update(_build_rows(values), items=items, position=position)
         self.unsaved += max(len(values), len(items))

@@ -28,7 +28,7 @@ _STDERR_TAIL = 64 * 1024  # bytes
 
 
 class WorkHeld(Exception):
-    """The lock file stays locked: a process that cannot be killed from here, perhaps of another machine, holds it."""
+    """The lock file stays locked by a process that cannot be killed from here, for example on another machine."""
 
     code = "work_held"
 
@@ -37,8 +37,8 @@ class ChildProcess:
     """A child process with a lock file, started when the object is made and killed when the `with` block is left.
 
     Each line of its standard output that is a JSON object with the key `event` is queued for `events`; its standard
-    error is appended to `log`. The child holds the lock on `lock` for as long as it lives, and whatever an earlier
-    worker left running under the same lock is killed first. Raises `WorkHeld` if another process keeps the lock.
+    error is appended to `log`. The child holds the lock on `lock` for as long as it lives; processes that an earlier
+    worker left behind under the same lock are killed first. Raises `WorkHeld` if another process keeps the lock.
     """
 
     def __init__(self, command: Sequence[str], *, log: Path, lock: Path) -> None:
@@ -72,7 +72,7 @@ class ChildProcess:
         self.stop(patience=0)
 
     def events(self) -> list[dict[str, Any]]:
-        """The events since the last call."""
+        """Return the events since the last call."""
         events = []
         while self._events:
             events.append(self._events.popleft())
@@ -100,14 +100,14 @@ class ChildProcess:
         self._reader.join(timeout=5)
 
     def stderr_tail(self) -> str:
-        """The last 64 KiB of what the child wrote to standard error."""
+        """Return the last 64 KiB of the child's standard error."""
         with self._log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(self._log_start, size - _STDERR_TAIL))
             return file.read().decode(errors="replace").replace("\r", "\n").strip()
 
     def error_line(self) -> str:
-        """The line with which `ml` refused bad input; empty if there is none."""
+        """Return the error line with which `ml` refused bad input; empty if there is none."""
         lines = [line for line in self.stderr_tail().splitlines() if line.startswith(ERROR_PREFIX)]
         return lines[-1].removeprefix(ERROR_PREFIX) if lines else ""
 
@@ -123,7 +123,7 @@ class ChildProcess:
 
 
 def exit_reason(code: int, stderr_tail: str) -> str:
-    """Describe in one sentence how a process ended that reported no error of its own."""
+    """Describe in one sentence how a process ended that reported no error itself."""
     if code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
         hint = " Perhaps it ran out of memory." if -code == signal.SIGKILL else ""
@@ -133,7 +133,7 @@ def exit_reason(code: int, stderr_tail: str) -> str:
 
 
 def take_lock(path: Path, patience: float = 20.0) -> IO[bytes]:
-    """Lock a file and return its handle, after killing what an earlier worker left running under the same lock.
+    """Lock a file and return its handle, after killing the processes that an earlier worker left behind under it.
 
     Raises `WorkHeld` after `patience` seconds.
     """
@@ -148,12 +148,15 @@ def take_lock(path: Path, patience: float = 20.0) -> IO[bytes]:
         if time.monotonic() > deadline:
             if handle is not None:
                 handle.close()
-            raise WorkHeld(f"Another process keeps {path.name!r} in {path.parent.name!r} locked.")
+            raise WorkHeld(
+                f"Another process, perhaps on another machine, keeps {path.name!r} in {path.parent.name!r} locked. "
+                "It is tried again later."
+            )
         time.sleep(0.1)
 
 
 def kill_marked(mark: str) -> int:
-    """Kill every process with this mark, in whatever process group or session. Return how many were alive."""
+    """Kill every process with this mark, in any process group or session; return the number of killed processes."""
     pids = find_marked(mark)
     for pid in pids:
         _signal(pid, signal.SIGKILL)
@@ -161,7 +164,7 @@ def kill_marked(mark: str) -> int:
 
 
 def find_marked(mark: str) -> list[int]:
-    """The ids of the living processes with this mark. Other users' processes and zombies have no readable one."""
+    """Return the ids of the running processes with this mark, except other users' processes and zombies."""
     processes = psutil.process_iter(["environ"])
     return [process.pid for process in processes if (process.info["environ"] or {}).get(_MARK) == mark]
 

@@ -11,7 +11,7 @@ from ml.scoring.calibration import Calibration
 from ml.scoring.match_confidence import CLOSE_MATCH, MatchConfidence
 from worker.queries.search import ATTRIBUTES, Attributes, SearchResult
 
-GUESSED = ("category", "gender", "colour")  # similar pictures do not tell the brand
+GUESSED = ("category", "gender", "colour")  # not the brand: similar pictures have different brands
 MAJORITY = 0.5  # least share of the votes of the nearest items
 
 AGREEING = tuple(name for name in ATTRIBUTES if name != "category")  # the category has a field of its own
@@ -76,7 +76,7 @@ def guess_attributes(result: SearchResult) -> dict[str, dict[str, Any]]:
 def match_reasons(
     query: Mapping[str, str], item: Attributes, query_colour: list[float] | None, item_colour: list[float] | None
 ) -> dict[str, Any]:
-    """What an item has in common with the query's garment. A value is None if it is unknown of either."""
+    """Return the attributes that an item and the query's garment share. A value is None if either side lacks it."""
     both = [name for name in ATTRIBUTES if query.get(name) and item.get(name)]
     alike = [name for name in both if query[name].casefold() == item[name].casefold()]
     distance = round(colour_distance(query_colour, item_colour), 1) if query_colour and item_colour else None
@@ -91,7 +91,7 @@ Probabilities = list[float] | list[None]
 
 
 def match_probabilities(query: SimilarityQuery, result: SearchResult) -> Probabilities:
-    """The probability of each hit to be the query's garment; None if the encoder's card has no calibration.
+    """Return the probability of each hit to be the query's garment; None if the encoder's card has no calibration.
 
     The calibration judges a pair by its score alone. For a photo, the first hit is judged by how far it stands out
     above the next ones instead, and no other hit gets a higher probability than the first.
@@ -110,7 +110,7 @@ def _calibration(card: dict[str, Any]) -> Calibration:
 
 
 def _match_confidence(card: dict[str, Any], result: SearchResult) -> float | None:
-    """The probability of the first hit to be the garment on the photo; None if the card has no such calibration."""
+    """Return the probability of the first hit to be the garment on the photo; None without such a calibration."""
     if not card.get("certainty") or not result.hits:
         return None
     best = result.hits[0]
@@ -120,10 +120,10 @@ def _match_confidence(card: dict[str, Any], result: SearchResult) -> float | Non
 
 
 def decide_outcome(probabilities: Probabilities) -> str:
-    """The outcome by the highest probability; empty if the probabilities are unknown."""
+    """Return the outcome by the highest probability; empty if the probabilities are unknown."""
     if not probabilities:
         return Outcome.NOTHING_FITS
-    known = [probability for probability in probabilities if probability is not None]
-    if not known:
+    calibrated = [probability for probability in probabilities if probability is not None]
+    if not calibrated:
         return ""
-    return Outcome.CLOSE_MATCH if max(known) >= CLOSE_MATCH else Outcome.NO_CLOSE_MATCH
+    return Outcome.CLOSE_MATCH if max(calibrated) >= CLOSE_MATCH else Outcome.NO_CLOSE_MATCH

@@ -1,4 +1,4 @@
-"""Claim life cycle and timings shared by the tasks that process a query. Imports no numpy: the `net` worker uses it."""
+"""Claim life cycle and timings of the tasks that process a query. Must not import numpy, for the `net` worker."""
 
 import time
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from worker.claims import claimed
 
 @contextmanager
 def claimed_query(query: SimilarityQuery) -> Iterator[None]:
-    """Process a claimed query: bad input (`Refused`) fails it, any other error gives it back to be tried again."""
+    """Process a claimed query: bad input (`Refused`) fails the query, any other error requeues it."""
 
     def fail(error: Exception) -> None:
         assert isinstance(error, Refused)  # noqa: S101 - the only permanent error
@@ -39,10 +39,10 @@ def announce_outcome(query: SimilarityQuery) -> None:
 
 
 def ms_since(started: float) -> float:
-    """Milliseconds since a reading of `time.perf_counter`."""
+    """Return the milliseconds since a reading of `time.perf_counter`."""
     return round((time.perf_counter() - started) * 1000, 2)
 
 
 def ms_between(earlier: datetime | None, later: datetime | None) -> float:
-    """Milliseconds from one moment to another; 0 if either is None."""
+    """Return the milliseconds from one time to another; 0 if either is None."""
     return round((later - earlier).total_seconds() * 1000, 2) if earlier and later else 0.0

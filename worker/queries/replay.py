@@ -22,7 +22,7 @@ from worker.index.sync import CatalogIndex
 from worker.queries.search import find_similar_items
 
 TOLERANCE: Final = 1e-5  # of a score, a cosine of float32 vectors
-SAME_VECTOR: Final = 0.999  # cosine; other hardware changes a vector far less
+SAME_VECTOR: Final = 0.999  # minimum cosine; a change of hardware changes a vector far less
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,10 @@ class RankPair:
 
 @dataclass(frozen=True)
 class Replay:
-    """`notes`: sentences about the method. `changes`: sentences about each difference, with its reason if known."""
+    """The comparison of both answers.
+
+    `notes`: sentences about the method. `changes`: a sentence for each difference, with its reason if known.
+    """
 
     ranks: list[RankPair]
     notes: list[str]
@@ -71,14 +74,14 @@ def query_replay(*, query: SimilarityQuery) -> Replay:
 
 
 def _searched_at(query: SimilarityQuery) -> datetime:
-    """The time at which its search began."""
+    """Return the time at which the search of the query began."""
     assert query.finished_at is not None  # noqa: S101 - it is done
     after = query.timings.get("search", 0.0) + query.timings.get("write", 0.0)
     return query.finished_at - timedelta(milliseconds=after)
 
 
 def _recorded_vectors(query: SimilarityQuery, at: datetime) -> QuerySet[Embedding]:
-    """The vectors that the search saw: those up to the newest id, since ids ascend; by time for old queries."""
+    """Return the vectors that existed at the search: by the newest id, since ids ascend; by time for old queries."""
     rows = Embedding.objects.filter(encoder=query.answering_encoder)
     return rows.filter(created_at__lte=at) if query.last_vector is None else rows.filter(pk__lte=query.last_vector)
 
@@ -106,9 +109,9 @@ def _embed_again(
     again = copy.copy(query)
     again.vector = vector
     items = [hit.item_id for hit in find_similar_items(again, index, at).hits]
-    same = "the same" if items == [hit.item_id for hit in hits] else "other"
+    same = "the same" if items == [hit.item_id for hit in hits] else "different"
     note = f"Embedded again: cosine to the recorded vector {cosine:.7f}, {same} items."
-    return [note], ["The encoder computes another vector than recorded."] if cosine < SAME_VECTOR else []
+    return [note], ["The encoder computes a different vector than the recorded one."] if cosine < SAME_VECTOR else []
 
 
 def _describe_changes(ranks: list[RankPair], query: SimilarityQuery, at: datetime) -> list[str]:

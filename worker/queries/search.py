@@ -1,4 +1,4 @@
-"""Search: rank the items nearest to a query's vector, with filters, one rank per item, and diversity (MMR)."""
+"""Similarity search: rank the items nearest to a query's vector, with filters and diversity (MMR)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ NEAREST = 10  # items from which the attributes of the garment are guessed
 ATTRIBUTES = ("category", "gender", "colour", "brand", "collection")
 
 _DIVERSITY_POOL = 5  # times `k` items, from which diversity chooses `k`
-_ATTEMPTS: Final = 3  # at a diverse answer while other processes remove photos from the index
+_ATTEMPTS: Final = 3  # of a diverse answer, while other processes remove photos from the index
 
 Attributes = dict[str, str]
 """An item's values of `ATTRIBUTES`; empty if unknown."""
@@ -29,7 +29,7 @@ PhotoRow = tuple[list[float] | None, dict[str, Any]]
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The answer, and what is needed to explain it."""
+    """The hits of a query, and the data that explain them."""
 
     hits: list[Hit]
     nearest: list[Hit]  # the nearest items without the filters
@@ -39,10 +39,10 @@ class SearchResult:
 
 
 def find_similar_items(query: SimilarityQuery, index: CatalogIndex, at: datetime | None = None) -> SearchResult:
-    """Answer an embedded query: at most `k` items, best first, each once, all of which can be found at this moment.
+    """Answer an embedded query: at most `k` findable items, best first, each once.
 
-    The index applies the filters; the rows of its hits have the last word, so a deleted or hidden item is missing from
-    the very next answer. `at`: an earlier moment; items deleted since then are found.
+    The index applies the filters. The rows of its hits are checked as well, so a deleted or hidden item is missing
+    from the very next answer. `at`: an earlier time; items deleted since then are found.
     """
     if query.vector is None:
         raise IllegalTransition(f"{query} has no vector yet and cannot be searched")
@@ -57,7 +57,7 @@ def find_similar_items(query: SimilarityQuery, index: CatalogIndex, at: datetime
 
 @dataclass
 class _Pool:
-    """`wanted` items that match `where`, of which `hits` are found so far; `limit` items are asked of the index."""
+    """Hits so far of a search for `wanted` items that match `where`; `limit` is the `k` of the next index search."""
 
     where: Where
     wanted: int
@@ -67,7 +67,7 @@ class _Pool:
 
 
 class _Search:
-    """One search; keeps the rows that it has read."""
+    """One search, with a cache of the rows that it has read."""
 
     def __init__(self, query: SimilarityQuery, index: CatalogIndex, at: datetime | None) -> None:
         self._query, self._index, self._at = query, index, at
@@ -102,7 +102,7 @@ class _Search:
                 self._check(pool, deleted)
 
     def _replace_deleted_photos(self, hits: list[Hit]) -> list[Hit]:
-        """Replace hits whose photo was deleted by the item's best other photo; a shared index may not know it yet."""
+        """Replace hits whose photo was deleted by the item's best other photo; a shared index may lag behind."""
         stale = {hit.item_id for hit in hits if self._rows.get(hit.photo_id, ()) is None}
         rows = Embedding.objects.filter(encoder=self._query.answering_encoder, item__in=stale)
         if not stale or not (stored := list(rows.order_by().values_list("item_id", "photo_id", "vector"))):
@@ -114,7 +114,7 @@ class _Search:
         return merge_hits([[hit for hit in hits if hit.item_id not in replaced], others], len(hits))
 
     def _read_rows(self, photos: Iterable[int]) -> set[int]:
-        """Read the rows of photos that were not read yet. Return the photos that were deleted."""
+        """Read the rows of photos that were not read yet; return the deleted photos."""
         if not (new := set(photos) - self._rows.keys()):
             return set()
         rows = ItemPhoto.objects.filter(pk__in=new).order_by().values_list("pk", "colour_lab", *_COLUMNS)
@@ -124,7 +124,7 @@ class _Search:
         return deleted
 
     def _check(self, pool: _Pool, deleted: set[int]) -> None:
-        """Drop the hits that may not be shown; if too few are left, search for more the next time."""
+        """Drop the hits that may not be shown; if too few remain, double the limit of the next search."""
         if any(hit.photo_id in deleted for hit in pool.hits):
             pool.limit *= 2
             return  # their items may have other photos

@@ -1,4 +1,4 @@
-"""Celery tasks of the `net` worker, which waits for other people's servers: fetch_photo and send_webhook.
+"""Celery tasks of the `net` worker, which makes outbound requests: fetch_photo and send_webhook.
 
 Imports neither numpy nor `ml`, so that its process stays small (checked in tests/test_structure.py).
 """

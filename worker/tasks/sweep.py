@@ -1,4 +1,4 @@
-"""Scheduled Celery tasks: sweep (work whose message or worker was lost) and expire_photos."""
+"""Scheduled Celery tasks: sweep (re-sends work whose message or worker was lost) and expire_photos."""
 
 import logging
 from datetime import timedelta

@@ -17,7 +17,7 @@ from worker.training.run import claimed_run, perform_run
 def train(self: "Task[Any, Any]", run_id: str) -> None:
     """queued -> running -> done, failed or cancelled; or queued again, to resume from the checkpoint.
 
-    Whichever run the message names, the oldest queued one is made first, also when it was just given back.
+    The oldest queued run is trained, whichever run the message names, even if it was just requeued.
     """
     oldest = TrainingRun.objects.filter(state=RunState.QUEUED).order_by("created_at").first()
     run = oldest and TrainingRun.objects.claim(oldest.pk, worker=self.request.hostname or "")

@@ -11,9 +11,9 @@ from worker.processes import launcher
 
 
 def training_command(run: TrainingRun, processes: int) -> list[str]:
-    """The command that trains a run, resuming from its checkpoint if there is one. `processes`: one per GPU.
+    """Return the command that trains a run, resuming from its checkpoint if there is one. `processes`: one per GPU.
 
-    Refused if the encoder to start from is gone.
+    Raises `Refused` if the encoder to start from was deleted.
     """
     folder = run_folder(run)
     words = [
@@ -33,13 +33,13 @@ def training_command(run: TrainingRun, processes: int) -> list[str]:
 
 
 def data_description(run: TrainingRun) -> str:
-    """Where the photos come from, for the encoder's card."""
+    """Return the source of the photos, for the encoder's card."""
     source = run.get_source_display()
     return f"{source}, run {run.name}"
 
 
 def count_gpus() -> int:
-    """The number of GPUs that a child process would see, without loading torch, which takes seconds."""
+    """Return the number of GPUs visible to a child process, without loading torch, which takes seconds."""
     devices = len(list(Path("/dev").glob("nvidia[0-9]*")))
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None or not devices:

@@ -1,7 +1,7 @@
-"""An evaluation in the `train` worker: an encoder, alone or against another one, measured on an evaluation set.
+"""Evaluation in the `train` worker: an encoder, alone or against another encoder, measured on an evaluation set.
 
-`ml evaluate` embeds every photo again in a child process: what is compared is the encoders as they are in their
-folders, not vectors that earlier versions of the code may have stored.
+`ml evaluate` embeds every photo again in a child process: it measures the encoders in their folders, not stored vectors
+that may stem from earlier versions of the code.
 """
 
 import json
@@ -31,14 +31,14 @@ logger = logging.getLogger(__name__)
 
 
 class Interrupted(Exception):
-    """The child process or the worker was killed: the evaluation is worth another attempt."""
+    """The child process or the worker was killed; the evaluation is tried again."""
 
     code = "evaluation_interrupted"
 
 
 @contextmanager
 def claimed_evaluation(evaluation: Evaluation) -> Iterator[None]:
-    """Work on a claimed evaluation: bad input and a full disk fail it, after any other error it is tried again."""
+    """Work on a claimed evaluation: bad input and a full disk fail it, any other error requeues it."""
 
     def fail(error: Exception) -> None:
         if isinstance(error, OSError):
@@ -47,7 +47,7 @@ def claimed_evaluation(evaluation: Evaluation) -> Iterator[None]:
             evaluation.record_failure(str(error))
 
     def requeue(error: Exception) -> None:
-        logger.warning("%s is tried again: %s", evaluation, error)
+        logger.warning("%s was interrupted and is tried again: %s", evaluation, error)
         evaluation.requeue()
 
     permanent, transient = (Refused, OSError), (Interrupted, WorkHeld)
@@ -57,9 +57,9 @@ def claimed_evaluation(evaluation: Evaluation) -> Iterator[None]:
 
 @contextmanager
 def evaluation_folder(evaluation: Evaluation) -> Iterator[Path]:
-    """A folder for one evaluation, without the files of a killed attempt; deleted afterwards.
+    """Yield a folder for one evaluation, without the files of a killed attempt; delete it afterwards.
 
-    The lock file stays until then: through it a child process that is left over from that attempt is found and killed.
+    The lock file of the killed attempt stays: a child process that survived is found by it and killed.
     """
     folder: Path = settings.VAR_DIR / "evaluations" / str(evaluation.pk)
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def _folder_of(encoder: Encoder) -> Path:
 def check_in(evaluation: Evaluation, stage: str) -> None:
     """Renew the claim and write the stage.
 
-    Raises `ClaimLost` if the evaluation was deleted or given away, `Interrupted` if the worker shuts down.
+    Raises `ClaimLost` if the evaluation was deleted or claimed elsewhere, `Interrupted` if the worker shuts down.
     """
     if worker_stopping.is_set():
         raise Interrupted("The worker was stopped.")
@@ -121,6 +121,6 @@ def check_in(evaluation: Evaluation, stage: str) -> None:
 
 
 def parse_stage(stderr_tail: str) -> str:
-    """The latest progress bar as a stage, such as "phone photos, 40 %"; "loading" before the first."""
+    """Return the latest progress bar as a stage, such as "phone photos, 40 %"; "loading" before the first."""
     bars = PROGRESS_BAR.findall(stderr_tail)
     return f"{bars[-1][0].strip()}, {bars[-1][1]} %" if bars else "loading"

@@ -1,4 +1,4 @@
-"""Samples of an evaluation for staff to look at: some photos, each answered by both encoders from stored vectors."""
+"""Build the samples of an evaluation for staff: photos with the nearest items by each encoder, from stored vectors."""
 
 import hashlib
 from collections import defaultdict
@@ -18,7 +18,7 @@ Sample = dict[str, Any]
 
 
 def build_samples(evaluation: Evaluation) -> list[Sample]:
-    """Samples with the answers of `encoder` as `ours` and of `against` as `theirs`; empty for a classifier.
+    """Return samples with the answers of `encoder` as `ours` and of `against` as `theirs`; empty for a classifier.
 
     Only photos of which both encoders have a vector are drawn.
     """
@@ -36,9 +36,9 @@ def build_samples(evaluation: Evaluation) -> list[Sample]:
 
 
 def draw_photos(evaluation_set: EvaluationSet, encoders: list[Encoder]) -> list[tuple[int, int, str]]:
-    """(photo, item, label) of up to `SAMPLES` photos: one of each label, then a second, and so on.
+    """Return (photo, item, label) of up to `SAMPLES` photos: one of each label, then a second of each, and so on.
 
-    The choice depends only on their ids, so all encoders of a site are shown with the same photos.
+    The choice depends on the ids only, so all encoders of a site are shown with the same photos.
     """
     photos = Embedding.objects.filter(encoder=encoders[0], item__evaluation_memberships__evaluation_set=evaluation_set)
     for other in encoders[1:]:
@@ -56,7 +56,7 @@ def _stable_order(photo: tuple[int, int, str]) -> bytes:
 
 
 def _answers(samples: list[Sample], encoder: Encoder) -> list[list[dict[str, Any]]]:
-    """For each sample the nearest items of the encoder's index, without the sample's own item."""
+    """Return for each sample the nearest items of the encoder's index, without the sample's own item."""
     if not samples:
         return []
     stored = Embedding.objects.filter(encoder=encoder, photo__in=[sample["photo"] for sample in samples])

@@ -1,4 +1,4 @@
-"""Progress of a training run: from the events of its child process to the row and the log.
+"""Progress of a training run: events of the child process are written to the row and the log.
 
 The events are those of `ml.commands.watchers.JsonWatcher`.
 """
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Cancelled(Exception):
-    """Cancelling the run was requested."""
+    """The cancellation of the run was requested."""
 
     code = "cancelled"
 
@@ -37,7 +37,7 @@ class Cancelled(Exception):
 class Stage:
     """A stage of a run: its label, and the shares of the whole run at its begin and end.
 
-    The shares are rough and measured on a CPU: they show that the run goes on; `seconds_left` predicts its end.
+    The shares are rough, measured on a CPU; `seconds_left` predicts the end.
     """
 
     label: str
@@ -54,10 +54,10 @@ STAGES: Final = {
 
 
 class RunProgress:
-    """`stage`, a label for people, and `values`, the content of `TrainingRun.progress`.
+    """Progress of a run: `stage`, a label for people, and `values`, the content of `TrainingRun.progress`.
 
-    `values["trace"]` holds points within the epochs, for curves that grow while the run goes on. `before`: the values
-    of the same run before it was interrupted, with its number of finished epochs.
+    `values["trace"]` holds points within the epochs, for live curves. `before`: the values of the same run before it
+    was interrupted.
     """
 
     def __init__(self, before: Mapping[str, Any], finished_epochs: int) -> None:
@@ -109,8 +109,7 @@ def thin_out(points: list[T]) -> list[T]:
 class RunReporter:
     """Writes the progress of a claimed run to its row and its log, at most once per `WRITE_SECONDS`.
 
-    While the database is unreachable, changes are kept and written later. `send` raises `Cancelled` if cancelling was
-    requested, and `ClaimLost` if the run was given to another worker.
+    While the database is unreachable, changes are buffered and written later.
     """
 
     def __init__(self, run: TrainingRun) -> None:
@@ -153,7 +152,10 @@ class RunReporter:
         self._changes["metrics"] = _load_metrics(self._run)
 
     def send(self, *, at_once: bool = False) -> None:
-        """Write the changes if it is time to, and renew the claim."""
+        """Write the changes and renew the claim, if `WRITE_SECONDS` have passed or `at_once`.
+
+        Raises `Cancelled` if the cancellation was requested, and `ClaimLost` if another worker claimed the run.
+        """
         waited = time.monotonic() - self._sent
         if not at_once and waited < (WRITE_SECONDS if self._changes else RENEW_SECONDS):
             return
@@ -162,7 +164,9 @@ class RunReporter:
         try:
             is_cancelled = self._run.record_progress(**self._changes)
         except (OperationalError, InterfaceError) as error:
-            logger.warning("The progress of %s cannot be written now, and is kept for later: %s", self._run, error)
+            logger.warning(
+                "The progress of %s cannot be written now; it is buffered and written later: %s", self._run, error
+            )
             connection.close()
             return
         self._changes.clear()
@@ -170,7 +174,7 @@ class RunReporter:
             raise Cancelled
 
     def write(self, line: str) -> None:
-        """Append a line to the log. A full disk loses the line; other effects of it become the run's reason."""
+        """Append a line to the log. A full disk loses the line; the training itself reports the full disk."""
         try:
             with self._log.open("a") as file:
                 file.write(f"{time.strftime('%H:%M:%S')} {line}\n")
@@ -178,7 +182,7 @@ class RunReporter:
             logger.warning("The log of %s cannot be written: %s", self._run, error)
 
     def log_tail(self) -> str:
-        """The end of the log, as stored in the row."""
+        """Return the end of the log, at most `LOG_TAIL` bytes, as stored in the row; empty if it cannot be read."""
         try:
             with self._log.open("rb") as file:
                 file.seek(max(0, file.seek(0, 2) - LOG_TAIL))
@@ -194,7 +198,7 @@ class RunReporter:
 
 
 def _load_metrics(run: TrainingRun) -> list[dict[str, Any]]:
-    """The rows of metrics.jsonl, without a last line that is still being written."""
+    """Return the rows of metrics.jsonl, without a last line that is still being written."""
     file = run_folder(run) / "run" / "metrics.jsonl"
     lines = file.read_bytes().split(b"\n")[:-1] if file.exists() else []
     return [json.loads(line) for line in lines]
@@ -206,7 +210,7 @@ def retry_until_written(write: Callable[[], None], give_up: Callable[[], bool]) 
         try:
             return write()
         except (OperationalError, InterfaceError) as error:
-            logger.warning("The end of a run cannot be written now, and is tried again: %s", error)
+            logger.warning("The end of a run cannot be written now; it is tried again: %s", error)
             connection.close()
             if give_up():
                 raise

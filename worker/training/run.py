@@ -1,7 +1,7 @@
-"""A training run in the `train` worker: from its data to its registered encoder.
+"""Training run in the `train` worker: write its data, train in a child process, register the encoder.
 
-The training is a child process. It is killed with the worker, and the next attempt resumes from the last whole epoch.
-torch is not loaded here.
+The child process is killed with the worker; the next attempt resumes after the last complete epoch. Does not import
+torch.
 """
 
 import json
@@ -88,20 +88,22 @@ def perform_run(run: TrainingRun, reporter: RunReporter) -> None:
 
 
 def load_written_card(run: TrainingRun) -> Card | None:
-    """The card of the run's encoder if an earlier attempt has written but not registered it; None to train.
+    """Return the card of the encoder that an earlier attempt has written but not registered; None if there is none.
 
-    Refused if the folder was made by something else.
+    Raises `Refused` (`encoder_name_taken`) if the folder does not stem from this run.
     """
     out = run_encoder_folder(run)
     if not out.exists():
         return None
     card, checkpoint = out / "card.json", run_folder(run) / "run" / "checkpoint.pt"
     if not checkpoint.exists() or not card.exists() or checkpoint.stat().st_mtime > card.stat().st_mtime:
-        raise Refused("encoder_name_taken", f"There is another encoder folder called {run.name!r} by now.")
+        raise Refused(
+            "encoder_name_taken", f"There is another encoder folder called {run.name!r}. Start a run with another name."
+        )
     try:
         return check_folder(out)
-    except InputError as error:  # the disk lost some of what was written
-        logger.warning("The encoder of %s is written again: %s", run, error)
+    except InputError as error:  # a crash of the machine lost written data
+        logger.warning("The encoder folder of %s is damaged; the run trains again from its checkpoint: %s", run, error)
         shutil.rmtree(out)
         return None
 
@@ -149,12 +151,12 @@ def follow(training: ChildProcess, reporter: RunReporter) -> int:
         raise
     for event in training.events():
         reporter.take(event)
-    reporter.send(at_once=True)  # after a crash, too: the row says how far the training came
+    reporter.send(at_once=True)  # after a crash too, so that the row has the latest progress
     return code
 
 
 def check_in(reporter: RunReporter) -> None:
-    """Write the changes. Raises `Crashed` if the worker shuts down, and what `RunReporter.send` raises."""
+    """Write the changes. Raises `Crashed` if the worker shuts down, and the errors of `RunReporter.send`."""
     if worker_stopping.is_set():
         raise Crashed("The worker was stopped.")
     reporter.send()
@@ -167,7 +169,7 @@ def register(run: TrainingRun, card: Card) -> None:
 
 
 def remove_leftovers(run: TrainingRun, *names: str) -> None:
-    """Delete these files of the run's folder, and an encoder that a killed attempt has half written."""
+    """Delete these files of the run's folder, and the partial encoder folder of a killed attempt."""
     out = run_encoder_folder(run)
     for path in (*(run_folder(run) / name for name in names), out.with_name(out.name + ".part")):
         if path.is_dir():

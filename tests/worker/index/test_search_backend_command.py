@@ -18,7 +18,7 @@ from tests.helpers.embedded_queries import items_of, make_embedded_query, make_f
 from tests.helpers.errors import raises_code
 from tests.helpers.factories import make_embedding, make_encoder, make_item_photo, unit
 from worker.index.backends import SharedCatalogIndex
-from worker.index.migrate import NotComparable, agreement
+from worker.index.migrate import NotComparable, measure_recall
 from worker.index.registry import index_of
 from worker.index.snapshots import snapshot_folder
 from worker.index.sync import CatalogIndex
@@ -112,7 +112,7 @@ class Blind(ExactIndex):
         return super().search_many(-vectors, k, encoder=encoder, where=where)
 
 
-def test_an_index_with_too_low_agreement_is_refused_without_force(
+def test_an_index_with_too_low_recall_is_refused_without_force(
     encoder: Encoder, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_fan(encoder, 50)
@@ -140,10 +140,10 @@ class Unsteady(CatalogIndex):
 
 def test_items_that_change_between_the_two_searches_do_not_count(encoder: Encoder) -> None:
     make_fan(encoder, 60)
-    assert agreement(CatalogIndex(encoder), Unsteady(encoder), encoder) == 1.0
-    assert agreement(Unsteady(encoder), CatalogIndex(encoder), encoder) == 1.0
+    assert measure_recall(CatalogIndex(encoder), Unsteady(encoder), encoder) == 1.0
+    assert measure_recall(Unsteady(encoder), CatalogIndex(encoder), encoder) == 1.0
     blind = CatalogIndex(encoder, Blind(encoder.name, encoder.dim))
-    share = agreement(blind, Unsteady(encoder), encoder)
+    share = measure_recall(blind, Unsteady(encoder), encoder)
     assert share is not None
     assert share < 0.6
 
@@ -156,7 +156,7 @@ def test_a_comparison_fails_if_every_item_keeps_changing(encoder: Encoder) -> No
 
     make_fan(encoder, 8)
     with raises_code(NotComparable, "indexes_not_comparable"):
-        agreement(CatalogIndex(encoder), Restless(encoder), encoder)
+        measure_recall(CatalogIndex(encoder), Restless(encoder), encoder)
 
 
 def test_a_site_without_vectors_or_encoder_may_switch(run: Run) -> None:

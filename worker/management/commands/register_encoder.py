@@ -22,7 +22,9 @@ class Command(BaseCommand):
         parser.add_argument("folder", type=Path, help="a folder with card.json, weights.safetensors and model.onnx")
         parser.add_argument("--live", action="store_true", help="promote it: it answers queries from now on")
         parser.add_argument("--live-if-none", action="store_true", help="promote it if no encoder is live")
-        parser.add_argument("--reason", default="", help="with --live: why it is promoted against the release checks")
+        parser.add_argument(
+            "--reason", default="", help="with --live: why it is promoted despite failed release checks"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         folder = Path(options["folder"]).resolve()

@@ -35,7 +35,7 @@ def _get_query(query_id: str) -> SimilarityQuery:
     try:
         query = SimilarityQuery.objects.select_related("photo", "item", "encoder").get(pk=uuid.UUID(query_id))
     except (ValueError, SimilarityQuery.DoesNotExist):
-        raise CommandError(f"There is no query {query_id!r}.", returncode=2) from None
+        raise CommandError(f"There is no query {query_id!r}. Pass the id of a query, a UUID.", returncode=2) from None
     return query
 
 

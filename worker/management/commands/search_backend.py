@@ -14,9 +14,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", title="what to do", help="without an action: show what exists")
-        use = actions.add_parser("use", help="build it, compare it with the present one, and let it answer")
+        use = actions.add_parser("use", help="build its index, measure the recall, and switch to it")
         use.add_argument("name", help=", ".join(Backend.values))
-        use.add_argument("--force", action="store_true", help="also if it finds too few of the present one's items")
+        use.add_argument("--force", action="store_true", help="switch even if the recall is too low")
         drop = actions.add_parser("drop", help="remove its indexes")
         drop.add_argument("name", help=", ".join(Backend.values))
 
@@ -36,5 +36,7 @@ class Command(BaseCommand):
 
 def _backend(name: str) -> Backend:
     if name not in Backend.values:
-        raise CommandError(f"There is no backend {name!r}; choose one of {', '.join(Backend.values)}.", returncode=2)
+        raise CommandError(
+            f"There is no search backend {name!r}. Choose one of {', '.join(Backend.values)}.", returncode=2
+        )
     return Backend(name)
