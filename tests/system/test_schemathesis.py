@@ -28,16 +28,16 @@ def run_schemathesis(site: Site, *options: str) -> str:
     return result.stdout
 
 
-def tested_operations(output: str) -> int:
+def count_tested_operations(output: str) -> int:
     match = re.search(r"Tested: (\d+)", output)
     assert match, output
     return int(match[1])
 
 
 def test_operations_that_keep_the_token_have_no_fault(site: Site) -> None:
-    assert tested_operations(run_schemathesis(site, "--exclude-path-regex", ENDS_TOKEN)) >= 18
+    assert count_tested_operations(run_schemathesis(site, "--exclude-path-regex", ENDS_TOKEN)) >= 18
 
 
 @pytest.mark.parametrize("path", ["/sign-out/$", "/sign-out-everywhere/$", "/me/$", "/auth/password", "/devices/"])
 def test_operations_that_revoke_the_token_have_no_fault(site: Site, path: str) -> None:
-    assert tested_operations(run_schemathesis(site, "--include-path-regex", path)) >= 1
+    assert count_tested_operations(run_schemathesis(site, "--include-path-regex", path)) >= 1
