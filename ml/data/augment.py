@@ -23,7 +23,7 @@ PLAIN_SHARE = 0.15
 
 
 class ViewGenerator:
-    """Makes views of decoded photos, uint8 (height, width, 3). Phone views have another photo, blurred, behind them."""
+    """Makes views of decoded photos, uint8 (height, width, 3). The background of a phone view is another photo."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """Check a manifest and its photos before a training: report all errors and warnings at once.
 
-Errors spoil a training or an evaluation; a warning may be intended, and a person should look at it.
+Errors invalidate a training or an evaluation; warnings may be intended and need a look by a person.
 """
 
 import hashlib
@@ -124,10 +124,10 @@ def _fingerprint(path: Path) -> PhotoFingerprint:
 def _find_duplicates(
     fingerprints: Mapping[str, PhotoFingerprint], split_of: Mapping[str, str]
 ) -> Iterator[ManifestProblem]:
-    same: dict[str, list[str]] = defaultdict(list)
+    names_by_hash: dict[str, list[str]] = defaultdict(list)
     for name, fingerprint in fingerprints.items():
-        same[fingerprint.sha256].append(name)
-    for names in same.values():
+        names_by_hash[fingerprint.sha256].append(name)
+    for names in names_by_hash.values():
         if len({split_of[name] for name in names}) > 1:
             copies = " and ".join(f"{name!r} ({split_of[name]})" for name in names)
             yield ManifestProblem("duplicates across splits", f"{copies} are the same file.")
@@ -136,7 +136,7 @@ def _find_duplicates(
 def _find_near_duplicates(
     fingerprints: Mapping[str, PhotoFingerprint], split_of: Mapping[str, str]
 ) -> Iterator[ManifestProblem]:
-    """For each val picture the nearest of train, for each test picture that of train and val; not for equal files."""
+    """Yield near duplicates of val pictures in train, and of test pictures in train and val, except equal files."""
     for split, earlier in (("val", {"train"}), ("test", {"train", "val"})):
         queries = [name for name in fingerprints if split_of[name] == split]
         others = [name for name in fingerprints if split_of[name] in earlier]
@@ -156,7 +156,7 @@ def _arrays(fingerprints: Mapping[str, PhotoFingerprint], names: Sequence[str]) 
 def _find_box_problems(
     photos: Iterable[Photo], fingerprints: Mapping[str, PhotoFingerprint]
 ) -> Iterator[ManifestProblem]:
-    """Boxes that leave their picture. Malformed boxes and unreadable pictures are reported elsewhere."""
+    """Yield boxes that leave their picture. Malformed boxes and unreadable pictures are other problems."""
     for photo in photos:
         try:
             box = photo.box
@@ -172,7 +172,7 @@ def _find_box_problems(
 
 
 def _find_label_problems(photos: Iterable[Photo]) -> Iterator[ManifestProblem]:
-    """Labels that cannot be learned or evaluated. A manifest without any train photo is meant for evaluation."""
+    """Yield labels that cannot be learned or evaluated. A manifest without train photos is only for evaluation."""
     splits = _count_splits_by_label(photos)
     for_training = any(counts["train"] for counts in splits.values())
     for label, counts in splits.items():
@@ -193,7 +193,7 @@ def _count_splits_by_label(photos: Iterable[Photo]) -> dict[str, Counter[str]]:
 
 
 def _find_contributor_leaks(photos: Iterable[Photo]) -> Iterator[ManifestProblem]:
-    """Data leaks: photos of one contributor share floor and light, so across splits they inflate the metrics."""
+    """Yield data leaks: photos of one contributor share floor and light, so across splits they inflate the metrics."""
     splits: dict[str, set[str]] = defaultdict(set)
     for photo in photos:
         if contributor := photo.extra.get("contributor"):

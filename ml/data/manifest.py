@@ -65,7 +65,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class ManifestProblem:
-    """A fault of a manifest or its photos. `kind`: a heading of a few words; `code`: of the error it is raised as."""
+    """A problem of a manifest or its photos. `kind`: a heading of a few words; `code`: of the error it is raised as."""
 
     kind: str
     text: str
@@ -76,7 +76,7 @@ def read_manifest(path: Path) -> Manifest:
     """Read and validate a manifest: columns, splits, boxes; each file exists and is listed once per box; no item and
     no picture is in two splits.
 
-    Raises `ManifestError` at the first fault.
+    Raises `ManifestError` at the first problem.
     """
     manifest = Manifest(path.parent, tuple(map(_parse_photo, read_rows(path))))
     validate_manifest(manifest)
@@ -94,13 +94,13 @@ def read_valid_lines(path: Path) -> tuple[Manifest, list[ManifestProblem]]:
 
 
 def validate_manifest(manifest: Manifest) -> None:
-    """Raise `ManifestError` at the first problem that would spoil a training or an evaluation."""
+    """Raise `ManifestError` at the first problem that `find_problems` finds."""
     for problem in find_problems(manifest):
         raise ManifestError(problem.text, code=problem.code)
 
 
 def find_problems(manifest: Manifest) -> Iterator[ManifestProblem]:
-    """Yield all problems that show without opening a picture, in the order of the lines.
+    """Yield all problems that can be found without opening a picture, in the order of the lines.
 
     A picture may be listed several times, with one box for each of its garments.
     """
@@ -144,7 +144,7 @@ def write_manifest(path: Path, photos: Sequence[Photo]) -> None:
 def data_hash(manifest: Manifest, photos: Iterable[Photo]) -> str:
     """Return the sha256 of the names, labels, items, splits, boxes and bytes of `photos`.
 
-    It depends neither on their order nor on the folder.
+    The hash depends neither on the order of the photos nor on the folder.
     """
     lines = []
     for photo in photos:
@@ -155,7 +155,7 @@ def data_hash(manifest: Manifest, photos: Iterable[Photo]) -> str:
 
 
 class _SplitCheck:
-    """Finds items, or pictures, that are in two splits; each is reported once."""
+    """Finds items, or pictures, that are in two splits; reports each name once."""
 
     def __init__(self, noun: str) -> None:
         self._noun = noun

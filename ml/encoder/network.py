@@ -62,6 +62,7 @@ class EncoderNetwork(nn.Module):
         return self.pool(self.trunk(images))
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return the outputs (n, dim) of pictures."""
         outputs: Tensor = self.head(self.pooled(images))
         return outputs
 
@@ -82,6 +83,7 @@ class OodLayers(nn.Module):
         self.rest_scale = _fitted_weight(1)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Return the OOD scores (n) of features (n, channels)."""
         centred = nn.functional.normalize(features) - self.mean
         along = nn.functional.linear(centred, self.axes)  # (n, dim)
         rest = centred - along @ self.axes
@@ -119,6 +121,7 @@ class PartsHead(nn.Module):
         return unit_parts(self.layer(features), self.label_size)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Return the outputs (n, dim) of features (n, channels)."""
         label, item = self.parts(features)
         share, inverse_temperature = self.split[1], self.split[2]
         if len(self.prototypes):

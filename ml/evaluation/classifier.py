@@ -38,22 +38,22 @@ class Predictions:
 def queries_with_known_label(dataset: EvaluationDataset, labels: tuple[str, ...]) -> tuple[Ints, dict[str, int]]:
     """Return the queries (q,) whose label is one of `labels`, and the number of the others by label.
 
-    A photo of an unknown label is always classified wrongly, which would say more about the manifest than about the
-    classifier. Raises `EvaluationError` if no query is left.
+    A photo of an unknown label is always classified wrongly, so it would not measure the classifier. Raises
+    `EvaluationError` if no query is left.
     """
     query_labels = [dataset.label_names[label] for label in dataset.labels[dataset.queries]]
-    known = np.isin(query_labels, labels)
-    if not known.any():
-        text = f"No photo has a label that the classifier knows ({', '.join(labels)})."
+    has_known_label = np.isin(query_labels, labels)
+    if not has_known_label.any():
+        text = f"No photo has a label of the classifier ({', '.join(labels)})."
         raise EvaluationError(text + _label_column_hint(dataset, labels), code="labels_unknown")
-    left_out = Counter(label for label, is_known in zip(query_labels, known, strict=True) if not is_known)
-    return dataset.queries[known], dict(sorted(left_out.items()))
+    left_out = Counter(label for label, is_known in zip(query_labels, has_known_label, strict=True) if not is_known)
+    return dataset.queries[has_known_label], dict(sorted(left_out.items()))
 
 
 def predict(
     classifier: Classifier, dataset: EvaluationDataset, queries: Ints, progress: Progress = silent
 ) -> Predictions:
-    """Classify both views of these queries (q,), whose labels the classifier must know. Raises `PictureError`."""
+    """Classify both views of `queries` (q,), whose labels must be among the classifier's. Raises `PictureError`."""
     position = {label: number for number, label in enumerate(classifier.labels)}
     truths = np.array([position[dataset.label_names[label]] for label in dataset.labels[queries]], dtype=np.int64)
 
@@ -80,8 +80,7 @@ def score_predictions(predictions: Predictions, clusters: Ints) -> QueryScores:
 
 
 def score_predictions_by_label(predictions: Predictions, clusters: Ints) -> dict[str, QueryScores]:
-    """Return `recall` (the share of a label's photos that get it) and `precision` (the share of its predictions that
-    are right) of each label, for both views."""
+    """Return `recall` and `precision` of each label, for both views."""
     views = (("", predictions.clean), (PHONE, predictions.phone))
     by_view = {prefix: _top_predictions(view, predictions.truths) for prefix, view in views}
     scores = {}
@@ -123,7 +122,7 @@ def calibration_error(means: Scores) -> Scores:
 
 
 def confidence_gaps(probabilities: Floats, truths: Ints) -> Scores:
-    """Return, (q, bins), confidence minus correctness (0 or 1) of each query in the bin of its confidence, else 0.
+    """Return confidence minus correctness (0 or 1) of each query in the bin of its confidence, else 0: (q, bins).
 
     The mean of a column over all queries is the bin's share of them times (its confidence minus its accuracy).
     """
@@ -146,13 +145,13 @@ def _metrics(probabilities: Floats, truths: Ints) -> dict[str, Metric]:
 
 
 def _top_predictions(probabilities: Floats, truths: Ints) -> tuple[Ints, Scores]:
-    """The most probable label of each query, and 1 if it is right, else 0."""
+    """Return the most probable label of each query (q,), and 1 where that label is right, else 0 (q,)."""
     predicted = probabilities.argmax(axis=1)
     return predicted, (predicted == truths).astype(np.float64)
 
 
 def _label_column_hint(dataset: EvaluationDataset, labels: tuple[str, ...]) -> str:
-    """Names a column of the manifest that holds the labels, as an option to try."""
+    """Return a sentence that suggests a column of the manifest with these labels; "" if there is none."""
     photos = dataset.photos(dataset.queries)
     columns = sorted(name for name in photos[0].extra if any(photo.extra.get(name) in labels for photo in photos))
     return f" The column {columns[0]!r} has such labels: --label-column {columns[0]}." if columns else ""

@@ -9,9 +9,9 @@ from ml.evaluation.intervals import RESAMPLES, Metric, QueryScores, nan_mean, pe
 
 @dataclass(frozen=True)
 class Difference:
-    """How much higher a metric is than the other encoder's, its 95 % interval, and the share of resamples above zero.
+    """A metric minus the other encoder's, the 95 % interval of the difference, and the share of resamples above zero.
 
-    The last three are NaN for fewer than two clusters.
+    `low`, `high` and `above_zero` are NaN for fewer than two clusters.
     """
 
     value: float
@@ -23,8 +23,8 @@ class Difference:
 def paired_differences(scores: QueryScores, other: QueryScores, resamples: int = RESAMPLES) -> dict[str, Difference]:
     """Return `scores` minus `other` for each metric that both have. Row i of both must be the same query.
 
-    Each resample draws the same contributors for both: what makes a contributor's photos hard for one encoder makes
-    them hard for the other, so the interval is narrower than those of the two metrics suggest.
+    Each resample draws the same contributors for both encoders: photos that are hard for one encoder are usually hard
+    for the other, so the interval of the difference is narrower than the intervals of the two metrics suggest.
     """
     shared = [name for name in scores.metrics if name in other.metrics]
     differences = {name: _difference(scores, scores.metrics[name], other.metrics[name], resamples) for name in shared}
@@ -37,7 +37,7 @@ def _difference(scores: QueryScores, metric: Metric, other: Metric, resamples: i
     means = nan_mean(both.T)
     mean_draws = resample_means(both, scores.clusters, resamples)
     draws = metric.combine(mean_draws[:, :width]) - other.combine(mean_draws[:, width:])
-    known = draws[~np.isnan(draws)]
-    above_zero = float((known > 0).mean()) if len(known) else float("nan")
+    finite = draws[~np.isnan(draws)]
+    above_zero = float((finite > 0).mean()) if len(finite) else float("nan")
     value = float(metric.combine(means[:width]) - other.combine(means[width:]))
     return Difference(value, *percentile_interval(draws), above_zero)

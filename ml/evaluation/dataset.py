@@ -1,4 +1,4 @@
-"""The evaluation dataset: which photos of a manifest are queries and which the gallery; labels as numbers."""
+"""Evaluation dataset: which photos of a manifest are queries and which the gallery; labels as numbers."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from ml.formats.errors import InputError
 from ml.formats.manifest_csv import SPLITS
 
 HELD_OUT = ("val", "test")
-"""The splits of the queries by default: what an encoder was not trained on."""
+"""The splits of the queries by default: the photos that an encoder was not trained on."""
 
 ROLES = ("query", "gallery")
 
 
 class EvaluationError(InputError):
-    """The manifest has nothing to evaluate an encoder with, or the encoders cannot be compared."""
+    """The manifest has no queries or gallery, or the encoders cannot be compared."""
 
     code = "evaluation_impossible"
 
@@ -51,8 +51,8 @@ def build_dataset(manifest: Manifest, split: str | None = None, label_column: st
     """Choose the queries and the gallery of a manifest.
 
     Queries: the photos of `split`, by default of val and test. Gallery: all photos. If photos of these splits have the
-    value `query` or `gallery` in the column `role`, those are the queries and the gallery. `label_column`: the column
-    with the labels. Raises `EvaluationError`.
+    value `query` or `gallery` in the column `role`, that column chooses the queries and the gallery. `label_column`:
+    the column with the labels. Raises `EvaluationError`.
     """
     if split is not None and split not in SPLITS:
         raise EvaluationError(f"There is no split {split!r}; known are {', '.join(SPLITS)}.", code="split_unknown")
@@ -86,9 +86,9 @@ def _split_by_role(photos: Sequence[Photo], splits: Sequence[str]) -> tuple[Ints
     query, gallery = (in_splits & np.array([photo.extra.get("role") == role for photo in photos]) for role in ROLES)
     if not (query.any() or gallery.any()):
         query, gallery = in_splits, np.ones_like(in_splits)
-    for chosen, what, code in ((query, "photos", "no_queries"), (gallery, "gallery photos", "no_gallery")):
+    for chosen, noun, code in ((query, "photos", "no_queries"), (gallery, "gallery photos", "no_gallery")):
         if not chosen.any():
-            text = f"The manifest has no {what} to measure with in the split {' or '.join(splits)}."
+            text = f"The manifest has no {noun} to measure with in the split {' or '.join(splits)}."
             raise EvaluationError(text, code=code)
     return np.flatnonzero(query), np.flatnonzero(gallery)
 
@@ -96,14 +96,15 @@ def _split_by_role(photos: Sequence[Photo], splits: Sequence[str]) -> tuple[Ints
 def _read_label(photo: Photo, column: str) -> str:
     label = photo.label if column == "label" else photo.extra.get(column)
     if label is None:
-        raise EvaluationError(f"The manifest has no column {column!r} to take the labels from.", code="column_missing")
+        text = f"The manifest has no column {column!r}; set --label-column to a column with labels."
+        raise EvaluationError(text, code="column_missing")
     if not label.strip():
         raise EvaluationError(f"{photo.path!r} has no value in the column {column!r}.", code="label_empty")
     return label
 
 
 def _owner_key(photo: Photo) -> str:
-    """Prefixed, because contributor 7 and item 7 are different owners."""
+    """Return the owner with the prefix "contributor" or "item", since contributor 7 and item 7 are different owners."""
     contributor = photo.extra.get("contributor")
     return f"contributor {contributor}" if contributor else f"item {photo.item}"
 

@@ -30,7 +30,7 @@ KIND_TITLES: dict[EncoderKind, str] = {"metric": "metric encoder", "classifier":
 class EncoderScores:
     """Scores of one encoder, query by query. `queries` (q,): rows of the manifest.
 
-    `left_out`: the number of queries whose label a classifier does not know, by label. `confusion`: its confusion
+    `left_out`: the number of queries whose label is not a label of the classifier, by label. `confusion`: its confusion
     matrix by view.
     """
 
@@ -49,7 +49,7 @@ def evaluate_encoders(
     runtime: RuntimeChoice = "auto",
     threads: int | None = None,
 ) -> list[EncoderScores]:
-    """Evaluate each encoder on the same queries; classifiers on those whose labels all of them know.
+    """Evaluate each encoder on the same queries; classifiers on the queries whose labels they share.
 
     All must be of one kind. Raises `EncoderCorrupt`, `EncoderIncompatible`, `EvaluationError` or `PictureError`.
     """
@@ -57,7 +57,7 @@ def evaluate_encoders(
     for folder, kind in zip(folders, kinds, strict=True):
         if kind != kinds[0]:
             first = f"{str(folders[0])!r} holds a {KIND_TITLES[kinds[0]]}"
-            text = f"{first} and {str(folder)!r} a {KIND_TITLES[kind]}: they have no figure in common."
+            text = f"{first} and {str(folder)!r} a {KIND_TITLES[kind]}; compare encoders of one kind."
             raise EvaluationError(text, code="kinds_differ")
     if kinds[0] == "classifier":
         return _evaluate_classifiers(folders, dataset, progress, runtime, threads)

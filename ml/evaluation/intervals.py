@@ -1,7 +1,7 @@
-"""Metrics with 95 % confidence intervals, from scores per query, by a cluster bootstrap.
+"""Confidence intervals (95 %) of metrics, from scores per query, by a cluster bootstrap.
 
 Photos of one contributor (or of one item) are similar, so queries are not independent; contributors are. A resample
-draws as many contributors as there are, with replacement, and takes all queries of each as often as it was drawn.
+draws as many contributors as there are, with replacement, and weights all queries of each by the number of its draws.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,17 +16,17 @@ SEED = 20
 RESAMPLES = 1000
 LEVEL = (0.025, 0.975)
 MIN_CLUSTERS = 2
-"""With one contributor all resamples are equal: an interval of width 0 would claim certainty."""
+"""With one contributor all resamples are equal: the interval would have the width 0."""
 
 BLOCK_WEIGHTS = 1 << 22
 """Weights held at a time, resamples times clusters: 32 MiB of float64."""
 
 
 def nan_mean(values: Scores) -> Scores:
-    """Return the mean over the last axis without NaN; NaN if all are. (np.nanmean would warn.)"""
-    known = ~np.isnan(values)
-    count = known.sum(axis=-1)
-    total = np.where(known, values, 0.0).sum(axis=-1)
+    """Return the mean over the last axis without NaN; NaN for a row of NaN alone. (np.nanmean would warn.)"""
+    valid = ~np.isnan(values)
+    count = valid.sum(axis=-1)
+    total = np.where(valid, values, 0.0).sum(axis=-1)
     mean: Scores = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
     return mean
 
@@ -74,16 +74,16 @@ class Estimate:
 def estimate_metrics(scores: QueryScores, resamples: int = RESAMPLES) -> dict[str, Estimate]:
     """Return each metric with its interval, without metrics to which no query contributes.
 
-    Only clusters that contribute to a metric are drawn: for that of a rare label, the contributors who have it. The
+    Only clusters that contribute to a metric are drawn: for a rare label, the contributors with that label. The
     same queries give the same intervals: the seed is fixed.
     """
     estimates = {}
     for name, metric in scores.metrics.items():
-        known = ~np.isnan(metric.columns).all(axis=1)
-        if known.any():
+        contributes = ~np.isnan(metric.columns).all(axis=1)
+        if contributes.any():
             value = float(metric.combine(nan_mean(metric.columns.T)))
             draws = metric.combine(resample_means(metric.columns, scores.clusters, resamples))
-            estimates[name] = Estimate(value, *percentile_interval(draws), int(known.sum()))
+            estimates[name] = Estimate(value, *percentile_interval(draws), int(contributes.sum()))
     return estimates
 
 
@@ -96,20 +96,20 @@ def card_metrics(estimates: Mapping[str, Estimate]) -> dict[str, float]:
 
 
 def resample_means(columns: Scores, clusters: Ints, resamples: int, seed: int = SEED) -> Scores:
-    """Return the mean of each column (q, f) in each resample, (resamples, f); NaN if no query of it was drawn.
+    """Return the mean of each column (q, f) in each resample, (resamples, f); NaN if none of its queries was drawn.
 
     Rows of NaN alone are left out. All means are NaN if fewer than two clusters remain.
     """
-    known = ~np.isnan(columns)
-    contributing = known.any(axis=1)
-    known, columns = known[contributing], columns[contributing]
+    valid = ~np.isnan(columns)
+    contributing = valid.any(axis=1)
+    valid, columns = valid[contributing], columns[contributing]
     distinct, cluster = np.unique(clusters[contributing], return_inverse=True)
     means = np.full((resamples, columns.shape[1]), np.nan)
     if len(distinct) < MIN_CLUSTERS:
         return means
     sums, counts = (
-        _cluster_sums(np.where(known, columns, 0.0), cluster),
-        _cluster_sums(known.astype(np.float64), cluster),
+        _cluster_sums(np.where(valid, columns, 0.0), cluster),
+        _cluster_sums(valid.astype(np.float64), cluster),
     )
     rng = np.random.default_rng(seed)
     size = max(1, BLOCK_WEIGHTS // len(distinct))
@@ -123,16 +123,16 @@ def resample_means(columns: Scores, clusters: Ints, resamples: int, seed: int = 
 
 def percentile_interval(draws: Scores) -> tuple[float, float]:
     """Return the 2.5th and the 97.5th percentile of the resamples (r,), without NaN."""
-    known = draws[~np.isnan(draws)]
-    low, high = np.quantile(known, LEVEL) if len(known) else (np.nan, np.nan)
+    finite = draws[~np.isnan(draws)]
+    low, high = np.quantile(finite, LEVEL) if len(finite) else (np.nan, np.nan)
     return float(low), float(high)
 
 
 def _draw_counts(rng: np.random.Generator, clusters: int) -> Scores:
-    """How often each cluster is drawn in one resample (clusters,)."""
+    """Return how often each cluster is drawn in one resample (clusters,)."""
     return np.bincount(rng.integers(0, clusters, clusters), minlength=clusters).astype(np.float64)
 
 
 def _cluster_sums(values: Scores, cluster: Ints) -> Scores:
-    """The sum of each column of `values` (q, f) by cluster, (clusters, f)."""
+    """Return the sum of each column of `values` (q, f) by cluster, (clusters, f)."""
     return np.stack([np.bincount(cluster, column) for column in values.T], axis=1)

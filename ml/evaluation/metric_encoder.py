@@ -1,4 +1,4 @@
-"""Metrics of a metric encoder on the photos of a manifest: retrieval by label, by item and of the very garment."""
+"""Metrics of a metric encoder on the photos of a manifest: retrieval by label, by item and by garment."""
 
 from dataclasses import asdict
 from functools import partial
@@ -23,8 +23,8 @@ def measure_metric_encoder(
     """Return `CARD_METRICS`, shares 0..1, each with `_low` and `_high`, and the numbers of queries and gallery photos.
 
     Queries: the photos of `split`, by default of val and test; gallery: all photos (`build_dataset`). A metric without
-    queries, such as that of a label which only one contributor has, is left out, and so is an interval over a single
-    contributor. Raises `EvaluationError` or `PictureError`.
+    queries (such as a label with a single contributor) is omitted, and so is an interval over a single contributor.
+    Raises `EvaluationError` or `PictureError`.
     """
     dataset = build_dataset(manifest, split)
     estimates = estimate_metrics(score_queries(embedder, dataset, progress))
@@ -80,7 +80,7 @@ def _label_and_item_scores(vectors: Floats, gallery: Floats, dataset: Evaluation
 
 
 def _garment_scores(vectors: Floats, gallery: Floats, dataset: EvaluationDataset) -> dict[str, Scores]:
-    """NaN for a query that is not in the gallery."""
+    """Return `garment_at_1` and `garment_at_5` (q,); NaN for a query that is not in the gallery."""
     position = np.searchsorted(dataset.gallery, dataset.queries)
     in_gallery = np.isin(dataset.queries, dataset.gallery)
     ranks = target_ranks(vectors[in_gallery], gallery, position[in_gallery])

@@ -18,7 +18,7 @@ DIGITS = 6
 
 @dataclass(frozen=True)
 class ComparisonReport:
-    """The other encoder's metrics on the same queries, and the differences: the first encoder minus this one."""
+    """The other encoder's metrics on the same queries, and the differences: the evaluated encoder minus the other."""
 
     encoder: str
     figures: Mapping[str, Estimate]
@@ -28,12 +28,12 @@ class ComparisonReport:
 
 @dataclass(frozen=True)
 class Report:
-    """Field names are the keys of the JSON object. `figures`: the metrics, shares 0..1; `labels`: those by label.
+    """Field names are the keys of the JSON object. `figures`: the metrics, shares 0..1; `labels`: the metrics by label.
 
-    `owner`: the clusters of the intervals, contributors or items; `owners`: how many of them have queries. `asked`: the
-    number of queries by label. `left_out`: the number of queries whose label the classifier does not know, by label.
-    `confusion`: for a classifier, by view, how often the label of the row was classified as the label of the column, in
-    the order of `classes`.
+    `owner`: the clusters of the intervals, contributors or items; `owners`: how many of the clusters have queries.
+    `asked`: the number of queries by label. `left_out`: the number of queries whose label is not a label of the
+    classifier, by label. `confusion`: for a classifier, by view, how often the label of the row was classified as the
+    label of the column, in the order of `classes`.
     """
 
     encoder: str
@@ -56,7 +56,7 @@ class Report:
 def build_report(
     dataset: EvaluationDataset, scores: EncoderScores, other: EncoderScores | None, resamples: int
 ) -> Report:
-    """Estimate all metrics with their intervals. `other`: the encoder to compare with, scored on the same dataset."""
+    """Return all metrics with their intervals. `other`: the encoder to compare with, scored on the same dataset."""
     queries_by_label = Counter(dataset.label_names[label] for label in dataset.labels[scores.queries])
     return Report(
         encoder=scores.card.identifier,
@@ -95,7 +95,7 @@ def _compare_encoders(scores: EncoderScores, other: EncoderScores, resamples: in
 
 
 def _to_json_value(value: object) -> object:
-    """The value with finite floats rounded and others None."""
+    """Return the value with finite floats rounded, and None for other floats."""
     if isinstance(value, dict):
         return {key: _to_json_value(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

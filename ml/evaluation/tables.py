@@ -1,4 +1,4 @@
-"""The evaluation report as tables for a terminal: shares in percent, 95 % intervals in brackets."""
+"""Format the evaluation report as tables for a terminal: shares in percent, 95 % intervals in brackets."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,7 +50,7 @@ def report_to_text(report: Report) -> str:
     parts = [_format_heading(report), _align_columns(_view_rows(report)), _align_columns(_label_rows(report))]
     if report.left_out:
         counts = ", ".join(f"{count} {label}" for label, count in report.left_out.items())
-        parts.append(f"Left out, as the classifier does not know the label: {counts}.")
+        parts.append(f"Left out, because the classifier lacks the label: {counts}.")
     if report.against is not None:
         parts.append(f"Against {report.against.encoder}, on the same queries:")
         parts.append(_align_columns(_difference_rows(report, report.against)))
@@ -126,7 +126,7 @@ def _format_percent(share: float) -> str:
 
 
 def _align_columns(rows: Iterable[Row]) -> str:
-    """The rows as a table: the first column aligned left, the others right."""
+    """Return the rows as a text table: the first column aligned left, the other columns right."""
     table = list(rows)
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = []

@@ -1,4 +1,4 @@
-"""The two views of a photo in an evaluation: the clean photo, and a simulated phone photo of it."""
+"""Query views of an evaluation: the clean photo and a simulated phone photo."""
 
 import random
 from collections.abc import Callable
@@ -11,22 +11,23 @@ from ml.images.preprocess import Preprocess
 from ml.vectors import Floats
 
 SEED = "garment query"
-"""Seeds the phone views of the queries; no training uses it."""
+"""Seed of the phone views of the queries; training uses other seeds."""
 
 View = Callable[[Manifest, Preprocess, Photo], Floats]
 
 
 def read_clean(manifest: Manifest, preprocess: Preprocess, photo: Photo) -> Floats:
-    """Read the photo as the product does and preprocess it, float32 (3, h, w). Raises `PictureError`."""
+    """Return the preprocessed pixels of the photo, read as in production, float32 (3, h, w). Raises `PictureError`."""
     if photo.box is not None:
         return preprocess(manifest.read(photo))
     return read_pixels(manifest.file(photo), preprocess)  # decoded at the scale that is needed, as in `embed`
 
 
 def read_phone_view(manifest: Manifest, preprocess: Preprocess, photo: Photo) -> Floats:
-    """Read a simulated phone photo of the photo, float32 (3, h, w). The background may be any photo of the manifest.
+    """Return the preprocessed pixels of a simulated phone photo, float32 (3, h, w).
 
-    The file name seeds the simulation, so that every encoder gets the same queries. Raises `PictureError`.
+    The background may be any photo of the manifest. The file name seeds the simulation, so that every encoder gets the
+    same queries. Raises `PictureError`.
     """
     rng = random.Random(f"{SEED} {Path(photo.path).name}")  # noqa: S311 - a simulation, not a secret
     background = manifest.read(manifest.photos[rng.randrange(len(manifest.photos))])

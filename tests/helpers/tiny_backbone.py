@@ -48,7 +48,7 @@ def tiny_backbone() -> Iterator[None]:
     """Build `TinyBackbone` for every EfficientNet-Lite, with or without pretrained weights."""
     with ExitStack() as stack:
         stack.enter_context(patch.object(backbones, "EfficientNetLite", TinyBackbone))
-        stack.enter_context(patch.object(backbones, "_load_packaged", lambda name: {}))
+        stack.enter_context(patch.object(backbones, "_load_packaged_weights", lambda name: {}))
         yield
 
 

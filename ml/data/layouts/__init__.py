@@ -1,4 +1,4 @@
-"""Converters from the file layouts of photo collections to manifests; they validate what the collection publishes.
+"""Converters from the file layouts of photo collections to manifests; they validate the published counts.
 
 One module per layout, each with the function
 

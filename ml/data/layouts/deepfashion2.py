@@ -39,7 +39,7 @@ def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[P
 
 
 def _read_garments(annotation: Path, part: str, path: str) -> Iterator[Photo]:
-    """The garments of one picture; garments with the same box count once."""
+    """Yield the garments of one picture; garments with the same box count once. Raises `ConversionError`."""
     try:
         entries = json.loads(annotation.read_bytes())
         pair, source = int(entries["pair_id"]), str(entries["source"])

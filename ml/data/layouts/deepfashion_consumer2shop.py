@@ -57,7 +57,7 @@ def convert(source: Path, manifest_folder: Path, subset: bool = False) -> list[P
 
 
 def _collect_photos(pairs: Iterable[Row]) -> dict[str, _Listed]:
-    """The photos of the pairs by name; most are in several pairs. Raises `ConversionError` if two pairs contradict."""
+    """Return the photos of the pairs by name; most are in several pairs. Raises `ConversionError` for a conflict."""
     listed: dict[str, _Listed] = {}
     split_of: dict[str, str] = {}
     for name, photo in _photos_of_pairs(pairs):

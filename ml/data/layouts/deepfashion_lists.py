@@ -18,7 +18,7 @@ Row = Mapping[str, str]
 
 
 def read_list(path: Path, columns: Sequence[str], subset: bool = False) -> list[Row]:
-    """Read `columns` of a list. Raises `ConversionError`, unless `subset` also for missing rows."""
+    """Return `columns` of a list. Raises `ConversionError`, also for missing rows unless `subset` is true."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
@@ -39,7 +39,7 @@ def read_list(path: Path, columns: Sequence[str], subset: bool = False) -> list[
                 raise ConversionError(f"Line {number} of {str(path)!r} has too few fields.", code="list_malformed")
             rows.append({name: fields[position] for name, position in zip(columns, positions, strict=True)})
     if len(rows) != int(lines[0]) and not subset:
-        text = f"{str(path)!r} announces {int(lines[0]):,} rows and has {len(rows):,}."
+        text = f"{str(path)!r} declares {int(lines[0]):,} rows and has {len(rows):,}; download the file again."
         raise ConversionError(text, code="count_mismatch")
     return rows
 
@@ -55,10 +55,10 @@ def index_by_picture(rows: Sequence[Row]) -> dict[str, Row]:
     return {row["image_name"]: row for row in rows}
 
 
-def require_row(rows: Mapping[str, Row], picture: str, what: str) -> Row:
-    """Return the row of one picture. Raises `ConversionError` that names the picture and `what` it lacks."""
+def require_row(rows: Mapping[str, Row], picture: str, noun: str) -> Row:
+    """Return the row of one picture. Raises `ConversionError` for a missing row, called `noun`."""
     if picture not in rows:
-        raise ConversionError(f"{picture!r} has no {what}.", code="row_missing")
+        raise ConversionError(f"{picture!r} has no {noun}.", code="row_missing")
     return rows[picture]
 
 

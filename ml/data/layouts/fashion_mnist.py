@@ -73,6 +73,7 @@ def _read_part(source: Path, part: str) -> tuple[Bytes, Bytes]:
 
 
 def _read_idx(path: Path, axes: int) -> Bytes:
+    """Return the array in an idx file, with `axes` dimensions. Raises `ConversionError`."""
     try:
         data = gzip.decompress(path.read_bytes())
     except (OSError, EOFError, zlib.error) as error:
@@ -83,6 +84,6 @@ def _read_idx(path: Path, axes: int) -> Bytes:
         raise ConversionError(f"{str(path)!r} is not an idx file of bytes with {axes} axes.", code="idx_malformed")
     shape = struct.unpack(f">{axes}I", data[4:start])
     if len(data) - start != np.prod(shape, dtype=np.int64):
-        text = f"{str(path)!r} announces {shape} bytes and has {len(data) - start:,}."
+        text = f"{str(path)!r} declares {shape} bytes and has {len(data) - start:,}; download the file again."
         raise ConversionError(text, code="idx_truncated")
     return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(shape)

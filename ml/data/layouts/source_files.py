@@ -1,4 +1,4 @@
-"""Helpers of the layouts: read tables, resolve paths, require published counts."""
+"""Source files of photo collections: read CSV tables, resolve paths, require published counts."""
 
 import csv
 import os
@@ -34,10 +34,10 @@ def read_csv(path: Path, columns: Iterable[str]) -> list[Mapping[str, str]]:
     return rows
 
 
-def require_count(what: str, count: int, published: int, subset: bool) -> None:
-    """Raise `ConversionError` if a source that is not a `subset` has another number of `what` than published."""
+def require_count(noun: str, count: int, published: int, subset: bool) -> None:
+    """Raise `ConversionError` if `count`, the number of `noun`, is not `published`; accept any count of a `subset`."""
     if count != published and not subset:
-        text = f"There are {count:,} {what}, published are {published:,}. Use --subset for a part of the collection."
+        text = f"There are {count:,} {noun} instead of {published:,}. Use --subset for a part of the collection."
         raise ConversionError(text, code="count_mismatch")
 
 

@@ -1,4 +1,4 @@
-"""Splits by hash, for sources without a split: the same on every machine."""
+"""Train/val/test splits by a hash of the item, for sources without a split; deterministic on every machine."""
 
 import hashlib
 

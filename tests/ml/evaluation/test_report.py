@@ -186,7 +186,7 @@ def test_columns_are_aligned(metric):
 
 def test_the_table_of_a_classifier_counts_the_queries_left_out(folder):
     text = report_to_text(report_on(folder, "two-names"))
-    assert "Left out, as the classifier does not know the label: 8 blue." in text
+    assert "Left out, because the classifier lacks the label: 8 blue." in text
     assert "16 queries (val, test) for 2 labels" in text
     assert "expected calibration error" in text
 
