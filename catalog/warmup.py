@@ -99,11 +99,11 @@ def _request(application: Application, token: str, method: str, path: str, body:
     statuses: list[str] = []
     response = application(environment, lambda status, headers, error=None: statuses.append(status))
     try:
-        answer = b"".join(response)
+        content = b"".join(response)
     finally:
         response.close()
     if not statuses[0].startswith("2"):
-        raise RuntimeError(f"{method} {path} was answered with {statuses[0]}: {answer[:300]!r}")
+        raise RuntimeError(f"{method} {path} returned {statuses[0]}: {content[:300]!r}")
 
 
 def _draw_photo() -> bytes:

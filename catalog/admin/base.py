@@ -15,7 +15,7 @@ from catalog.errors import Refused
 from catalog.models import ItemPhoto, User
 
 Row = TypeVar("Row", bound=Model)
-MAX_KEY_DIGITS = 18
+MAX_KEY_DIGITS = 18  # a longer number overflows the integers of the database
 
 if TYPE_CHECKING:  # unfold has no type hints, and its classes are not generic
     from django.contrib.admin import ModelAdmin as ModelAdmin
@@ -25,9 +25,13 @@ else:
     from unfold.admin import TabularInline as UnfoldTabularInline
 
     class ModelAdmin(UnfoldModelAdmin):
+        """unfold's admin, generic in its model."""
+
         __class_getitem__ = classmethod(lambda cls, _: cls)
 
     class TabularInline(UnfoldTabularInline):
+        """unfold's inline, generic in its models."""
+
         __class_getitem__ = classmethod(lambda cls, _: cls)
 
 
@@ -86,7 +90,7 @@ def staff_user(request: HttpRequest) -> User:
 
 
 def parse_key(text: str) -> int | None:
-    """Parse a primary key from a request; None if it is not one. Longer numbers overflow the database's integers."""
+    """Parse a primary key from a request; None if it is not one."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= MAX_KEY_DIGITS else None
 
 
@@ -96,7 +100,7 @@ def add_refusal(form: BaseForm, field: str | None, refused: Refused) -> None:
 
 
 def thumbnail(photo: ItemPhoto | None, *, height: int = 64) -> SafeString | str:
-    """An `<img>` of an item photo. Photos uploaded by people are never shown here."""
+    """An `<img>` of an item photo. Never for photos uploaded by users: they are private."""
     if photo is None:
         return "no photo"
     source = reverse("item-photo", args=[photo.pk]) + "?w=160"

@@ -43,6 +43,7 @@ class NewPhotoForm(_PhotoForm):
         fields = ()
 
     def clean(self) -> None:
+        """Prepare the photo (`item_photo_prepare`); a refusal is shown at the field `picture`."""
         item, picture = self.cleaned_data.get("item"), self.cleaned_data.get("picture")
         if item is None or picture is None:
             return

@@ -1,7 +1,7 @@
 """Admin of training triplets from feedback: the list, and the page on which staff review them one by one.
 
 The review page is the only place where staff see an uploaded photo: only the part that was searched with, only photos
-whose owners agreed to it, only while the triplet awaits review, and only with the permission to review.
+whose owners consented to training, only while the triplet awaits review, and only with the permission to review.
 """
 
 from typing import Any
@@ -116,7 +116,7 @@ def _record_answer(request: HttpRequest) -> str:
             raise BadRequest("The answer must be yes, no, skip or undo.")
         pk = parse_key(request.POST.get("triplet", ""))
         if pk is None:
-            raise BadRequest("The triplet must be given by its number.")
+            raise BadRequest("The field “triplet” must hold the number of a triplet.")
         triplet = Triplet.objects.filter(pk=pk).first()
         if triplet is None:
             return "This triplet is gone: its owner withdrew the photo or the feedback."

@@ -179,7 +179,7 @@ def _load_picture(row: SourceRow, stored: frozenset[tuple[str, str]]) -> Importe
         if not stat.S_ISREG(status.st_mode):  # reading a pipe would block forever
             raise Refused("file_unreadable", "The picture cannot be read: it is not a regular file.")
         if status.st_size > settings.MAX_UPLOAD_MB * 1024 * 1024:
-            raise Refused(TOO_LARGE, f"The picture is larger than {settings.MAX_UPLOAD_MB} MB, the most we take.")
+            raise Refused(TOO_LARGE, f"The picture is larger than {settings.MAX_UPLOAD_MB} MB, the maximum size.")
         raw = row.path.read_bytes()
     except OSError as error:
         raise Refused("file_unreadable", f"The picture cannot be read: {error.strerror}.") from error

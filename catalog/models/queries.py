@@ -95,7 +95,7 @@ class SimilarityQuerySet(Owned, ClaimableQuerySet["SimilarityQuery"]):
         released = exhausted.update(
             state=QueryState.FAILED,
             error_code="internal_error",
-            error_detail="Something on our side failed on this photo each time. Please try another picture.",
+            error_detail="We could not process this photo. Please try another picture.",
             finished_at=now,
             **no_claim(),
         )

@@ -86,4 +86,4 @@ def _unreachable() -> Refused:
 
 def _too_large() -> Refused:
     limit = settings.MAX_UPLOAD_MB
-    return Refused(TOO_LARGE, f"The picture at this address is larger than {limit} MB, the most we take.", status=413)
+    return Refused(TOO_LARGE, f"The picture at this address is larger than {limit} MB, the maximum size.", status=413)

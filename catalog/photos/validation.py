@@ -126,7 +126,7 @@ def _detect_formats(raw: bytes) -> list[str]:
     if not raw:
         raise Refused(EMPTY, "The file is empty. Please choose another picture.")
     if len(raw) > settings.MAX_UPLOAD_MB * 1024 * 1024:
-        detail = _("The picture is larger than {limit} MB, the most we take. Please send a smaller one.")
+        detail = _("The picture is larger than {limit} MB, the maximum size. Please send a smaller one.")
         raise Refused(TOO_LARGE, detail.format(limit=settings.MAX_UPLOAD_MB), status=413)
     if raw.startswith(b"\xff\xd8\xff"):
         return ["JPEG"]
@@ -148,7 +148,9 @@ def _detect_heif_or_avif(brand: bytes) -> list[str]:
     if brand in (*_HEIC_BRANDS, b"mif1", b"msf1"):
         _register_heif()
         return ["HEIF"] if brand in _HEIC_BRANDS else ["AVIF", "HEIF"]
-    detail = _("This looks like a film. Please send a picture of one of these kinds: {taken}.").format(taken=SUPPORTED)
+    detail = _("This looks like a video. Please send a picture of one of these types: {supported}.").format(
+        supported=SUPPORTED
+    )
     raise Refused(UNSUPPORTED, detail, status=415)
 
 
@@ -160,10 +162,12 @@ def _unsupported_format(raw: bytes) -> Refused:
     if name is None and b"<svg" in head:
         name = "SVG"
     if name is None:
-        detail = _("This is not a picture. Please send one of these kinds: {taken}.").format(taken=SUPPORTED)
+        detail = _("This is not a picture. Please send a file of one of these types: {supported}.").format(
+            supported=SUPPORTED
+        )
         return Refused(UNREADABLE, detail, status=415)
-    detail = _("Files of the kind {name} are not taken. Please send the picture as one of these: {taken}.")
-    return Refused(UNSUPPORTED, detail.format(name=name, taken=SUPPORTED), status=415)
+    detail = _("{name} files are not supported. Please send the picture as one of these: {supported}.")
+    return Refused(UNSUPPORTED, detail.format(name=name, supported=SUPPORTED), status=415)
 
 
 @cache
@@ -200,7 +204,7 @@ def _check_dimensions(width: int, height: int) -> None:
 
 
 def _too_many_pixels() -> Refused:
-    detail = _("The picture has more than {limit} megapixels, the most we take. Please send a smaller one.")
+    detail = _("The picture has more than {limit} megapixels, the maximum. Please send a smaller one.")
     return Refused(TOO_MANY_PIXELS, detail.format(limit=settings.MAX_PHOTO_MEGAPIXELS), status=413)
 
 

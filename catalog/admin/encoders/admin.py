@@ -155,18 +155,18 @@ class EncoderAdmin(ReadOnlyAdmin[Encoder]):
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]  # Django's own
         if request.method != "GET" or not self.has_view_permission(request, encoder):
             raise PermissionDenied
-        return self._page(request, "page", encoder.name, encoder_context(encoder))
+        return self._render_page(request, "page", encoder.name, encoder_context(encoder))
 
     def compare(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Compare with the encoder whose key is in `against`, by default with the live one."""
-        encoder = self._encoder(request, pk)
+        encoder = self._load_encoder(request, pk)
         other = _find_other(request.GET.get("against", ""), encoder) or comparison_candidate(encoder)
         context = comparison_context(encoder, other)
-        return self._page(request, "compare", f"Compare {encoder}", context)
+        return self._render_page(request, "compare", f"Compare {encoder}", context)
 
     def download(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         """Stream the encoder folder as a zip file."""
-        encoder = self._encoder(request, pk)
+        encoder = self._load_encoder(request, pk)
         try:
             chunks = encoder_download(encoder=encoder)
         except Refused as refused:
@@ -180,53 +180,63 @@ class EncoderAdmin(ReadOnlyAdmin[Encoder]):
         if not request.user.has_perm("catalog.add_encoder"):
             raise PermissionDenied
         request.upload_handlers = [UnnamedTemporaryFileHandler(request)]
-        response: HttpResponse = csrf_protect(self._upload)(request)
+        response: HttpResponse = csrf_protect(self._handle_upload)(request)
         return response
 
-    def _upload(self, request: HttpRequest) -> HttpResponse:
+    def _handle_upload(self, request: HttpRequest) -> HttpResponse:
         form = make_upload_form(request)
         if form.is_bound and form.is_valid() and form.encoder:
             messages.success(request, f"{form.encoder} is registered.")
             return redirect("admin:catalog_encoder_change", form.encoder.pk)
-        return self._page(request, "upload", "Upload an encoder", {"form": form, "max_mb": settings.ENCODER_MAX_MB})
+        return self._render_page(
+            request, "upload", "Upload an encoder", {"form": form, "max_mb": settings.ENCODER_MAX_MB}
+        )
 
     # --- the buttons
 
     def promote(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Make the encoder live; the reason overrides objections that are not blocking."""
+
         def service(encoder: Encoder) -> object:
             return encoder_promote(encoder=encoder, by=staff_user(request), reason=_read_reason(request))
 
-        return self._act(request, pk, service, "{encoder} answers all queries now.")
+        return self._call_service(request, pk, service, "{encoder} answers all queries now.")
 
     def roll_back(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Make the previously live encoder live again."""
+
         def service(encoder: Encoder) -> object:
             return encoder_roll_back(by=staff_user(request), reason=_read_reason(request))
 
-        return self._act(request, pk, service, "Rolled back from {encoder}.")
+        return self._call_service(request, pk, service, "Rolled back from {encoder}.")
 
     def retire(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self._act(request, pk, lambda encoder: encoder_retire(encoder=encoder), "{encoder} is retired.")
+        """Stop embedding the catalogue with the encoder."""
+        return self._call_service(request, pk, lambda encoder: encoder_retire(encoder=encoder), "{encoder} is retired.")
 
     def reconsider(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self._act(
+        """Make a retired encoder a candidate again (`encoder_restore`)."""
+        return self._call_service(
             request, pk, lambda encoder: encoder_restore(encoder=encoder), "{encoder} is a candidate again."
         )
 
     def evaluate(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Queue an evaluation, compared with the encoder whose key is in `against`, if any."""
+
         def service(encoder: Encoder) -> object:
             other = _find_other(request.POST.get("against", ""), encoder)
             return evaluation_request(encoder=encoder, against=other, again=True)
 
-        return self._act(request, pk, service, "{encoder} is queued for evaluation.")
+        return self._call_service(request, pk, service, "{encoder} is queued for evaluation.")
 
     def remove(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Show what depends on the encoder and ask for confirmation; on POST delete it and its folder."""
-        encoder = self._encoder(request, pk)
+        encoder = self._load_encoder(request, pk)
         if not request.user.has_perm("catalog.delete_encoder"):
             raise PermissionDenied
         if request.method != "POST":
             context = {"encoder": encoder, "dependents": dependent_counts(encoder)}
-            return self._page(request, "remove", f"Delete {encoder}?", context)
+            return self._render_page(request, "remove", f"Delete {encoder}?", context)
         try:
             encoder_delete(encoder=encoder)
         except Refused as refused:
@@ -237,11 +247,13 @@ class EncoderAdmin(ReadOnlyAdmin[Encoder]):
 
     # --- helpers
 
-    def _act(self, request: HttpRequest, pk: int, service: Callable[[Encoder], object], message: str) -> HttpResponse:
+    def _call_service(
+        self, request: HttpRequest, pk: int, service: Callable[[Encoder], object], message: str
+    ) -> HttpResponse:
         """Call a service with the encoder and show `message`, or why it refused, on the encoder's page."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        encoder = self._encoder(request, pk)
+        encoder = self._load_encoder(request, pk)
         if not request.user.has_perm("catalog.change_encoder"):
             raise PermissionDenied
         try:
@@ -251,14 +263,14 @@ class EncoderAdmin(ReadOnlyAdmin[Encoder]):
             messages.error(request, refused.detail)
         return redirect(_return_page(request), pk)
 
-    def _encoder(self, request: HttpRequest, pk: int) -> Encoder:
+    def _load_encoder(self, request: HttpRequest, pk: int) -> Encoder:
         """Load an encoder; 404 if there is none, 403 without the permission to view it."""
         encoder = get_object_or_404(Encoder.objects.select_related("run"), pk=pk)
         if not self.has_view_permission(request, encoder):
             raise PermissionDenied
         return encoder
 
-    def _page(self, request: HttpRequest, name: str, title: str, context: dict[str, Any]) -> HttpResponse:
+    def _render_page(self, request: HttpRequest, name: str, title: str, context: dict[str, Any]) -> HttpResponse:
         may = {f"may_{verb}": request.user.has_perm(f"catalog.{verb}_encoder") for verb in ("add", "change", "delete")}
         frame = {**self.admin_site.each_context(request), "opts": self.opts, "title": title, "media": self.media}
         return render(request, f"{PAGES}/{name}.html", frame | may | context | {"original": context.get("encoder")})

@@ -68,33 +68,33 @@ class EvaluationSetAdmin(ReadOnlyAdmin[EvaluationSet]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[EvaluationSet]:
         counts = {
-            "items_in_it": Count("members", distinct=True),
-            "evaluations_on_it": Count("evaluations", distinct=True),
+            "item_count": Count("members", distinct=True),
+            "evaluation_count": Count("evaluations", distinct=True),
         }
         return super().get_queryset(request).annotate(**counts)
 
     @display(description="Current", boolean=True)  # type: ignore[untyped-decorator]
-    def current(self, drawn: EvaluationSet) -> bool:
-        return drawn.is_current
+    def current(self, evaluation_set: EvaluationSet) -> bool:
+        return evaluation_set.is_current
 
     @admin.display(description="Items")
-    def items_count(self, drawn: Any) -> int:
-        count: int = drawn.items_in_it
+    def items_count(self, evaluation_set: Any) -> int:
+        count: int = evaluation_set.item_count
         return count
 
     @admin.display(description="Evaluations")
-    def comparisons(self, drawn: Any) -> SafeString:
+    def comparisons(self, evaluation_set: Any) -> SafeString:
         page = reverse("admin:catalog_evaluation_changelist")
         markup = '<a class="text-link underline" href="{}?evaluation_set__id__exact={}">{}</a>'
-        return format_html(markup, page, drawn.pk, drawn.evaluations_on_it)
+        return format_html(markup, page, evaluation_set.pk, evaluation_set.evaluation_count)
 
     @admin.display(description="Purpose")
-    def purpose(self, drawn: EvaluationSet) -> str:
+    def purpose(self, evaluation_set: EvaluationSet) -> str:
         return PURPOSE
 
     @admin.display(description="Items by category")
-    def labels(self, drawn: EvaluationSet) -> SafeString:
-        counts = drawn.items.values_list("category").annotate(
+    def labels(self, evaluation_set: EvaluationSet) -> SafeString:
+        counts = evaluation_set.items.values_list("category").annotate(
             items=Count("pk", distinct=True), pictures=Count("photos")
         )
         rows = counts.order_by("-items", "category")
@@ -109,9 +109,9 @@ class EvaluationSetAdmin(ReadOnlyAdmin[EvaluationSet]):
         if not request.user.has_perm("catalog.add_evaluationset"):
             raise PermissionDenied
         form = DrawForm(request.POST) if request.method == "POST" else DrawForm()
-        if form.is_bound and form.is_valid() and (drawn := form.draw(request)):
-            messages.success(request, f"{drawn} was drawn. Encoders are compared on it from now on.")
-            return redirect("admin:catalog_evaluationset_change", drawn.pk)
+        if form.is_bound and form.is_valid() and (evaluation_set := form.draw(request)):
+            messages.success(request, f"{evaluation_set} was drawn. Encoders are compared on this set from now on.")
+            return redirect("admin:catalog_evaluationset_change", evaluation_set.pk)
         frame = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
         context = {"title": "Draw an evaluation set", "form": form, "purpose": PURPOSE}
         return render(request, "admin/catalog/evaluationset/draw.html", frame | context)

@@ -52,10 +52,12 @@ class MetricEstimate:
 
     @property
     def text(self) -> str:
+        """The value in percent."""
         return f"{_percent(self.value)} %"
 
     @property
     def interval(self) -> str:
+        """The ends of the interval in percent; "" without an interval."""
         return "" if self.low is None or self.high is None else f"{_percent(self.low)} to {_percent(self.high)}"
 
 
@@ -67,10 +69,12 @@ class MetricDifference(MetricEstimate):
 
     @property
     def text(self) -> str:
+        """The difference in percentage points."""
         return f"{_signed(self.value)} points"
 
     @property
     def interval(self) -> str:
+        """The ends of the interval in percentage points; "" without an interval."""
         return "" if self.low is None or self.high is None else f"{_signed(self.low)} to {_signed(self.high)}"
 
     @property
@@ -139,7 +143,7 @@ def card_metrics(card: ReportJson) -> dict[str, dict[str, Any]]:
 
 
 def key_metrics(kind: str, metrics: ReportJson) -> list[MetricRow]:
-    """The few metrics that summarise an encoder of a kind, those that were measured."""
+    """The few metrics that summarise an encoder of a kind, without metrics that were not measured."""
     keys = KEY_METRICS.get(kind, ())
     rows = (MetricRow(metric_name(key), parse_estimate(metrics, key), short_name=SHORT_NAMES[key]) for key in keys)
     return [row for row in rows if row.value]

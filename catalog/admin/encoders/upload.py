@@ -25,10 +25,12 @@ class UnnamedTemporaryFileHandler(FileUploadHandler):
         self._file: IO[bytes] | None = None
 
     def new_file(self, *arguments: Any, **options: Any) -> None:
+        """Open the temporary file."""
         super().new_file(*arguments, **options)
         self._file = tempfile.TemporaryFile(dir=settings.VAR_DIR)  # noqa: SIM115 - closed with the upload
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+        """Write a chunk. On a full disk, stop the upload and set `failure`."""
         try:
             assert self._file is not None  # noqa: S101 - Django calls new_file first
             self._file.write(raw_data)
@@ -37,11 +39,13 @@ class UnnamedTemporaryFileHandler(FileUploadHandler):
             raise StopUpload from None
 
     def file_complete(self, file_size: int) -> "UploadedFile[bytes]":
+        """Return the file, positioned at its start."""
         assert self._file is not None  # noqa: S101
         self._file.seek(0)
         return UploadedFile(self._file, self.file_name, self.content_type, file_size, self.charset)
 
     def upload_interrupted(self) -> None:
+        """Close, and so delete, the temporary file."""
         if self._file is not None:
             self._file.close()
 
@@ -63,6 +67,7 @@ class UploadForm(forms.Form):
     encoder: Encoder | None = None
 
     def clean(self) -> None:
+        """Check and register the archive; a refusal is shown at the field that it concerns."""
         archive, name = self.cleaned_data.get("archive"), self.cleaned_data.get("name")
         if archive is None or name is None:
             return

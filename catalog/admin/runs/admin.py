@@ -85,6 +85,7 @@ class TrainingRunAdmin(DeletedByService[TrainingRun]):
         return no_wrap(duration_text(run))
 
     def has_delete_permission(self, request: HttpRequest, obj: TrainingRun | None = None) -> bool:
+        """Only runs that have ended can be deleted."""
         return super().has_delete_permission(request, obj) and (obj is None or obj.has_ended)
 
     def get_deleted_objects(
@@ -120,18 +121,18 @@ class TrainingRunAdmin(DeletedByService[TrainingRun]):
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]  # Django's own
         self._require_view(request, run)
         context = {"parts": render_parts(request, run), "run": run, "original": run}
-        return render(request, f"{PAGES}/run.html", self._frame(request, run.name) | context)
+        return render(request, f"{PAGES}/run.html", self._frame_context(request, run.name) | context)
 
     def live(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The parts whose etags are not among the query parameters `seen`; 204 if there are none."""
-        run = self._run(request, pk)
-        known = request.GET.getlist("seen")
-        parts = {name: part for name, part in render_parts(request, run).items() if part["etag"] not in known}
+        run = self._load_run(request, pk)
+        shown_etags = request.GET.getlist("seen")
+        parts = {name: part for name, part in render_parts(request, run).items() if part["etag"] not in shown_etags}
         return render(request, f"{PAGES}/_live.html", {"parts": parts}) if parts else HttpResponse(status=204)
 
     def picture(self, request: HttpRequest, pk: int, name: str) -> HttpResponseBase:
         """Serve a picture of the run. Its URL carries a version, so browsers may cache it."""
-        run = self._run(request, pk)
+        run = self._load_run(request, pk)
         try:
             file = run_picture(run, name).open("rb")
         except FileNotFoundError:
@@ -141,10 +142,12 @@ class TrainingRunAdmin(DeletedByService[TrainingRun]):
         return response
 
     def cancel(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self._act(request, pk, run_cancel, "The run is being stopped.")
+        """Cancel a queued run at once, a running one within seconds."""
+        return self._call_service(request, pk, run_cancel, "The run is being stopped.")
 
     def resume(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self._act(request, pk, run_resume, "The run is queued again.")
+        """Queue a failed or cancelled run again."""
+        return self._call_service(request, pk, run_resume, "The run is queued again.")
 
     # --- the form
 
@@ -169,28 +172,30 @@ class TrainingRunAdmin(DeletedByService[TrainingRun]):
                 messages.success(request, f"{run} is queued.")
                 return redirect("admin:catalog_trainingrun_change", run.pk)
         page = "_form" if request.htmx else "add"  # type: ignore[attr-defined]  # django-htmx
-        return render(request, f"{PAGES}/{page}.html", self._frame(request, "Start a training run") | context)
+        return render(request, f"{PAGES}/{page}.html", self._frame_context(request, "Start a training run") | context)
 
     # --- helpers
 
-    def _frame(self, request: HttpRequest, title: str) -> dict[str, Any]:
+    def _frame_context(self, request: HttpRequest, title: str) -> dict[str, Any]:
         return {**self.admin_site.each_context(request), "opts": self.opts, "title": title, "media": self.media}
 
     def _require_view(self, request: HttpRequest, run: TrainingRun) -> None:
         if not self.has_view_permission(request, run):
             raise PermissionDenied
 
-    def _run(self, request: HttpRequest, pk: int) -> TrainingRun:
+    def _load_run(self, request: HttpRequest, pk: int) -> TrainingRun:
         """Load a run; 404 if there is none, 403 without the permission to view it."""
         run = get_object_or_404(TrainingRun.objects.select_related("started_by", "cloned_from", "encoder"), pk=pk)
         self._require_view(request, run)
         return run
 
-    def _act(self, request: HttpRequest, pk: int, service: Callable[..., object], message: str) -> HttpResponse:
+    def _call_service(
+        self, request: HttpRequest, pk: int, service: Callable[..., object], message: str
+    ) -> HttpResponse:
         """Call a service with the run and show `message`, or why it refused, on the run's page."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        run = self._run(request, pk)
+        run = self._load_run(request, pk)
         if not self.has_change_permission(request, run):
             raise PermissionDenied
         try:
@@ -202,7 +207,7 @@ class TrainingRunAdmin(DeletedByService[TrainingRun]):
 
     def _run_to_clone(self, request: HttpRequest) -> TrainingRun | None:
         pk = parse_key(request.GET.get("clone", ""))
-        return None if pk is None else self._run(request, pk)
+        return None if pk is None else self._load_run(request, pk)
 
 
 def no_wrap(text: str) -> SafeString:

@@ -72,15 +72,18 @@ class RunForm(forms.Form):
 
     @property
     def general(self) -> list[forms.BoundField]:
+        """The fields above the hyperparameters."""
         return [self[name] for name in ("kind", "preset", "source", "manifest", "name", "tracker")]
 
     @property
     def common(self) -> list[forms.BoundField]:
+        """The hyperparameters that are changed most often, for the kind of run."""
         names = (*COMMON, *COMMON_BY_KIND[RunKind(self.kind_shown)])
         return [self[PREFIX + name] for name in names if PREFIX + name in self.fields]
 
     @property
     def others(self) -> list[forms.BoundField]:
+        """The remaining hyperparameters, in a collapsed section."""
         common = {field.name for field in self.common}
         return [self[name] for name in self.fields if name.startswith(PREFIX) and name not in common]
 
@@ -90,9 +93,12 @@ class RunForm(forms.Form):
         return any(field.errors or field.value() not in ("", None) for field in self.others)
 
     def clean(self) -> dict[str, Any]:
+        """Check that the fields fit together, and the hyperparameters by `checked_options`."""
         data = super().clean() or {}
         if data.get("options_kind") and data.get("kind") != data["options_kind"]:
-            self.add_error("kind", "The hyperparameters below belonged to the other kind. Please check them again.")
+            self.add_error(
+                "kind", "These hyperparameters were filled in for the other kind of run. Please check them again."
+            )
         elif data.get("source") != RunSource.CATALOGUE and "manifest" in data and not data["manifest"]:
             self.add_error("manifest", "Choose the manifest that the photos come from.")
         elif not self.errors:
@@ -115,17 +121,17 @@ class RunForm(forms.Form):
 
     def add_refusal(self, refused: Refused) -> None:
         """Show a refusal at the field that it names, else above the form."""
-        named = PREFIX + refused.detail.partition(" ")[0]
+        option_field_name = PREFIX + refused.detail.partition(" ")[0]
         field = "manifest" if refused.code.startswith("manifest_") else FIELD_BY_CODE.get(refused.code)
-        field = named if named in self.fields else field
+        field = option_field_name if option_field_name in self.fields else field
         add_refusal(self, field, refused)
 
 
 def make_run_form(values: Mapping[str, Any], **kwargs: Any) -> RunForm:
     """Build the form with the hyperparameters of `values["kind"]`; of the first kind if that is missing or unknown."""
     kind = values.get("kind")
-    known_kind = kind if kind in RunKind.values else RunKind.METRIC
-    return RunForm(kind=str(known_kind), preset=str(values.get("preset") or ""), **kwargs)
+    valid_kind = kind if kind in RunKind.values else RunKind.METRIC
+    return RunForm(kind=str(valid_kind), preset=str(values.get("preset") or ""), **kwargs)
 
 
 def check_run(form: RunForm) -> dict[str, Any]:

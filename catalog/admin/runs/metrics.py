@@ -46,6 +46,7 @@ SHORT_NAMES = {"map_at_r": "MAP@R", "garment_at_1": "garment", "val_accuracy": "
 
 
 def format_percent(value: float) -> str:
+    """Format a share as a percentage with three digits: 0.8765 -> 87.6 %."""
     return f"{100 * value:.3g} %"
 
 

@@ -18,7 +18,7 @@ from catalog.services.datasets.training_pairs import training_pairs_count
 from catalog.services.training.options import all_options, checked_options
 from catalog.services.training.resources import ResourceEstimate, estimate_resources, free_disk_bytes, free_memory_bytes
 
-FEW_PHOTOS: Final = 10  # a label with fewer training photos is not learned well
+FEW_PHOTOS: Final = 10  # a label with fewer training photos is recognised badly
 MAX_NAMES: Final = 5  # in a sentence
 
 
@@ -87,7 +87,7 @@ def _count_catalogue(counts: _Counts) -> None:
     counts.left_out += chosen.left_out
     counts.pairs = training_pairs_count()
     if planned:
-        detail = _("{count} photos will be set aside to compare encoders on; they are never learned from.")
+        detail = _("{count} photos will be set aside to compare encoders on; they are never used for training.")
         counts.notes.append(detail.format(count=len(planned)))
     elif not has_set:
         counts.notes.append(_("There are too few items to set some aside, so encoders cannot be compared yet."))
@@ -109,18 +109,18 @@ def _count_manifest(counts: _Counts, manifest: str, options: Mapping[str, Any], 
 
 def _photo_problems(counts: _Counts) -> list[str]:
     if not counts.splits.total():
-        return [_("There are no photos to learn from: import a catalogue with categories, or choose a manifest.")]
+        return [_("There are no photos to train on: import a catalogue with categories, or choose a manifest.")]
     problems = []
     enough = [label for label, count in counts.labels.items() if count > 1]
     if len(enough) < 2:
-        detail = _("Two categories with two photos or more to learn from are needed. Found: {count}.")
+        detail = _("At least two categories with two or more training photos are needed. Found: {count}.")
         problems.append(detail.format(count=len(enough)))
     elif len(enough) < len(counts.labels):
         single = sorted(set(counts.labels) - set(enough))
-        detail = _("Some labels have one photo to learn from, and two are needed: {names}.")
+        detail = _("Some labels have only one training photo, and two are needed: {names}.")
         problems.append(detail.format(names=_names(single)))
     if not counts.held:
-        problems.append(_("There are too few items to hold some back and see how the training goes."))
+        problems.append(_("There are too few items to hold some out for validation. Add more items."))
     return problems
 
 
@@ -158,7 +158,9 @@ def _label_notes(counts: _Counts) -> list[str]:
     notes = []
     few = sorted(label for label, count in counts.labels.items() if 1 < count < FEW_PHOTOS)
     if few:
-        notes.append(_("Few photos, so little will be learned of: {names}.").format(names=_names(few)))
+        notes.append(
+            _("Few training photos, so these labels may be recognised badly: {names}.").format(names=_names(few))
+        )
     for reason, count in counts.left_out.items():
         notes.append(_("Left out: {count} photos {reason}.").format(count=count, reason=_(reason)))
     if counts.pairs:
@@ -169,7 +171,7 @@ def _label_notes(counts: _Counts) -> list[str]:
 def _time_notes(estimate: ResourceEstimate) -> list[str]:
     if any(Path("/dev").glob("nvidia[0-9]*")):
         return []  # with a GPU the time is short and depends on its model
-    return [_("It will take about {time} on two free cores.").format(time=_span(estimate.minutes))]
+    return [_("The run will take about {time} on two free CPU cores.").format(time=_span(estimate.minutes))]
 
 
 def _queue_notes() -> list[str]:

@@ -11,7 +11,7 @@ UNTAKEN_AFTER = timedelta(seconds=20)  # the message has been sent a second time
 
 
 def run_waiting_reason(*, run: TrainingRun) -> str:
-    """The reason in one sentence; empty for a run that is not queued."""
+    """The reason why a queued run has not started, in one sentence; "" for a run that is not queued."""
     if run.state != RunState.QUEUED:
         return ""
     others = TrainingRun.objects.exclude(pk=run.pk).defer("log_tail", "metrics")
@@ -21,7 +21,7 @@ def run_waiting_reason(*, run: TrainingRun) -> str:
         return f"Waits for {first}, which was started before it."
     if timezone.now() - run.created_at < UNTAKEN_AFTER:
         return "No train worker has taken it yet."
-    return "No train worker has taken it yet. Is one running? It is the line “train” of the Procfile."
+    return "No train worker has taken it yet. Start one: the line “train” of the Procfile."
 
 
 def run_stage_description(*, run: TrainingRun) -> str:

@@ -152,7 +152,7 @@ def test_an_invalid_run_is_refused_with_a_code_and_not_started(
 def test_a_preflight_error_follows_accept_language(staff: APIClient) -> None:
     answer = staff.post(RUNS, {"kind": "metric"})
     assert_refused(answer, 400, "preflight")
-    assert answer.json()["detail"].startswith("There are no photos to learn from")
+    assert answer.json()["detail"].startswith("There are no photos to train on")
     polish = staff.post(RUNS, {"kind": "metric"}, headers={"Accept-Language": "pl"}).json()["detail"]
     assert polish.startswith("Nie ma zdjęć")
 

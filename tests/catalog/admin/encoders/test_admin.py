@@ -175,7 +175,7 @@ def test_the_page_shows_the_objections_of_the_release_checks(staff: Client) -> N
     make_folder(candidate)
     candidate.embeddings.all().delete()
     page = text(staff, "change", candidate.pk)
-    assert "Objections to promoting it" in page
+    assert "Objections to the promotion" in page
     assert "1 photo" in page
     assert url("promote", candidate.pk) not in page  # missing vectors are a blocking objection
 
@@ -201,7 +201,7 @@ def test_the_comparison_accepts_any_encoder_of_the_kind_and_defaults_to_the_live
     make_evaluation(candidate, third, state=EvaluationState.FAILED, report={}, reason="The folder is gone.")
     assert "The folder is gone." in text(staff, "compare", candidate.pk, against=third.pk)
     for key in ("", "x", "9" * 40, "²", candidate.pk, make_encoder(kind="classifier").pk):
-        assert "These two have not been compared yet." in text(staff, "compare", candidate.pk, against=key)
+        assert "These encoders have not been compared yet." in text(staff, "compare", candidate.pk, against=key)
 
 
 def test_the_pages_work_for_a_classifier_and_an_empty_card(staff: Client) -> None:
@@ -237,7 +237,7 @@ def test_a_candidate_without_objections_needs_no_reason(staff: Client) -> None:
     live, candidate, _ = live_and_candidate()
     make_folder(candidate)
     make_evaluation(candidate, live, report=REPORT | {"against": {"differences": {}, "labels": {}}})
-    assert "It may be promoted" in text(staff, "change", candidate.pk)
+    assert "Ready to be promoted" in text(staff, "change", candidate.pk)
     staff.post(url("promote", candidate.pk))
     assert Encoder.objects.live() == candidate
 
@@ -277,7 +277,7 @@ def test_refusals_of_the_services_redirect_with_a_message(staff: Client) -> None
 def test_deleting_shows_the_dependents_and_asks_for_confirmation(staff: Client) -> None:
     encoder = make_encoder("gone soon")
     make_embedding(encoder, unit(1))
-    assert "What depends on it" in text(staff, "remove", encoder.pk)
+    assert "What depends on this encoder" in text(staff, "remove", encoder.pk)
     assert Encoder.objects.filter(pk=encoder.pk).exists()
     assert staff.post(url("remove", encoder.pk)).headers["Location"] == url("changelist")
     assert not Encoder.objects.filter(pk=encoder.pk).exists()

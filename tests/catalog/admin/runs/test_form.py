@@ -111,7 +111,7 @@ def test_an_empty_catalogue_is_refused(staff: Client) -> None:
     for button in ("_check", "_start"):
         page = press(staff, button).content.decode()
         assert "The run cannot start" in page
-        assert "There are no photos to learn from" in page
+        assert "There are no photos to train on" in page
     assert not TrainingRun.objects.exists()
 
 

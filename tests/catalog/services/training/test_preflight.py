@@ -49,9 +49,9 @@ def test_the_check_writes_nothing() -> None:
 @pytest.mark.parametrize(
     ("of_each", "labels", "says"),
     [
-        (0, (), "There are no photos to learn from"),
+        (0, (), "There are no photos to train on"),
         (20, ("Hat",), "Two categories with two photos or more to learn from are needed. Found: 1."),
-        (2, ("Hat", "Shirt"), "too few items to hold some back"),
+        (2, ("Hat", "Shirt"), "too few items to hold some out"),
     ],
 )
 def test_too_few_photos_or_categories_are_a_problem(of_each: int, labels: tuple[str, ...], says: str) -> None:
@@ -66,7 +66,7 @@ def test_labels_with_few_photos_and_left_out_photos_are_noted() -> None:
     evaluated(*photos["Hat"][:3])
     accepted(photos["Hat"][4], photos["Shirt"][0])
     notes = check().notes
-    assert "Few photos, so little will be learned of: Scarf." in notes
+    assert "Few training photos, so these labels may be recognised badly: Scarf." in notes
     assert "Left out: 3 photos of items of an evaluation set." in notes
     assert "Left out: 1 photos that are the only one of their category." in notes
     assert "Photos of people whose feedback was accepted: 1." in notes
@@ -150,7 +150,7 @@ class TestManifests:
             (folder / "shop.csv").read_text().replace("5.jpg,Tie,5,val", "5.jpg,Tie,5,test")
         )
         result = check(source=RunSource.MANIFEST, manifest="shop.csv", options=options)
-        assert result.problems == ("Some labels have one photo to learn from, and two are needed: Tie.",)
+        assert result.problems == ("Some labels have only one training photo, and two are needed: Tie.",)
 
     def test_a_missing_or_broken_manifest_is_the_only_problem(self, folder: Path) -> None:
         assert check(source=RunSource.MANIFEST, manifest="none.csv").problems == (
