@@ -83,4 +83,4 @@ def test_errors_are_logged_and_nothing_is_left(media: Path, error: Exception, ca
 def test_a_refused_request_is_logged(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     settings.MAX_UPLOAD_MB = 0.0001
     warm_up_requests(WSGIHandler())
-    assert "/api/v1/queries/ was answered with 413" in caplog.text
+    assert "/api/v1/queries/ returned 413" in caplog.text

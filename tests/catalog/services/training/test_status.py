@@ -39,7 +39,7 @@ def test_the_first_queued_run_is_next() -> None:
 def test_a_run_that_no_worker_takes_asks_for_a_worker() -> None:
     run = make_run()
     run.created_at = timezone.now() - timedelta(minutes=1)
-    assert "Is one running?" in run_waiting_reason(run=run)
+    assert "Procfile" in run_waiting_reason(run=run)
 
 
 def test_ended_runs_do_not_wait_and_do_not_block() -> None:
