@@ -59,8 +59,12 @@ class Pages(CursorPagination):
 
 
 class NewestFirst(Pages):
+    """Rows by creation time, newest first."""
+
     ordering = "-created_at"
 
 
 class ById(Pages):
+    """Rows by primary key, lowest first."""
+
     ordering = "id"

@@ -13,8 +13,12 @@ class MediaType(BaseRenderer):
 
 
 class EventStream(MediaType):
+    """Server-sent events."""
+
     media_type, format = "text/event-stream", "events"
 
 
 class Zip(MediaType):
+    """A zip archive."""
+
     media_type, format = "application/zip", "zip"

@@ -25,6 +25,7 @@ def idempotency_key(request: Request, *, longest: int = 255) -> str | None:
 
 
 def idempotency_key_parameter(*, longest: int = 255) -> OpenApiParameter:
+    """Describe the header `Idempotency-Key` of at most `longest` characters, for `extend_schema(parameters=...)`."""
     return OpenApiParameter(
         "Idempotency-Key",
         {"type": "string", "minLength": 1, "maxLength": longest, "pattern": "^[!-~]+$"},

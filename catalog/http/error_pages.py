@@ -52,14 +52,17 @@ def htmx_problem(problem: Problem, target: str) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Respond to a malformed request (handler400)."""
     return render_problem(request, problem_for(exception) or BAD_REQUEST)
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Respond to a missing permission (handler403)."""
     return render_problem(request, FORBIDDEN)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Respond to an unknown URL or row (handler404)."""
     return render_problem(request, NOT_FOUND)
 
 

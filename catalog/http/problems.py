@@ -57,9 +57,11 @@ class Problem:
 
     @property
     def title(self) -> str:
+        """The standard phrase of the HTTP status."""
         return HTTPStatus(self.status).phrase
 
     def as_json(self) -> dict[str, Any]:
+        """The members of the JSON response, in the current language."""
         return {
             "type": "about:blank",  # RFC 9457: the title is the status's own name, `code` says more
             "title": self.title,

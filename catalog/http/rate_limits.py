@@ -93,6 +93,7 @@ class RedisCounter:
         self.paused_until = 0.0
 
     def count(self, rate: RateLimitItem, scope: str, client: str, cost: int) -> Quota:
+        """Count a request, unless Redis failed less than `PAUSE` seconds ago. Allows the request without Redis."""
         if time.monotonic() < self.paused_until:
             return Quota(scope, is_allowed=True)
         try:
@@ -116,10 +117,10 @@ class RedisCounter:
     def _run_scripts(self, key: str, rate: RateLimitItem, cost: int) -> tuple[bool, float, int]:
         """Run both Lua scripts of `limits` in one round trip; the library itself takes two."""
         now, seconds = time.time(), rate.get_expiry()
-        acquire, look = (script.sha for script in self.scripts)
+        acquire_sha, window_sha = (script.sha for script in self.scripts)
         with self.redis.pipeline(transaction=False) as pipeline:
-            pipeline.evalsha(acquire, 1, key, now, rate.amount, seconds, cost)
-            pipeline.evalsha(look, 1, key, now - seconds, rate.amount)
+            pipeline.evalsha(acquire_sha, 1, key, now, rate.amount, seconds, cost)
+            pipeline.evalsha(window_sha, 1, key, now - seconds, rate.amount)
             acquired, window = pipeline.execute()
         oldest, used = window or (now, 0)
         return bool(acquired), float(oldest), int(used)

@@ -35,5 +35,6 @@ class RequestIdFilter(logging.Filter):
     """Add `request_id` to every log record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Set the attribute; no record is dropped."""
         record.request_id = request_id()
         return True

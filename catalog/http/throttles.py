@@ -28,6 +28,7 @@ class ScopedThrottle(BaseThrottle):
     _quota: Quota | None = None
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
+        """Count the request; return whether it is within the limit. The quota is in `request.META[QUOTA]`."""
         scope = READ if request.method in SAFE_METHODS else getattr(view, "throttle_scope", WRITE)
         cost = view.throttle_cost(request) if hasattr(view, "throttle_cost") else 1
         if request.user and request.user.is_authenticated:

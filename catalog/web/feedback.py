@@ -19,7 +19,7 @@ from catalog.web.matches import consent_context, match_context
 from catalog.web.owners import current_owner, extend_visitor_session
 from catalog.web.throttles import throttle_change
 
-ANNOUNCEMENTS = {"up": "Marked as a good match.", "down": "Marked as a poor match.", "": "Your mark is removed."}
+ANNOUNCEMENTS = {"up": "Marked as a good match.", "down": "Marked as a poor match.", "": "Your mark was removed."}
 
 
 @require_POST
@@ -45,7 +45,7 @@ def recommendation_feedback(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def photo_consent(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Set whether encoders may learn from the photo of a query, by the checkbox below the matches."""
+    """Set the training consent for the photo of a query, by the checkbox below the matches."""
     query = get_object_or_404(queries_of(**current_owner(request)), pk=pk, photo__isnull=False)
     if (problem := throttle_change(request)) is not None:
         return _refusal(request, problem)

@@ -17,10 +17,14 @@ from catalog.services.accounts.passwords import password_reset, password_reset_r
 
 
 class EmailForm(forms.Form):
+    """The email address of the account."""
+
     email = forms.EmailField(max_length=254, error_messages={"required": _("Enter your email address.")})
 
 
 class PasswordForm(forms.Form):
+    """The new password."""
+
     password = forms.CharField(max_length=1000, strip=False, error_messages={"required": _("Choose a password.")})
 
 

@@ -16,7 +16,7 @@ from catalog.web.owners import current_owner
 POLL_WAIT = 0.35  # seconds; with the page's interval of 400 ms a request waits for the answer nearly all the time
 
 # The states as three steps for people.
-STEPS = ("Photo received", "Looking at it closely", "Searching the catalogue")
+STEPS = ("Photo received", "Taking a closer look", "Searching the catalogue")
 STEP_OF = {
     QueryState.TO_FETCH: 0,
     QueryState.FETCHING: 0,

@@ -23,6 +23,8 @@ NO_FILE = Problem(400, "photo_required", "Choose a photo first.")
 
 
 class UploadPage(View):
+    """Show the upload form; on POST create a query with the photo and show its progress."""
+
     def get(self, request: HttpRequest) -> HttpResponse:
         return _form_page(request)
 

@@ -174,7 +174,7 @@ def test_thumbs_work_by_keyboard_and_are_announced(browser: Browser, picture: Pa
         browser.press(key)
         browser.wait(lambda before=before: is_pressed(browser, 2, "up") != before, "the thumb")  # type: ignore[misc]
         assert browser.has_focus(thumb(browser, 2, "up"))
-        assert announcement(browser) == ("Your mark is removed." if before else "Marked as a good match.")
+        assert announcement(browser) == ("Your mark was removed." if before else "Marked as a good match.")
     thumb(browser, 3, "down").click()
     browser.wait(lambda: is_pressed(browser, 3, "down"), "the other thumb")
     link = "const a = document.createElement('a'); a.href = '#there'; a.dataset.opens = arguments[0]; a.id = 'link';"

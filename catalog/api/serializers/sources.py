@@ -68,14 +68,14 @@ class PhotosField(serializers.Field[list[Picture], Any, Any, Any]):
             self.fail("number", most=MAX_PHOTOS)
         ids = [_parse_id(entry) for entry in data]
         rows = queryable_photos(self.context).filter(pk__in=[pk for pk in ids if pk is not None]) if any(ids) else ()
-        earlier = {photo.pk: photo for photo in rows}
+        photos = {photo.pk: photo for photo in rows}
         pictures: list[Picture] = []
         errors: dict[str, Any] = {}
-        for place, (pk, entry) in enumerate(zip(ids, data, strict=True)):
+        for position, (pk, entry) in enumerate(zip(ids, data, strict=True)):
             try:
-                pictures.append(_earlier_photo(pk, earlier) if pk else PhotoField().to_internal_value(entry))
+                pictures.append(_find_photo(pk, photos) if pk else PhotoField().to_internal_value(entry))
             except serializers.ValidationError as error:
-                errors[str(place)] = error.detail
+                errors[str(position)] = error.detail
         if errors:
             raise serializers.ValidationError(errors)
         return pictures
@@ -114,7 +114,7 @@ class SourceSerializer(StrictSerializer):
     crop = CropSerializer(required=False, help_text="The part of the photo to search with. Not for several photos.")
 
     def validate_photo_id(self, value: UUID) -> UploadedPhoto:
-        return _earlier_photo(value, {photo.pk: photo for photo in queryable_photos(self.context).filter(pk=value)})
+        return _find_photo(value, {photo.pk: photo for photo in queryable_photos(self.context).filter(pk=value)})
 
     def validate_photo_url(self, value: str) -> str:
         return validate_web_url(value)
@@ -130,13 +130,13 @@ class SourceSerializer(StrictSerializer):
         return item
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        given = [name for name in SOURCES if name in attrs]
-        if not given:
+        sources = [name for name in SOURCES if name in attrs]
+        if not sources:
             raise _error("photo", "Send a photo, or the id of a photo or item.", "required")
-        if len(given) > 1:
-            message = _("Send only one of {sources}.").format(sources=", ".join(given))
+        if len(sources) > 1:
+            message = _("Send only one of {sources}.").format(sources=", ".join(sources))
             raise _error("photo", message, "one_source_only")
-        source = TO_ARGUMENTS[given[0]](attrs.pop(given[0]))
+        source = TO_ARGUMENTS[sources[0]](attrs.pop(sources[0]))
         if "crop" in attrs and ("item" in source or source.get("more_photos")):
             raise _error("crop", "A crop applies to a single photo.", "crop_of_one_photo")
         return attrs | source
@@ -152,7 +152,7 @@ TO_ARGUMENTS: dict[str, Callable[[Any], dict[str, Any]]] = {
 
 
 def validate_web_url(text: str) -> str:
-    """Return the normalised URL; raises ValidationError for one that may not be requested."""
+    """Return the normalised URL; raises ValidationError for a URL that may not be requested."""
     try:
         return parse_url(text).url
     except Refused as refused:
@@ -173,10 +173,10 @@ def _replayed_query(context: Mapping[str, Any]) -> SimilarityQuerySet:
     return queries.none() if key is None else queries.filter(idempotency_key=key)
 
 
-def _earlier_photo(pk: UUID, earlier: dict[UUID, UploadedPhoto]) -> UploadedPhoto:
-    if pk not in earlier:
+def _find_photo(pk: UUID, photos: dict[UUID, UploadedPhoto]) -> UploadedPhoto:
+    if pk not in photos:
         raise serializers.ValidationError("You have no photo with this id.", code="unknown_photo")
-    return earlier[pk]
+    return photos[pk]
 
 
 def _parse_id(entry: Any) -> UUID | None:

@@ -19,6 +19,8 @@ from catalog.services.accounts.devices import device_get, device_rename, devices
 
 
 class LatestFirst(Pages):
+    """Tokens by creation time, newest first."""
+
     ordering = "-created"
 
 

@@ -19,6 +19,7 @@ class Compression(HttpCompressionMiddleware):
     content_type_re = re.compile(r"application/(?:json|vnd\.oai\.openapi)")
 
     def maybe_compress(self, request: HttpRequest, response: HttpResponseBase) -> None:
+        """Compress a JSON response of at least `MIN_BYTES` in place."""
         if not isinstance(response, HttpResponse) or len(response.content) < MIN_BYTES:
             return
         if self.content_type_re.match(response.get("Content-Type", "")):

@@ -38,4 +38,5 @@ class ContentSecurityPolicy:
 
     @cached_property
     def excluded(self) -> tuple[str, str]:
+        """The path prefixes without the policy."""
         return reverse("admin:index"), reverse("api:docs")

@@ -21,6 +21,7 @@ class ApiResponseHeaders(ConditionalGetMiddleware):
     """
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Set the headers of a response below /api/; 304 if the client has the same version."""
         if not request.path_info.startswith("/api/"):
             return response
         response.setdefault("Cache-Control", REVALIDATE if request.method in SAFE else NO_STORE)
