@@ -1,6 +1,6 @@
 """Wait for a query to end, and follow its state changes, through Redis.
 
-The row holds the state; an event only says "read the row again". When Redis is unreachable, nothing fails: announcing
+The row holds the state; an event only means "read the row again". When Redis is unreachable, nothing fails: announcing
 logs a warning, waiting returns at once, and a subscription returns every second.
 """
 
@@ -16,8 +16,8 @@ import redis
 
 from catalog.redis_client import TIMEOUT, redis_client, redis_errors_logged
 
-# An ended query leaves an element in a list of its own. Waiting is a blocking move from that list to itself: it returns
-# at once if the element is there already, wakes every waiter, and has no gap between looking and waiting.
+# The end of a query adds an element to a list named after its id. Waiting is a blocking move from that list to itself:
+# it returns at once if the element is there already, wakes every waiter, and has no gap between a check and the wait.
 _ENDED_TTL = 60  # seconds
 
 logger = logging.getLogger(__name__)

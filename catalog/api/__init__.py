@@ -1,0 +1,1 @@
+"""The REST API, version 1, and the route of the existing Android app."""

@@ -1,6 +1,6 @@
 """Permissions: token scopes, staff permissions, and open sign-up.
 
-A view lists the scopes that may use it in `scopes`; the default is `PEOPLE`.
+A view lists the scopes that may use it in `scopes`; the default is `PERSONAL_SCOPES`.
 """
 
 from typing import TYPE_CHECKING
@@ -15,8 +15,8 @@ from catalog.services.accounts.devices import token_scope
 if TYPE_CHECKING:
     from rest_framework.views import APIView
 
-PEOPLE = (Scope.USER, Scope.STAFF)  # account data: not for the tokens of programs
-EVERYBODY = (Scope.USER, Scope.STAFF, Scope.SERVICE)  # queries, and reading the catalogue
+PERSONAL_SCOPES = (Scope.USER, Scope.STAFF)  # account data: not for the tokens of programs
+ANY_SCOPE = (Scope.USER, Scope.STAFF, Scope.SERVICE)  # queries, and reading the catalogue
 STAFF_ONLY = (Scope.STAFF,)
 
 
@@ -32,7 +32,7 @@ class HasScope(IsAuthenticated):
     def has_permission(self, request: Request, view: "APIView") -> bool:
         if not super().has_permission(request, view):
             return False  # REST framework responds with 401
-        return token_scope(token=request.auth) in getattr(view, "scopes", PEOPLE)
+        return token_scope(token=request.auth) in getattr(view, "scopes", PERSONAL_SCOPES)
 
 
 class HasModelPermission(BasePermission):

@@ -63,7 +63,7 @@ class Problem:
     def as_json(self) -> dict[str, Any]:
         """The members of the JSON response, in the current language."""
         return {
-            "type": "about:blank",  # RFC 9457: the title is the status's own name, `code` says more
+            "type": "about:blank",  # RFC 9457: the title is then the phrase of the status; `code` is specific
             "title": self.title,
             "status": self.status,
             "detail": translate(self.detail),

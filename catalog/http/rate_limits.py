@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 def client_ip(request: HttpRequest) -> str:
-    """Return the client's IP address, trusting as many proxies as the setting NUM_PROXIES says.
+    """Return the client's IP address, trusting `NUM_PROXIES` proxies (a setting).
 
     IPv6 addresses are reduced to their /64 network, IPv4-mapped ones to IPv4; `UNKNOWN_IP` when there is no valid one.
     """

@@ -1,7 +1,7 @@
 """Parse table cells into the fields of an item: price, currency, stock, URL, text of limited length.
 
-Every value is validated here, so the database never rejects one. The words for stock go beyond the booleans of
-`clothes_matcher.env` (a feed says "in stock" or "sold out"), so they are a list of their own.
+Every value is validated here, so the database never rejects one. The words for stock are a separate list, because
+product feeds use more words ("in stock", "sold out") than the booleans of `clothes_matcher.env`.
 """
 
 import re

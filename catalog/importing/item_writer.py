@@ -122,7 +122,7 @@ def _new_item(row: SourceRow) -> CatalogItem:
 
 
 def _update_fields(item: CatalogItem, columns: dict[str, Any]) -> list[str]:
-    """Set the item's fields; returns the names of those that changed. Staff decisions (`is_active`) are kept."""
+    """Set the item's fields; returns the names of the changed fields. Staff decisions (`is_active`) are kept."""
     values = {name: value for name, value in columns.items() if name != "name" or value}
     values["attributes"] = _without_empty({**item.attributes, **columns.get("attributes", {})})
     values["deleted_at"] = None  # an item that is in the source again is restored

@@ -19,7 +19,7 @@ class ClaimableQuerySet(models.QuerySet[Row]):
     """Queries for claimed rows, and for waiting rows whose message seems lost."""
 
     def held_by(self, worker: str) -> Self:
-        """The rows that a worker has claimed; at its start, those that it held when it was killed."""
+        """The rows that a worker has claimed. At the start of a worker: the rows it held when it was killed."""
         return self.exclude(claim_token=None).filter(claimed_by=worker)
 
     def claimed_before(self, moment: datetime) -> Self:
@@ -40,7 +40,7 @@ class ClaimableQuerySet(models.QuerySet[Row]):
 class Claimable(models.Model):
     """A row that one worker at a time may work on.
 
-    A claim is a conditional UPDATE; the number of changed rows says which worker won. The UPDATE that records the
+    A claim is a conditional UPDATE; the number of changed rows shows which worker won. The UPDATE that records the
     result checks the token again, so a worker that has lost its claim cannot overwrite the result of the new owner.
     """
 

@@ -1,0 +1,1 @@
+"""Outbound HTTP to untrusted URLs, protected against SSRF: photo downloads and webhooks."""

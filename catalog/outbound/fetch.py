@@ -16,7 +16,7 @@ from catalog.outbound.client import Deadline, ParsedUrl, ResponseTooLarge, open_
 SECONDS: Final = 10.0  # timeout of the whole download, redirects included
 MAX_REDIRECTS: Final = 3
 
-# Error codes beside those of `client`: part of the API, never changed.
+# Error codes, in addition to those of `client`: part of the API, never changed.
 UNREACHABLE: Final = "url_unreachable"
 NOT_FOUND: Final = "url_not_found"
 TIMEOUT: Final = "url_timeout"

@@ -1,0 +1,1 @@
+"""Photos: validation, crops, colour, thumbnails, signed links, HTTP responses."""

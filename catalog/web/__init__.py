@@ -1,0 +1,1 @@
+"""The pages for shoppers, the pictures and the health check."""

@@ -50,12 +50,12 @@ class Access:
 
 OPEN = Access(forged=IN)  # no session counts there, so nobody's can be abused
 PAGE = Access()
-EVERYBODY = Access(nobody=401)
-PEOPLE = replace(EVERYBODY, my_program=403, their_program=403)
-STAFF = replace(PEOPLE, my_phone=403, my_browser=403, their_phone=403, their_browser=403)
-MINE = replace(EVERYBODY, their_phone=404, staff_phone=404, their_browser=404, their_program=404)
+ANY_SCOPE = Access(nobody=401)
+PERSONAL_SCOPES = replace(ANY_SCOPE, my_program=403, their_program=403)
+STAFF = replace(PERSONAL_SCOPES, my_phone=403, my_browser=403, their_phone=403, their_browser=403)
+MINE = replace(ANY_SCOPE, their_phone=404, staff_phone=404, their_browser=404, their_program=404)
 MY_ACCOUNT = replace(MINE, my_program=403, their_program=403)
-BY_TOKEN = replace(EVERYBODY, my_browser=401, their_browser=401, forged=401)
+BY_TOKEN = replace(ANY_SCOPE, my_browser=401, their_browser=401, forged=401)
 MY_PICTURE = replace(MINE, nobody=404)  # a page's picture: who may not see it learns nothing of it
 MY_PAGE = replace(MY_PICTURE, my_phone=404, my_program=404)
 NOTHING = Access(*[404] * len(fields(Access)))
@@ -64,26 +64,26 @@ ROUTES: dict[str, dict[str, Access]] = {
     "api/v1/auth/sign-up/": {"POST": OPEN},
     "api/v1/auth/sign-in/": {"POST": OPEN},
     "api/v1/auth/sign-out/": {"POST": BY_TOKEN},
-    "api/v1/auth/sign-out-everywhere/": {"POST": PEOPLE},
-    "api/v1/auth/password/": {"POST": PEOPLE},
+    "api/v1/auth/sign-out-everywhere/": {"POST": PERSONAL_SCOPES},
+    "api/v1/auth/password/": {"POST": PERSONAL_SCOPES},
     "api/v1/auth/password-reset/": {"POST": OPEN},
     "api/v1/auth/password-reset/confirm/": {"POST": OPEN},
-    "api/v1/me/": {"GET HEAD": PEOPLE, "PATCH": PEOPLE, "DELETE": PEOPLE},
-    "api/v1/me/export/": {"GET HEAD": PEOPLE},
-    "api/v1/me/webhook-secret/": {"GET HEAD": PEOPLE, "POST": PEOPLE},
-    "api/v1/devices/": {"GET HEAD": PEOPLE},
+    "api/v1/me/": {"GET HEAD": PERSONAL_SCOPES, "PATCH": PERSONAL_SCOPES, "DELETE": PERSONAL_SCOPES},
+    "api/v1/me/export/": {"GET HEAD": PERSONAL_SCOPES},
+    "api/v1/me/webhook-secret/": {"GET HEAD": PERSONAL_SCOPES, "POST": PERSONAL_SCOPES},
+    "api/v1/devices/": {"GET HEAD": PERSONAL_SCOPES},
     "api/v1/devices/<slug:id>/": {"GET HEAD": MY_ACCOUNT, "PATCH": MY_ACCOUNT, "DELETE": MY_ACCOUNT},
-    "api/v1/favourites/": {"GET HEAD": PEOPLE},
-    "api/v1/favourites/<int:item_id>/": {"PUT": PEOPLE, "DELETE": PEOPLE},  # what one keeps oneself
-    "api/v1/queries/": {"GET HEAD": EVERYBODY, "POST": EVERYBODY},
-    "api/v1/queries/batch/": {"POST": EVERYBODY},
+    "api/v1/favourites/": {"GET HEAD": PERSONAL_SCOPES},
+    "api/v1/favourites/<int:item_id>/": {"PUT": PERSONAL_SCOPES, "DELETE": PERSONAL_SCOPES},  # what one keeps oneself
+    "api/v1/queries/": {"GET HEAD": ANY_SCOPE, "POST": ANY_SCOPE},
+    "api/v1/queries/batch/": {"POST": ANY_SCOPE},
     "api/v1/queries/<uuid:pk>/": {"GET HEAD": MINE, "DELETE": MINE},
     "api/v1/queries/<uuid:pk>/events/": {"GET": MINE},
     "api/v1/recommendations/<int:pk>/feedback/": {"POST": MY_ACCOUNT},
-    "api/v1/photos/": {"GET HEAD": EVERYBODY, "POST": EVERYBODY},
+    "api/v1/photos/": {"GET HEAD": ANY_SCOPE, "POST": ANY_SCOPE},
     "api/v1/photos/<uuid:pk>/": {"GET HEAD": MINE, "DELETE": MINE},
-    "api/v1/items/": {"GET HEAD": EVERYBODY},
-    "api/v1/items/<int:pk>/": {"GET HEAD": EVERYBODY},
+    "api/v1/items/": {"GET HEAD": ANY_SCOPE},
+    "api/v1/items/<int:pk>/": {"GET HEAD": ANY_SCOPE},
     "api/v1/training-runs/": {"GET HEAD": STAFF, "POST": STAFF},
     "api/v1/training-runs/<int:pk>/": {"GET HEAD": STAFF},
     "api/v1/training-runs/<int:pk>/cancel/": {"POST": STAFF},

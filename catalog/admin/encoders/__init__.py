@@ -1,0 +1,1 @@
+"""Admin of encoders: embeddings, evaluations, promotions, upload."""

@@ -1,0 +1,1 @@
+"""Admin of training runs: start form, live page, metrics, pictures."""

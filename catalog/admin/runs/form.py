@@ -116,7 +116,7 @@ class RunForm(forms.Form):
         return {name: value for name, value in entered.items() if value not in ("", None)}
 
     def all_options(self) -> dict[str, Any]:
-        """The values of the preset, overridden by those that were entered."""
+        """The values of the preset, overridden by the entered hyperparameters."""
         return {**PRESETS[self.kind_shown][self.preset_shown], **self.changed_options()}
 
     def add_refusal(self, refused: Refused) -> None:

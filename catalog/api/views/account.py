@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from catalog.api.authentication import current_user
-from catalog.api.permissions import PEOPLE
+from catalog.api.permissions import PERSONAL_SCOPES
 from catalog.api.renderers import Zip
 from catalog.api.schema import problems
 from catalog.api.serializers.accounts import MeChangeSerializer, MeDeleteSerializer, MeSerializer, ReceiptSerializer
@@ -20,7 +20,7 @@ from catalog.services.accounts.users import password_require, user_delete, user_
 class Me(APIView):
     """My account."""
 
-    scopes = PEOPLE
+    scopes = PERSONAL_SCOPES
     throttle_scope = "sign-in"  # unsafe requests check the password
 
     @extend_schema(operation_id="me", tags=["account"], responses={200: MeSerializer, **problems(401, 403, 429)})
@@ -59,7 +59,7 @@ class Me(APIView):
 class Export(APIView):
     """All data stored about me: a ZIP archive of JSON files and my photos."""
 
-    scopes = PEOPLE
+    scopes = PERSONAL_SCOPES
     renderer_classes = (Zip, JSONRenderer)
 
     @extend_schema(

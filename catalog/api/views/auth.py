@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from catalog.api.authentication import TokenAuthentication, current_user
-from catalog.api.permissions import EVERYBODY, PEOPLE, HasScope, SignUpIsOpen
+from catalog.api.permissions import ANY_SCOPE, PERSONAL_SCOPES, HasScope, SignUpIsOpen
 from catalog.api.schema import problems
 from catalog.api.serializers.accounts import (
     PasswordChangeSerializer,
@@ -100,7 +100,7 @@ class SignOut(LogoutView):  # type: ignore[misc]  # knox ships no types
 
     authentication_classes = (TokenAuthentication,)
     permission_classes = (HasScope,)
-    scopes = EVERYBODY
+    scopes = ANY_SCOPE
 
     @extend_schema(operation_id="sign_out", tags=["auth"], request=None, responses={204: None, **problems(401, 429)})
     def post(self, request: Request, format: str | None = None) -> Response:
@@ -111,7 +111,7 @@ class SignOut(LogoutView):  # type: ignore[misc]  # knox ships no types
 class SignOutEverywhere(APIView):
     """Delete all my tokens and browser sessions, including this one."""
 
-    scopes = PEOPLE
+    scopes = PERSONAL_SCOPES
 
     @extend_schema(
         operation_id="sign_out_everywhere",
@@ -129,7 +129,7 @@ class SignOutEverywhere(APIView):
 class Password(APIView):
     """Change my password. All my other devices and browsers are signed out."""
 
-    scopes = PEOPLE
+    scopes = PERSONAL_SCOPES
     throttle_scope = "sign-in"
 
     @extend_schema(

@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 from catalog import events
 from catalog.api.authentication import current_user
 from catalog.api.parsers import DeepSafeJSONParser
-from catalog.api.permissions import EVERYBODY
+from catalog.api.permissions import ANY_SCOPE
 from catalog.api.request_headers import PREFER, idempotency_key, idempotency_key_parameter, preferred_wait
 from catalog.api.schema import problems, response_header
 from catalog.api.serializers.batches import MAX_BATCH, BatchRequestSerializer, BatchSerializer
@@ -32,7 +32,7 @@ class QueryBatch(APIView):
     """Create up to fifty queries. Each entry has its own result; an invalid entry does not fail the others."""
 
     parser_classes: tuple[type[BaseParser], ...] = (DeepSafeJSONParser,)
-    scopes = EVERYBODY
+    scopes = ANY_SCOPE
     throttle_scope = "query"
 
     def throttle_cost(self, request: Request) -> int:

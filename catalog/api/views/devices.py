@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from catalog.api.authentication import current_user
 from catalog.api.pagination import Pages
-from catalog.api.permissions import PEOPLE
+from catalog.api.permissions import PERSONAL_SCOPES
 from catalog.api.schema import problems
 from catalog.api.serializers.accounts import DeviceChangeSerializer, DeviceSerializer
 from catalog.services.accounts.devices import device_get, device_rename, devices_active
@@ -27,7 +27,7 @@ class LatestFirst(Pages):
 class DeviceList(ListAPIView[AuthToken]):
     """My signed-in devices, latest first."""
 
-    scopes = PEOPLE
+    scopes = PERSONAL_SCOPES
     serializer_class = DeviceSerializer
     pagination_class = LatestFirst
 
@@ -46,7 +46,7 @@ class DeviceList(ListAPIView[AuthToken]):
 class DeviceDetail(GenericAPIView[AuthToken]):
     """One of my signed-in devices."""
 
-    scopes = PEOPLE
+    scopes = PERSONAL_SCOPES
     serializer_class = DeviceSerializer
 
     def get_object(self) -> AuthToken:

@@ -18,7 +18,7 @@ from rest_framework.views import APIView
 
 from catalog import events
 from catalog.api.authentication import current_user
-from catalog.api.permissions import EVERYBODY
+from catalog.api.permissions import ANY_SCOPE
 from catalog.api.renderers import EventStream
 from catalog.api.schema import problems
 from catalog.api.serializers.queries import QuerySerializer
@@ -41,7 +41,7 @@ class QueryEvents(APIView):
 
     renderer_classes = (EventStream, JSONRenderer)
     http_method_names = ("get",)  # a HEAD would wait for the end of the stream
-    scopes = EVERYBODY
+    scopes = ANY_SCOPE
 
     @extend_schema(
         operation_id="query_events",

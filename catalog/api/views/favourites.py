@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 
 from catalog.api.authentication import current_user
 from catalog.api.pagination import NewestFirst
-from catalog.api.permissions import PEOPLE
+from catalog.api.permissions import PERSONAL_SCOPES
 from catalog.api.schema import problems
 from catalog.api.serializers.accounts import FavouriteSerializer
 from catalog.models import CatalogItem, Favourite
@@ -22,7 +22,7 @@ from catalog.services.accounts.favourites import favourite_add, favourite_remove
 class FavouriteList(ListAPIView[Favourite]):
     """My favourite items, latest first, without items removed from the catalogue."""
 
-    scopes = PEOPLE
+    scopes = PERSONAL_SCOPES
     serializer_class = FavouriteSerializer
     pagination_class = NewestFirst
 
@@ -41,7 +41,7 @@ class FavouriteList(ListAPIView[Favourite]):
 class FavouriteDetail(APIView):
     """Add or remove a favourite item. Both are idempotent."""
 
-    scopes = PEOPLE
+    scopes = PERSONAL_SCOPES
 
     @extend_schema(
         operation_id="favourite_keep",

@@ -9,7 +9,7 @@ from rest_framework.views import APIView
 
 from catalog.api.authentication import current_user
 from catalog.api.parsers import DeepSafeJSONParser
-from catalog.api.permissions import PEOPLE
+from catalog.api.permissions import PERSONAL_SCOPES
 from catalog.api.schema import problems
 from catalog.api.serializers.feedback import FeedbackRequestSerializer, FeedbackSerializer
 from catalog.services.feedback.feedback import feedback_give
@@ -19,7 +19,7 @@ from catalog.services.queries.read import recommendations_of
 class RecommendationFeedback(APIView):
     """Give feedback on a recommendation: a verdict, an opened item, training consent."""
 
-    scopes = PEOPLE
+    scopes = PERSONAL_SCOPES
     parser_classes: tuple[type[BaseParser], ...] = (DeepSafeJSONParser,)  # a form cannot express null
 
     @extend_schema(

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from catalog.api.pagination import ById
-from catalog.api.permissions import EVERYBODY
+from catalog.api.permissions import ANY_SCOPE
 from catalog.api.schema import problems
 from catalog.api.serializers.items import ItemDetailSerializer, ItemParametersSerializer, ItemSerializer
 from catalog.models import CatalogItem
@@ -24,7 +24,7 @@ SEARCH_COLUMNS = ("name", "brand", "category", "external_id")
 class ItemList(ListAPIView[CatalogItem]):
     """Items of the catalogue, with the filters of a query; every word of `search` must occur."""
 
-    scopes = EVERYBODY
+    scopes = ANY_SCOPE
     serializer_class = ItemSerializer
     pagination_class = ById
 
@@ -48,7 +48,7 @@ class ItemList(ListAPIView[CatalogItem]):
 class ItemDetail(RetrieveAPIView[CatalogItem]):
     """One item with all its photos."""
 
-    scopes = EVERYBODY
+    scopes = ANY_SCOPE
     serializer_class = ItemDetailSerializer
     queryset = CatalogItem.objects.findable()
 

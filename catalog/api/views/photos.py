@@ -12,7 +12,7 @@ from rest_framework.reverse import reverse
 from catalog.api.authentication import current_user
 from catalog.api.pagination import NewestFirst
 from catalog.api.parsers import PHOTO_PARSERS
-from catalog.api.permissions import EVERYBODY
+from catalog.api.permissions import ANY_SCOPE
 from catalog.api.schema import RAW_PHOTO, problems, response_header
 from catalog.api.serializers.photos import PhotoFormSerializer, PhotoSerializer, PhotoUploadSerializer
 from catalog.models import UploadedPhoto
@@ -25,7 +25,7 @@ class PhotoList(ListAPIView[UploadedPhoto]):
     serializer_class = PhotoSerializer
     pagination_class = NewestFirst
     parser_classes = PHOTO_PARSERS
-    scopes = EVERYBODY
+    scopes = ANY_SCOPE
     throttle_scope = "upload"
 
     def get_queryset(self) -> Any:
@@ -72,7 +72,7 @@ class PhotoDetail(RetrieveDestroyAPIView[UploadedPhoto]):
     """One of my uploaded photos."""
 
     serializer_class = PhotoSerializer
-    scopes = EVERYBODY
+    scopes = ANY_SCOPE
 
     def get_queryset(self) -> Any:
         return UploadedPhoto.objects.owned_by(owner=current_user(self.request)).unexpired()

@@ -13,7 +13,7 @@ from catalog import events
 from catalog.api.authentication import current_user
 from catalog.api.pagination import NewestFirst
 from catalog.api.parsers import PHOTO_PARSERS
-from catalog.api.permissions import EVERYBODY
+from catalog.api.permissions import ANY_SCOPE
 from catalog.api.request_headers import (
     PREFER,
     REPLAYED,
@@ -43,7 +43,7 @@ class QueryList(ListAPIView[SimilarityQuery]):
     serializer_class = QuerySummarySerializer
     pagination_class = NewestFirst
     parser_classes = PHOTO_PARSERS
-    scopes = EVERYBODY
+    scopes = ANY_SCOPE
     throttle_scope = "query"
 
     def get_queryset(self) -> Any:
@@ -120,7 +120,7 @@ class QueryDetail(RetrieveDestroyAPIView[SimilarityQuery]):
     """One of my queries, with its recommendations once it is done."""
 
     serializer_class = QuerySerializer
-    scopes = EVERYBODY
+    scopes = ANY_SCOPE
 
     def get_queryset(self) -> Any:
         return queries_with_answers(owner=current_user(self.request))

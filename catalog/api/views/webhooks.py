@@ -6,7 +6,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from catalog.api.authentication import current_user
-from catalog.api.permissions import PEOPLE
+from catalog.api.permissions import PERSONAL_SCOPES
 from catalog.api.schema import problems
 from catalog.api.serializers.webhooks import WebhookSecretSerializer
 from catalog.services.queries.webhooks import webhook_secret, webhook_secret_renew
@@ -17,7 +17,7 @@ NO_STORE = {"Cache-Control": "no-store"}  # no cache may store the secret
 class WebhookSecretView(APIView):
     """The secret that signs my webhooks: read it, or replace it."""
 
-    scopes = PEOPLE
+    scopes = PERSONAL_SCOPES
 
     @extend_schema(
         operation_id="webhook_secret",

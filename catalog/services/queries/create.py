@@ -101,7 +101,7 @@ def _picture_hash(picture: Picture) -> str:
 
 
 def _request_hash(query: SimilarityQuery, pictures: list[Picture], callback_url: str) -> str:
-    """SHA-256 of everything that the request asks for, whatever the encoding of the request."""
+    """SHA-256 of all parameters of the request, independent of the encoding of the request."""
     request = {
         "pictures": [_picture_hash(picture) for picture in pictures],
         "url": query.source_url,

@@ -7,7 +7,7 @@ from django.utils import timezone
 from catalog.models import RunState, TrainingRun
 
 SILENT_AFTER = timedelta(seconds=15)  # a training worker extends its claim every few seconds
-UNTAKEN_AFTER = timedelta(seconds=20)  # the message has been sent a second time by then
+UNTAKEN_AFTER = timedelta(seconds=20)  # after this time the message was sent twice, so a worker is missing
 
 
 def run_waiting_reason(*, run: TrainingRun) -> str:

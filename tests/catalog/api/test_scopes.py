@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.test import APIClient, APIRequestFactory
 from rest_framework.views import APIView
 
-from catalog.api.permissions import EVERYBODY, PEOPLE, STAFF_ONLY, SignUpIsOpen
+from catalog.api.permissions import ANY_SCOPE, PERSONAL_SCOPES, STAFF_ONLY, SignUpIsOpen
 from catalog.models import Scope, User
 from catalog.services.accounts.devices import device_sign_in
 from tests.helpers.api import answered_query, assert_refused, client_with, signed_in_client
@@ -54,7 +54,7 @@ def test_every_view_declares_its_scopes() -> None:
     assert len(views()) > 10
     open_to_all = (AllowAny, SignUpIsOpen)
     for view in views():
-        named = "scopes" in vars(view) and vars(view)["scopes"] in (EVERYBODY, PEOPLE, STAFF_ONLY)
+        named = "scopes" in vars(view) and vars(view)["scopes"] in (ANY_SCOPE, PERSONAL_SCOPES, STAFF_ONLY)
         assert named or view.permission_classes[0] in open_to_all, view
 
 
