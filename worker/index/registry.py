@@ -43,7 +43,7 @@ def refresh_index(encoder: Encoder, backend: Backend) -> None:
             index.index.compact()
         with _lock:
             _indexes[encoder.pk] = index
-        logger.info("Queries of %s are searched by %s from now on.", encoder, type(index.index).__name__)
+        logger.info("%s is searched by %s from now on.", encoder, type(index.index).__name__)
     index.refresh()
 
 

@@ -169,7 +169,8 @@ def test_a_site_without_vectors_or_encoder_may_switch(run: Run) -> None:
 def test_an_unknown_backend_is_refused(arguments: tuple[str, str], run: Run) -> None:
     code, output = run(*arguments)
     assert code == 2
-    assert output == f"There is no backend {arguments[1]!r}; choose one of exact, approximate, auto, pgvector, qdrant."
+    assert repr(arguments[1]) in output
+    assert "exact, approximate, auto, pgvector, qdrant" in output
 
 
 def test_an_unavailable_backend_is_refused(run: Run, settings: Settings) -> None:

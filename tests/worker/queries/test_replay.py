@@ -213,5 +213,5 @@ def test_the_photo_is_embedded_again_by_the_real_network(
     query.refresh_from_db()
     code, output = replayed(query, capsys)
     assert code == 1
-    assert "The encoder computes another vector than recorded." in output
+    assert "The encoder computes a different vector" in output
     assert Promotion.objects.count() == 1
