@@ -142,10 +142,12 @@ def measure_gets(site: Site, token: str, options: argparse.Namespace) -> dict[st
 
 
 def measure_gets_per_second(port: int, path: str, token: str, options: argparse.Namespace) -> float:
+    """Measure the GETs per second of several clients."""
     return gets_per_second(lambda: make_getter(port, path, token), clients=options.clients, seconds=options.get_seconds)
 
 
 def make_getter(port: int, path: str, token: str) -> Getter:
+    """Return a client that is signed in with a token."""
     return Getter(port, path, {"Authorization": f"Token {token}"})
 
 

@@ -116,6 +116,7 @@ def time_query(sender: PhotoSender) -> tuple[float, dict[str, Any]]:
 
 
 def median_step_ms(step: str, answers: list[dict[str, Any]]) -> float:
+    """Return the median time of a step in ms."""
     return round(float(statistics.median(answer["timings"][step] for answer in answers)), 2)
 
 

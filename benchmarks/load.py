@@ -40,6 +40,7 @@ class Stream:
         )
 
     def summary(self) -> dict[str, Any]:
+        """Return the rate, percentiles in ms and the number of errors as JSON."""
         measured = (50, 95, 99) if self.times else ()
         return {
             "rate": round(self.rate, 2),

@@ -89,6 +89,7 @@ def measure_searches(
 
 
 def measure_seconds(work: Callable[[], Any]) -> float:
+    """Return the seconds of `work`."""
     started = time.perf_counter()
     work()
     return round(time.perf_counter() - started, 2)

@@ -161,6 +161,7 @@ def memory_mb() -> dict[str, int]:
 
 
 def ms_since(started: float) -> float:
+    """Return the milliseconds since a reading of `time.perf_counter`."""
     return round((time.perf_counter() - started) * 1000, 2)
 
 

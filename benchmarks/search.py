@@ -266,6 +266,7 @@ def median_ms(work: Callable[[], Any], times: int) -> float:
 
 
 def memory_mb() -> float:
+    """Return the resident memory of this process in MiB."""
     return float(psutil.Process().memory_info().rss / 2**20)
 
 

@@ -143,6 +143,7 @@ class Alternating:
         """Do nothing: stages are not timed."""
 
     def step(self, step: progress.Step) -> None:
+        """Time this step of the run and one step of the rival."""
         self.ours.append(now() - self._resumed)
         seconds, rival_loss = time_step(self.rival)
         self.theirs.append(seconds)
@@ -208,6 +209,7 @@ def build_photos(count: int) -> PhotoSet:
 
 
 def cyclic_labels(count: int) -> np.ndarray:
+    """Return label numbers (count) that repeat 0, 1, 2, 3."""
     return np.arange(count) % len(CLASSES)
 
 

@@ -16,7 +16,7 @@ def throttle_query(request: HttpRequest) -> Problem | None:
     return (
         None
         if wait is None
-        else _throttled(f"These are too many photos at once. Please try again in {wait} seconds.", wait)
+        else _throttled(f"You have sent too many photos at once. Please try again in {wait} seconds.", wait)
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.embed import EAGER, compare_times, compare_vectors, count_multiplications, load_eager, load_runtimes
 from ml.inference.embedder import load_embedder
-from tests.helpers.small_encoder import small_encoder, some_pixels
+from tests.helpers.small_encoder import random_pixels, small_encoder
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,14 +24,14 @@ def folder(tmp_path_factory):
 
 
 def test_every_runtime_computes_the_same_vectors(folder):
-    pixels = some_pixels(3)
+    pixels = random_pixels(3)
     vectors = {name: embed(pixels) for name, embed in load_runtimes(folder).items() if "bfloat16" not in name}
     assert {EAGER, "onnx"} <= set(vectors)
     assert all(np.allclose(theirs, vectors[EAGER], atol=1e-4) for theirs in vectors.values())
 
 
 def test_eager_takes_more_than_one_batch(folder):
-    pixels = some_pixels(33)
+    pixels = random_pixels(33)
     assert np.allclose(load_eager(folder)(pixels), load_embedder(folder, "onnx").embed_batches([pixels]), atol=1e-4)
 
 

@@ -13,7 +13,7 @@ from catalog.models import User
 from clothes_matcher import app
 from tests.helpers.api import signed_in_client
 from tests.helpers.factories import make_user
-from tests.helpers.redis_server import OwnRedis
+from tests.helpers.redis_server import RedisServer
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def device(me: User) -> APIClient:
 
 
 @pytest.fixture
-def rate_limit_redis(tmp_path: Path, settings: Settings) -> Iterator[OwnRedis]:
+def rate_limit_redis(tmp_path: Path, settings: Settings) -> Iterator[RedisServer]:
     """A running Redis that counts requests; in other tests Redis is unavailable and rate limits are off."""
-    own = OwnRedis(tmp_path)
+    own = RedisServer(tmp_path)
     settings.REDIS_URL = f"unix://{own.socket}?db=0"
     rate_limits._redis_counter.cache_clear()
     own.start()
@@ -40,9 +40,9 @@ def rate_limit_redis(tmp_path: Path, settings: Settings) -> Iterator[OwnRedis]:
 
 
 @pytest.fixture
-def own_redis(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnRedis]:
+def own_redis(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
     """A Redis that this process's queue uses; not started yet."""
-    own = OwnRedis(tmp_path)
+    own = RedisServer(tmp_path)
     settings.REDIS_URL = f"unix://{own.socket}?db=0"
     monkeypatch.setattr(app.conf, "broker_url", f"redis+socket://{own.socket}?virtual_host=0")
     redis_client.redis_client.cache_clear()

@@ -21,7 +21,7 @@ from catalog.models import Device, Favourite, Scope, SimilarityQuery, TrainingRu
 from catalog.services.accounts.devices import device_id, device_sign_in
 from catalog.services.accounts.passwords import password_reset_code
 from catalog.web.owners import VISITOR
-from tests.helpers.all_rows import everything
+from tests.helpers.all_rows import read_all_rows
 from tests.helpers.api import answered_query
 from tests.helpers.factories import make_encoder, make_query, make_run, make_upload, make_user
 
@@ -235,7 +235,7 @@ def test_every_route_has_an_entry_in_the_table() -> None:
 def test_who_has_no_right_is_refused_and_changes_nothing(
     world: World, callers: list[tuple[str, APIClient]], route: str
 ) -> None:
-    path, before = world.path(route), everything()
+    path, before = world.path(route), read_all_rows()
     for method in METHODS:
         access = access_of(route, method)
         for name, client in callers:
@@ -254,7 +254,7 @@ def test_who_has_no_right_is_refused_and_changes_nothing(
                     or answer.json()["code"] in CODES[answer.status_code]
                 )
             assert name.startswith(("my_", "forged")) or not any(mark in content_of(answer) for mark in world.marks())
-    assert everything() == before
+    assert read_all_rows() == before
 
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if ROUTES[route] != ROUTES["api/v1/"]])

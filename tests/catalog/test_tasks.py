@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from catalog import tasks
-from tests.helpers.redis_server import OwnRedis
+from tests.helpers.redis_server import RedisServer
 
 
 def send() -> float:
@@ -17,7 +17,7 @@ def send() -> float:
     return time.perf_counter() - started
 
 
-def test_a_message_carries_one_id_to_its_queue(own_redis: OwnRedis) -> None:
+def test_a_message_carries_one_id_to_its_queue(own_redis: RedisServer) -> None:
     own_redis.start()
     send()
     (message,) = own_redis.client.lrange("gpu", 0, -1)
@@ -25,7 +25,7 @@ def test_a_message_carries_one_id_to_its_queue(own_redis: OwnRedis) -> None:
     assert own_redis.client.llen("cpu") == 0
 
 
-def test_queries_are_sent_before_catalogue_photos(own_redis: OwnRedis) -> None:
+def test_queries_are_sent_before_catalogue_photos(own_redis: RedisServer) -> None:
     own_redis.start()
     tasks._send(tasks.EMBED_CATALOG, 7, queue="gpu", priority=tasks.BACKGROUND)
     send()
@@ -34,7 +34,7 @@ def test_queries_are_sent_before_catalogue_photos(own_redis: OwnRedis) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_at_most_one_embed_catalog_message_per_encoder_waits(own_redis: OwnRedis) -> None:
+def test_at_most_one_embed_catalog_message_per_encoder_waits(own_redis: RedisServer) -> None:
     """Each task sends the next one, so two messages would circulate for ever."""
     own_redis.start()
 
@@ -55,21 +55,23 @@ def test_at_most_one_embed_catalog_message_per_encoder_waits(own_redis: OwnRedis
 
 
 @pytest.mark.django_db(transaction=True)
-def test_embed_catalog_without_redis_is_only_a_warning(own_redis: OwnRedis, caplog: pytest.LogCaptureFixture) -> None:
+def test_embed_catalog_without_redis_is_only_a_warning(
+    own_redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
     tasks.send_embed_catalog(7)
     tasks.embed_catalog_started(7)
     assert caplog.text.count("embed-catalog message of encoder 7") == 2
 
 
 def test_sending_without_redis_is_quick_and_only_a_warning(
-    own_redis: OwnRedis, caplog: pytest.LogCaptureFixture
+    own_redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert send() < 2
     assert "The queue cannot be reached" in caplog.text
 
 
 def test_sending_to_a_redis_that_hangs_is_quick_and_only_a_warning(
-    own_redis: OwnRedis, caplog: pytest.LogCaptureFixture
+    own_redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     own_redis.start()
     send()
@@ -79,7 +81,9 @@ def test_sending_to_a_redis_that_hangs_is_quick_and_only_a_warning(
     assert "The queue cannot be reached" in caplog.text
 
 
-def test_the_first_message_after_redis_returned_is_sent(own_redis: OwnRedis, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_first_message_after_redis_returned_is_sent(
+    own_redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
     own_redis.start()
     send()
     own_redis.kill()
@@ -90,6 +94,6 @@ def test_the_first_message_after_redis_returned_is_sent(own_redis: OwnRedis, cap
     assert "cannot be reached" not in caplog.text
 
 
-def test_only_the_owner_may_open_the_socket(own_redis: OwnRedis) -> None:
+def test_only_the_owner_may_open_the_socket(own_redis: RedisServer) -> None:
     own_redis.start()
     assert own_redis.socket.stat().st_mode & 0o077 == 0

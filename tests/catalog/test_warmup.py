@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from catalog.models import SimilarityQuery, UploadedPhoto, User
 from catalog.warmup import Application, example_photo, run_and_roll_back, warm_up_requests
-from tests.helpers.redis_server import OwnRedis
+from tests.helpers.redis_server import RedisServer
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -48,7 +48,7 @@ def test_a_photo_is_posted_and_its_query_read(
 
 
 def test_a_message_is_sent_to_open_the_connection(
-    own_redis: OwnRedis, django_capture_on_commit_callbacks: Any, caplog: pytest.LogCaptureFixture
+    own_redis: RedisServer, django_capture_on_commit_callbacks: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     own_redis.start()
     with django_capture_on_commit_callbacks(execute=True):

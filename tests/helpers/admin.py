@@ -16,7 +16,7 @@ def run_action(staff: Client, action: str, rows: Iterable[Model], *, model: str 
 
 
 def error_codes(form: BaseForm) -> dict[str, list[str | None]]:
-    """The codes of the errors of a form, by the name of the field."""
+    """Return the error codes of a form by field name."""
     return {field: [error.code for error in errors] for field, errors in form.errors.as_data().items()}
 
 

@@ -9,10 +9,10 @@ from django.apps import apps
 APPS = ("catalog", "knox", "sessions", "admin", "axes")
 
 
-def everything(*, but: Collection[str] = ()) -> dict[str, list[dict[str, Any]]]:
-    """The rows of all tables, without those of the applications `but`.
+def read_all_rows(*, except_apps: Collection[str] = ()) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of all tables by model, except those of the apps `except_apps`.
 
-    When a device was last here is not among them: reading may change that.
+    Without the column `last_seen_at` of a device, which reading may change.
     """
     return {
         model._meta.label: [
@@ -20,9 +20,10 @@ def everything(*, but: Collection[str] = ()) -> dict[str, list[dict[str, Any]]]:
             for row in model._default_manager.order_by("pk").values()
         ]
         for model in apps.get_models()
-        if model._meta.app_label in set(APPS) - set(but)
+        if model._meta.app_label in set(APPS) - set(except_apps)
     }
 
 
-def files_in(folder: Path) -> dict[Path, bytes]:
+def read_all_files(folder: Path) -> dict[Path, bytes]:
+    """Return the content of every file below a folder."""
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -24,26 +24,27 @@ def in_base64(content: bytes) -> str:
 
 
 def multipart(content: bytes | None = None, **fields: Any) -> dict[str, Any]:
-    """Arguments of `client.post` for a multipart form with a photo."""
+    """Return the arguments of `client.post` for a multipart form with a photo."""
     file = SimpleUploadedFile("photo.jpg", jpeg() if content is None else content, "image/jpeg")
     return {"data": {"photo": file, **fields}, "format": "multipart"}
 
 
 def client_with(user: User, scope: str) -> APIClient:
-    """A client that is signed in by a token of this scope."""
+    """Return a client that is signed in with a token of this scope."""
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION=f"Token {device_sign_in(user=user, scope=scope)[1]}")
     return client
 
 
 def signed_in_client(user: User) -> APIClient:
-    """A client that is signed in by a token of its own, without a device row."""
+    """Return a client that is signed in with a new token, without a device row."""
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION=f"Token {AuthToken.objects.create(user=user)[1]}")
     return client
 
 
 def answered_query(user: User, *, items: int = 3, photos: int = 2, encoder: Encoder | None = None) -> SimilarityQuery:
+    """Create a finished query with `items` recommendations, each of an item with `photos` photos."""
     query = make_query(
         make_upload(user),
         state=QueryState.DONE,
@@ -65,30 +66,30 @@ def run_concurrently(count: int, work: Callable[[int], T]) -> list[T]:
     For tests with real transactions. Skips on SQLite, whose in-memory database does not wait for locks.
     """
     if connection.vendor == "sqlite":
-        pytest.skip("SQLite's database in memory, as tests have it, does not wait for a lock")
+        pytest.skip("an in-memory SQLite database does not wait for locks")
 
-    def one(number: int) -> T:
+    def run_one(number: int) -> T:
         try:
             return work(number)
         finally:
             connection.close()
 
     with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(one, range(count)))
+        return list(pool.map(run_one, range(count)))
 
 
 def assert_refused(
-    answer: Any, status: int, code: str, field: str | None = None, field_code: str | None = None
+    response: Any, status: int, code: str, field: str | None = None, field_code: str | None = None
 ) -> None:
     """Check that a response is a problem (RFC 9457) with this status and code, and names the field."""
-    assert answer.status_code == status, answer.content
-    assert answer["Content-Type"] == "application/problem+json"
-    body = answer.json()
+    assert response.status_code == status, response.content
+    assert response["Content-Type"] == "application/problem+json"
+    body = response.json()
     assert set(body) == {"type", "title", "status", "detail", "code", "errors", "request_id"}
-    assert body["request_id"] == answer["X-Request-ID"]
+    assert body["request_id"] == response["X-Request-ID"]
     assert (body["status"], body["code"]) == (status, code)
     assert body["detail"]
     assert body["title"]
     if field is not None:
-        found = [(error["field"], error["code"]) for error in body["errors"]]
-        assert (field, field_code) in found if field_code else field in dict(found)
+        errors = [(error["field"], error["code"]) for error in body["errors"]]
+        assert (field, field_code) in errors if field_code else field in dict(errors)

@@ -16,9 +16,9 @@ def generate_schema() -> dict[str, Any]:
     return schema
 
 
-def assert_matches_schema(schema: dict[str, Any], path: str, method: str, answer: Any) -> None:
+def assert_matches_schema(schema: dict[str, Any], path: str, method: str, response: Any) -> None:
     """Check the body of a response against the schema of its path, method, status and content type."""
-    response = schema["paths"][path][method]["responses"][str(answer.status_code)]
-    content = response["content"][answer["Content-Type"]]["schema"]
+    declared = schema["paths"][path][method]["responses"][str(response.status_code)]
+    content = declared["content"][response["Content-Type"]]["schema"]
     validator = OAS31Validator({**content, "components": schema["components"]}, format_checker=oas31_format_checker)
-    validator.validate(answer.json())
+    validator.validate(response.json())

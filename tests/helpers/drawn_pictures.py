@@ -1,4 +1,4 @@
-"""Tiny drawn pictures, so that no test needs a data set."""
+"""Tiny drawn pictures in place of a data set."""
 
 import random
 from pathlib import Path
@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 
 def drawn_picture(seed: int, size: tuple[int, int] = (96, 128)) -> Image.Image:
-    """A few coloured shapes on a coloured ground; the same seed draws the same picture."""
+    """Draw a few coloured shapes on a coloured ground; deterministic for a seed."""
     rng = random.Random(seed)  # noqa: S311 - draws pictures
     width, height = size
     picture = Image.new("RGB", size, _colour(rng))

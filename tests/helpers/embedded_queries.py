@@ -1,4 +1,4 @@
-"""Embedded queries, items whose order is known, and the answers of the search."""
+"""Embedded queries, items in a known order of similarity, and the hits of a search."""
 
 import numpy as np
 
@@ -10,20 +10,20 @@ from worker.queries.search import find_similar_items
 
 
 def make_embedded_query(encoder: Encoder, vector: np.ndarray, **columns: object) -> SimilarityQuery:
-    """A query with this vector, claimed for its search."""
+    """Create a query with this vector, claimed for its search."""
     return make_query(encoder=encoder, vector=vector.tobytes(), state=QueryState.SEARCHING, **columns)
 
 
-def hits_of(query: SimilarityQuery, index: CatalogIndex | None = None) -> list[Hit]:
+def find_hits(query: SimilarityQuery, index: CatalogIndex | None = None) -> list[Hit]:
     return find_similar_items(query, index or CatalogIndex(query.answering_encoder)).hits
 
 
-def items_of(query: SimilarityQuery, index: CatalogIndex | None = None) -> list[int]:
-    return [hit.item_id for hit in hits_of(query, index)]
+def find_item_ids(query: SimilarityQuery, index: CatalogIndex | None = None) -> list[int]:
+    return [hit.item_id for hit in find_hits(query, index)]
 
 
-def make_fan(encoder: Encoder, count: int, **columns: object) -> list[CatalogItem]:
-    """Items whose vectors turn away from (1, 0) step by step, so that their order is known."""
+def make_ranked_items(encoder: Encoder, count: int, **columns: object) -> list[CatalogItem]:
+    """Create items whose similarity to (1, 0) falls step by step."""
     items = []
     for step in range(count):
         item = make_item(**columns)

@@ -1,4 +1,4 @@
-"""Asserting which error was raised by its stable code, not by its sentence."""
+"""Assert the stable code of a raised error instead of its sentence."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -85,7 +85,7 @@ def make_upload(owner: User | None = None, visitor: str = "", content: bytes = b
 
 
 def make_query(photo: UploadedPhoto | None = None, **columns: Any) -> SimilarityQuery:
-    """Of the photo's owner; a new upload unless `photo`, `item` or `source_url` say what is asked about."""
+    """Create a query of the photo's owner; without `photo`, `item` or `source_url` the source is a new upload."""
     if photo is None and "item" not in columns and "source_url" not in columns:
         photo = make_upload()
     if photo is not None:

@@ -1,4 +1,4 @@
-"""Running a program in an interpreter that has imported nothing yet."""
+"""Run a program in a fresh Python interpreter, to check which modules it imports."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def answer(program: str) -> str:
-    """What the program prints, run from the top of the repository."""
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True, cwd=ROOT)
-    return run.stdout.strip()
+def run_program(program: str) -> str:
+    """Run a program in the root of the repository; return its output."""
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True, cwd=ROOT)
+    return process.stdout.strip()

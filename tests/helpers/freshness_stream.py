@@ -131,9 +131,9 @@ class Writer:
     def remove_photo(self, state: State) -> None:
         pk = self.dice.choice(list(state))
         photos = dict(state[pk].photos)
-        gone = self.dice.choice(list(photos)) if photos else 0
-        ItemPhoto.objects.filter(pk=gone).delete()
-        photos.pop(gone, None)
+        deleted = self.dice.choice(list(photos)) if photos else 0
+        ItemPhoto.objects.filter(pk=deleted).delete()
+        photos.pop(deleted, None)
         state[pk] = replace(state[pk], photos=photos)
 
     def embed(self, state: State, pk: int) -> None:
@@ -155,8 +155,8 @@ class Writer:
 
 
 def unit_vector(rng: np.random.Generator, dim: int) -> np.ndarray:
-    drawn = rng.normal(size=dim)
-    return (drawn / np.linalg.norm(drawn)).astype("<f4")
+    direction = rng.normal(size=dim)
+    return (direction / np.linalg.norm(direction)).astype("<f4")
 
 
 def new_photo(item: int) -> ItemPhoto:

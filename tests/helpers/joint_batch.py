@@ -50,10 +50,10 @@ CLASSIFIERS: dict[str, ClassifierOptions] = {
 STEPS = 3
 """Consecutive batches without an optimizer step between them: a cross-batch memory is full in the third."""
 
-Answers = dict[str, dict[str, Any]]
+CaseResults = dict[str, dict[str, Any]]
 
 
-def answers() -> Answers:
+def compute_cases() -> CaseResults:
     """Return for each case the losses and triplet counts of the batches, and the gradients of the last one by name."""
     return {name: _metric(options) for name, options in METRIC.items()} | {
         name: _classifier(options) for name, options in CLASSIFIERS.items()
@@ -137,7 +137,7 @@ def _program(manifest: Path, folder: Path) -> int:
     torch.set_num_threads(1)
     with process_group(), tiny_backbone():
         checks = {"broadcast": broadcast_from_first(float(rank())), "too small": too_small(manifest, folder / "small")}
-        torch.save(answers() | checks, folder / f"{rank()}.pt")
+        torch.save(compute_cases() | checks, folder / f"{rank()}.pt")
         with redirect_stdout(io.StringIO()):
             code = train_classifier(manifest, folder / "shared")
         return code or train_metric(manifest, folder / "two", "json")

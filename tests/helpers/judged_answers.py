@@ -1,4 +1,4 @@
-"""Answered queries with feedback on their recommendations, and the triplets proposed from it."""
+"""Answered queries with feedback on their recommendations, and the triplets proposed from the feedback."""
 
 from catalog.models import QueryState, Recommendation, Triplet, UploadedPhoto
 from catalog.services.feedback.feedback import feedback_give
@@ -13,8 +13,10 @@ def make_recommendations(photo: UploadedPhoto | None = None, items: int = 4) -> 
     query = make_query(photo, state=QueryState.DONE, encoder=make_encoder(), k=items)
     shown = [make_item_photo() for _ in range(items)]
     return [
-        Recommendation.objects.create(query=query, rank=rank, item=one.item, photo=one, score=1 - rank / 100)
-        for rank, one in enumerate(shown, 1)
+        Recommendation.objects.create(
+            query=query, rank=rank, item=item_photo.item, photo=item_photo, score=1 - rank / 100
+        )
+        for rank, item_photo in enumerate(shown, 1)
     ]
 
 
@@ -31,8 +33,8 @@ def open_item(ranked: list[Recommendation], *ranks: int) -> None:
         feedback_give(recommendation=ranked[rank - 1], clicked=True)
 
 
-def triplets(ranked: list[Recommendation], **where: object) -> list[Ranks]:
+def triplet_ranks(ranked: list[Recommendation], **where: object) -> list[Ranks]:
     """The ranks of the positive and the negative of each triplet of the photo."""
-    rank_of = {one.photo_id: one.rank for one in ranked}
+    rank_of = {recommendation.photo_id: recommendation.rank for recommendation in ranked}
     rows = Triplet.objects.filter(anchor=ranked[0].query.photo, **where)
     return sorted((rank_of[row.positive_id], rank_of[row.negative_id]) for row in rows)

@@ -1,4 +1,4 @@
-"""Waiting for the thread that sends mails."""
+"""Wait for the thread that sends mails."""
 
 from catalog.services.accounts import passwords
 

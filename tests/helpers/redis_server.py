@@ -1,4 +1,4 @@
-"""A redis-server for one test, which can start and kill it."""
+"""A redis-server that a test can start and kill."""
 
 import subprocess
 from pathlib import Path
@@ -10,7 +10,9 @@ from demo import supervisor
 from tests.helpers.site import wait_until
 
 
-class OwnRedis:
+class RedisServer:
+    """A redis-server on a unix socket in `folder`; it runs after `start`."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.socket = socket_path(folder)

@@ -1,4 +1,4 @@
-"""Files that are made once for a whole test run and shared by its processes, such as packed static files."""
+"""Files created once per test run and shared by its processes, such as compressed static files."""
 
 import atexit
 import os
@@ -14,7 +14,7 @@ from ml.formats.file_lock import lock_file
 
 
 def make_once(name: str, make: Callable[[Path], object]) -> Path:
-    """Return the folder `name` of this test run; the first process that asks for it calls `make` with an empty folder.
+    """Return the folder `name` of this test run; the first caller calls `make` with an empty folder.
 
     The other processes wait for it. The folder must not be changed.
     """
@@ -37,10 +37,10 @@ def _wait_for_lock(file: Path) -> IO[bytes]:
 
 @cache
 def _run_folder() -> Path:
-    """The folder of the run (tests/settings.py); outside a test run, as in a benchmark, that of this process."""
+    """Return the folder of the run (tests/settings.py); outside a test run, as in a benchmark, one of this process."""
     if folder := os.environ.get("TEST_RUN_DIR"):
         Path(folder).mkdir(exist_ok=True)
         return Path(folder)
-    own = Path(tempfile.mkdtemp(prefix="cm-run-"))
-    atexit.register(shutil.rmtree, own, ignore_errors=True)
-    return own
+    temporary = Path(tempfile.mkdtemp(prefix="cm-run-"))
+    atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+    return temporary

@@ -21,7 +21,7 @@ from catalog.outbound.fetch import fetch_picture
 Script = Callable[[socket.socket], None]
 
 
-def answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+def http_response(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
     """Build an HTTP response; adds Content-Length unless a header gives the length."""
     if not any(header.lower().startswith(("content-length", "transfer-encoding")) for header in headers):
         headers = (*headers, f"Content-Length: {len(body)}")
@@ -29,7 +29,7 @@ def answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
 
 
 def redirect(to: str, status: str = "302 Found") -> bytes:
-    return answer(b"", f"Location: {to}", status=status)
+    return http_response(b"", f"Location: {to}", status=status)
 
 
 def fetch_error_code(url: str) -> str:
@@ -43,8 +43,8 @@ def fetch_error_code(url: str) -> str:
 class Server:
     """A server on 127.0.0.1 that sends the same bytes, or runs the same script, on every connection."""
 
-    def __init__(self, does: bytes | Script, *, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
-        self.does, self.tls = does, tls
+    def __init__(self, behaviour: bytes | Script, *, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
+        self.behaviour, self.tls = behaviour, tls
         self.requests: list[bytes] = []
         self.hits = 0
         self.listener = socket.create_server(("127.0.0.1", port))
@@ -70,10 +70,10 @@ class Server:
                 connection = self.tls.wrap_socket(connection, server_side=True)
             with connection:
                 self.requests.append(whole_request(connection))
-                if isinstance(self.does, bytes):
-                    connection.sendall(self.does)
+                if isinstance(self.behaviour, bytes):
+                    connection.sendall(self.behaviour)
                 else:
-                    self.does(connection)
+                    self.behaviour(connection)
 
 
 def whole_request(connection: socket.socket) -> bytes:

@@ -32,18 +32,18 @@ def small_network(dim: int, *, head: Head = "linear", has_ood: bool = False) -> 
     network = EncoderNetwork(backbone, backbone.channels, "gem", build_head(head, backbone.channels, dim)).eval()
     if has_ood:
         layers = OodLayers(backbone.channels, AXES)
-        layers.load_state_dict({name: torch.from_numpy(values) for name, values in fitted(network).items()})
+        layers.load_state_dict({name: torch.from_numpy(values) for name, values in fit_ood_weights(network).items()})
         network.strangeness = layers
     return round_filters(network)
 
 
-def fitted(network: EncoderNetwork) -> dict[str, Floats]:
+def fit_ood_weights(network: EncoderNetwork) -> dict[str, Floats]:
     """Return the weights of OOD layers fitted on random pictures."""
     with torch.inference_mode():
-        return fit_ood_layers(network.pooled(torch.from_numpy(some_pixels(40, seed=1))).numpy(), AXES)
+        return fit_ood_layers(network.pooled(torch.from_numpy(random_pixels(40, seed=1))).numpy(), AXES)
 
 
-def some_pixels(count: int, seed: int = 0) -> Floats:
+def random_pixels(count: int, seed: int = 0) -> Floats:
     """Return random preprocessed pictures (count, 3, 32, 32)."""
     return np.random.default_rng(seed).normal(size=(count, 3, SIDE, SIDE)).astype(np.float32)
 

@@ -35,8 +35,8 @@ def without_prose(node: Any, *, is_named: bool = False) -> Any:
         return [without_prose(value) for value in node]
     if not isinstance(node, dict):
         return node
-    kept = node if is_named else {key: value for key, value in node.items() if key not in PROSE}
-    return {key: without_prose(value, is_named=key in NAMED and not is_named) for key, value in kept.items()}
+    entries = node if is_named else {key: value for key, value in node.items() if key not in PROSE}
+    return {key: without_prose(value, is_named=key in NAMED and not is_named) for key, value in entries.items()}
 
 
 def raised_codes() -> list[str]:

@@ -1,4 +1,4 @@
-"""Reading a stream of server-sent events."""
+"""Parse a stream of server-sent events."""
 
 import json
 from collections.abc import Iterator

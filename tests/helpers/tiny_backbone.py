@@ -29,7 +29,7 @@ class TinyBackbone(backbones.Backbone):
         del name
         draw = torch.Generator().manual_seed(torch.initial_seed() if weights is None else 2024)
         sizes = [(3, 16), (16, 24), (24, 32), (32, 32), (32, 48)]
-        stages = [_stage(taken, given, 3, 2, draw) for taken, given in sizes]
+        stages = [_stage(*channels, 3, 2, draw) for channels in sizes]
         self.blocks = nn.ModuleList([*stages, _stage(48, self.channels, 1, 1, draw)])
 
     @property
@@ -37,10 +37,10 @@ class TinyBackbone(backbones.Backbone):
         return list(self.blocks)
 
 
-def _stage(taken: int, given: int, size: int, stride: int, draw: torch.Generator) -> nn.Module:
-    convolution = nn.Conv2d(taken, given, size, stride, padding=size // 2, bias=False)
+def _stage(channels_in: int, channels_out: int, size: int, stride: int, draw: torch.Generator) -> nn.Module:
+    convolution = nn.Conv2d(channels_in, channels_out, size, stride, padding=size // 2, bias=False)
     nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu", generator=draw)
-    return nn.Sequential(convolution, nn.BatchNorm2d(given), nn.ReLU())
+    return nn.Sequential(convolution, nn.BatchNorm2d(channels_out), nn.ReLU())
 
 
 @contextmanager

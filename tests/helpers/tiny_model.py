@@ -28,8 +28,12 @@ class TinyBackbone(Backbone):
         return list(self.blocks)
 
 
-def _stage(taken: int, given: int) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(taken, given, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(given), nn.ReLU())
+def _stage(channels_in: int, channels_out: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(),
+    )
 
 
 def tiny_encoder(options: ClassifierOptions | MetricOptions, labels: int = 3) -> TrainableEncoder:

@@ -21,7 +21,7 @@ def picture(seed: int) -> bytes:
     return buffer.getvalue()
 
 
-def rows_of(path: Path) -> Rows:
+def read_rows(path: Path) -> Rows:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -32,7 +32,7 @@ def write(tmp_path: Path) -> Any:
 
     def written(run: Any = None, folder: Path = tmp_path / "run") -> tuple[Rows, dict[str, Any]]:
         counts = training_data_write(run=run or make_run(), folder=folder)
-        return rows_of(folder / "data.csv"), counts
+        return read_rows(folder / "data.csv"), counts
 
     return written
 

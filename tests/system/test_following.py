@@ -8,7 +8,7 @@ import pytest
 import requests
 from standardwebhooks import Webhook
 
-from tests.helpers.servers import Server, answer
+from tests.helpers.servers import Server, http_response
 from tests.helpers.site import TIMEOUT, Phone, Site, wait_until
 
 pytestmark = pytest.mark.system
@@ -29,7 +29,7 @@ def receive_events(phone: Phone, query_id: str) -> Iterator[tuple[float, str, st
 
 
 def test_a_query_sends_an_event_for_each_state_and_a_webhook_at_its_end(phone: Phone, site: Site, photo: bytes) -> None:
-    receiver = Server(answer(b"", status="204 No Content"), port=site.receiver_port)
+    receiver = Server(http_response(b"", status="204 No Content"), port=site.receiver_port)
     secret = phone.get("/api/v1/me/webhook-secret/").json()["secret"]
     site.kill("gpu")
     query = phone.post(photo, callback_url=f"http://localhost:{site.receiver_port}/webhook").json()

@@ -56,6 +56,7 @@ def release_shared(ready: set[int]) -> None:
 
 
 def open_indexes() -> list[CatalogIndex]:
+    """Return the open indexes of this process. Thread-safe."""
     with _lock:
         return list(_indexes.values())
 

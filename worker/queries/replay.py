@@ -35,6 +35,7 @@ class RankPair:
 
     @property
     def is_same(self) -> bool:
+        """Whether both answers have the same item here, with equal scores within `TOLERANCE`."""
         if self.recorded is None or self.replayed is None:
             return False
         is_same_item = self.recorded.item_id == self.replayed.item_id
@@ -55,6 +56,7 @@ class Replay:
 
     @property
     def is_same(self) -> bool:
+        """Whether the replayed answer has no differences."""
         return not self.changes
 
 

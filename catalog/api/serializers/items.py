@@ -74,6 +74,7 @@ class ItemSerializer(serializers.ModelSerializer[CatalogItem]):
 
     @cached_property
     def photo_serializer(self) -> ItemPhotoSerializer:
+        """One serializer for all photos of this serializer's items."""
         return ItemPhotoSerializer(context=self.context)
 
     def to_representation(self, item: CatalogItem) -> dict[str, Any]:

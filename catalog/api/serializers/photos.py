@@ -29,6 +29,7 @@ class PictureSerializer(serializers.ModelSerializer[Any]):
 
     @cached_property
     def site(self) -> str:
+        """Scheme and host of the request, such as `https://clothes.example`."""
         request = self.context["request"]
         return f"{request.scheme}://{request.get_host()}"
 
@@ -57,6 +58,7 @@ class ItemPhotoSerializer(PictureSerializer):
 
     @cached_property
     def paths(self) -> Callable[[int], str]:
+        """Function from the id of a photo to the path of its URL."""
         return make_item_photo_path()
 
     def path_of(self, photo: ItemPhoto) -> str:

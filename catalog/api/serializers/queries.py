@@ -99,6 +99,7 @@ class RecommendationSerializer(serializers.ModelSerializer[Recommendation]):
 
     @cached_property
     def parts(self) -> tuple[ItemSerializer, ItemPhotoSerializer]:
+        """One item serializer and one photo serializer for all recommendations."""
         return ItemSerializer(context=self.context), ItemPhotoSerializer(context=self.context)
 
     def to_representation(self, recommendation: Recommendation) -> dict[str, Any]:
@@ -220,6 +221,7 @@ class QuerySummarySerializer(serializers.ModelSerializer[SimilarityQuery]):
 
     @cached_property
     def photo_serializer(self) -> UploadedPhotoSerializer:
+        """One serializer for all photos of this serializer's queries."""
         return UploadedPhotoSerializer(context=self.context)
 
     def to_representation(self, query: SimilarityQuery) -> dict[str, Any]:

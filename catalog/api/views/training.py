@@ -82,6 +82,7 @@ class OneRun(GenericAPIView[TrainingRun]):
         return run
 
     def respond(self, run: TrainingRun) -> Response:
+        """Return a response with the run."""
         return Response(self.get_serializer(run).data)
 
 

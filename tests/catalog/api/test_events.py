@@ -12,7 +12,7 @@ from catalog.api.views import events as view
 from catalog.models import QueryState, SimilarityQuery, User
 from tests.helpers.api import answered_query, assert_refused
 from tests.helpers.factories import make_query, make_upload, make_user
-from tests.helpers.redis_server import OwnRedis
+from tests.helpers.redis_server import RedisServer
 from tests.helpers.sse import events_url, parse_events
 
 pytestmark = pytest.mark.django_db
@@ -61,7 +61,7 @@ def test_a_stream_sends_heartbeats_and_ends_after_its_lifetime(device: APIClient
 
 
 @pytest.mark.database
-def test_each_state_change_is_sent_as_it_happens(own_redis: OwnRedis, device: APIClient, me: User) -> None:
+def test_each_state_change_is_sent_as_it_happens(own_redis: RedisServer, device: APIClient, me: User) -> None:
     own_redis.start()
     query = make_query(make_upload(me))
     stream = parse_events(device.get(events_url(query)).streaming_content)
@@ -81,7 +81,7 @@ def test_each_state_change_is_sent_as_it_happens(own_redis: OwnRedis, device: AP
     assert list(stream) == []
 
 
-def test_without_redis_the_row_is_polled_every_second(own_redis: OwnRedis, device: APIClient, me: User) -> None:
+def test_without_redis_the_row_is_polled_every_second(own_redis: RedisServer, device: APIClient, me: User) -> None:
     query = make_query(make_upload(me))
     stream = parse_events(device.get(events_url(query)).streaming_content)
     assert [next(stream)[0], next(stream)[0]] == ["retry", "state"]

@@ -25,12 +25,12 @@ from catalog.services.accounts import passwords
 from catalog.services.accounts.devices import device_id, device_sign_in
 from catalog.services.accounts.passwords import password_reset_code
 from catalog.services.training import preflight
-from tests.helpers.all_rows import everything, files_in
+from tests.helpers.all_rows import read_all_files, read_all_rows
 from tests.helpers.api import answered_query
 from tests.helpers.factories import jpeg, make_item, make_upload, make_user
 from tests.helpers.mail import wait_for_mails
 from tests.helpers.malformed_bodies import RawBody, as_form, as_json, as_picture, mutated
-from tests.helpers.training_catalogue import catalogue
+from tests.helpers.training_catalogue import make_catalogue
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -114,7 +114,7 @@ def world(
     monkeypatch.setattr(preflight, "free_disk_bytes", lambda folder: 10**12)
     monkeypatch.setattr(preflight, "free_memory_bytes", lambda: 10**12)
     if "training-runs" in request.node.name:
-        catalogue()
+        make_catalogue()
     yield World(make_user("me", email="me@example.org", is_staff=True))
     wait_for_mails()
 
@@ -177,7 +177,7 @@ def test_a_valid_body_is_accepted(world: World, operation: str, way: str) -> Non
 def test_a_mutated_body_is_refused_with_a_code_and_changes_nothing(
     world: World, media: Path, operation: str, way: str
 ) -> None:
-    files, rows = files_in(media), everything(but=("axes",))  # axes records wrong passwords
+    files, rows = read_all_files(media), read_all_rows(except_apps=("axes",))  # axes records wrong passwords
 
     @FUZZED
     @given(st.sampled_from(world.bodies[operation]).flatmap(mutated))
@@ -188,8 +188,8 @@ def test_a_mutated_body_is_refused_with_a_code_and_changes_nothing(
             assert answer.status_code < 500, sent
             if answer.status_code >= 400:
                 _assert_is_refusal(answer)
-                assert everything(but=("axes",)) == rows
-                assert files_in(media) == files
+                assert read_all_rows(except_apps=("axes",)) == rows
+                assert read_all_files(media) == files
             elif operation == "post queries/batch/":
                 _assert_stored_accepted_entries(answer, len(rows["catalog.SimilarityQuery"]))
 
@@ -220,7 +220,7 @@ def _rolled_back(media: Path, files: dict[Path, bytes]) -> Iterator[None]:
             yield
             transaction.set_rollback(True)
     finally:
-        for path in set(files_in(media)) - set(files):
+        for path in set(read_all_files(media)) - set(files):
             path.unlink()
         for path, content in files.items():
             if not path.exists():

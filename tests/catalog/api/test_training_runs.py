@@ -15,7 +15,7 @@ from catalog.services.training.options import PRESETS
 from tests.helpers.api import assert_refused, client_with
 from tests.helpers.api_schema import assert_matches_schema
 from tests.helpers.factories import make_encoder, make_run, make_user
-from tests.helpers.training_catalogue import catalogue
+from tests.helpers.training_catalogue import make_catalogue
 
 pytestmark = pytest.mark.django_db
 
@@ -51,7 +51,7 @@ def run_url(run: TrainingRun, what: str = "") -> str:
 
 
 def test_starting_a_run_returns_its_location(staff: APIClient, boss: User) -> None:
-    catalogue()
+    make_catalogue()
     body = {"kind": "metric", "name": "mine", "options": {"epochs": 2, "sharpen": False, "label_loss": "arcface"}}
     answer = staff.post(RUNS, body)
     run = TrainingRun.objects.get()
@@ -143,7 +143,7 @@ def test_an_unknown_run_is_404(staff: APIClient, number: str, what: str) -> None
 def test_an_invalid_run_is_refused_with_a_code_and_not_started(
     staff: APIClient, body: Any, code: str, field: str | None
 ) -> None:
-    catalogue()
+    make_catalogue()
     answer = staff.generic("POST", RUNS, json.dumps(body), content_type="application/json")
     assert_refused(answer, 400, code, field)
     assert not TrainingRun.objects.exists()
@@ -159,7 +159,7 @@ def test_a_preflight_error_follows_accept_language(staff: APIClient) -> None:
 
 @pytest.mark.database
 def test_a_taken_name_is_a_conflict(staff: APIClient) -> None:
-    catalogue()
+    make_catalogue()
     make_encoder("mine")
     assert_refused(staff.post(RUNS, {"kind": "metric", "name": "mine"}), 409, "name_taken")
 
@@ -181,7 +181,7 @@ def test_a_former_staff_user_is_refused(staff: APIClient, boss: User) -> None:
 
 
 def test_each_action_needs_its_permission(db: None) -> None:
-    catalogue()
+    make_catalogue()
     run = make_run()
     deeds = {
         "view_trainingrun": [lambda client: client.get(RUNS), lambda client: client.get(run_url(run))],
@@ -221,7 +221,7 @@ def test_listing_runs_takes_a_fixed_number_of_sql_queries(
 
 
 def test_training_run_responses_match_the_schema(schema: dict[str, Any], staff: APIClient) -> None:
-    catalogue()
+    make_catalogue()
     assert_matches_schema(schema, RUNS, "post", staff.post(RUNS, {"kind": "classifier", "tracker": "wandb"}))
     assert_matches_schema(schema, RUNS, "post", staff.post(RUNS, {"kind": "none"}))
     run = TrainingRun.objects.get()

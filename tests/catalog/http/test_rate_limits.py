@@ -13,7 +13,7 @@ from redis.connection import AbstractConnection
 
 from catalog.http import rate_limits
 from catalog.http.rate_limits import Quota, count_request, rate_limit
-from tests.helpers.redis_server import OwnRedis
+from tests.helpers.redis_server import RedisServer
 
 
 @pytest.fixture(autouse=True)
@@ -33,14 +33,14 @@ def test_a_rate_of_the_settings_is_parsed(settings: Settings, rate: str, expecte
     assert rate_limit("query") == expected
 
 
-def test_concurrent_requests_never_exceed_the_limit(rate_limit_redis: OwnRedis) -> None:
+def test_concurrent_requests_never_exceed_the_limit(rate_limit_redis: RedisServer) -> None:
     with ThreadPoolExecutor(16) as threads:
         waits = list(threads.map(lambda _: retry_after(scope="query", client="user:1"), range(100)))
     assert Counter(wait is None for wait in waits) == {True: 10, False: 90}
     assert {wait for wait in waits if wait is not None} <= {59, 60}
 
 
-def test_processes_share_one_counter(rate_limit_redis: OwnRedis) -> None:
+def test_processes_share_one_counter(rate_limit_redis: RedisServer) -> None:
     code = (
         "import os; os.environ['DJANGO_SETTINGS_MODULE'] = 'tests.settings'; import django; django.setup();"
         "from django.conf import settings;"
@@ -53,7 +53,7 @@ def test_processes_share_one_counter(rate_limit_redis: OwnRedis) -> None:
     assert sum(int(process.communicate()[0]) for process in processes) == 10
 
 
-def test_users_and_scopes_are_counted_separately(rate_limit_redis: OwnRedis) -> None:
+def test_users_and_scopes_are_counted_separately(rate_limit_redis: RedisServer) -> None:
     for _ in range(10):
         assert retry_after(scope="query", client="user:1") is None
     assert retry_after(scope="query", client="user:1") is not None
@@ -61,7 +61,7 @@ def test_users_and_scopes_are_counted_separately(rate_limit_redis: OwnRedis) -> 
     assert retry_after(scope="read", client="user:1") is None
 
 
-def test_counting_takes_one_round_trip(rate_limit_redis: OwnRedis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counting_takes_one_round_trip(rate_limit_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     messages: list[bytes] = []
     send = AbstractConnection.send_packed_command
 
@@ -78,26 +78,26 @@ def test_counting_takes_one_round_trip(rate_limit_redis: OwnRedis, monkeypatch: 
     assert len(messages) == 2
 
 
-def test_the_window_moves(rate_limit_redis: OwnRedis) -> None:
+def test_the_window_moves(rate_limit_redis: RedisServer) -> None:
     assert [retry_after(scope="short", client="user:1") for _ in range(3)] == [None, None, 1]
     time.sleep(1.1)
     assert retry_after(scope="short", client="user:1") is None
 
 
-def test_a_batch_counts_its_cost_and_a_refused_one_counts_nothing(rate_limit_redis: OwnRedis) -> None:
+def test_a_batch_counts_its_cost_and_a_refused_one_counts_nothing(rate_limit_redis: RedisServer) -> None:
     assert retry_after(scope="query", client="user:1", cost=7) is None
     assert retry_after(scope="query", client="user:1", cost=4) is not None
     assert retry_after(scope="query", client="user:1", cost=3) is None
     assert retry_after(scope="query", client="user:1") is not None
 
 
-def test_a_cost_above_the_limit_is_capped_at_the_limit(rate_limit_redis: OwnRedis) -> None:
+def test_a_cost_above_the_limit_is_capped_at_the_limit(rate_limit_redis: RedisServer) -> None:
     assert retry_after(scope="query", client="user:1", cost=50) is None
     assert retry_after(scope="query", client="user:1") is not None
 
 
 def test_without_redis_every_request_is_allowed_and_only_the_first_waits(
-    rate_limit_redis: OwnRedis, monkeypatch: pytest.MonkeyPatch
+    rate_limit_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert retry_after(scope="query", client="user:1", cost=10) is None
     rate_limit_redis.kill()
@@ -107,7 +107,9 @@ def test_without_redis_every_request_is_allowed_and_only_the_first_waits(
     assert retry_after(scope="query", client="user:1") is not None
 
 
-def test_a_hanging_redis_delays_only_one_request(rate_limit_redis: OwnRedis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_redis_delays_only_one_request(
+    rate_limit_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert rate_limit_redis.process is not None
     subprocess.run(["kill", "-STOP", str(rate_limit_redis.process.pid)], check=True)
     started = time.perf_counter()

@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 from catalog.models import User
 from tests.helpers.api import QUERIES, assert_refused, multipart, signed_in_client
 from tests.helpers.factories import jpeg, make_item, make_user
-from tests.helpers.redis_server import OwnRedis
+from tests.helpers.redis_server import RedisServer
 
 pytestmark = pytest.mark.django_db
 
@@ -22,7 +22,7 @@ SIGN_IN = "/api/v1/auth/sign-in/"
 
 
 @pytest.fixture(autouse=True)
-def low_rates(rate_limit_redis: OwnRedis, settings: Settings) -> None:
+def low_rates(rate_limit_redis: RedisServer, settings: Settings) -> None:
     settings.RATES = {**site.RATES, "query": "3/min", "sign-in": "3/min", "read": "5/min", "anonymous": "6/min"}
 
 

@@ -12,7 +12,7 @@ from catalog.management.commands import train
 from catalog.models import RunState, TrainingRun
 from catalog.services.training import preflight
 from tests.helpers.factories import make_run
-from tests.helpers.training_catalogue import catalogue
+from tests.helpers.training_catalogue import make_catalogue
 
 pytestmark = pytest.mark.django_db
 
@@ -38,7 +38,7 @@ def refusal(*words: str) -> str:
 
 
 def test_it_queues_a_run_and_prints_what_it_waits_for() -> None:
-    catalogue()
+    make_catalogue()
     make_run(name="first", state=RunState.RUNNING)
     output = run_train("metric", "--name", "mine", "--set", "epochs=2", "label-size=8")
     run = TrainingRun.objects.get(name="mine")
@@ -58,13 +58,13 @@ def test_it_queues_a_run_and_prints_what_it_waits_for() -> None:
     ],
 )
 def test_bad_input_exits_with_code_2_and_names_the_value(words: list[str], value: str) -> None:
-    catalogue()
+    make_catalogue()
     assert value in refusal("metric", *words)
     assert not TrainingRun.objects.exists()
 
 
 def test_check_starts_nothing() -> None:
-    catalogue()
+    make_catalogue()
     *notes, counts = run_train("metric", "--check").splitlines()
     assert json.loads(counts)["labels"] == {"Hat": 15, "Shirt": 15}
     assert any("set aside" in note for note in notes)
@@ -76,7 +76,7 @@ def test_check_of_an_empty_catalogue_exits_with_code_2() -> None:
 
 
 def test_wait_prints_stages_epochs_and_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    catalogue()
+    make_catalogue()
     steps: list[dict[str, Any]] = [
         {"state": RunState.RUNNING, "stage": "training"},
         {"metrics": [{"epoch": 1, "train_loss": 2.0, "map_at_r": 0.25, "seconds": 9}]},
@@ -95,7 +95,7 @@ def test_wait_prints_stages_epochs_and_the_end(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_wait_exits_with_the_reason_of_a_failed_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    catalogue()
+    make_catalogue()
     failed = {"state": RunState.FAILED, "reason": "The disk is full."}
     monkeypatch.setattr(train.time, "sleep", lambda _: TrainingRun.objects.update(**failed))
     with pytest.raises(CommandError) as caught:
@@ -105,7 +105,7 @@ def test_wait_exits_with_the_reason_of_a_failed_run(monkeypatch: pytest.MonkeyPa
 
 
 def test_ctrl_c_ends_the_wait_but_not_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    catalogue()
+    make_catalogue()
 
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt

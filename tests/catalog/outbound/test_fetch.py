@@ -17,7 +17,7 @@ from catalog.outbound.client import parse_url
 from catalog.outbound.fetch import fetch_picture
 from tests.helpers.errors import raises_code
 from tests.helpers.factories import jpeg
-from tests.helpers.servers import Server, answer, certificate, fetch_error_code, redirect
+from tests.helpers.servers import Server, certificate, fetch_error_code, http_response, redirect
 
 
 def fake_dns(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
@@ -41,7 +41,7 @@ def fake_dns(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
 
 
 def test_a_picture_is_downloaded_and_the_request_reveals_nothing_about_us(serve: Callable[..., Server]) -> None:
-    server = serve(answer(jpeg()))
+    server = serve(http_response(jpeg()))
     assert fetch_picture(server.url("/a b/ż.jpg?size=ü#top")) == jpeg()
     lines = server.requests[0].decode().split("\r\n")
     assert lines[0] == "GET /a%20b/%C5%BC.jpg?size=%C3%BC HTTP/1.1"
@@ -52,23 +52,23 @@ def test_a_picture_is_downloaded_and_the_request_reveals_nothing_about_us(serve:
 
 def test_a_chunked_body_and_one_without_a_length_are_downloaded(serve: Callable[..., Server]) -> None:
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (jpeg()[:100], jpeg()[100:])) + b"0\r\n\r\n"
-    assert fetch_picture(serve(answer(chunks, "Transfer-Encoding: chunked")).url()) == jpeg()
+    assert fetch_picture(serve(http_response(chunks, "Transfer-Encoding: chunked")).url()) == jpeg()
     assert fetch_picture(serve(b"HTTP/1.0 200 OK\r\n\r\n" + jpeg()).url()) == jpeg()
 
 
 def test_proxies_of_the_environment_are_ignored(serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
-    proxy = serve(answer(b"from the proxy"))
+    proxy = serve(http_response(b"from the proxy"))
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, f"http://localhost:{proxy.port}")
     monkeypatch.delenv("no_proxy", raising=False)
-    assert fetch_picture(serve(answer(jpeg())).url()) == jpeg()
+    assert fetch_picture(serve(http_response(jpeg())).url()) == jpeg()
     assert proxy.hits == 0
 
 
 def test_the_first_resolved_address_that_accepts_is_used(
     serve: Callable[..., Server], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = serve(answer(jpeg()))
+    server = serve(http_response(jpeg()))
     settings.FETCH_PRIVATE_HOSTS = [f"shop.test:{server.port}"]
     lookups = fake_dns(monkeypatch, ["127.0.0.9", "127.0.0.1"])
     assert fetch_picture(server.url(host="Shop.Test.")) == jpeg()
@@ -157,7 +157,7 @@ def test_any_text_parses_or_is_refused_with_a_code(text: str) -> None:
 def test_a_host_with_one_private_address_is_not_connected_to(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = serve(answer(jpeg()))
+    server = serve(http_response(jpeg()))
     fake_dns(monkeypatch, ["93.184.216.34", "127.0.0.1"])
     monkeypatch.setattr(client, "PORTS", (server.port,))
     assert fetch_error_code(server.url(host="half-inside.test")) == "url_forbidden"
@@ -167,7 +167,7 @@ def test_a_host_with_one_private_address_is_not_connected_to(
 def test_dns_rebinding_has_no_effect(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, short_fetch_timeout: None
 ) -> None:
-    server = serve(answer(jpeg()))
+    server = serve(http_response(jpeg()))
     lookups = fake_dns(monkeypatch, ["192.0.1.1"], ["127.0.0.1"])  # public at the check, this machine afterwards
     monkeypatch.setattr(client, "PORTS", (server.port,))
     assert fetch_error_code(server.url(host="rebinding.test")) in {"url_timeout", "url_unreachable"}
@@ -187,7 +187,7 @@ def test_a_dns_lookup_that_hangs_times_out(monkeypatch: pytest.MonkeyPatch, shor
 
 
 def test_an_allowlist_entry_matches_its_host_and_port_only(serve: Callable[..., Server]) -> None:
-    server = serve(answer(jpeg()))
+    server = serve(http_response(jpeg()))
     assert fetch_picture(server.url()) == jpeg()
     assert fetch_error_code(server.url(host="127.0.0.1")) == "url_forbidden"
     assert fetch_error_code(f"http://localhost:{server.port + 1}/") == "url_forbidden"
@@ -207,14 +207,14 @@ def test_an_allowlist_entry_without_a_port_covers_80_and_443(settings: Settings)
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
 def test_a_redirect_is_followed(serve: Callable[..., Server], status: str) -> None:
-    there = serve(answer(jpeg()))
+    there = serve(http_response(jpeg()))
     assert fetch_picture(serve(redirect(there.url(), status)).url()) == jpeg()
 
 
 def test_a_redirect_may_be_relative(serve: Callable[..., Server]) -> None:
     def script(connection: socket.socket) -> None:
         first = server.hits == 1
-        connection.sendall(redirect("../żupan.jpg") if first else answer(jpeg()))
+        connection.sendall(redirect("../żupan.jpg") if first else http_response(jpeg()))
 
     server = serve(script)
     assert fetch_picture(server.url("/new/shirt.jpg")) == jpeg()
@@ -242,7 +242,7 @@ def test_a_redirect_target_is_checked_like_the_first_url(serve: Callable[..., Se
 def test_a_redirect_to_another_port_of_this_machine_is_refused(
     serve: Callable[..., Server], settings: Settings
 ) -> None:
-    inside = serve(answer(b"secret"))
+    inside = serve(http_response(b"secret"))
     outside = serve(redirect(inside.url(host="127.0.0.1")))
     settings.FETCH_PRIVATE_HOSTS = [f"localhost:{outside.port}"]
     assert fetch_error_code(outside.url()) == "url_forbidden"
@@ -266,7 +266,7 @@ def test_a_server_needs_a_trusted_certificate_for_its_host_name(
     client._ssl_context.cache_clear()
     matching, public = certificate(tmp_path, "localhost")
     mismatched, other = certificate(tmp_path, "elsewhere.test")
-    named, misnamed = serve(answer(jpeg()), tls=matching), serve(answer(jpeg()), tls=mismatched)
+    named, misnamed = serve(http_response(jpeg()), tls=matching), serve(http_response(jpeg()), tls=mismatched)
     assert fetch_error_code(named.url()) == "url_unreachable"  # self-signed and not trusted
     bundle = tmp_path / "trusted.pem"
     bundle.write_bytes(public.read_bytes() + other.read_bytes())
@@ -274,5 +274,5 @@ def test_a_server_needs_a_trusted_certificate_for_its_host_name(
     client._ssl_context.cache_clear()
     assert fetch_picture(named.url()) == jpeg()
     assert fetch_error_code(misnamed.url()) == "url_unreachable"  # trusted, but for another host name
-    assert fetch_error_code(serve(answer(jpeg())).url().replace("http:", "https:")) == "url_unreachable"
+    assert fetch_error_code(serve(http_response(jpeg())).url().replace("http:", "https:")) == "url_unreachable"
     client._ssl_context.cache_clear()

@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from catalog.outbound.fetch import fetch_picture
 from tests.helpers.factories import jpeg
-from tests.helpers.servers import Script, Server, answer, fetch_error_code, redirect
+from tests.helpers.servers import Script, Server, fetch_error_code, http_response, redirect
 
 MB = 2**20
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -50,18 +50,20 @@ def test_endless_headers_are_cut_off(serve: Callable[..., Server], settings: Set
 
 def test_the_size_limit_is_that_of_uploads(serve: Callable[..., Server], settings: Settings) -> None:
     settings.MAX_UPLOAD_MB = 1
-    assert len(fetch_picture(serve(answer(b"x" * MB)).url())) == MB
+    assert len(fetch_picture(serve(http_response(b"x" * MB)).url())) == MB
     for headers in (["Connection: close"], ["Content-Length: 1048577"]):
-        assert fetch_error_code(serve(answer(b"x" * (MB + 1), *headers)).url()) == "url_too_large"
+        assert fetch_error_code(serve(http_response(b"x" * (MB + 1), *headers)).url()) == "url_too_large"
 
 
 def test_a_body_shorter_than_its_content_length_is_refused(serve: Callable[..., Server]) -> None:
-    assert fetch_error_code(serve(answer(jpeg()[:100], "Content-Length: 500")).url()) == "url_unreachable"
-    assert fetch_error_code(serve(answer(b"1ff\r\nshort", "Transfer-Encoding: chunked")).url()) == "url_unreachable"
+    assert fetch_error_code(serve(http_response(jpeg()[:100], "Content-Length: 500")).url()) == "url_unreachable"
+    assert (
+        fetch_error_code(serve(http_response(b"1ff\r\nshort", "Transfer-Encoding: chunked")).url()) == "url_unreachable"
+    )
 
 
 def test_a_body_longer_than_its_content_length_is_cut(serve: Callable[..., Server]) -> None:
-    assert fetch_picture(serve(answer(b"picture and more", "Content-Length: 7")).url()) == b"picture"
+    assert fetch_picture(serve(http_response(b"picture and more", "Content-Length: 7")).url()) == b"picture"
 
 
 @pytest.mark.parametrize(
@@ -91,13 +93,13 @@ def test_all_redirects_share_one_timeout(serve: Callable[..., Server], short_fet
 @pytest.mark.parametrize(
     ("response", "code"),
     [
-        (answer(b"", status="404 Not Found"), "url_not_found"),
-        (answer(b"", status="410 Gone"), "url_not_found"),
-        (answer(b"", status="403 Forbidden"), "url_unreachable"),
-        (answer(b"", status="500 Oops"), "url_unreachable"),
-        (answer(b"", status="302 Found"), "url_unreachable"),
-        (answer(b"", status="204 No Content"), "url_unreachable"),
-        (answer(jpeg(), status="206 Partial Content"), "url_unreachable"),
+        (http_response(b"", status="404 Not Found"), "url_not_found"),
+        (http_response(b"", status="410 Gone"), "url_not_found"),
+        (http_response(b"", status="403 Forbidden"), "url_unreachable"),
+        (http_response(b"", status="500 Oops"), "url_unreachable"),
+        (http_response(b"", status="302 Found"), "url_unreachable"),
+        (http_response(b"", status="204 No Content"), "url_unreachable"),
+        (http_response(jpeg(), status="206 Partial Content"), "url_unreachable"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "url_unreachable"),
         (b"\0" * 100, "url_unreachable"),
         (b"HTTP/1.1 2OO OK\r\n\r\n", "url_unreachable"),

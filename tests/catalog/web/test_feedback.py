@@ -14,7 +14,7 @@ from catalog.services.feedback.triplets import TRAINING_PHOTO_DAYS
 from catalog.web.owners import VISITOR
 from tests.helpers.factories import make_item, make_query, make_upload, make_user
 from tests.helpers.judged_answers import judge, make_recommendations
-from tests.helpers.redis_server import OwnRedis
+from tests.helpers.redis_server import RedisServer
 
 pytestmark = pytest.mark.django_db
 
@@ -198,7 +198,7 @@ def test_feedback_needs_a_csrf_token_and_post(matches: list[Recommendation], nam
 
 
 def test_thumbs_are_throttled_like_api_changes(
-    browser: Client, matches: list[Recommendation], rate_limit_redis: OwnRedis, settings: Settings
+    browser: Client, matches: list[Recommendation], rate_limit_redis: RedisServer, settings: Settings
 ) -> None:
     settings.RATES = {**settings.RATES, "write": "2/min"}
     for verdict in ("up", "down"):

@@ -13,7 +13,7 @@ from catalog.models import User
 from catalog.services.accounts.passwords import password_reset_code
 from tests.helpers.factories import make_user
 from tests.helpers.mail import wait_for_mails
-from tests.helpers.redis_server import OwnRedis
+from tests.helpers.redis_server import RedisServer
 
 pytestmark = pytest.mark.django_db
 
@@ -100,7 +100,7 @@ def test_an_invalid_email_address_is_reported_at_the_field(client: Client, email
 
 
 def test_reset_mails_are_throttled_per_client_ip(
-    client: Client, rate_limit_redis: OwnRedis, settings: Settings
+    client: Client, rate_limit_redis: RedisServer, settings: Settings
 ) -> None:
     settings.RATES = settings.RATES | {"reset": "2/hour"}
     pages = [client.post(FORGOTTEN, {"email": "nobody@example.org"}) for _ in range(3)]

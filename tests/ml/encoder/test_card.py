@@ -13,7 +13,7 @@ from ml.scoring.calibration import Calibration
 from ml.scoring.match_confidence import MatchConfidence
 from ml.scoring.ood import OodThreshold
 from tests.helpers.errors import raises_code
-from tests.helpers.small_encoder import small_encoder, some_pixels
+from tests.helpers.small_encoder import random_pixels, small_encoder
 
 CARD = Card(
     name="small",
@@ -77,7 +77,7 @@ def test_a_folder_of_format_1_still_embeds(tmp_path):
     path = tmp_path / "small" / "card.json"
     raw = {key: value for key, value in json.loads(path.read_text()).items() if key not in NEW_KEYS}
     path.write_text(json.dumps(raw | {"format": 1}))
-    vectors, ood_score = load_embedder(tmp_path / "small", "onnx", threads=1).embed_with_ood([some_pixels(2)])
+    vectors, ood_score = load_embedder(tmp_path / "small", "onnx", threads=1).embed_with_ood([random_pixels(2)])
     assert vectors.shape == (2, 5)
     assert ood_score is None
 

@@ -22,7 +22,7 @@ from ml.runtime.onnx import onnx_forward
 from ml.runtime.torch import network_forward
 from ml.scoring.ood import ood_scores
 from tests.helpers.errors import raises_code
-from tests.helpers.small_encoder import AXES, small_encoder, small_network, some_pixels
+from tests.helpers.small_encoder import AXES, random_pixels, small_encoder, small_network
 
 
 class TinyBackbone(nn.Module):
@@ -179,7 +179,7 @@ def test_onnx_torch_and_numpy_agree_on_the_ood_score(folder_with_ood):
     card = read_card(folder_with_ood)
     weights = read_weights(folder_with_ood, card)
     network = network_from_card(card, weights)
-    pixels = some_pixels(6)
+    pixels = random_pixels(6)
     by_onnx = onnx_forward(card, read_onnx(folder_with_ood, card), 1)(pixels)
     by_torch = network_forward(network)(pixels)
     with torch.inference_mode():
@@ -196,7 +196,7 @@ def test_onnx_torch_and_numpy_agree_on_the_ood_score(folder_with_ood):
 
 def test_both_runtimes_return_the_same_vectors_and_ood_scores(folder_with_ood):
     by_onnx, by_torch = (load_embedder(folder_with_ood, runtime, threads=1) for runtime in ("onnx", "torch"))
-    batches = [some_pixels(3), some_pixels(1, seed=4)]
+    batches = [random_pixels(3), random_pixels(1, seed=4)]
     vectors, scores = by_onnx.embed_with_ood(batches)
     assert vectors.shape == (4, 5)
     assert scores.shape == (4,)

@@ -16,7 +16,7 @@ from ml.runtime.types import Outputs
 from ml.vectors import NotFiniteError
 from tests.helpers.drawn_pictures import drawn_picture
 from tests.helpers.errors import raises_code
-from tests.helpers.small_encoder import SIDE, small_encoder, some_pixels
+from tests.helpers.small_encoder import SIDE, random_pixels, small_encoder
 
 LABELS = ("Hat", "Shoes", "Skirt")
 
@@ -48,7 +48,7 @@ def test_no_pictures_give_no_rows(classifier):
 
 def test_onnx_and_torch_give_the_same_probabilities(classifier, folder):
     on_torch = load_classifier(folder, "torch", threads=1)
-    batches = [some_pixels(3), some_pixels(2, seed=5)]
+    batches = [random_pixels(3), random_pixels(2, seed=5)]
     assert (classifier.runtime, on_torch.runtime) == ("onnx", "torch")
     probabilities = classifier.probabilities_of_batches(batches)
     assert len(probabilities) == 5

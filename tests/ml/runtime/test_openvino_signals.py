@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.helpers.fresh_interpreter import answer
+from tests.helpers.fresh_interpreter import run_program
 from tests.helpers.small_encoder import small_encoder
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sigaltstack(2) is read through Linux's stack_t")
@@ -52,4 +52,4 @@ def test_signals_are_handled_after_another_thread_released_the_model(tmp_path):
     """On processors with AVX-512 this ended the process with SIGSEGV while the main thread had OpenVINO's stack."""
     pytest.importorskip("openvino")
     small_encoder(tmp_path / "small")
-    assert answer(PROGRAM.replace("FOLDER", repr(str(tmp_path / "small")))) == "3 signals handled"
+    assert run_program(PROGRAM.replace("FOLDER", repr(str(tmp_path / "small")))) == "3 signals handled"

@@ -15,7 +15,7 @@ from ml.runtime.openvino import openvino_forward
 from ml.runtime.types import CORE_BATCH, Outputs, RuntimeUnavailable, available_cores, concatenate_outputs, sharded
 from tests.helpers.drawn_pictures import drawn_picture
 from tests.helpers.errors import raises_code
-from tests.helpers.small_encoder import small_encoder, small_network, some_pixels
+from tests.helpers.small_encoder import random_pixels, small_encoder, small_network
 
 
 def has_bfloat16() -> bool:
@@ -49,7 +49,7 @@ def test_openvino_equals_onnx_runtime(shipped, by_openvino):
 def test_all_runtimes_agree_on_the_ood_score(folder_with_ood, runtime, count):
     if runtime == "openvino":
         pytest.importorskip("openvino")
-    batches = [some_pixels(count)] if count else []
+    batches = [random_pixels(count)] if count else []
     actual, expected = (
         load_embedder(folder_with_ood, one, threads=1).embed_with_ood(batches) for one in (runtime, "onnx")
     )
@@ -112,7 +112,7 @@ def test_bfloat16_by_openvino_is_close_or_refused(shipped, shipped_folder):
 def test_bfloat16_by_torch_is_close(folder_with_ood):
     """Without a GPU it is autocast on the CPU: slow, but the same code."""
     exact, rounded = (
-        load_embedder(folder_with_ood, "torch", threads=1, precision=precision).embed_with_ood([some_pixels(6)])
+        load_embedder(folder_with_ood, "torch", threads=1, precision=precision).embed_with_ood([random_pixels(6)])
         for precision in ("float32", "bfloat16")
     )
     cosines = (exact[0] * rounded[0]).sum(axis=1)

@@ -19,7 +19,7 @@ from ml.training.distributed import (
     rank,
     world_size,
 )
-from tests.helpers.joint_batch import CLASSIFIERS, METRIC, SMALL_RUN, answers, train_classifier, train_metric
+from tests.helpers.joint_batch import CLASSIFIERS, METRIC, SMALL_RUN, compute_cases, train_classifier, train_metric
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -54,7 +54,7 @@ def shared(folder) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def single() -> dict:
-    return answers()
+    return compute_cases()
 
 
 @pytest.mark.parametrize("case", [*METRIC, *CLASSIFIERS])

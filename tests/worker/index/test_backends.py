@@ -9,7 +9,7 @@ from pytest_django import Settings
 from catalog.models import Backend, CatalogItem, ChangeFeed, Encoder, EncoderState, SearchChoice, SharedIndex
 from ml.search import ExactIndex, Where
 from ml.search.memory.ivf import ApproximateIndex
-from tests.helpers.embedded_queries import items_of, make_embedded_query, make_fan
+from tests.helpers.embedded_queries import find_item_ids, make_embedded_query, make_ranked_items
 from tests.helpers.errors import raises_code
 from tests.helpers.factories import make_embedding, make_encoder, unit
 from worker.index import backends, refresh
@@ -27,23 +27,23 @@ def encoder() -> Encoder:
 def test_memory_answers_until_the_chosen_index_is_filled(
     encoder: Encoder, backend: Backend, run_threads: Callable[[], None]
 ) -> None:
-    items = make_fan(encoder, 6)
+    items = make_ranked_items(encoder, 6)
     SearchChoice.choose(backend)
     assert type(index_of(encoder).index) is ExactIndex
-    assert items_of(make_embedded_query(encoder, unit(1)), index_of(encoder)) == [item.pk for item in items]
+    assert find_item_ids(make_embedded_query(encoder, unit(1)), index_of(encoder)) == [item.pk for item in items]
     run_threads()
     assert isinstance(index_of(encoder), SharedCatalogIndex)
-    assert items_of(make_embedded_query(encoder, unit(1)), index_of(encoder)) == [item.pk for item in items]
+    assert find_item_ids(make_embedded_query(encoder, unit(1)), index_of(encoder)) == [item.pk for item in items]
     SearchChoice.choose(Backend.EXACT)
     run_threads()
     assert type(index_of(encoder).index) is ExactIndex
-    assert items_of(make_embedded_query(encoder, unit(1)), index_of(encoder)) == [item.pk for item in items]
+    assert find_item_ids(make_embedded_query(encoder, unit(1)), index_of(encoder)) == [item.pk for item in items]
 
 
 def test_changes_appear_a_second_later_and_deletions_at_once(
     encoder: Encoder, backend: Backend, run_threads: Callable[[], None]
 ) -> None:
-    items = make_fan(encoder, 6, category="Coat")
+    items = make_ranked_items(encoder, 6, category="Coat")
     SearchChoice.choose(backend)
     run_threads()
     CatalogItem.objects.filter(pk__in=[items[4].pk, items[5].pk]).update(category="Hat")
@@ -51,33 +51,33 @@ def test_changes_appear_a_second_later_and_deletions_at_once(
     items[1].mark_deleted()
     items[2].photos.get().delete()
     query = make_embedded_query(encoder, unit(1), k=2)
-    assert items_of(query, index_of(encoder)) == [items[3].pk, items[4].pk]
+    assert find_item_ids(query, index_of(encoder)) == [items[3].pk, items[4].pk]
     hats = make_embedded_query(encoder, unit(1), filters={"category": "hat"})
     run_threads()
-    assert items_of(query, index_of(encoder)) == [items[3].pk, items[4].pk]
-    assert items_of(hats, index_of(encoder)) == [items[4].pk, items[5].pk]
+    assert find_item_ids(query, index_of(encoder)) == [items[3].pk, items[4].pk]
+    assert find_item_ids(hats, index_of(encoder)) == [items[4].pk, items[5].pk]
     assert len(index_of(encoder).index) == 3
     CatalogItem.objects.filter(pk=items[0].pk).update(is_active=True)
     new = make_embedding(encoder, unit(1))
     run_threads()
-    assert items_of(query, index_of(encoder)) == [items[0].pk, new.item_id]
+    assert find_item_ids(query, index_of(encoder)) == [items[0].pk, new.item_id]
 
 
 def test_a_search_removes_an_item_that_is_no_longer_in_the_database_from_the_index(
     encoder: Encoder, backend: Backend, run_threads: Callable[[], None]
 ) -> None:
-    items = make_fan(encoder, 3)
+    items = make_ranked_items(encoder, 3)
     SearchChoice.choose(backend)
     run_threads()
     items[0].delete()
-    assert items_of(make_embedded_query(encoder, unit(1)), index_of(encoder)) == [items[1].pk, items[2].pk]
+    assert find_item_ids(make_embedded_query(encoder, unit(1)), index_of(encoder)) == [items[1].pk, items[2].pk]
     assert len(index_of(encoder).index) == 3  # a search does not wait for a writer
     run_threads()
     assert len(index_of(encoder).index) == 2
 
 
 def test_one_process_at_a_time_writes_to_a_shared_index(encoder: Encoder, backend: Backend) -> None:
-    make_fan(encoder, 2)
+    make_ranked_items(encoder, 2)
     row = SharedIndex.objects.get_or_create_for(encoder, backend)
     other = SharedIndex.objects.get(pk=row.pk)
     assert other.claim("cpu@elsewhere")
@@ -90,7 +90,7 @@ def test_one_process_at_a_time_writes_to_a_shared_index(encoder: Encoder, backen
 
 
 def test_a_lost_claim_stops_the_writing(encoder: Encoder, backend: Backend) -> None:
-    make_fan(encoder, 3)
+    make_ranked_items(encoder, 3)
     row = SharedIndex.objects.get_or_create_for(encoder, backend)
     index = open_shared(row)
     index.batch_size = 1
@@ -111,7 +111,7 @@ def test_a_lost_claim_stops_the_writing(encoder: Encoder, backend: Backend) -> N
 
 
 def test_filling_an_index_stops_after_its_share_of_time(encoder: Encoder, backend: Backend) -> None:
-    make_fan(encoder, 5)
+    make_ranked_items(encoder, 5)
     row = SharedIndex.objects.get_or_create_for(encoder, backend)
     index = open_shared(row)
     index.batch_size = 2
@@ -124,7 +124,7 @@ def test_filling_an_index_stops_after_its_share_of_time(encoder: Encoder, backen
 
 
 def test_many_changes_are_applied_in_batches(encoder: Encoder, backend: Backend) -> None:
-    make_fan(encoder, 5)
+    make_ranked_items(encoder, 5)
     index = open_shared(SharedIndex.objects.get_or_create_for(encoder, backend))
     assert index.sync("cpu@here")
     CatalogItem.objects.update(category="Hat")
@@ -139,7 +139,7 @@ def test_many_changes_are_applied_in_batches(encoder: Encoder, backend: Backend)
 def test_an_index_of_another_feed_does_not_answer_until_it_is_rebuilt(
     encoder: Encoder, backend: Backend, caplog: pytest.LogCaptureFixture, run_threads: Callable[[], None]
 ) -> None:
-    items = make_fan(encoder, 3)
+    items = make_ranked_items(encoder, 3)
     SearchChoice.choose(backend)
     run_threads()
     held = index_of(encoder)
@@ -155,13 +155,13 @@ def test_an_index_of_another_feed_does_not_answer_until_it_is_rebuilt(
     for _ in range(3):
         run_threads()
     assert isinstance(index_of(encoder), SharedCatalogIndex)
-    assert items_of(make_embedded_query(encoder, unit(1)), index_of(encoder)) == [item.pk for item in items]
+    assert find_item_ids(make_embedded_query(encoder, unit(1)), index_of(encoder)) == [item.pk for item in items]
 
 
 def test_the_index_of_a_deleted_or_retired_encoder_is_removed(encoder: Encoder, backend: Backend) -> None:
     rows = []
     for other in (make_encoder(), make_encoder(state=EncoderState.RETIRED)):
-        make_fan(other, 1)
+        make_ranked_items(other, 1)
         row = SharedIndex.objects.get_or_create_for(other, backend)
         assert open_shared(row).sync("cpu@here")
         rows.append((row, open_shared(row).index))
@@ -184,9 +184,9 @@ def test_auto_chooses_by_the_number_of_vectors(
 ) -> None:
     monkeypatch.setattr(backends, "APPROXIMATE_FROM", 4)
     SearchChoice.choose(Backend.AUTO)
-    items = make_fan(encoder, vectors)
+    items = make_ranked_items(encoder, vectors)
     assert type(index_of(encoder).index) is kind
-    assert items_of(make_embedded_query(encoder, unit(1)), index_of(encoder)) == [item.pk for item in items]
+    assert find_item_ids(make_embedded_query(encoder, unit(1)), index_of(encoder)) == [item.pk for item in items]
     run_threads()
     assert type(index_of(encoder).index) is kind
 
@@ -197,7 +197,7 @@ def test_auto_switches_when_there_are_enough_vectors_and_never_back(
     caplog.set_level("INFO")
     monkeypatch.setattr(backends, "APPROXIMATE_FROM", 4)
     SearchChoice.choose(Backend.AUTO)
-    items = make_fan(encoder, 3)
+    items = make_ranked_items(encoder, 3)
     run_threads()
     assert type(index_of(encoder).index) is ExactIndex
     make_embedding(encoder, unit(0, 0, 1))

@@ -14,7 +14,7 @@ from pytest_django import Settings
 from catalog.models import Backend, CatalogItem, Encoder, EncoderState, SearchChoice, SharedIndex
 from ml.search import ANY, ExactIndex, Hit, SearchIndex, Where
 from ml.search.memory.ivf import ApproximateIndex
-from tests.helpers.embedded_queries import items_of, make_embedded_query, make_fan
+from tests.helpers.embedded_queries import find_item_ids, make_embedded_query, make_ranked_items
 from tests.helpers.errors import raises_code
 from tests.helpers.factories import make_embedding, make_encoder, make_item_photo, unit
 from worker.index.backends import SharedCatalogIndex
@@ -51,7 +51,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 def test_it_reports_the_present_backend_and_how_far_each_index_is_behind(
     encoder: Encoder, backend: Backend, run: Run
 ) -> None:
-    make_fan(encoder, 3)
+    make_ranked_items(encoder, 3)
     code, output = run()
     assert code == 0
     assert output.splitlines() == [
@@ -73,17 +73,17 @@ def test_it_reports_the_present_backend_and_how_far_each_index_is_behind(
 def test_switching_to_a_server_and_back_leaves_no_query_unanswered(
     encoder: Encoder, backend: Backend, run: Run, run_threads: Callable[[], None]
 ) -> None:
-    items = [item.pk for item in make_fan(encoder, 25)]
+    items = [item.pk for item in make_ranked_items(encoder, 25)]
     query = make_embedded_query(encoder, unit(1), k=5)
-    assert items_of(query, index_of(encoder)) == items[:5]
+    assert find_item_ids(query, index_of(encoder)) == items[:5]
     code, output = run("use", backend)
     assert (code, output.splitlines()[-1]) == (0, f"{backend} answers from now on.")
     assert "lite: 25 vectors; finds 100.0% of the 20 items that exact finds." in output
     assert type(index_of(encoder).index) is ExactIndex  # until this worker has looked at the choice
-    assert items_of(query, index_of(encoder)) == items[:5]
+    assert find_item_ids(query, index_of(encoder)) == items[:5]
     run_threads()
     assert isinstance(index_of(encoder), SharedCatalogIndex)
-    assert items_of(query, index_of(encoder)) == items[:5]
+    assert find_item_ids(query, index_of(encoder)) == items[:5]
     code, output = run("drop", backend)
     assert (code, backend in output) == (2, True)
     assert run("use", "exact")[0] == 0
@@ -91,13 +91,13 @@ def test_switching_to_a_server_and_back_leaves_no_query_unanswered(
     assert type(index_of(encoder).index) is ExactIndex
     assert run("drop", backend) == (0, f"The {backend} index of lite is removed.\n")
     assert not SharedIndex.objects.exists()
-    assert items_of(query, index_of(encoder)) == items[:5]
+    assert find_item_ids(query, index_of(encoder)) == items[:5]
 
 
 def test_an_index_in_memory_is_saved_for_the_workers(
     encoder: Encoder, run: Run, run_threads: Callable[[], None]
 ) -> None:
-    make_fan(encoder, 4)
+    make_ranked_items(encoder, 4)
     assert run("use", "approximate")[0] == 0
     assert (snapshot_folder(encoder) / "current.json").exists()
     assert SearchChoice.current() == Backend.APPROXIMATE
@@ -115,7 +115,7 @@ class Blind(ExactIndex):
 def test_an_index_with_too_low_recall_is_refused_without_force(
     encoder: Encoder, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_fan(encoder, 50)
+    make_ranked_items(encoder, 50)
     monkeypatch.setattr("ml.search.memory.ivf.ApproximateIndex", Blind)
     code, output = run("use", "approximate")
     assert code == 2
@@ -139,7 +139,7 @@ class Unsteady(CatalogIndex):
 
 
 def test_items_that_change_between_the_two_searches_do_not_count(encoder: Encoder) -> None:
-    make_fan(encoder, 60)
+    make_ranked_items(encoder, 60)
     assert measure_recall(CatalogIndex(encoder), Unsteady(encoder), encoder) == 1.0
     assert measure_recall(Unsteady(encoder), CatalogIndex(encoder), encoder) == 1.0
     blind = CatalogIndex(encoder, Blind(encoder.name, encoder.dim))
@@ -154,7 +154,7 @@ def test_a_comparison_fails_if_every_item_keeps_changing(encoder: Encoder) -> No
             CatalogItem.objects.update(collection=Concat("collection", Value("!")))
             return super().refresh()
 
-    make_fan(encoder, 8)
+    make_ranked_items(encoder, 8)
     with raises_code(NotComparable, "indexes_not_comparable"):
         measure_recall(CatalogIndex(encoder), Restless(encoder), encoder)
 
@@ -186,7 +186,7 @@ def test_an_unavailable_backend_is_refused(run: Run, settings: Settings) -> None
 
 
 def test_an_unreachable_server_is_reported_and_changes_nothing(encoder: Encoder, run: Run, settings: Settings) -> None:
-    make_fan(encoder, 2)
+    make_ranked_items(encoder, 2)
     settings.QDRANT_URL = "http://127.0.0.1:1"
     code, output = run("use", "qdrant")
     assert (code, "does not answer" in output) == (2, True)

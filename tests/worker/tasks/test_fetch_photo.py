@@ -15,7 +15,7 @@ from catalog import tasks
 from catalog.models import QueryState, SimilarityQuery, UploadedPhoto
 from catalog.models.queries import RESEND_AFTER
 from tests.helpers.factories import jpeg, make_query, make_user
-from tests.helpers.servers import Server, answer
+from tests.helpers.servers import Server, http_response
 from worker.tasks import net, sweep
 from worker.tasks.net import fetch_photo, release_own_claims
 
@@ -51,7 +51,7 @@ def files(media: Path) -> list[Path]:
 
 
 def test_the_download_becomes_the_photo_and_the_query_is_queued(serve: Serve, sent: list[tuple[str, str]]) -> None:
-    query = fetch(make_query_to_fetch(serve(answer(jpeg(size=(300, 400)))).url()))
+    query = fetch(make_query_to_fetch(serve(http_response(jpeg(size=(300, 400)))).url()))
     assert query.state == QueryState.QUEUED
     assert query.photo is not None
     assert (query.photo.owner, query.photo.width, query.photo.height) == (query.owner, 300, 400)
@@ -60,14 +60,14 @@ def test_the_download_becomes_the_photo_and_the_query_is_queued(serve: Serve, se
 
 
 def test_a_visitor_may_send_a_url(serve: Serve) -> None:
-    query = fetch(make_query_to_fetch(serve(answer(jpeg())).url(), visitor="a browser"))
+    query = fetch(make_query_to_fetch(serve(http_response(jpeg())).url(), visitor="a browser"))
     assert query.photo is not None
     assert (query.photo.owner, query.photo.visitor) == (None, "a browser")
 
 
 @pytest.mark.database
 def test_a_message_that_comes_twice_fetches_once(serve: Serve) -> None:
-    server = serve(answer(jpeg()))
+    server = serve(http_response(jpeg()))
     query = fetch(make_query_to_fetch(server.url()))
     fetch(query)
     assert server.hits == 1
@@ -76,7 +76,7 @@ def test_a_message_that_comes_twice_fetches_once(serve: Serve) -> None:
 @pytest.mark.database
 def test_the_same_picture_sent_and_fetched_is_one_photo(serve: Serve) -> None:
     owner = make_user()
-    server = serve(answer(jpeg()))
+    server = serve(http_response(jpeg()))
     first, second = (fetch(make_query_to_fetch(server.url(), owner=owner)) for _ in range(2))
     assert first.photo == second.photo
     assert UploadedPhoto.objects.count() == 1
@@ -85,11 +85,11 @@ def test_the_same_picture_sent_and_fetched_is_one_photo(serve: Serve) -> None:
 @pytest.mark.parametrize(
     ("response", "code"),
     [
-        (answer(b"", status="404 Not Found"), "url_not_found"),
-        (answer(b"<html>A page about a shirt</html>"), "photo_unreadable"),
-        (answer(b""), "photo_empty"),
-        (answer(jpeg()[:200]), "photo_damaged"),
-        (answer(jpeg(size=(8, 8))), "photo_too_small"),
+        (http_response(b"", status="404 Not Found"), "url_not_found"),
+        (http_response(b"<html>A page about a shirt</html>"), "photo_unreadable"),
+        (http_response(b""), "photo_empty"),
+        (http_response(jpeg()[:200]), "photo_damaged"),
+        (http_response(jpeg(size=(8, 8))), "photo_too_small"),
     ],
 )
 def test_a_download_that_is_no_photo_fails_the_query_with_a_code_and_leaves_no_file(
@@ -110,7 +110,7 @@ def test_a_private_address_is_not_requested_and_fails_the_query() -> None:
 
 def test_a_crop_that_is_too_small_fails_the_query(serve: Serve, media: Path) -> None:
     crop = {"x": 0.0, "y": 0.0, "width": 0.1, "height": 0.1}
-    query = fetch(make_query_to_fetch(serve(answer(jpeg(size=(60, 80)))).url(), crop=crop))
+    query = fetch(make_query_to_fetch(serve(http_response(jpeg(size=(60, 80)))).url(), crop=crop))
     assert (query.state, query.error_code) == (QueryState.FAILED, "crop_too_small")
     assert not UploadedPhoto.objects.exists()
     assert files(media) == []
@@ -136,7 +136,7 @@ def test_a_full_disk_requeues_the_query(serve: Serve, monkeypatch: pytest.Monkey
     def full(**_: Any) -> str:
         raise OSError(28, "No space left on device")
 
-    query = make_query_to_fetch(serve(answer(jpeg())).url())
+    query = make_query_to_fetch(serve(http_response(jpeg())).url())
     with monkeypatch.context() as patched:
         patched.setattr("catalog.services.uploads.store_picture", full)
         with pytest.raises(OSError, match="No space left"):

@@ -23,14 +23,14 @@ from catalog.outbound import post
 from catalog.services.queries import webhooks
 from catalog.services.queries.webhooks import webhook_create, webhook_secret, webhook_secret_renew
 from tests.helpers.factories import make_query
-from tests.helpers.servers import Server, answer, certificate, redirect
+from tests.helpers.servers import Server, certificate, http_response, redirect
 from worker.tasks import search, sweep
 from worker.tasks.net import release_own_claims, send_webhook
 
 pytestmark = pytest.mark.django_db
 
 Serve = Callable[..., Server]
-OK = answer(b"thanks")
+OK = http_response(b"thanks")
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_a_message_delivered_twice_sends_once(serve: Serve) -> None:
 
 @pytest.mark.parametrize("status", ["201 Created", "204 No Content"])
 def test_every_success_is_a_delivery(serve: Serve, status: str) -> None:
-    assert send(webhook_to(serve(answer(b"", status=status)).url())).state == WebhookState.DELIVERED
+    assert send(webhook_to(serve(http_response(b"", status=status)).url())).state == WebhookState.DELIVERED
 
 
 def silence(connection: socket.socket) -> None:
@@ -167,7 +167,7 @@ def endless(connection: socket.socket) -> None:
 @pytest.mark.parametrize(
     ("does", "why"),
     [
-        (answer(b"", status="500 Internal Server Error"), "The server answered 500."),
+        (http_response(b"", status="500 Internal Server Error"), "The server answered 500."),
         (redirect("http://127.0.0.1/"), "The server answered 302."),
         (b"nonsense\r\n\r\n", "The server could not be reached, or did not answer with HTTP."),
         (b"", "The server could not be reached, or did not answer with HTTP."),
@@ -222,7 +222,7 @@ def test_a_host_removed_from_the_setting_gets_no_request(serve: Serve, settings:
 
 
 def test_a_delivery_is_given_up_after_five_attempts_in_about_an_hour(serve: Serve) -> None:
-    server = serve(answer(b"", status="503 Service Unavailable"))
+    server = serve(http_response(b"", status="503 Service Unavailable"))
     delivery = webhook_to(server.url())
     waited = timedelta()
     for _ in range(MAX_TRIES):
@@ -239,7 +239,7 @@ def test_a_delivery_is_given_up_after_five_attempts_in_about_an_hour(serve: Serv
 
 
 def test_a_failed_attempt_is_followed_by_a_successful_one(serve: Serve) -> None:
-    delivery = send(webhook_to(serve(answer(b"", status="503 Busy")).url()))
+    delivery = send(webhook_to(serve(http_response(b"", status="503 Busy")).url()))
     WebhookDelivery.objects.update(url=serve(OK).url(), next_at=timezone.now())
     send(delivery)
     assert (delivery.state, delivery.attempts, delivery.error) == (WebhookState.DELIVERED, 2, "")

@@ -12,8 +12,14 @@ from catalog.photos.validation import clean_photo, source_hash
 from catalog.services.datasets.export import evaluation_data_write
 from ml.data.manifest import read_manifest
 from tests.helpers.factories import jpeg, make_item_photo, make_run
-from tests.helpers.training_catalogue import accepted, catalogue, clothes, evaluated, look
-from tests.helpers.written_dataset import files, paths, picture, rows_of, write
+from tests.helpers.training_catalogue import (
+    make_accepted_triplet,
+    make_catalogue,
+    make_clothes,
+    make_evaluation_set,
+    unique_hash,
+)
+from tests.helpers.written_dataset import files, paths, picture, read_rows, write
 
 __all__ = ["write"]  # a fixture
 
@@ -21,9 +27,9 @@ pytestmark = pytest.mark.django_db
 
 
 def test_every_labelled_photo_is_exported_once(write: Any, tmp_path: Path) -> None:
-    photos = catalogue(20)
-    second = make_item_photo(photos["Hat"][0].item, perceptual_hash=look())
-    evaluated()
+    photos = make_catalogue(20)
+    second = make_item_photo(photos["Hat"][0].item, perceptual_hash=unique_hash())
+    make_evaluation_set()
     rows, counts = write()
     assert paths(rows) == files(second, *photos["Hat"], *photos["Shirt"])
     assert len(rows) == counts["photos"] == 41
@@ -34,15 +40,15 @@ def test_every_labelled_photo_is_exported_once(write: Any, tmp_path: Path) -> No
 
 
 def test_a_tenth_of_each_label_is_for_validation(write: Any) -> None:
-    catalogue(30)
-    evaluated()
+    make_catalogue(30)
+    make_evaluation_set()
     rows, _ = write()
     for label in ("Hat", "Shirt"):
         assert sorted(row["split"] for row in rows if row["label"] == label).count("val") == 3
 
 
 def test_the_first_run_draws_an_evaluation_set_and_leaves_it_out(write: Any) -> None:
-    catalogue(20)
+    make_catalogue(20)
     rows, counts = write()
     drawn = EvaluationSet.current()
     assert drawn is not None
@@ -54,9 +60,9 @@ def test_the_first_run_draws_an_evaluation_set_and_leaves_it_out(write: Any) -> 
 
 @pytest.mark.database
 def test_items_of_earlier_evaluation_sets_stay_out(write: Any) -> None:
-    photos = catalogue(20)["Hat"]
-    evaluated(photos[0], name="last year", is_current=False)
-    evaluated(photos[1])
+    photos = make_catalogue(20)["Hat"]
+    make_evaluation_set(photos[0], name="last year", is_current=False)
+    make_evaluation_set(photos[1])
     rows, counts = write()
     assert not paths(rows) & files(*photos[:2])
     assert counts["left_out"] == {"of items of an evaluation set": 2}
@@ -65,25 +71,25 @@ def test_items_of_earlier_evaluation_sets_stay_out(write: Any) -> None:
 @pytest.mark.parametrize("column", ["sha256", "source_sha256", "perceptual_hash"])
 @pytest.mark.database
 def test_photos_equal_or_similar_to_one_of_an_evaluation_set_stay_out(write: Any, column: str) -> None:
-    frozen, twin, *_ = catalogue(20)["Hat"]
+    frozen, twin, *_ = make_catalogue(20)["Hat"]
     ItemPhoto.objects.filter(pk=twin.pk).update(**{column: getattr(frozen, column)})
-    evaluated(frozen)
+    make_evaluation_set(frozen)
     rows, counts = write()
     assert not paths(rows) & files(frozen, twin)
     assert counts["left_out"]["that look like one of an evaluation set"] == 1
 
 
 def test_pictures_without_contrast_do_not_count_as_similar(write: Any) -> None:
-    frozen, other, *_ = catalogue(20)["Hat"]
+    frozen, other, *_ = make_catalogue(20)["Hat"]
     ItemPhoto.objects.filter(pk__in=(frozen.pk, other.pk)).update(perceptual_hash="0" * 16)
-    evaluated(frozen)
+    make_evaluation_set(frozen)
     assert files(other) <= paths(write()[0])
 
 
 def test_other_photos_of_an_evaluation_sets_contributor_stay_out(write: Any) -> None:
-    catalogue(20)
-    frozen, other = clothes("Hat", 2, contributor="ann")
-    evaluated(frozen)
+    make_catalogue(20)
+    frozen, other = make_clothes("Hat", 2, contributor="ann")
+    make_evaluation_set(frozen)
     rows, _ = write()
     assert not paths(rows) & files(frozen, other)
 
@@ -91,9 +97,9 @@ def test_other_photos_of_an_evaluation_sets_contributor_stay_out(write: Any) -> 
 @pytest.mark.database
 def test_the_photos_of_a_contributor_are_in_one_split(write: Any) -> None:
     for name in range(12):
-        clothes("Hat", 3, contributor=name)
-        clothes("Shirt", 2, contributor=name)
-    evaluated()
+        make_clothes("Hat", 3, contributor=name)
+        make_clothes("Shirt", 2, contributor=name)
+    make_evaluation_set()
     splits: dict[str, set[str]] = {}
     for row in write()[0]:
         splits.setdefault(row["contributor"], set()).add(row["split"])
@@ -102,13 +108,13 @@ def test_the_photos_of_a_contributor_are_in_one_split(write: Any) -> None:
 
 
 def test_unusable_photos_are_left_out_and_counted(write: Any) -> None:
-    photos = catalogue(20)["Hat"]
-    clothes("  ", 2)
-    clothes("Glove", 1)
+    photos = make_catalogue(20)["Hat"]
+    make_clothes("  ", 2)
+    make_clothes("Glove", 1)
     photos[0].item.mark_deleted()
     ItemPhoto.objects.filter(pk=photos[1].pk).update(problem="unreadable")
     Path(photos[2].file.path).unlink()
-    evaluated()
+    make_evaluation_set()
     rows, counts = write()
     assert paths(rows) >= files(*photos[3:])
     assert not paths(rows) & files(*photos[:3])
@@ -120,15 +126,15 @@ def test_unusable_photos_are_left_out_and_counted(write: Any) -> None:
 
 
 def test_hidden_items_are_exported(write: Any) -> None:
-    photos = catalogue(20)["Hat"]
+    photos = make_catalogue(20)["Hat"]
     CatalogItem.objects.update(is_active=False)
-    evaluated()
+    make_evaluation_set()
     assert files(*photos) <= paths(write()[0])
 
 
 def test_labels_keep_commas_quotes_and_unicode(write: Any, tmp_path: Path) -> None:
-    catalogue(5, labels=('Hat, "felt"', "Żakiet"))
-    evaluated()
+    make_catalogue(5, labels=('Hat, "felt"', "Żakiet"))
+    make_evaluation_set()
     write()
     labels = {photo.label for photo in read_manifest(tmp_path / "run" / "data.csv").photos}
     assert labels == {'Hat, "felt"', "Żakiet"}
@@ -168,8 +174,8 @@ def test_a_manifest_keeps_its_splits_and_columns_and_gets_absolute_paths(
 
 
 def test_the_catalogue_and_a_manifest_are_joined(write: Any, manifest_run: Any, tmp_path: Path) -> None:
-    photos = catalogue(20)
-    evaluated()
+    photos = make_catalogue(20)
+    make_evaluation_set()
     item = str(photos["Hat"][0].item_id)
     rows, counts = write(manifest_run(RunSource.BOTH, a=("Hat", item, "train"), b=("Sock", "2", "test")))
     assert counts["photos"] == 42
@@ -180,8 +186,8 @@ def test_the_catalogue_and_a_manifest_are_joined(write: Any, manifest_run: Any, 
 @pytest.mark.parametrize("source", [RunSource.MANIFEST, RunSource.BOTH])
 @pytest.mark.parametrize("same", ["source_sha256", "perceptual_hash"])
 def test_evaluated_photos_of_a_manifest_stay_out(write: Any, manifest_run: Any, source: str, same: str) -> None:
-    frozen = catalogue(20)["Hat"][0]
-    evaluated(frozen)
+    frozen = make_catalogue(20)["Hat"][0]
+    make_evaluation_set(frozen)
     hashes = {"source_sha256": source_hash(picture(0)), "perceptual_hash": clean_photo(picture(0)).perceptual_hash}
     ItemPhoto.objects.filter(pk=frozen.pk).update(**{same: hashes[same]})
     rows, counts = write(manifest_run(source, twin=("Hat", "1", "val"), other=("Hat", "2", "train")))
@@ -193,16 +199,16 @@ def test_evaluated_photos_of_a_manifest_stay_out(write: Any, manifest_run: Any, 
 
 
 def test_a_resumed_run_keeps_its_photos_when_the_catalogue_grows(write: Any) -> None:
-    catalogue(20)
+    make_catalogue(20)
     first = write()
-    clothes("Hat", 5)
+    make_clothes("Hat", 5)
     assert write() == first
 
 
 def test_withdrawn_consent_makes_a_resumed_run_start_over(write: Any, tmp_path: Path) -> None:
-    photos = catalogue(20)
-    evaluated()  # an empty set, since a drawn one might contain the items of the triplet
-    triplet = accepted(photos["Hat"][0], photos["Shirt"][0])
+    photos = make_catalogue(20)
+    make_evaluation_set()  # an empty set, since a drawn one might contain the items of the triplet
+    triplet = make_accepted_triplet(photos["Hat"][0], photos["Shirt"][0])
     assert write()[1]["pairs"] == 1
     checkpoint = tmp_path / "run" / "run" / "checkpoint.pt"
     checkpoint.parent.mkdir()
@@ -216,8 +222,8 @@ def test_withdrawn_consent_makes_a_resumed_run_start_over(write: Any, tmp_path: 
 
 
 def test_a_deleted_file_makes_a_resumed_run_start_over(write: Any) -> None:
-    photos = catalogue(20)["Hat"]
-    evaluated()
+    photos = make_catalogue(20)["Hat"]
+    make_evaluation_set()
     write()
     Path(photos[0].file.path).unlink()
     rows, counts = write()
@@ -226,10 +232,10 @@ def test_a_deleted_file_makes_a_resumed_run_start_over(write: Any) -> None:
 
 
 def test_a_new_evaluation_set_makes_a_resumed_run_start_over(write: Any) -> None:
-    photo = catalogue(20)["Hat"][0]
-    evaluated()
+    photo = make_catalogue(20)["Hat"][0]
+    make_evaluation_set()
     assert files(photo) <= paths(write()[0])
-    evaluated(photo, name="new", is_current=False)
+    make_evaluation_set(photo, name="new", is_current=False)
     rows, counts = write()
     assert counts["started_over"]
     assert not paths(rows) & files(photo)
@@ -247,10 +253,10 @@ def test_photos_of_a_remote_storage_are_copied(
             "default": {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": options},
         }
         boto3.resource("s3", region_name="us-east-1").create_bucket(Bucket="pictures")
-        lost, *photos = [photo for label in ("Hat", "Shirt") for photo in clothes(label, 4, jpeg("red"))]
-        triplet = accepted(photos[0], photos[-1])
+        lost, *photos = [photo for label in ("Hat", "Shirt") for photo in make_clothes(label, 4, jpeg("red"))]
+        triplet = make_accepted_triplet(photos[0], photos[-1])
         lost.file.delete(save=False)
-        evaluated()
+        make_evaluation_set()
         rows, counts = write()
     assert counts["left_out"] == {"whose file is missing": 1}
     names = {f"{photo.pk}.jpg" for photo in photos} | {f"{triplet.anchor_id}.jpg"}
@@ -262,14 +268,14 @@ def test_photos_of_a_remote_storage_are_copied(
 
 
 def test_an_evaluation_has_the_set_as_test_and_the_rest_of_the_catalogue_as_train(tmp_path: Path) -> None:
-    photos = catalogue(20)
-    clothes(" ", 3)
+    photos = make_catalogue(20)
+    make_clothes(" ", 3)
     gone, frozen = photos["Hat"][:2]
-    drawn = evaluated(gone, frozen)
+    drawn = make_evaluation_set(gone, frozen)
     for photo in (gone, photos["Shirt"][0]):
         photo.item.mark_deleted()
     path = evaluation_data_write(evaluation_set=drawn, folder=tmp_path / "evaluation")
-    rows = rows_of(path)
+    rows = read_rows(path)
     assert paths([row for row in rows if row["split"] == "test"]) == files(gone, frozen)
     assert paths([row for row in rows if row["split"] == "train"]) == files(*photos["Hat"][2:], *photos["Shirt"][1:])
     assert len(read_manifest(path).photos) == 39

@@ -13,7 +13,7 @@ from catalog.models import TripletState
 from catalog.photos.validation import clean_photo
 from ml.data.manifest import read_manifest
 from tests.helpers.factories import make_item, make_item_photo, make_upload
-from tests.helpers.training_catalogue import accepted, catalogue, evaluated
+from tests.helpers.training_catalogue import make_accepted_triplet, make_catalogue, make_evaluation_set
 from tests.helpers.written_dataset import files, paths, picture, write
 
 __all__ = ["write"]  # a fixture
@@ -23,9 +23,11 @@ pytestmark = pytest.mark.django_db
 
 @pytest.mark.database
 def test_an_accepted_photo_becomes_a_further_photo_of_its_item(write: Any) -> None:
-    photos = catalogue(20)
-    triplet = accepted(photos["Hat"][0], photos["Shirt"][0], crop={"x": 0.5, "y": 0, "width": 0.5, "height": 0.5})
-    evaluated()
+    photos = make_catalogue(20)
+    triplet = make_accepted_triplet(
+        photos["Hat"][0], photos["Shirt"][0], crop={"x": 0.5, "y": 0, "width": 0.5, "height": 0.5}
+    )
+    make_evaluation_set()
     rows, counts = write()
     of_item = [row for row in rows if row["item"] == f"catalogue {photos['Hat'][0].item_id}"]
     anchor = next(row for row in of_item if row["path"] == triplet.anchor.file.path)
@@ -37,11 +39,11 @@ def test_an_accepted_photo_becomes_a_further_photo_of_its_item(write: Any) -> No
 
 @pytest.mark.database
 def test_a_photo_with_several_triplets_belongs_to_the_item_of_the_first(write: Any, tmp_path: Path) -> None:
-    photos = catalogue(20)
-    first = accepted(photos["Hat"][0], photos["Shirt"][0])
-    accepted(photos["Hat"][0], photos["Shirt"][1], first.anchor)
-    accepted(photos["Hat"][1], photos["Shirt"][0], first.anchor)
-    evaluated()
+    photos = make_catalogue(20)
+    first = make_accepted_triplet(photos["Hat"][0], photos["Shirt"][0])
+    make_accepted_triplet(photos["Hat"][0], photos["Shirt"][1], first.anchor)
+    make_accepted_triplet(photos["Hat"][1], photos["Shirt"][0], first.anchor)
+    make_evaluation_set()
     rows, counts = write()
     assert [row["item"] for row in rows if row["path"] == first.anchor.file.path] == [
         f"catalogue {photos['Hat'][0].item_id}"
@@ -52,18 +54,18 @@ def test_a_photo_with_several_triplets_belongs_to_the_item_of_the_first(write: A
 
 @pytest.mark.parametrize("state", [TripletState.PROPOSED, TripletState.REJECTED, TripletState.SKIPPED])
 def test_only_accepted_triplets_are_used(write: Any, state: str) -> None:
-    photos = catalogue(20)
-    accepted(photos["Hat"][0], photos["Shirt"][0], state=state)
-    evaluated()
+    photos = make_catalogue(20)
+    make_accepted_triplet(photos["Hat"][0], photos["Shirt"][0], state=state)
+    make_evaluation_set()
     assert write()[1]["pairs"] == 0
 
 
 @pytest.mark.parametrize("columns", [{"may_train": False}, {"expires_at": timezone.now() - timedelta(hours=1)}])
 def test_photos_without_consent_and_expired_photos_are_not_used(write: Any, columns: dict[str, Any]) -> None:
-    photos = catalogue(20)
+    photos = make_catalogue(20)
     anchor = make_upload(**{"may_train": True} | columns)
-    accepted(photos["Hat"][0], photos["Shirt"][0], anchor)
-    evaluated()
+    make_accepted_triplet(photos["Hat"][0], photos["Shirt"][0], anchor)
+    make_evaluation_set()
     rows, counts = write()
     assert counts["pairs"] == 0
     assert not paths(rows) & files(anchor)
@@ -72,12 +74,12 @@ def test_photos_without_consent_and_expired_photos_are_not_used(write: Any, colu
 @pytest.mark.parametrize("side", ["positive", "negative"])
 @pytest.mark.parametrize("is_current", [True, False])
 def test_triplets_with_an_item_of_an_evaluation_set_are_not_used(write: Any, side: str, is_current: bool) -> None:
-    photos = catalogue(20)
+    photos = make_catalogue(20)
     positive, negative = photos["Hat"][0], photos["Shirt"][0]
-    triplet = accepted(positive, negative)
-    evaluated({"positive": positive, "negative": negative}[side], is_current=is_current)
+    triplet = make_accepted_triplet(positive, negative)
+    make_evaluation_set({"positive": positive, "negative": negative}[side], is_current=is_current)
     if not is_current:
-        evaluated(name="now")
+        make_evaluation_set(name="now")
     rows, counts = write()
     assert counts["pairs"] == 0
     assert not paths(rows) & files(triplet.anchor)
@@ -85,13 +87,13 @@ def test_triplets_with_an_item_of_an_evaluation_set_are_not_used(write: Any, sid
 
 @pytest.mark.parametrize("same", ["sha256", "source_sha256"])
 def test_a_copy_of_a_photo_of_an_evaluation_set_is_not_used(write: Any, same: str) -> None:
-    photos = catalogue(20)
+    photos = make_catalogue(20)
     frozen = photos["Hat"][5]
     anchor = make_upload(may_train=True)
     setattr(anchor, same, getattr(frozen, same))
     anchor.save()
-    accepted(photos["Hat"][0], photos["Shirt"][0], anchor)
-    evaluated(frozen)
+    make_accepted_triplet(photos["Hat"][0], photos["Shirt"][0], anchor)
+    make_evaluation_set(frozen)
     rows, counts = write()
     assert counts["pairs"] == 0
     assert not paths(rows) & files(anchor)
@@ -99,10 +101,10 @@ def test_a_copy_of_a_photo_of_an_evaluation_set_is_not_used(write: Any, same: st
 
 @pytest.mark.parametrize("is_cropped", [False, True])
 def test_a_screenshot_of_a_photo_of_an_evaluation_set_is_not_used(write: Any, is_cropped: bool) -> None:
-    photos = catalogue(20)
+    photos = make_catalogue(20)
     clean = clean_photo(picture(1))
     frozen = make_item_photo(make_item(category="Hat"), clean.content, perceptual_hash=clean.perceptual_hash)
-    evaluated(frozen)
+    make_evaluation_set(frozen)
     shot = Image.open(io.BytesIO(clean.content)).resize((128, 160))
     page = Image.new("RGB", (256, 160), "white") if is_cropped else shot
     page.paste(shot, (128, 0) if is_cropped else (0, 0))
@@ -111,15 +113,17 @@ def test_a_screenshot_of_a_photo_of_an_evaluation_set_is_not_used(write: Any, is
     anchor = make_upload(may_train=True, content=buffer.getvalue())
     type(anchor).objects.filter(pk=anchor.pk).update(width=page.width, height=page.height)
     crop = {"x": 0.5, "y": 0, "width": 0.5, "height": 1} if is_cropped else None
-    accepted(photos["Hat"][0], photos["Shirt"][0], anchor, crop=crop)
+    make_accepted_triplet(photos["Hat"][0], photos["Shirt"][0], anchor, crop=crop)
     rows, counts = write()
     assert counts["pairs"] == 0
     assert not paths(rows) & files(anchor)
 
 
 def test_a_different_photo_of_the_same_category_is_used(write: Any) -> None:
-    photos = catalogue(20)
+    photos = make_catalogue(20)
     clean = clean_photo(picture(1))
-    evaluated(make_item_photo(make_item(category="Hat"), clean.content, perceptual_hash=clean.perceptual_hash))
-    accepted(photos["Hat"][0], photos["Shirt"][0], make_upload(may_train=True, content=picture(2)))
+    make_evaluation_set(
+        make_item_photo(make_item(category="Hat"), clean.content, perceptual_hash=clean.perceptual_hash)
+    )
+    make_accepted_triplet(photos["Hat"][0], photos["Shirt"][0], make_upload(may_train=True, content=picture(2)))
     assert write()[1]["pairs"] == 1

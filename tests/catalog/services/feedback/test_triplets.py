@@ -21,7 +21,7 @@ from catalog.services.feedback.triplets import MAX_PER_QUERY, triplets_usable
 from catalog.services.queries.create import query_delete
 from catalog.services.uploads import upload_delete, upload_prepare, uploads_expire
 from tests.helpers.factories import jpeg, make_item, make_item_photo, make_query, make_upload, make_user
-from tests.helpers.judged_answers import judge, make_recommendations, open_item, triplets
+from tests.helpers.judged_answers import judge, make_recommendations, open_item, triplet_ranks
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 def test_each_thumb_up_is_paired_with_each_thumb_down() -> None:
     ranked = make_recommendations()
     judge(ranked, up=(3, 1), down=(2, 4))
-    assert triplets(ranked) == [(1, 2), (1, 4), (3, 2), (3, 4)]
+    assert triplet_ranks(ranked) == [(1, 2), (1, 4), (3, 2), (3, 4)]
     triplet = Triplet.objects.first()
     assert triplet is not None
     assert (triplet.query, triplet.anchor, triplet.state) == (ranked[0].query, ranked[0].query.photo, "proposed")
@@ -43,13 +43,13 @@ def test_thumbs_in_one_direction_propose_nothing() -> None:
     for side in ({"up": (1, 2)}, {"down": (1, 2)}):
         ranked = make_recommendations()
         judge(ranked, **side)
-        assert triplets(ranked) == []
+        assert triplet_ranks(ranked) == []
 
 
 def test_an_opened_item_is_paired_with_the_unopened_ones_above_it() -> None:
     ranked = make_recommendations()
     open_item(ranked, 2, 4)
-    assert triplets(ranked) == [(2, 1), (4, 1), (4, 3)]
+    assert triplet_ranks(ranked) == [(2, 1), (4, 1), (4, 3)]
     assert set(Triplet.objects.values_list("why", flat=True)) == {"opened, passed over"}
 
 
@@ -57,30 +57,30 @@ def test_an_opened_item_is_paired_with_a_thumb_down_below_it() -> None:
     ranked = make_recommendations()
     open_item(ranked, 2)
     judge(ranked, down=(3,))
-    assert triplets(ranked) == [(2, 1), (2, 3)]
+    assert triplet_ranks(ranked) == [(2, 1), (2, 3)]
 
 
 def test_an_opened_and_disliked_item_is_no_positive() -> None:
     ranked = make_recommendations()
     open_item(ranked, 3)
     judge(ranked, down=(3,))
-    assert triplets(ranked) == []
+    assert triplet_ranks(ranked) == []
 
 
 def test_a_thumb_up_overrides_clicks() -> None:
     ranked = make_recommendations()
     open_item(ranked, 4)
-    assert triplets(ranked) == [(4, 1), (4, 2), (4, 3)]
+    assert triplet_ranks(ranked) == [(4, 1), (4, 2), (4, 3)]
     judge(ranked, up=(2,))
-    assert triplets(ranked) == []
+    assert triplet_ranks(ranked) == []
     judge(ranked, down=(3,))
-    assert triplets(ranked) == [(2, 3)]
+    assert triplet_ranks(ranked) == [(2, 3)]
 
 
 def test_a_query_has_few_triplets_spread_over_the_liked_items() -> None:
     ranked = make_recommendations(items=9)
     judge(ranked, up=(1, 2, 3), down=(4, 5, 6, 7, 8, 9))
-    pairs = triplets(ranked)
+    pairs = triplet_ranks(ranked)
     assert len(pairs) == MAX_PER_QUERY
     assert [near for near, _ in pairs] == [1, 1, 2, 2, 3, 3]
 
@@ -132,7 +132,7 @@ def test_items_of_any_evaluation_set_are_in_no_triplet(rank: int, is_current: bo
     ranked = make_recommendations()
     freeze(ranked[rank - 1].item, is_current=is_current)
     judge(ranked, up=(1,), down=(2,))
-    assert triplets(ranked) == []
+    assert triplet_ranks(ranked) == []
 
 
 @pytest.mark.parametrize("rank", [1, 2])
@@ -150,14 +150,14 @@ def test_deleted_or_damaged_photos_are_in_no_triplet() -> None:
     ItemPhoto.objects.filter(pk=ranked[2].photo_id).update(problem="damaged")
     ranked[3].photo.delete()
     judge(ranked[:3] + ranked[4:], up=(1,), down=(2, 3, 4))
-    assert triplets(ranked) == [(1, 5)]
+    assert triplet_ranks(ranked) == [(1, 5)]
 
 
 def test_an_expired_photo_is_in_no_triplet() -> None:
     ranked = make_recommendations()
     UploadedPhoto.objects.update(expires_at=timezone.now())
     judge(ranked, up=(1,), down=(2,))
-    assert triplets(ranked) == []
+    assert triplet_ranks(ranked) == []
 
 
 # --- consent
@@ -166,9 +166,9 @@ def test_an_expired_photo_is_in_no_triplet() -> None:
 def test_feedback_before_the_consent_counts_once_it_is_given() -> None:
     ranked = make_recommendations(make_upload(visitor="a browser"))
     judge(ranked, up=(1,), down=(2,))
-    assert triplets(ranked) == []
+    assert triplet_ranks(ranked) == []
     feedback_give(recommendation=ranked[2], verdict="down", may_train=True)
-    assert triplets(ranked) == [(1, 2), (1, 3)]
+    assert triplet_ranks(ranked) == [(1, 2), (1, 3)]
 
 
 def test_removing_a_thumb_deletes_undecided_triplets() -> None:
@@ -180,7 +180,7 @@ def test_removing_a_thumb_deletes_undecided_triplets() -> None:
         triplet_review(triplet=triplet, state=TripletState(state), by=by)
     for rank in (2, 3, 4):
         feedback_give(recommendation=ranked[rank - 1], verdict="")
-    assert triplets(ranked) == triplets(ranked, state="accepted") == [(1, 2)]
+    assert triplet_ranks(ranked) == triplet_ranks(ranked, state="accepted") == [(1, 2)]
 
 
 @pytest.mark.parametrize("state", TripletState)
@@ -190,12 +190,12 @@ def test_withdrawing_consent_deletes_the_triplets_of_the_photo(state: str) -> No
         judge(one, up=(1,), down=(2,))
     Triplet.objects.update(state=state)
     feedback_give(recommendation=ranked[0], may_train=False)
-    assert triplets(ranked) == []
-    assert triplets(other) == [(1, 2)]
+    assert triplet_ranks(ranked) == []
+    assert triplet_ranks(other) == [(1, 2)]
     photo = ranked[0].query.photo
     assert photo is not None
     photo_consent_set(photo=photo, may_train=True)
-    assert triplets(ranked) == [(1, 2)]
+    assert triplet_ranks(ranked) == [(1, 2)]
 
 
 def test_withdrawing_consent_for_all_photos_affects_one_user_only() -> None:

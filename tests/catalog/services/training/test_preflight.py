@@ -12,7 +12,7 @@ from catalog.services.training.options import all_options
 from catalog.services.training.preflight import Preflight, preflight
 from catalog.services.training.resources import ResourceEstimate, estimate_resources, free_disk_bytes, free_memory_bytes
 from tests.helpers.factories import make_encoder, make_run
-from tests.helpers.training_catalogue import accepted, catalogue, clothes, evaluated
+from tests.helpers.training_catalogue import make_accepted_triplet, make_catalogue, make_clothes, make_evaluation_set
 
 pytestmark = pytest.mark.django_db
 
@@ -31,7 +31,7 @@ def check(**arguments: Any) -> Preflight:
 
 
 def test_a_sufficient_catalogue_has_no_problem_and_is_counted() -> None:
-    catalogue(20)
+    make_catalogue(20)
     result = check()
     assert result.problems == ()
     assert result.counts["labels"] == {"Hat": 15, "Shirt": 15}
@@ -41,7 +41,7 @@ def test_a_sufficient_catalogue_has_no_problem_and_is_counted() -> None:
 
 
 def test_the_check_writes_nothing() -> None:
-    catalogue(20)
+    make_catalogue(20)
     check()
     assert not EvaluationSet.objects.exists()
 
@@ -55,16 +55,16 @@ def test_the_check_writes_nothing() -> None:
     ],
 )
 def test_too_few_photos_or_categories_are_a_problem(of_each: int, labels: tuple[str, ...], says: str) -> None:
-    catalogue(of_each, labels)
+    make_catalogue(of_each, labels)
     assert any(says in problem for problem in check().problems)
 
 
 def test_labels_with_few_photos_and_left_out_photos_are_noted() -> None:
-    photos = catalogue(20)
-    clothes("Glove", 1)
-    clothes("Scarf", 4)
-    evaluated(*photos["Hat"][:3])
-    accepted(photos["Hat"][4], photos["Shirt"][0])
+    photos = make_catalogue(20)
+    make_clothes("Glove", 1)
+    make_clothes("Scarf", 4)
+    make_evaluation_set(*photos["Hat"][:3])
+    make_accepted_triplet(photos["Hat"][4], photos["Shirt"][0])
     notes = check().notes
     assert "Few training photos, so these labels may be recognised badly: Scarf." in notes
     assert "Left out: 3 photos of items of an evaluation set." in notes
@@ -80,7 +80,7 @@ def test_invalid_options_are_the_only_problem(options: dict[str, Any]) -> None:
 
 
 def test_start_from_must_name_an_encoder_with_the_same_backbone(settings: Any, tmp_path: Path) -> None:
-    catalogue(20)
+    make_catalogue(20)
     settings.ENCODER_DIRS = [tmp_path]
     assert check(options={"start_from": "none"}).problems == ("There is no encoder 'none' to start from.",)
     make_encoder("old", card={"backbone": "resnet18"})
@@ -92,7 +92,7 @@ def test_start_from_must_name_an_encoder_with_the_same_backbone(settings: Any, t
 
 
 def test_too_little_disk_or_memory_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    catalogue(20)
+    make_catalogue(20)
     monkeypatch.setattr(module, "free_disk_bytes", lambda folder: 2 * 10**8)
     monkeypatch.setattr(module, "free_memory_bytes", lambda: 3 * 10**8)
     disk, memory = check().problems
@@ -103,7 +103,7 @@ def test_too_little_disk_or_memory_is_a_problem(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_another_active_run_is_noted(settings: Any) -> None:
-    catalogue(20)
+    make_catalogue(20)
     note = "Another run is under way; this one will wait for it."
     make_run(state=RunState.DONE)
     assert note not in check().notes
@@ -137,7 +137,7 @@ class TestManifests:
         }
 
     def test_a_manifest_is_counted_together_with_the_catalogue(self, folder: Path) -> None:
-        catalogue(20)
+        make_catalogue(20)
         self.write(folder, "Hat", "Hat", "Sock", "Sock", "Hat", "Sock")
         result = check(source=RunSource.BOTH, manifest="shop.csv")
         assert result.problems == ()

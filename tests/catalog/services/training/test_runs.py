@@ -15,7 +15,7 @@ from catalog.services.training import preflight
 from catalog.services.training.options import PRESETS
 from catalog.services.training.runs import run_arguments, run_cancel, run_create, run_delete, run_resume
 from tests.helpers.factories import make_encoder, make_run, make_user
-from tests.helpers.training_catalogue import catalogue
+from tests.helpers.training_catalogue import make_catalogue
 
 pytestmark = pytest.mark.django_db
 
@@ -53,7 +53,7 @@ class TestCreate:
     def test_a_run_is_queued_with_the_options_of_the_preset_and_its_message_is_sent(
         self, sent: list[Any], django_capture_on_commit_callbacks: Any
     ) -> None:
-        catalogue()
+        make_catalogue()
         staff = make_user()
         with django_capture_on_commit_callbacks(execute=True):
             run = run_create(kind=RunKind.METRIC, options={"epochs": "2"}, started_by=staff)
@@ -64,19 +64,19 @@ class TestCreate:
         assert sent == [(tasks.TRAIN, run.pk)]
 
     def test_without_a_preset_only_the_given_options_are_set(self) -> None:
-        catalogue()
+        make_catalogue()
         run = run_create(kind=RunKind.CLASSIFIER, preset="", options={"mixup": 0.4}, tracker=RunTracker.TENSORBOARD)
         assert (run.options, run.tracker) == ({"mixup": 0.4}, "tensorboard")
 
     def test_the_first_run_draws_an_evaluation_set(self) -> None:
-        catalogue()
+        make_catalogue()
         staff = make_user()
         run_create(kind=RunKind.METRIC, started_by=staff)
         run_create(kind=RunKind.METRIC)
         assert EvaluationSet.objects.get().created_by == staff
 
     def test_the_default_name_has_the_kind_and_the_date(self) -> None:
-        catalogue()
+        make_catalogue()
         first, second = (run_create(kind=RunKind.METRIC).name for _ in range(2))
         assert first.startswith("metric-20")
         assert second == f"{first}-2"
@@ -84,7 +84,7 @@ class TestCreate:
     @pytest.mark.parametrize("of", ["run", "encoder", "folder"])
     @pytest.mark.database
     def test_the_name_of_a_run_or_an_encoder_is_refused(self, of: str, folders: Path) -> None:
-        catalogue()
+        make_catalogue()
         {
             "run": lambda: make_run(name="mine"),
             "encoder": lambda: make_encoder("mine"),
@@ -94,7 +94,7 @@ class TestCreate:
 
     @pytest.mark.parametrize("name", ["../mine", "a b", "-a", ".a", "ż", "a/b", "x" * 101, "a\nb", "a\0"])
     def test_an_invalid_name_is_refused(self, name: str) -> None:
-        catalogue()
+        make_catalogue()
         assert refusal(run_create, kind=RunKind.METRIC, name=name) == ("bad_name", 400)
 
     @pytest.mark.parametrize(
@@ -111,21 +111,21 @@ class TestCreate:
         ],
     )
     def test_invalid_arguments_are_refused(self, arguments: dict[str, Any], code: str) -> None:
-        catalogue()
+        make_catalogue()
         assert refusal(run_create, **{"kind": RunKind.METRIC} | arguments) == (code, 400)
 
     @pytest.mark.parametrize("labels", [(), ("Hat",)])
     def test_too_small_a_catalogue_is_refused_and_no_set_is_drawn(self, labels: tuple[str, ...]) -> None:
-        catalogue(20, labels)
+        make_catalogue(20, labels)
         assert refusal(run_create, kind=RunKind.METRIC) == ("preflight", 400)
         assert not EvaluationSet.objects.exists()
 
     def test_a_run_of_the_catalogue_has_no_manifest(self) -> None:
-        catalogue()
+        make_catalogue()
         assert run_create(kind=RunKind.METRIC, manifest="left-over.csv").manifest == ""
 
     def test_a_clone_records_its_original(self) -> None:
-        catalogue()
+        make_catalogue()
         first = make_run()
         assert run_create(kind=RunKind.METRIC, cloned_from=first).cloned_from == first
 

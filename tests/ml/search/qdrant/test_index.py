@@ -19,7 +19,7 @@ from ml.search.qdrant import index as module
 from ml.search.qdrant.index import CollectionConfig, QdrantIndex
 from ml.vectors import ShapeError, unit_rows
 from tests.helpers.errors import raises_code
-from tests.helpers.fresh_interpreter import answer
+from tests.helpers.fresh_interpreter import run_program
 from tests.helpers.search_contract import Contract, Make
 from tests.helpers.search_rows import CORNERS, DEFAULT_COLUMNS, ENCODER, Photo, Photos, as_tuples, best_of, rows_from
 
@@ -394,6 +394,6 @@ def test_a_missing_client_is_reported_by_its_code() -> None:
         "try:\n    import ml.search.qdrant.index\n"
         "except InputError as error:\n    print(error.code, error)\n"
     )
-    output = answer(program)
+    output = run_program(program)
     assert output.startswith("qdrant_missing ")
     assert "qdrant-client" in output
