@@ -91,7 +91,9 @@ def env_secret(name: str, file: Path) -> str:
             _generate_secret(file)
         return file.read_text()
     except OSError as error:
-        raise ImproperlyConfigured(f"{file} cannot be created or read: {error.strerror}. Set {name} instead.") from None
+        raise ImproperlyConfigured(
+            f"{file} cannot be created or read: {error.strerror}. Make the folder writable, or set {name}."
+        ) from None
 
 
 def _generate_secret(file: Path) -> None:

@@ -112,7 +112,12 @@ def test_every_variable_of_the_settings_is_documented() -> None:
     ("name", "value", "reason"),
     [
         ("MAX_UPLOAD_MB", "plenty", "MAX_UPLOAD_MB must be a whole number, not 'plenty'."),
-        ("VAR_DIR", "/dev/null/var", "/dev/null/var/secret-key cannot be created or read: Not a directory."),
+        (
+            "VAR_DIR",
+            "/dev/null/var",
+            "/dev/null/var/secret-key cannot be created or read: Not a directory. "
+            "Make the folder writable, or set SECRET_KEY.",
+        ),
     ],
 )
 def test_a_bad_setting_ends_a_command_with_one_line(name: str, value: str, reason: str) -> None:

@@ -25,7 +25,7 @@ def area(outline: np.ndarray) -> float:
 
 def test_the_package_needs_neither_django_nor_torch() -> None:
     program = "import sys, demo.sample; print({'django', 'torch', 'rest_framework', 'scipy'} & set(sys.modules))"
-    answer = fresh_interpreter.answer(program)
+    answer = fresh_interpreter.run_program(program)
     assert answer == "set()"
 
 

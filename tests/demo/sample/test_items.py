@@ -51,7 +51,7 @@ def test_another_seed_gives_other_garments() -> None:
 
 
 def test_a_fresh_interpreter_makes_the_same_items(items: list[SampleItem]) -> None:
-    answer = fresh_interpreter.answer(PRINT_NAMES)
+    answer = fresh_interpreter.run_program(PRINT_NAMES)
     here = [
         [i.external_id, i.name, i.brand, str(i.price), sorted(map(list, i.look.measures.items()))] for i in items[:60]
     ]

@@ -48,7 +48,7 @@ def test_a_photo_drawn_twice_is_the_same(items: list[SampleItem]) -> None:
 
 
 def test_a_fresh_interpreter_draws_the_same_pixels(items: list[SampleItem]) -> None:
-    answer = fresh_interpreter.answer(HASH_PHOTO)
+    answer = fresh_interpreter.run_program(HASH_PHOTO)
     here = (draw_photo(items[3]), draw_photo(items[3], 1), phone_photo(items[3], 2, (96, 128)))
     assert answer.split() == [hashlib.sha256(image.tobytes()).hexdigest() for image in here]
 
