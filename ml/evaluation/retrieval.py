@@ -1,8 +1,9 @@
 """Retrieval metrics per query (Recall@k, MAP@R, R-precision, rank of a target), from unit vectors, in chunks.
 
-The rank of a right photo is one more than the number of right photos before it and of wrong photos with at least its
-score: ties count against the query. So no metric depends on the order of the gallery, and vectors that collapsed to one
-point score 0. Only scores are sorted, never positions, and of the wrong ones only as many as can matter.
+The rank of a relevant photo (same label or item) is one more than the number of relevant photos before it and of
+irrelevant photos with at least its score: ties count against the query. So no metric depends on the order of the
+gallery, and collapsed vectors score 0. Only scores are sorted, not positions, and only as many irrelevant scores as
+can change a metric.
 """
 
 from collections.abc import Iterator
@@ -24,11 +25,11 @@ NEAR = 10
 
 @dataclass(frozen=True)
 class LabelScores:
-    """One number 0..1 per query, float64 (q,); NaN if the gallery has no right photo for the query.
+    """One number 0..1 per query, float64 (q,); NaN if the gallery has no relevant photo for the query.
 
-    recall_at_k: 1 if any of the first k is right, else 0. near10: the share of the ten nearest that is right.
-    r_precision: the share of the first R that is right, where R is the number of right photos. map_at_r: the mean over
-    the first R ranks of the precision at each rank that is right (Musgrave, Belongie and Lim, "A Metric Learning
+    recall_at_k: 1 if any of the first k is relevant, else 0. near10: precision at 10, the relevant share of the ten
+    nearest. r_precision: the relevant share of the first R, where R is the number of relevant photos. map_at_r: the
+    mean over the first R ranks of the precision at each relevant rank (Musgrave, Belongie and Lim, "A Metric Learning
     Reality Check", 2020).
     """
 
@@ -50,17 +51,19 @@ def label_scores(
     """
     _require_equal_lengths(queries, query_labels, query_groups)
     _require_equal_lengths(gallery, gallery_labels, gallery_groups)
-    excluded, right = _MatchingRows.of(gallery_groups, query_groups), _MatchingRows.of(gallery_labels, query_labels)
+    excluded = _MatchingRows.by_key(gallery_groups, query_groups)
+    relevant_rows = _MatchingRows.by_key(gallery_labels, query_labels)
     metrics = np.full((len(queries), len(LabelScores.__dataclass_fields__)), np.nan)
-    for rows, scores in _score_chunks(queries, gallery, np.argsort(right.counts, kind="stable")):
+    for rows, scores in _score_chunks(queries, gallery, np.argsort(relevant_rows.counts, kind="stable")):
         relevant_scores = [
-            _take_relevant_scores(line, excluded.rows(row), right.rows(row))
+            _take_relevant_scores(line, excluded.rows(row), relevant_rows.rows(row))
             for row, line in zip(rows, scores, strict=True)
         ]
         irrelevant_scores = _highest_scores(scores, max(NEAR, *(len(relevant) for relevant in relevant_scores)))
-        for row, relevant, wrong in zip(rows, relevant_scores, irrelevant_scores, strict=True):
+        for row, relevant, irrelevant in zip(rows, relevant_scores, irrelevant_scores, strict=True):
             if len(relevant):
-                ranks = np.arange(1, len(relevant) + 1) + len(wrong) - np.searchsorted(wrong, relevant, "left")
+                higher = len(irrelevant) - np.searchsorted(irrelevant, relevant, "left")  # irrelevant rows above each
+                ranks = np.arange(1, len(relevant) + 1) + higher
                 metrics[row] = _query_metrics(ranks, len(gallery) - int(excluded.counts[row]))
     return LabelScores(*metrics.T.copy())
 
@@ -81,14 +84,14 @@ def target_ranks(queries: Floats, gallery: Floats, targets: Ints) -> Ints:
 
 @dataclass(frozen=True)
 class _MatchingRows:
-    """The gallery rows with the key of each query: all rows ordered by key, and where each query's begin."""
+    """Inverted index: `order` sorts the gallery rows by key; `starts`, `counts` (q,) locate each query's rows."""
 
     order: Ints
     starts: Ints
     counts: Ints
 
     @classmethod
-    def of(cls, gallery_keys: Ints, query_keys: Ints) -> "_MatchingRows":
+    def by_key(cls, gallery_keys: Ints, query_keys: Ints) -> "_MatchingRows":
         order = np.argsort(gallery_keys, kind="stable")
         ordered = gallery_keys[order]
         starts = np.searchsorted(ordered, query_keys, "left")
@@ -109,11 +112,11 @@ def _score_chunks(queries: Floats, gallery: Floats, order: Ints) -> Iterator[tup
         yield rows, queries[rows] @ gallery.T
 
 
-def _take_relevant_scores(scores: Floats, excluded: Ints, right: Ints) -> Floats:
-    """Return the scores (r,) of the right photos, highest first; set them and the excluded ones to -inf."""
+def _take_relevant_scores(scores: Floats, excluded: Ints, relevant_rows: Ints) -> Floats:
+    """Return the scores (r,) of the relevant photos, highest first; set these and the excluded scores to -inf."""
     scores[excluded] = -np.inf
-    relevant = scores[right]
-    scores[right] = -np.inf
+    relevant = scores[relevant_rows]
+    scores[relevant_rows] = -np.inf
     return np.sort(relevant[relevant > -np.inf])[::-1]
 
 
@@ -128,9 +131,10 @@ def _highest_scores(scores: Floats, count: int) -> Floats:
 
 
 def _query_metrics(ranks: Ints, candidates: int) -> tuple[float, ...]:
-    """The metrics of one query, in the order of `LabelScores`.
+    """Return the metrics of one query, in the order of `LabelScores`.
 
-    `ranks` (r,): of its right photos, ascending. `candidates`: the number of gallery photos that are not excluded.
+    `ranks` (r,): the ranks of its relevant photos, ascending. `candidates`: the number of gallery photos that are not
+    excluded.
     """
     within_r = ranks <= len(ranks)
     precision = np.arange(1, len(ranks) + 1) / ranks

@@ -49,7 +49,8 @@ def load_classifier(folder: Path, runtime: RuntimeChoice = "auto", threads: int 
     card = read_card(folder)
     if card.kind != "classifier":
         raise EncoderIncompatible(
-            f"{str(folder)!r} holds a {card.kind} encoder, which gives embeddings, not labels.", code="encoder_kind"
+            f"{str(folder)!r} holds a {card.kind} encoder, not a classifier.",
+            code="encoder_kind",
         )
     return Classifier(card, *load_forward(folder, card, runtime, threads))
 
@@ -58,7 +59,7 @@ def softmax(logits: Floats) -> Floats:
     """Return exp(x) / sum of exp(x) along each row of (n, labels), in float64 inside. Raises `NotFiniteError`."""
     if not np.isfinite(logits).all():
         raise NotFiniteError("The network returned a value that is not a finite number.")
-    wide = logits.astype(np.float64)
-    powers = np.exp(wide - wide.max(axis=1, keepdims=True))  # the largest is 1, so that nothing overflows
-    shares: Floats = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
-    return shares
+    doubles = logits.astype(np.float64)
+    powers = np.exp(doubles - doubles.max(axis=1, keepdims=True))  # at most 1: no overflow
+    probabilities: Floats = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    return probabilities

@@ -30,7 +30,7 @@ class Embedder:
 
     @property
     def batch_size(self) -> int:
-        """Best batch size for each of several threads that embed many pictures."""
+        """The fastest batch size for each of several threads that embed many pictures."""
         return BATCH if self.runtime == "torch" else CORE_BATCH
 
     def embed(self, images: Sequence[Image.Image]) -> Floats:
@@ -76,6 +76,7 @@ def load_embedder(
     card = read_card(folder)
     if card.kind != "metric":
         raise EncoderIncompatible(
-            f"{str(folder)!r} holds a {card.kind}, which gives labels, not embeddings.", code="encoder_kind"
+            f"{str(folder)!r} holds a {card.kind}, not a metric encoder.",
+            code="encoder_kind",
         )
     return Embedder(card, *load_forward(folder, card, runtime, threads, precision))

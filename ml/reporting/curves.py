@@ -1,4 +1,4 @@
-"""Curves of a run's figures over the epochs: one picture per topic, from the columns that exist."""
+"""Learning curves: metrics of a run over the epochs, one picture per topic, from the columns that exist."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Map of an embedding: photos in two dimensions by PCA and t-SNE, coloured by label."""
+"""Embedding map: photos in two dimensions by PCA and t-SNE, coloured by label."""
 
 import math
 from collections import Counter
@@ -15,7 +15,7 @@ from ml.reporting import style
 from ml.vectors import Floats, NotFiniteError
 
 MAX_POINTS = 2000
-"""More take minutes and hide each other; of more photos, a random sample of this size is drawn."""
+"""Of more photos a random sample of this size is drawn: t-SNE would take minutes and points would overlap."""
 
 PCA_DIMENSIONS = 50
 MIN_TSNE_POINTS = 5

@@ -15,7 +15,7 @@ Row = Mapping[str, float | int | str]
 
 
 class RunFolderDamaged(InputError):
-    """A whole line of `metrics.jsonl` is not a JSON object. (A truncated last line is ignored.)"""
+    """A complete line of `metrics.jsonl` is not a JSON object. (A truncated last line is ignored.)"""
 
     code = "run_folder_damaged"
 

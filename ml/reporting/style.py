@@ -22,7 +22,7 @@ TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 13.0, 9.5, 8.0
 INK, FAINT_INK, GRID = "#1f2328", "#656d76", "#e6e8eb"
 RIGHT, WRONG = "#00795a", "#c8381b"
 RIGHT_MARK, WRONG_MARK = "✓", "✗"
-"""Colour-blind people can distinguish them by lightness; they are always drawn with their marks."""
+"""The colours differ in lightness for colour-blind people, and are always drawn with their marks."""
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#b8860b", "#6a3d9a", "#4d4d4d")
 """The palette of Okabe and Ito, its yellow darkened and its black softened, with one violet."""

@@ -74,7 +74,7 @@ class _WandbTracker:
     """A run at Weights & Biases, or in a folder if WANDB_MODE is "offline". wandb itself reads WANDB_API_KEY."""
 
     def __init__(self, folder: Path, run_name: str, configuration: Mapping[str, object]) -> None:
-        # Read when wandb is imported: without it, every crash of the client is reported to its maker.
+        # Read when wandb is imported: without it, the client reports every crash to its vendor.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         try:
             import wandb

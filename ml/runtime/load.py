@@ -56,7 +56,7 @@ def pixel_batches(images: Sequence[Image.Image], preprocess: Preprocess) -> Iter
 
 
 def _has_cuda() -> bool:
-    """Whether torch can use a GPU. Without NVIDIA's driver torch is not even imported: that costs 1.6 s and 210 MB."""
+    """Return whether torch can use a GPU. Without NVIDIA's driver, torch (1.6 s, 210 MB) is not imported."""
     if not NVIDIA_DRIVER.exists() and shutil.which("nvidia-smi") is None:
         return False
     try:

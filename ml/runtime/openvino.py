@@ -6,8 +6,8 @@ not use.
 OpenVINO's CPU plugin (2026.4.1) gives the thread that loads it an alternate signal stack on processors with wide
 registers (AVX-512, AMX), and frees that stack when the last `Core` or compiled model is released. Released in another
 thread, the first thread keeps a freed stack, and its next signal with a Python handler ends the process with SIGSEGV.
-So one `Core` serves the whole process and is never released, and only one thread of ours loads and compiles: that
-thread blocks signals and gets its previous alternate stack back after every call.
+So one `Core` serves the whole process and is never released, and only one dedicated thread loads and compiles: that
+thread blocks signals, and its previous alternate stack is restored after every call.
 """
 
 import ctypes
@@ -85,7 +85,7 @@ def _compiled_forward(compiled: Any) -> Forward:
 
 
 def _fixed_sizes(port: Any) -> list[int]:
-    """The sizes of an input or output without the batch axis; -1 for a size that is not fixed."""
+    """Return the sizes of an input or output without the batch axis; -1 for a size that is not fixed."""
     return [size.get_length() if size.is_static else -1 for size in list(port.get_partial_shape())[1:]]
 
 
@@ -109,7 +109,7 @@ class _Plugin:
 
 @cache
 def _plugin(process_id: int) -> _Plugin:
-    """The plugin of this process: a forked child has no copy of its parent's thread. Entries are never dropped."""
+    """Return the plugin of this process: a forked child lacks its parent's thread. Entries are never dropped."""
     del process_id
     return _Plugin()
 
@@ -127,7 +127,7 @@ class _Stack(ctypes.Structure):
 
 @contextmanager
 def _alternate_stack_restored() -> Iterator[None]:
-    """Give this thread the alternate signal stack back that it had before; Linux only, elsewhere do nothing."""
+    """Restore the alternate signal stack of this thread after the block; Linux only, elsewhere do nothing."""
     if sys.platform != "linux":
         yield
         return

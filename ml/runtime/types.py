@@ -21,7 +21,7 @@ CORE_BATCH = 2
 """Pictures that one CPU core takes through the network at a time.
 
 The activations of more pictures leave the cache: over batches of 32 two cores were a tenth to a third slower with all
-32 in one call. Batches of one are no faster and cost a call for each picture.
+32 in one call. Batches of one are no faster and need a call per picture.
 """
 
 
@@ -32,7 +32,7 @@ class RuntimeUnavailable(InputError):
 
 
 class Outputs(NamedTuple):
-    """The outputs of a network: `outputs` (n, dim), and `ood_score` (n), None if the card has no "strangeness"."""
+    """The outputs of a network: `outputs` (n, dim), and `ood_score` (n), None if the card has no OOD threshold."""
 
     outputs: Floats
     ood_score: Floats | None = None
@@ -76,6 +76,6 @@ def require_card_sizes(card: Card, inputs: Sequence[Sequence[object]], outputs: 
     output_sizes: list[list[int]] = [[card.dim]] if card.ood_threshold is None else [[card.dim], []]
     if [list(port) for port in inputs] != [pixel_sizes] or [list(port) for port in outputs] != output_sizes:
         raise EncoderCorrupt(
-            f"{ONNX_FILE} has inputs {inputs} and outputs {outputs}; its card says {[pixel_sizes]} and {output_sizes}.",
+            f"{ONNX_FILE} has inputs {inputs}, outputs {outputs}; its card needs {[pixel_sizes]} and {output_sizes}.",
             code="onnx_sizes",
         )

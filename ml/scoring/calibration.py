@@ -1,7 +1,7 @@
 """Calibrate cosines: the probability that a person would call two photos the same garment.
 
-Fitted on the pairs that a search presents (`search_pairs`) by isotonic regression: the probabilities that fit the pairs
-best among all that never fall while the cosine rises (B. Zadrozny and C. Elkan, "Transforming Classifier Scores into
+Fitted on the pairs that a search presents (`search_pairs`) by isotonic regression: the best fit among all
+non-decreasing functions of the cosine (B. Zadrozny and C. Elkan, "Transforming Classifier Scores into
 Accurate Multiclass Probability Estimates", KDD 2002).
 """
 
@@ -35,7 +35,7 @@ class Calibration:
     """`cosines` (rising) and the `probabilities` there (0..1, never falling) are the knots of a piecewise linear curve.
 
     `expected_calibration_error`: the mean error of a probability, 0..1, on pairs that its curve was not fitted on.
-    `pairs`: how many pairs it was fitted on. Raises `CalibrationError` for anything else.
+    `pairs`: how many pairs it was fitted on. Raises `CalibrationError` for values out of range.
     """
 
     cosines: tuple[float, ...]
@@ -85,8 +85,8 @@ def fit_calibration(cosines: npt.ArrayLike, same: npt.ArrayLike, clusters: npt.A
     """Fit the curve on pairs with their `cosines` and whether they are the `same`, both (q, k) or (q).
 
     `clusters` (q): the number of each query's contributor or item. The error is cross-fitted: the curve of one half of
-    the clusters is judged on the other half and vice versa, since photos of one cluster are alike; the curve itself is
-    fitted on all pairs. Raises `CalibrationError` if the pairs are all the same or all different.
+    the clusters is evaluated on the other half and vice versa, since photos of one cluster are similar; the curve
+    itself is fitted on all pairs. Raises `CalibrationError` if the pairs are all the same or all different.
     """
     scores, truths = np.asarray(cosines, dtype=np.float64), np.asarray(same, dtype=bool)
     numbers = np.asarray(clusters)
@@ -95,9 +95,9 @@ def fit_calibration(cosines: npt.ArrayLike, same: npt.ArrayLike, clusters: npt.A
             f"Cosines {scores.shape}, truths {truths.shape} and clusters {numbers.shape} must fit and be finite.",
             code="calibration_shapes",
         )
-    owners = np.repeat(numbers, scores[:1].size)
+    row_clusters = np.repeat(numbers, scores[:1].size)
     scores, truths = scores.ravel().clip(-1, 1).round(COSINE_DIGITS), truths.ravel()
-    error = _cross_fitted_error(scores, truths, in_first_half(owners))
+    error = _cross_fitted_error(scores, truths, in_first_half(row_clusters))
     knots, probabilities = _reduce_knots(*_isotonic(scores, truths))
     return Calibration(tuple(knots.tolist()), tuple(probabilities.tolist()), error, len(scores))
 
@@ -109,34 +109,35 @@ def expected_calibration_error(probabilities: npt.ArrayLike, same: npt.ArrayLike
     2015, with bins of equal mass instead of equal width, which is less biased (R. Roelofs and others, "Mitigating Bias
     in Calibration Error Estimation", AISTATS 2022). Equal probabilities stay in one bin.
     """
-    guesses, truths = np.asarray(probabilities, np.float64).ravel(), np.asarray(same, np.float64).ravel()
-    borders = np.quantile(guesses, np.arange(1, bins) / bins)
-    places = np.searchsorted(borders, guesses, side="left")
-    off = np.bincount(places, weights=guesses - truths, minlength=bins)  # the sum in each bin
-    return float(np.abs(off).sum() / len(guesses))
+    predicted, truths = np.asarray(probabilities, np.float64).ravel(), np.asarray(same, np.float64).ravel()
+    borders = np.quantile(predicted, np.arange(1, bins) / bins)
+    bin_numbers = np.searchsorted(borders, predicted, side="left")
+    errors = np.bincount(bin_numbers, weights=predicted - truths, minlength=bins)  # the sum in each bin
+    return float(np.abs(errors).sum() / len(predicted))
 
 
-def in_first_half(owners: npt.NDArray[np.generic]) -> Bools:
-    """Return which rows (n) belong to a random half of the owners. Raises `CalibrationError` for fewer than two."""
-    distinct = np.unique(owners)
+def in_first_half(clusters: npt.NDArray[np.generic]) -> Bools:
+    """Return which rows (n) belong to a random half of the clusters. Raises `CalibrationError` for fewer than two."""
+    distinct = np.unique(clusters)
     if len(distinct) < 2:
         raise CalibrationError("A calibration needs pairs of at least two clusters.", code="calibration_one_cluster")
     chosen = np.random.default_rng(SEED).permutation(distinct)[: len(distinct) // 2]
-    return np.isin(owners, chosen)
+    return np.isin(clusters, chosen)
 
 
 def _cross_fitted_error(scores: Doubles, truths: Bools, first: Bools) -> float:
-    guesses = np.empty(len(scores))
+    predicted = np.empty(len(scores))
     for fitted, held_out in ((first, ~first), (~first, first)):
-        guesses[held_out] = np.interp(scores[held_out], *_reduce_knots(*_isotonic(scores[fitted], truths[fitted])))
-    return round(expected_calibration_error(guesses, truths), 5)
+        predicted[held_out] = np.interp(scores[held_out], *_reduce_knots(*_isotonic(scores[fitted], truths[fitted])))
+    return round(expected_calibration_error(predicted, truths), 5)
 
 
 def _isotonic(scores: Doubles, truths: Bools) -> tuple[Doubles, Doubles]:
     """Return the knots (cosines, probabilities) of the isotonic fit."""
     if truths.all() or not truths.any():
         raise CalibrationError(
-            "A calibration needs pairs that are the same and pairs that are not.", code="calibration_one_sided"
+            "A calibration needs pairs of the same garment and pairs of different garments.",
+            code="calibration_one_sided",
         )
     from sklearn.isotonic import IsotonicRegression
 

@@ -2,7 +2,7 @@
 
 A cosine alone is not enough: plain garments have many near neighbours, patterned ones few. The features are the best
 cosine and its lead over the next items. A logistic regression is fitted on searches whose garment is in the gallery,
-and on the same searches after it was taken out.
+and on the same searches without the garment.
 """
 
 import math
@@ -22,11 +22,11 @@ Bools = npt.NDArray[np.bool_]
 Doubles = npt.NDArray[np.float64]
 
 OTHERS = 9
-"""How many items after the best its lead is measured against."""
+"""The lead of the best item is measured against this many following items."""
 
 CLOSE_MATCH = 0.4
-"""From this probability on the first hit is called a close match. Below one half, since "no close match" for the right
-item annoys a shopper more than a needless look at the nearest items."""
+"""A first hit with at least this probability is a close match. Below 0.5, because a false negative (the right item,
+reported as "no close match") costs a shopper more than a false positive."""
 
 DIGITS = 4
 
@@ -45,8 +45,8 @@ class MatchConfidence:
     """p = 1 / (1 + exp(-(intercept + cosine * best + lead * (best - mean of the next)))).
 
     `false_negative_rate`: share of the searches with the right item first that fall below `CLOSE_MATCH`;
-    `true_negative_rate`: share of the searches without their garment that do. Both are cross-fitted, on `queries`
-    searches. Raises `MatchConfidenceError` for numbers out of range.
+    `true_negative_rate`: share of the searches without their garment that fall below it. Both are cross-fitted, on
+    `queries` searches. Raises `MatchConfidenceError` for numbers out of range.
     """
 
     intercept: float
@@ -93,11 +93,11 @@ def fit_match_confidence(
     """Fit on phone views of validation photos, `queries` (q, d), in a `gallery` (g, d) that has their items.
 
     `clusters` (q): the number of each query's contributor or item. The rates are cross-fitted: each half of the
-    clusters is judged by the fit on the other half. Raises `MatchConfidenceError` if the gallery is too small or the
-    searches are all right or all wrong.
+    clusters is evaluated with the fit on the other half. Raises `MatchConfidenceError` if the gallery is too small or
+    the searches are all right or all wrong.
     """
-    present, right = _search_features(queries, gallery, query_items, gallery_items, exclude_own=False)
-    absent, _ = _search_features(queries, gallery, query_items, gallery_items, exclude_own=True)
+    present, right = _search_features(queries, gallery, query_items, gallery_items, exclude_query_item=False)
+    absent, _ = _search_features(queries, gallery, query_items, gallery_items, exclude_query_item=True)
     features = np.concatenate([present, absent])
     truths = np.concatenate([right, np.zeros(len(absent), dtype=bool)])
     first = np.tile(in_first_half(np.asarray(clusters)), 2)
@@ -117,9 +117,9 @@ def fit_match_confidence(
 
 
 def _search_features(
-    queries: Floats, gallery: Floats, query_items: Ints, gallery_items: Ints, *, exclude_own: bool
+    queries: Floats, gallery: Floats, query_items: Ints, gallery_items: Ints, *, exclude_query_item: bool
 ) -> tuple[Doubles, Bools]:
-    """The features (q, 2) of each search, and whether its first hit is the right item (q)."""
+    """Return the features (q, 2) of each search, and whether its first hit is the right item (q)."""
     items, of_item = np.unique(gallery_items, return_inverse=True)
     if len(items) < OTHERS + 2:
         raise MatchConfidenceError(
@@ -132,21 +132,21 @@ def _search_features(
     for start in range(0, len(queries), CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)
         scores = np.maximum.reduceat((queries[rows] @ gallery.T)[:, order], starts, axis=1)  # one slot per item
-        own = items[None, :] == query_items[rows, None]
-        if exclude_own:
-            scores[own] = -np.inf
+        is_query_item = items[None, :] == query_items[rows, None]
+        if exclude_query_item:
+            scores[is_query_item] = -np.inf
         best = scores.argmax(axis=1)
         top = -np.partition(-scores, OTHERS, axis=1)[:, : OTHERS + 1]
         highest = top.max(axis=1)
         features[rows] = np.stack([highest, highest - (top.sum(axis=1) - highest) / OTHERS], axis=1)
-        right[rows] = np.take_along_axis(own, best[:, None], axis=1)[:, 0] & (not exclude_own)
+        right[rows] = np.take_along_axis(is_query_item, best[:, None], axis=1)[:, 0] & (not exclude_query_item)
     return features, right
 
 
 def _logistic(features: Doubles, truths: Bools) -> tuple[float, Doubles]:
     if truths.all() or not truths.any():
         raise MatchConfidenceError(
-            "A match confidence needs searches that were right and searches that were wrong.",
+            "A match confidence needs searches with a right and searches with a wrong first hit.",
             code="match_confidence_one_sided",
         )
     from sklearn.linear_model import LogisticRegression
@@ -158,5 +158,5 @@ def _logistic(features: Doubles, truths: Bools) -> tuple[float, Doubles]:
 
 
 def _probabilities(features: Doubles, intercept: float, weights: Doubles) -> Doubles:
-    """The probabilities (n) of features (n, 2): the best cosine and its lead."""
+    """Return the probabilities (n) of features (n, 2): the best cosine and its lead."""
     return 1 / (1 + np.exp(-(intercept + features @ weights)))

@@ -93,7 +93,7 @@ def merge_hits(results: Iterable[list[Hit]], k: int) -> list[Hit]:
 def _top_candidates(
     item_ids: npt.NDArray[np.int64], vectors: Floats, query: Floats, k: int
 ) -> slice | npt.NDArray[np.int64]:
-    """The rows that can be among the best by their float32 scores; all rows if that cannot exclude any."""
+    """Return the rows that can be among the best by their float32 scores; all rows if no row can be excluded."""
     scores = np.einsum("nd,d->n", vectors, query)
     threshold = np.partition(scores, -4 * k)[-4 * k]
     if len(np.unique(item_ids[scores >= threshold])) < k:

@@ -51,7 +51,7 @@ class Where:
         return self is ANY or self == ANY
 
     def matches(self, columns: Mapping[str, Any]) -> bool:
-        """Whether an item matches. `columns`: its `TEXT_COLUMNS`, "price" (a number or None) and "in_stock"."""
+        """Return whether an item matches. `columns`: its `TEXT_COLUMNS`, "price" (a number or None) and "in_stock"."""
         price = columns["price"]
         return (
             all(fold_case(columns[name]) == value for name, value in self.texts.items())

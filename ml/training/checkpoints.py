@@ -39,9 +39,9 @@ def load_checkpoint(path: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make torch raise anything from KeyError to RuntimeError
-        raise CheckpointError(f"The checkpoint {path.name!r} cannot be read; start the run again.") from error
+        raise CheckpointError(f"The checkpoint {path.name!r} is damaged; remove it and start again.") from error
     if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT:
-        message = f"The checkpoint {path.name!r} has another format; start the run again."
+        message = f"The checkpoint {path.name!r} has another format; remove it and start again."
         raise CheckpointError(message, code="checkpoint_format")
     for name, value in fingerprint.items():
         _require_equal(name, state["about"].get(name), value)
@@ -55,4 +55,4 @@ def _require_equal(name: str, stored: Any, current: Any) -> None:
     if isinstance(stored, Mapping) and isinstance(current, Mapping):
         key = next(key for key in sorted(stored.keys() | current.keys()) if stored.get(key) != current.get(key))
         message = f"The run was started with {key} {stored.get(key)!r}, not {current.get(key)!r}"
-    raise CheckpointError(f"{message}; resume it with the same.", code="checkpoint_mismatch")
+    raise CheckpointError(f"{message}; resume the run with the same options and photos.", code="checkpoint_mismatch")

@@ -1,4 +1,4 @@
-"""Data of a run: train and held-out photos, and their views as pictures or as cached maps of the frozen stages."""
+"""Dataset of a run: train and held-out photos; their views as pictures or as cached maps of the frozen stages."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -89,10 +89,10 @@ def load_data(
     held_out: PhotoSet,
     encoder: TrainableEncoder,
     options: TrainingOptions,
-    cache: Path,
+    cache_folder: Path,
     progress: Progress = silent,
 ) -> TrainingData:
-    """Decode the photos; make the cached views, or read them from `cache`. Raises `InputError`."""
+    """Decode the photos; make the cached views, or read them from `cache_folder`. Raises `InputError`."""
     longest = round(SHRINK_TO * options.side)
     pictures = decode_photos(train, longest, progress) + decode_photos(held_out, longest, progress)
     view_generator = ViewGenerator(pictures, encoder.preprocess, options.augment, options.seed)
@@ -102,7 +102,7 @@ def load_data(
     def load_views(name: str, view_generator: ViewGenerator, photos: range, views: int) -> ViewCache:
         origin = source | {"augment": view_generator.augment}
         return load_or_fill_cache(
-            cache / f"{name}.npy", origin, view_generator, photos, views, frozen, options.workers, progress
+            cache_folder / f"{name}.npy", origin, view_generator, photos, views, frozen, options.workers, progress
         )
 
     if rank() != 0:
@@ -133,7 +133,7 @@ def _frozen_stages(encoder: TrainableEncoder, options: TrainingOptions) -> Calla
 def _fingerprint(
     train: PhotoSet, held_out: PhotoSet, encoder: TrainableEncoder, options: TrainingOptions
 ) -> dict[str, str]:
-    """Return what the cached views depend on; views with another fingerprint are made again."""
+    """Return the inputs of the cached views as hashes; views with another fingerprint are rebuilt."""
     photos = train.photos + held_out.photos
     order = repr([(photo.path, photo.box) for photo in photos])
     return {

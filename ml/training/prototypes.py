@@ -1,8 +1,8 @@
-"""Prototype refinement: after a metric run, draw the label part of the vectors towards one prototype per label.
+"""Prototype refinement: after a metric run, move the label part of the vectors towards one prototype per label.
 
 Training alone leaves each label as a loose cluster: photos of one label are near each other, but so are photos between
-two labels, and MAP@R, which counts all photos of a label, suffers. How far to draw is a trade-off: vectors of which
-only the label is left no longer tell garments of that label apart.
+two labels, which lowers MAP@R, a metric over all photos of a label. The strength is a trade-off: vectors that encode
+only the label do not distinguish garments of that label.
 """
 
 from itertools import product
@@ -22,13 +22,13 @@ INVERSE_TEMPERATURES = (4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
 SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 MAX_GARMENT_LOSS = 0.02
-"""How much garment_at_1 may fall below that of the best setting: two photos of a hundred."""
+"""Largest loss of garment_at_1 against the best setting: two photos of a hundred."""
 
 
 def refine_with_prototypes(
     encoder: TrainableEncoder, task: MetricTask, data: TrainingData, progress: Progress = silent
 ) -> tuple[float, float]:
-    """Give the head its prototypes; return the inverse_temperature and the label's share that were chosen.
+    """Fit the prototypes of the head; return the inverse temperature and the label's share that were chosen.
 
     The prototype of a label is the mean direction of its train photos. Of all settings whose garment_at_1 is within
     `MAX_GARMENT_LOSS` of the best, the one with the highest MAP@R on the held-out photos is chosen. Raises `TypeError`
@@ -36,7 +36,7 @@ def refine_with_prototypes(
     """
     head = encoder.network.head
     if not isinstance(head, PartsHead):
-        raise TypeError("only a vector of two parts has prototypes")
+        raise TypeError("Prototype refinement needs a PartsHead (label_size above 0).")
     features = [compute_features(encoder, data.train_cache, len(data.train), CLEAN)]
     features += [compute_features(encoder, data.held_out_cache, len(data.held_out), view) for view in (CLEAN, PHONE)]
     with torch.inference_mode():

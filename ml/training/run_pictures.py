@@ -24,8 +24,8 @@ def draw_classifier_pictures(
     """Draw the confusion matrix and a sheet of predictions; return the files."""
     logits = task.held_out_logits(encoder, CLEAN)
     predictions = logits.argmax(axis=1).astype(np.int64)
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    confidence = odds.max(axis=1) / odds.sum(axis=1)
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    confidence = exponentials.max(axis=1) / exponentials.sum(axis=1)
     return _draw_predictions(data.held_out, predictions, confidence, folder)
 
 
@@ -42,7 +42,7 @@ def draw_metric_pictures(
     scores[groups[len(data.train) :, None] == groups[None, :]] = -np.inf
     nearest = np.argsort(-scores, axis=1, kind="stable")[:, :RESULTS]
     files = []
-    if np.isfinite(scores).any():  # else one contributor gave all photos, and there are no results
+    if np.isfinite(scores).any():  # else all photos have one contributor, and there are no results
         files += _draw_predictions(
             data.held_out, labels[nearest[:, 0]], np.take_along_axis(scores, nearest[:, :1], 1)[:, 0], folder
         )

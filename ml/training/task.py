@@ -1,4 +1,4 @@
-"""The interface of a training task (classifier or metric encoder), and helpers that both use."""
+"""Interface of a training task (classifier or metric encoder), and helpers that both use."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol

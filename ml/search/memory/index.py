@@ -1,6 +1,6 @@
-"""Exact search in memory, equal to brute force over every vector, and why this project has its own.
+"""Exact nearest-neighbour search in memory, equal to brute force; faster than a flat FAISS index, with filters.
 
-It answers exactly under filters, with one slot per item; the flat index of a library ranks photos, so that an item
+Results are exact under filters, with one hit per item; the flat index of a library ranks photos, so that an item
 with many photos fills the top k. At a million vectors of 100 dimensions, top 20, on two cores (docs/performance.md)
 this index takes 12.0 ms a query and FAISS flat 55.3 ms (4.6 times as long), 2.9 and 19.3 ms in batches of 64 (6.7
 times), and with a filter to one category of twenty 3.0 and 15.6 ms. Its speed comes from an int8-quantised first pass
@@ -217,7 +217,7 @@ def _without(segment: Segment, items: Ints, photos: Ints) -> Segment:
 
 
 def _deleted_since(before: Segment, now: Segment) -> Ints:
-    """The photos of a segment that were deleted between two versions of it."""
+    """Return the photos of a segment that were deleted between two versions of it."""
     if now.tombstones is None:
         return np.empty(0, dtype=np.int64)
     is_new = now.tombstones if before.tombstones is None else now.tombstones & ~before.tombstones
@@ -225,7 +225,7 @@ def _deleted_since(before: Segment, now: Segment) -> Ints:
 
 
 def _segments_to_merge(segments: Sequence[Segment], *, growing: int) -> list[Segment]:
-    """The segments to merge: those without a quantised scan, those with many tombstones, and others not much larger.
+    """Return the segments to merge: without a quantised scan, with many tombstones, or not much larger than those.
 
     A segment is merged with others of at least half its size together, so that each row is copied only a few times; no
     merged segment has more than `MAX_MERGED_ROWS` rows.
@@ -237,7 +237,7 @@ def _segments_to_merge(segments: Sequence[Segment], *, growing: int) -> list[Seg
         if segment.scan is None or segment.live_count <= (1 - MAX_TOMBSTONES) * len(segment)
     ]
     total = sum(segment.live_count for segment in chosen)
-    for segment in sorted((one for one in sealed if chosen and one not in chosen), key=len):
+    for segment in sorted((part for part in sealed if chosen and part not in chosen), key=len):
         if len(segment) <= 2 * total and total + segment.live_count <= MAX_MERGED_ROWS:
             chosen.append(segment)
             total += segment.live_count
@@ -269,7 +269,7 @@ def best_items(bounds: list[Bounds], query: Floats, k: int) -> list[Hit]:
 
 
 def _rescore(bounds: list[Bounds], groups: Ints, query: Floats, k: int) -> list[Hit]:
-    """The best items among the rows of some groups by exact scores; groups are numbered across all bounds."""
+    """Return the best items among the rows of some groups by exact scores; groups are numbered across all bounds."""
     groups = np.sort(groups)
     ends = np.cumsum([len(part.first) for part in bounds])
     vectors, items, photos = [], [], []

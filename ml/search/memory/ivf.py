@@ -1,6 +1,6 @@
 """Approximate search in memory (IVF) for many millions of rows: it reads the clusters near the query only.
 
-The recall is about 0.995 (`ml.search.memory.clusters.TARGET_RECALL`): now and then it misses a near row.
+The recall is about 0.995 (`ml.search.memory.clusters.TARGET_RECALL`): an occasional near row is missed.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class ApproximateIndex(ExactIndex):
 
     def _set_clusters(self, number: int, clusters: IvfClusters) -> None:
         with self._writing:
-            segments = (one.with_clusters(clusters) if one.number == number else one for one in self.state.segments)
+            segments = (part.with_clusters(clusters) if part.number == number else part for part in self.state.segments)
             self._state = replace(self._state, segments=tuple(segments))
 
     def _search(self, queries: Floats, k: int, where: Where) -> list[list[Hit]]:
@@ -64,14 +64,14 @@ class ApproximateIndex(ExactIndex):
 
 
 def _rescore(segment: Segment, rows: Ints, query: Floats, k: int) -> list[Hit]:
-    """The best items among `rows`, ignoring the padding -1, by exact scores."""
+    """Return the best items among `rows`, ignoring the padding -1, by exact scores."""
     if rows.min() < 0:
         rows = rows[rows >= 0]
     return best_hits(segment.item_ids[rows], segment.photo_ids[rows], segment.vectors[rows], query, k)
 
 
 def _exact_search(segment: Segment) -> Callable[[Floats, int], Ints]:
-    """A function (queries (q, d), k) that returns the true best rows (q, k) of a segment."""
+    """Return a function (queries (q, d), k) that returns the true best rows (q, k) of a segment."""
     numbers = np.arange(len(segment))
     one_photo_items = Segment(segment.vectors, numbers, numbers, segment.columns, scan=segment.scan)
     index = ExactIndex.restored("", segment.vectors.shape[1], State((one_photo_items,)))

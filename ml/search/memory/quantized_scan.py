@@ -31,10 +31,10 @@ BLOCK: Final = 32_768
 """Most rows per block: the scores of a batch of queries with it stay in the processor's cache."""
 
 MIN_CATEGORY_BLOCK: Final = 8_192
-"""A category with so many rows gets blocks of its own, so that a search of it reads no other category's rows."""
+"""A category with at least this many rows has separate blocks: a search in it reads no other category's rows."""
 
 SERIAL_BLOCKS: Final = 4
-"""Up to so many blocks are scanned in one thread: for a single query now and then, waking threads takes as long."""
+"""Up to this many blocks are scanned in one thread: for an occasional query, waking threads takes as long."""
 
 ZERO_POINT: Final = 128  # zero point of the uint8 codes; unsigned on both sides, the product cannot overflow
 ROUNDING_SLACK: Final = 1e-5  # more than the float32 rounding error of a bound
@@ -45,15 +45,15 @@ NO_SCORE: Final = np.iinfo(np.int32).min
 class QuantizedScan:
     """`codes`: the bytes of each block (d, rows, padded to whole groups); `starts` (b + 1): first row of each block.
 
-    A number x is about `step` * (byte - 128). `lost`: the largest norm of a row's rounding error; `longest`: the
+    A number x is about `step` * (byte - 128). `max_error`: the largest norm of a row's rounding error; `max_norm`: the
     largest norm of a rounded row.
     """
 
     codes: list[Bytes]
     starts: Ints
     step: float
-    lost: float
-    longest: float
+    max_error: float
+    max_norm: float
 
     group = GROUP
 
@@ -62,14 +62,14 @@ class QuantizedScan:
         """Quantise unit vectors (n, d), which are sorted by `categories` (n)."""
         starts = block_starts(categories)
         step = max(float(np.abs(vectors).max(initial=0.0)), 1e-6) / 127.0
-        codes, lost, longest = [], 0.0, 0.0
+        codes, max_error, max_norm = [], 0.0, 0.0
         for start, stop in itertools.pairwise(starts):
             rows = vectors[start:stop]
             rounded = np.rint(rows / np.float32(step))
-            lost = max(lost, float(np.linalg.norm(rows - rounded * np.float32(step), axis=1).max()))
-            longest = max(longest, float(np.linalg.norm(rounded, axis=1).max()) * step)
+            max_error = max(max_error, float(np.linalg.norm(rows - rounded * np.float32(step), axis=1).max()))
+            max_norm = max(max_norm, float(np.linalg.norm(rounded, axis=1).max()) * step)
             codes.append(interleave_groups((rounded + ZERO_POINT).astype(np.uint8)))
-        return cls(codes, starts, step, lost, longest)
+        return cls(codes, starts, step, max_error, max_norm)
 
     @staticmethod
     def padded(count: int) -> int:
@@ -88,7 +88,7 @@ class QuantizedScan:
         codes, step, error = self._quantize(queries)
         blocks = range(int(np.searchsorted(self.starts, start, "right")) - 1, int(np.searchsorted(self.starts, stop)))
         results = _run_parallel(lambda block: self._scan_block(block, codes, start, stop, mask), blocks)
-        best = np.concatenate([one for one, _ in results], axis=1)
+        best = np.concatenate([scores for scores, _ in results], axis=1)
         upper = best.astype(np.float32) * (step * np.float32(self.step)) + error
         upper[best == NO_SCORE] = -np.inf
         return upper, np.concatenate([first for _, first in results])
@@ -96,7 +96,7 @@ class QuantizedScan:
     def _scan_block(
         self, block: int, queries: Bytes, start: int, stop: int, mask: Bools | None
     ) -> tuple[npt.NDArray[np.int32], Ints]:
-        """The best rounded scores (q, g) of a block's groups between `start` and `stop`, and their first rows."""
+        """Return the best rounded scores (q, g) of a block's groups between `start` and `stop`, and the first rows."""
         begin, end = int(self.starts[block]), int(self.starts[block + 1])
         low, high = max(start, begin), min(stop, end)
         first = np.arange(begin + (low - begin) // GROUP * GROUP, high, GROUP)
@@ -110,11 +110,12 @@ class QuantizedScan:
         return np.where(searched.reshape(-1, GROUP).T, scores, NO_SCORE).max(axis=1)[:, groups], first
 
     def _quantize(self, queries: Floats) -> tuple[Bytes, Floats, Floats]:
-        """The bytes (q, d) of queries, the step (q, 1) of each, and the largest error of a score (q, 1)."""
+        """Return the bytes (q, d) of queries, the step (q, 1) of each, and the largest error of a score (q, 1)."""
         step = np.maximum(np.abs(queries).max(axis=1, keepdims=True), np.float32(1e-6)) / np.float32(127.0)
         rounded = np.rint(queries / step)
-        lost = np.linalg.norm(queries - rounded * step, axis=1, keepdims=True)
-        error = np.linalg.norm(queries, axis=1, keepdims=True) * self.lost + lost * self.longest + ROUNDING_SLACK
+        query_error = np.linalg.norm(queries - rounded * step, axis=1, keepdims=True)
+        norms = np.linalg.norm(queries, axis=1, keepdims=True)
+        error = norms * self.max_error + query_error * self.max_norm + ROUNDING_SLACK
         return (rounded + ZERO_POINT).astype(np.uint8), step, error.astype(np.float32)
 
 
@@ -148,7 +149,7 @@ def interleave_groups(rows: Bytes) -> Bytes:
 
 
 def _product_session(codes: Bytes) -> Any:
-    """A session that multiplies the bytes of queries with a block: "scores" (q, n) and "best" (q, groups)."""
+    """Return a session that multiplies the bytes of queries with a block: "scores" (q, n) and "best" (q, groups)."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -199,6 +200,8 @@ def _run_parallel(work: Callable[[int], Any], blocks: range) -> list[Any]:
     shares = [blocks[core::cores] for core in range(min(cores, len(blocks)))]
     done = _pool.map(lambda share: [work(block) for block in share], shares)
     results = {
-        block: one for share, part in zip(shares, done, strict=True) for block, one in zip(share, part, strict=True)
+        block: result
+        for share, part in zip(shares, done, strict=True)
+        for block, result in zip(share, part, strict=True)
     }
     return [results[block] for block in blocks]

@@ -97,7 +97,7 @@ class Segment:
         return Bounds(self, upper, first, self.scan.group, start, stop, mask)
 
     def _brute_force(self, queries: Floats, start: int, stop: int, mask: Bools | None) -> Bounds:
-        """Bounds of groups of one row: the scores themselves, plus the rounding error."""
+        """Return bounds of groups of one row: the scores themselves, plus the rounding error."""
         if self.tombstones is not None:
             live = ~self.tombstones[start:stop]
             mask = live if mask is None else mask & live
@@ -194,7 +194,7 @@ def merge_segments(parts: "list[Segment]") -> Segment:
 
 
 def _dot_products(queries: Floats, vectors: Floats) -> Floats:
-    """The dot products (q, n). One query does not use a matrix product: its threads would cost more than they gain."""
+    """Return the dot products (q, n). One query avoids the matrix product, whose threads cost more than they gain."""
     if len(queries) == 1:
         scores: Floats = np.einsum("nd,d->n", vectors, queries[0])
         return scores[None]
@@ -202,13 +202,13 @@ def _dot_products(queries: Floats, vectors: Floats) -> Floats:
 
 
 def _rows_with_code(ordered: Codes, code: int) -> tuple[int, int]:
-    """The range of rows with `code` in a sorted column."""
+    """Return the range of rows with `code` in a sorted column."""
     low, high = np.searchsorted(ordered, np.array([code, code + 1], dtype=ordered.dtype))
     return int(low), int(high)
 
 
 def _concatenate_ranges(first: Ints, last: Ints) -> npt.NDArray[np.int64]:
-    """first[0], first[0] + 1, …, last[0] - 1, first[1], …"""
+    """Return first[0], first[0] + 1, …, last[0] - 1, first[1], …"""
     lengths = last - first
     starts = np.repeat(first - (np.cumsum(lengths) - lengths), lengths)
     return starts + np.arange(lengths.sum())

@@ -30,7 +30,9 @@ from ml.search.rows import TEXT_COLUMNS, Bools
 FORMAT: Final = 1
 CURRENT: Final = "current.json"
 CLUSTERS_FILE: Final = "cells.faiss"
-SCAN_NUMBERS: Final = ("step", "lost", "longest")
+SCAN_KEYS: Final = {"step": "step", "max_error": "lost", "max_norm": "longest"}
+"""Keys of `about.json` by the field of `QuantizedScan`; stored, so they stay."""
+
 SORT_ORDERS: Final = ("by_photo", "by_item")
 
 
@@ -87,7 +89,7 @@ def load(folder: Path, encoder: str, dim: int, kind: type[ExactIndex] = ExactInd
         content = json.loads((folder / CURRENT).read_bytes())
         if content["format"] != FORMAT:
             raise IndexUnreadable(
-                f"The index in {str(folder)!r} is of another version of this program.", code="index_format"
+                f"The index in {str(folder)!r} has another format; rebuild the index.", code="index_format"
             )
         if (content["encoder"], content["dim"]) != (encoder, dim):
             stored = f"{content['encoder']!r} with {content['dim']} dimensions"
@@ -115,12 +117,12 @@ def _write_segment(segment: Segment, folder: Path, generation: str) -> _SegmentE
             if segment.clusters is not None and segment.clusters.probes:
                 segment.clusters.write(part / CLUSTERS_FILE)
             (part / "about.json").write_text(json.dumps(_metadata(segment)))
-    gone = ""
+    tombstones_file = ""
     if segment.tombstones is not None:
-        gone = f"gone-{generation}-{segment.number}.npy"
-        np.save(folder / gone, np.packbits(segment.tombstones), allow_pickle=False)
-        fsync_file(folder / gone)
-    return _SegmentEntry(segment.files.name, len(segment), gone)
+        tombstones_file = f"gone-{generation}-{segment.number}.npy"
+        np.save(folder / tombstones_file, np.packbits(segment.tombstones), allow_pickle=False)
+        fsync_file(folder / tombstones_file)
+    return _SegmentEntry(segment.files.name, len(segment), tombstones_file)
 
 
 def _segment_arrays(segment: Segment) -> dict[str, npt.NDArray[Any]]:
@@ -138,7 +140,8 @@ def _segment_arrays(segment: Segment) -> dict[str, npt.NDArray[Any]]:
 def _metadata(segment: Segment) -> dict[str, Any]:
     scan, clusters = segment.scan, segment.clusters
     return {
-        "scan": scan and {"starts": scan.starts.tolist()} | {name: getattr(scan, name) for name in SCAN_NUMBERS},
+        "scan": scan
+        and {"starts": scan.starts.tolist()} | {key: getattr(scan, name) for name, key in SCAN_KEYS.items()},
         "cells": clusters and {"probes": clusters.probes},
     }
 
@@ -160,7 +163,7 @@ def _read_segment(entry: _SegmentEntry, folder: Path, dim: int) -> Segment:
     segment = Segment(vectors, photos, items, columns, _read_tombstones(entry, folder), scan, clusters)
     segment.set_files(files)
     for name in SORT_ORDERS:
-        segment.__dict__[name] = array(name, np.int64, rows)  # where cached_property keeps them
+        segment.__dict__[name] = array(name, np.int64, rows)  # the cache of cached_property
     return segment
 
 
@@ -172,7 +175,7 @@ def _read_scan(about: dict[str, Any], files: Path, rows: int, dim: int) -> Quant
         _map_array(files / f"block-{number}.npy", np.uint8, (dim, QuantizedScan.padded(int(count))))
         for number, count in enumerate(np.diff(starts))
     ]
-    return QuantizedScan(blocks, starts, *(float(about[name]) for name in SCAN_NUMBERS))
+    return QuantizedScan(blocks, starts, **{name: float(about[key]) for name, key in SCAN_KEYS.items()})
 
 
 def _read_tombstones(entry: _SegmentEntry, folder: Path) -> Bools | None:

@@ -81,10 +81,10 @@ CREATE_GRAPH: LiteralString = """
 
 GRAPH_SEARCH: LiteralString = """
     SELECT photo_id, item_id, vector FROM {table} WHERE {where}
-    ORDER BY vector::halfvec({dim}) <#> %(query)s::vector::halfvec({dim}) LIMIT %(pool)s"""
+    ORDER BY vector::halfvec({dim}) <#> %(query)s::vector::halfvec({dim}) LIMIT %(candidates)s"""
 
 BRUTE_FORCE_SEARCH: LiteralString = """
-    SELECT photo_id, item_id, vector FROM {table} WHERE {where} ORDER BY vector <#> %(query)s LIMIT %(pool)s"""
+    SELECT photo_id, item_id, vector FROM {table} WHERE {where} ORDER BY vector <#> %(query)s LIMIT %(candidates)s"""
 
 # With sorting off, the planner uses the graph wherever it gives the order; other plans sort nevertheless.
 SETTINGS: LiteralString = """
@@ -251,28 +251,28 @@ class PgVectorIndex(SearchIndex):
             search = Search(cursor, self.dim, graph, brute_force, parameters, k)
             return [search.hits(query) for query in queries]
 
-    def _prepare(self, cursor: Cursor, pool: int) -> tuple[bool, float]:
-        """Configure this transaction for a search of `pool` rows.
+    def _prepare(self, cursor: Cursor, candidates: int) -> tuple[bool, float]:
+        """Configure this transaction for a search of `candidates` rows.
 
         Returns whether there is a graph, and the planner's estimate of the rows in the table.
         """
-        names = {"steps": str(max(MAX_SCAN_TUPLES, 10 * pool)), "table": self._name, "graph": self._graph_name}
-        row = cursor.execute(SETTINGS, {"width": _ef_search(pool), **names}).fetchone()
+        names = {"steps": str(max(MAX_SCAN_TUPLES, 10 * candidates)), "table": self._name, "graph": self._graph_name}
+        row = cursor.execute(SETTINGS, {"width": _ef_search(candidates), **names}).fetchone()
         return (row[-2], row[-1]) if row else (False, 0)
 
     def _is_graph_suitable(
-        self, cursor: Cursor, condition: sql.Composable, parameters: dict[str, Any], pool: int, rows: float
+        self, cursor: Cursor, condition: sql.Composable, parameters: dict[str, Any], candidates: int, rows: float
     ) -> bool:
-        """Whether enough rows match the filter for a graph search, which is widened accordingly.
+        """Return whether enough rows match the filter for a graph search, which is widened accordingly.
 
-        The number of matching rows is the planner's estimate; a wrong one costs time, rarely a result.
+        The number of matching rows is the planner's estimate; a wrong estimate costs time, rarely a result.
         """
         explain = self._sql("EXPLAIN (FORMAT JSON) SELECT 1 FROM {table} WHERE {where}", condition)
         matching = max(1, fetch_value(cursor.execute(explain, parameters))[0]["Plan"]["Plan Rows"])
-        pool = int(pool * rows / matching)  # so many rows contain `pool` matching ones
-        if matching < self._graph_from or pool > EF_SEARCH_RANGE[1]:
+        candidates = int(candidates * rows / matching)  # rows that contain the wanted number of matching rows
+        if matching < self._graph_from or candidates > EF_SEARCH_RANGE[1]:
             return False
-        cursor.execute("SELECT set_config('hnsw.ef_search', %s, true)", [_ef_search(pool)])
+        cursor.execute("SELECT set_config('hnsw.ef_search', %s, true)", [_ef_search(candidates)])
         return True
 
     def _vacuum(self, connection: Connection) -> bool:
@@ -328,7 +328,7 @@ class PgVectorIndex(SearchIndex):
         return f"{self._name}_graph"
 
     def _sql(self, text: LiteralString, where: sql.Composable = ALL, **parts: sql.Composable) -> sql.Composed:
-        """A statement with the identifiers of this index; values are always parameters."""
+        """Return a statement with the identifiers of this index; values are always parameters."""
         return sql.SQL(text).format(
             table=sql.Identifier(self._name),
             graph=sql.Identifier(self._graph_name),
@@ -346,12 +346,12 @@ class PgVectorIndex(SearchIndex):
 
     @contextmanager
     def _change(self) -> Iterator[Cursor]:
-        """A transaction with the lock that serialises changes."""
+        """Open a transaction with the lock that serialises changes."""
         with self._transaction() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [self._change_lock])
             yield cursor
 
 
-def _ef_search(pool: int) -> str:
-    """The `hnsw.ef_search` for a search of `pool` rows."""
-    return str(min(max(EF_SEARCH_RANGE[0], 2 * pool), EF_SEARCH_RANGE[1]))
+def _ef_search(candidates: int) -> str:
+    """Return the `hnsw.ef_search` for a search of `candidates` rows."""
+    return str(min(max(EF_SEARCH_RANGE[0], 2 * candidates), EF_SEARCH_RANGE[1]))

@@ -182,31 +182,31 @@ class Search:
         return self._brute_force_hits(query) if hits is None else hits
 
     def _graph_hits(self, statement: sql.Composed, query: Floats) -> list[Hit] | None:
-        """The best candidates of the graph; None if its search ends with too few."""
-        pool = initial_candidates(self.k)
+        """Return the best candidates of the graph; None if its search ends with too few candidates."""
+        candidates = initial_candidates(self.k)
         while True:
-            photos, items, vectors = self._rows(statement, query, pool)
-            if len(photos) < pool:
+            photos, items, vectors = self._rows(statement, query, candidates)
+            if len(photos) < candidates:
                 return None
             hits = best_hits(items, photos, vectors, query, self.k)
             if len(hits) == self.k:
                 return hits
-            pool *= 4
+            candidates *= 4
 
     def _brute_force_hits(self, query: Floats) -> list[Hit]:
-        """The exact best of all matching rows: rows that were not fetched score below the last hit."""
-        pool = initial_candidates(self.k)
+        """Return the exact best of all matching rows: rows that were not fetched score below the last hit."""
+        candidates = initial_candidates(self.k)
         while True:
-            photos, items, vectors = self._rows(self.brute_force, query, pool)
+            photos, items, vectors = self._rows(self.brute_force, query, candidates)
             hits = best_hits(items, photos, vectors, query, self.k)
-            if len(photos) < pool:
+            if len(photos) < candidates:
                 return hits
             if len(hits) == self.k and hits[-1].score > float(vectors[-1] @ query) + ROUNDING:
                 return hits
-            pool *= 4
+            candidates *= 4
 
-    def _rows(self, statement: sql.Composed, query: Floats, pool: int) -> tuple[Ints, Ints, Floats]:
-        self.cursor.execute(statement, {**self.parameters, "query": query, "pool": pool})
+    def _rows(self, statement: sql.Composed, query: Floats, candidates: int) -> tuple[Ints, Ints, Floats]:
+        self.cursor.execute(statement, {**self.parameters, "query": query, "candidates": candidates})
         return read_rows(self.cursor, self.dim)
 
 

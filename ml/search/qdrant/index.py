@@ -187,7 +187,7 @@ class QdrantIndex(SearchIndex):
         )
 
     def _nearest_items(self, query: Floats, k: int, where: Where) -> dict[int, float]:
-        """The items that may be among the `k` best, with the scores that the server computes.
+        """Return the items that may be among the `k` best, with the scores that the server computes.
 
         The server stops looking for groups after a few attempts, so that fewer groups than requested do not mean that
         there are no more: the request is repeated without the items already fetched. The limit grows while items beyond
@@ -217,7 +217,7 @@ class QdrantIndex(SearchIndex):
                 wanted *= 4
 
     def _rescore_photos(self, items: dict[int, float], query: Floats, where: Where) -> list[models.ScoredPoint]:
-        """The photos of `items` that score at least as high as the worst item, by an exact search."""
+        """Return the photos of `items` that score at least as high as the worst item, by an exact search."""
         limit = PHOTOS_PER_ITEM * len(items)
         while True:
             points = self._client.query_points(
@@ -236,7 +236,7 @@ class QdrantIndex(SearchIndex):
             limit *= 4
 
     def _search_params(self, where: Where, wanted: int) -> models.SearchParams | None:
-        """The parameters of the graph search. The graph has hnsw_m for single filters; several at once need ACORN."""
+        """Return the parameters of the graph search. The graph has links for single filters; several need ACORN."""
         if self._local:  # local mode is always exact, and warns about parameters
             return None
         has_several_filters = len(payload.build_conditions(where)) > 1
@@ -265,7 +265,7 @@ class QdrantIndex(SearchIndex):
         return f"{self.name}-a", f"{self.name}-b"
 
     def _published(self) -> str | None:
-        """The collection behind the alias, or None."""
+        """Return the collection behind the alias, or None."""
         aliases = {alias.alias_name: alias.collection_name for alias in self._client.get_aliases().aliases}
         return aliases.get(self.name)
 

@@ -1,5 +1,4 @@
-"""Convert rows, filters and errors to and from Qdrant. Importing this module raises `QdrantMissing` without its
-client."""
+"""Qdrant payloads: convert rows, filters and errors. Raises `QdrantMissing` on import without qdrant-client."""
 
 import hashlib
 import math
@@ -28,7 +27,7 @@ try:
     from qdrant_client.common.client_exceptions import QdrantException
     from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 except ImportError as error:
-    raise QdrantMissing("An index in Qdrant needs the package qdrant-client, which is not installed.") from error
+    raise QdrantMissing("An index in Qdrant needs the package qdrant-client: pip install qdrant-client.") from error
 
 CLIENT_ERRORS: Final = (ApiException, QdrantException, RpcError)
 """The errors of the client about the server, over HTTP and over gRPC."""
@@ -61,7 +60,7 @@ def create_client(address: str, api_key: str | None, timeout: int) -> QdrantClie
 
 
 def is_local(client: QdrantClient) -> bool:
-    """Whether the client is in local mode, on arrays in memory or in a folder."""
+    """Return whether the client is in local mode, on arrays in memory or in a folder."""
     return client.init_options["location"] == ":memory:" or client.init_options["path"] is not None
 
 
@@ -69,7 +68,7 @@ def translate_error(error: Exception, name: str) -> SearchError:
     """Return the `SearchError` for one of `CLIENT_ERRORS` about the index `name`."""
     is_missing = isinstance(error, UnexpectedResponse) and error.status_code == 404
     if is_missing or (isinstance(error, RpcError) and error.code() == StatusCode.NOT_FOUND):
-        return IndexUnreadable(f"Qdrant has no index {name!r} any more.")
+        return IndexUnreadable(f"Qdrant has no index {name!r}; rebuild the index.")
     if isinstance(error, UnexpectedResponse):
         return IndexUnavailable(f"The Qdrant server refused a request with the status {error.status_code}.")
     cause = error.source if isinstance(error, ResponseHandlingException) else error
@@ -171,5 +170,5 @@ def _word(text: str) -> str:
 
 
 def _finite(price: float) -> float:
-    """A price that JSON can hold: infinity becomes the largest float, which is in the same ranges."""
+    """Return a price that JSON can hold: infinity becomes the largest float, which is in the same ranges."""
     return max(-MAX_FLOAT, min(MAX_FLOAT, float(price)))
