@@ -26,11 +26,14 @@ class Command(Protocol):
     """A module of `ml.commands`, or an object like one. `run` returns the last line of output."""
 
     @property
-    def HELP(self) -> str: ...  # noqa: N802 - a constant in the modules
+    def HELP(self) -> str:  # noqa: N802 - a constant in the modules
+        """One sentence for --help."""
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the arguments of the command to `parser`."""
 
-    def run(self, args: argparse.Namespace) -> str: ...
+    def run(self, args: argparse.Namespace) -> str:
+        """Run the command and return the last line of output. Raises `InputError`."""
 
 
 COMMANDS: dict[str, Command] = {
