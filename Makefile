@@ -1,4 +1,4 @@
-# Every target sets up .venv by itself. `make help` lists them.
+# Targets for the product, checks and tests; each installs .venv first. `make help` lists them.
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3 python3.12 python3.13,$(shell command -v $(name) 2>/dev/null)))
 PORT ?= 8000
@@ -6,7 +6,7 @@ HOST ?= 127.0.0.1
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input
 quoted = '$(subst ','\'',$(1))'
-# Own pictures get a site of their own, so that they never mix with the sample.
+# DATA gets its own VAR_DIR, separate from that of the sample catalogue.
 export VAR_DIR ?= var/demo$(if $(DATA),-$(shell printf '%s' $(call quoted,$(abspath $(DATA))) | cksum | cut -d' ' -f1))
 
 .DEFAULT_GOAL := help
@@ -98,13 +98,13 @@ snapshots: .venv/everything ## rewrite tests/snapshots after an intended change 
 clean: ## remove .venv and var
 	rm -rf .venv var
 
-# --- set-up: a stamp file says which requirements are installed
+# --- set-up: a stamp file records which requirements are installed
 
 .venv/bin/python:
-	@test -n "$(PYTHON)" || { echo "No python3 found. Install Python 3.11 or newer, or say where it is: make PYTHON=/path/to/python" >&2; exit 2; }
+	@test -n "$(PYTHON)" || { echo "No python3 found. Install Python 3.11 or newer, or set its path: make PYTHON=/path/to/python" >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than Python 3.11. Name a newer one: make PYTHON=python3.11" >&2; exit 2; }
-	@$(PYTHON) -c 'import shutil, sys; sys.exit(shutil.disk_usage(".").free < 3 * 2**30)' || { echo "Less than 3 GB are free on this disk; the packages need that much." >&2; exit 2; }
-	@echo "Making a virtual environment in .venv ..."
+	@$(PYTHON) -c 'import shutil, sys; sys.exit(shutil.disk_usage(".").free < 3 * 2**30)' || { echo "Less than 3 GB are free on this disk. Free some space: the packages need 3 GB." >&2; exit 2; }
+	@echo "Creating a virtual environment in .venv ..."
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "Python's venv module is missing. On Debian: apt install python3-venv" >&2; exit 2; }
 
 .venv/product: requirements.txt constraints.txt | .venv/bin/python
