@@ -1,6 +1,7 @@
 """The test suite itself: a dead test process ends the run, slow parts exist, only helpers are shared."""
 
 import ast
+import os
 import subprocess
 import sys
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import suite
+from tests.helpers.command_server import run_command
+from tests.helpers.site import wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -92,3 +95,15 @@ def test_only_tests_and_benchmarks_import_tests() -> None:
         if name.split(".")[0] == "tests"
     ]
     assert imports == []
+
+
+def test_the_command_server_of_a_site_needs_no_settings_in_its_environment(tmp_path: Path) -> None:
+    """Benchmarks start sites without pytest, and so without the environment of tests/settings.py."""
+    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    command = [sys.executable, "-m", "tests.helpers.command_server", str(tmp_path / "commands.sock")]
+    with subprocess.Popen(command, cwd=ROOT, env=environment | {"VAR_DIR": str(tmp_path)}) as server:
+        try:
+            wait_until((tmp_path / "commands.sock").exists, "the command server")
+            assert run_command(tmp_path / "commands.sock", ("check",), timeout=60)[0] == 0
+        finally:
+            server.terminate()

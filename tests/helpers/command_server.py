@@ -61,6 +61,7 @@ def run_command(server: Path, arguments: tuple[str, ...], timeout: float) -> tup
 
 
 def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "clothes_matcher.settings")  # benchmarks run without tests.settings
     setup()
     part = Path(sys.argv[1] + ".part")
     with Server(str(part), Handler) as server:
