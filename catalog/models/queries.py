@@ -61,9 +61,9 @@ class Outcome(models.TextChoices):
 
 
 # Claims and reads a query in one statement. Raw SQL, because Django's UPDATE cannot return rows and is compiled at each
-# use. Relies on Django: the generated table names (`catalog_similarityquery_more_photos` is the join table of a
-# many-to-many field), `Model._meta`, `Field.get_db_prep_save`, and `raw()`, which turns further result columns into
-# attributes.
+# use: with `update()` and `get()` a query takes 33.6 ms instead of 31.2 (`benchmarks.end_to_end`). Relies on Django:
+# the generated table names (`catalog_similarityquery_more_photos` is the join table of a many-to-many field),
+# `Model._meta`, `Field.get_db_prep_save`, and `raw()`, which turns further result columns into attributes.
 _CLAIM = """
 UPDATE catalog_similarityquery SET state = %s, claim_token = %s, claimed_by = %s, claimed_at = %s
 WHERE id = %s AND state = %s

@@ -1,6 +1,8 @@
 """Cache of compiled SQL for hot lookups by UUID.
 
 Django compiles a queryset at every use; with a few joins, compiling takes several times as long as the database.
+Measured with `benchmarks.end_to_end` (SQLite, 10,000 items, interleaved runs): without this cache a query takes 33.1 ms
+instead of 31.2, and the web process 12.8 ms CPU instead of 10.7.
 """
 
 import threading
