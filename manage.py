@@ -22,7 +22,7 @@ def main() -> None:
         except ImproperlyConfigured as error:
             sys.exit(f"The settings cannot be used: {error}")
     except KeyboardInterrupt:
-        sys.exit(130)  # whoever pressed Ctrl-C knows why it ended
+        sys.exit(130)  # Ctrl-C: no traceback
 
 
 if __name__ == "__main__":

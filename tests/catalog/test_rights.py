@@ -1,6 +1,6 @@
-"""Who may do what, for every address of the site and every method: one table, and a walk over the URLs.
+"""Access rights: one table of every URL, HTTP method and kind of client, checked by requests to all of them.
 
-A route without an entry fails the first test. A method without an entry is refused to everybody.
+A route without an entry fails the first test. A method without an entry must be refused to every client.
 """
 
 import re
@@ -27,36 +27,36 @@ from tests.helpers.factories import make_encoder, make_query, make_run, make_upl
 
 pytestmark = pytest.mark.django_db
 
-IN = 0  # let in: what is asked for is there, or what was sent is looked at and found wanting
-WANTING = (400, 409)
+ALLOWED = 0  # the request reaches the view: success, or an error about its (empty) input
+BAD_INPUT = (400, 409)
 SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
 METHODS = (*SAFE, "POST", "PUT", "PATCH", "DELETE")
 
 
 @dataclass(frozen=True)
 class Access:
-    """What becomes of a request by who sends it: IN, or the status of the refusal."""
+    """The expected result by kind of client: ALLOWED, or the status of the refusal."""
 
-    my_phone: int = IN  # a token of its own scope `user`
-    my_browser: int = IN  # a session
-    my_program: int = IN  # a token of the scope `service`
-    their_phone: int = IN  # anybody else's
-    staff_phone: int = IN  # a superuser's token of the scope `staff`, no better than anybody's for what is mine
-    their_browser: int = IN  # nor is a superuser's session, outside of the admin
-    their_program: int = IN
-    nobody: int = IN  # no token and no session; nor has a browser that sent another photo more of mine
-    forged: int = 403  # my browser, when another site's page makes it send something
+    my_phone: int = ALLOWED  # a token of scope `user`
+    my_browser: int = ALLOWED  # a session
+    my_program: int = ALLOWED  # a token of scope `service`
+    their_phone: int = ALLOWED  # a `user` token of another user
+    staff_phone: int = ALLOWED  # a superuser's token of scope `staff`: no right to another user's objects
+    their_browser: int = ALLOWED  # sessions of another user and of a superuser: the latter has rights in the admin only
+    their_program: int = ALLOWED
+    anonymous: int = ALLOWED  # neither token nor session, or the session of another visitor
+    forged: int = 403  # my session without a CSRF token, as a page of another site would send it
 
 
-OPEN = Access(forged=IN)  # no session counts there, so nobody's can be abused
+OPEN = Access(forged=ALLOWED)  # ignores sessions, so CSRF is no risk
 PAGE = Access()
-ANY_SCOPE = Access(nobody=401)
+ANY_SCOPE = Access(anonymous=401)
 PERSONAL_SCOPES = replace(ANY_SCOPE, my_program=403, their_program=403)
 STAFF = replace(PERSONAL_SCOPES, my_phone=403, my_browser=403, their_phone=403, their_browser=403)
 MINE = replace(ANY_SCOPE, their_phone=404, staff_phone=404, their_browser=404, their_program=404)
 MY_ACCOUNT = replace(MINE, my_program=403, their_program=403)
 BY_TOKEN = replace(ANY_SCOPE, my_browser=401, their_browser=401, forged=401)
-MY_PICTURE = replace(MINE, nobody=404)  # a page's picture: who may not see it learns nothing of it
+MY_PICTURE = replace(MINE, anonymous=404)  # 404, so that a refusal does not reveal that the picture exists
 MY_PAGE = replace(MY_PICTURE, my_phone=404, my_program=404)
 NOTHING = Access(*[404] * len(fields(Access)))
 
@@ -74,7 +74,7 @@ ROUTES: dict[str, dict[str, Access]] = {
     "api/v1/devices/": {"GET HEAD": PERSONAL_SCOPES},
     "api/v1/devices/<slug:id>/": {"GET HEAD": MY_ACCOUNT, "PATCH": MY_ACCOUNT, "DELETE": MY_ACCOUNT},
     "api/v1/favourites/": {"GET HEAD": PERSONAL_SCOPES},
-    "api/v1/favourites/<int:item_id>/": {"PUT": PERSONAL_SCOPES, "DELETE": PERSONAL_SCOPES},  # what one keeps oneself
+    "api/v1/favourites/<int:item_id>/": {"PUT": PERSONAL_SCOPES, "DELETE": PERSONAL_SCOPES},  # one's own favourites
     "api/v1/queries/": {"GET HEAD": ANY_SCOPE, "POST": ANY_SCOPE},
     "api/v1/queries/batch/": {"POST": ANY_SCOPE},
     "api/v1/queries/<uuid:pk>/": {"GET HEAD": MINE, "DELETE": MINE},
@@ -91,7 +91,7 @@ ROUTES: dict[str, dict[str, Access]] = {
     "api/v1/schema/": {"GET HEAD": OPEN},
     "api/v1/docs/": {"GET HEAD": OPEN},
     "api/v1/": dict.fromkeys(METHODS, NOTHING),
-    "": {"GET HEAD": PAGE, "POST": PAGE},  # the existing app's JSON, without an account: test_legacy.py
+    "": {"GET HEAD": PAGE, "POST": PAGE},  # JSON of the legacy app: test_legacy.py
     "queries/<uuid:pk>/": {"GET HEAD": MY_PAGE},
     "queries/<uuid:pk>/consent/": {"POST": MY_PAGE},
     "recommendations/<int:pk>/feedback/": {"POST": MY_PAGE},
@@ -99,14 +99,14 @@ ROUTES: dict[str, dict[str, Access]] = {
     "photos/uploads/<uuid:pk>/": {"GET HEAD": MY_PICTURE},
     "photos/uploads/<uuid:pk>/delete/": {"POST": MY_PAGE},
     "account/password/": {"GET HEAD": PAGE, "POST": PAGE},
-    "account/password/<str:code>/": {"GET HEAD": PAGE, "POST": PAGE},  # the code is good for whoever holds it
+    "account/password/<str:code>/": {"GET HEAD": PAGE, "POST": PAGE},  # the code itself authorises
     "favicon.ico": {"GET HEAD": PAGE},
     "healthz": {"GET HEAD": PAGE},
 }
 
 
 def addresses(patterns: Any = None, prefix: str = "") -> Iterator[str]:
-    """Every address of the site, as its pattern is written."""
+    """Yield the URL pattern of every route of the site."""
     for pattern in get_resolver().url_patterns if patterns is None else patterns:
         if isinstance(pattern, URLResolver):
             yield from addresses(pattern.url_patterns, prefix + str(pattern.pattern))
@@ -116,7 +116,7 @@ def addresses(patterns: Any = None, prefix: str = "") -> Iterator[str]:
 
 CODES = {
     401: {"not_authenticated"},
-    403: {"scope_missing", "permission_denied"},  # the latter of what was forged
+    403: {"scope_missing", "permission_denied"},  # permission_denied: missing CSRF token
     404: {"not_found"},
     405: {"method_not_allowed"},
 }
@@ -124,21 +124,21 @@ ADMIN = sorted(address for address in addresses() if address.startswith("admin/"
 
 
 def access_of(route: str, method: str) -> Access | None:
-    """None: the method is refused to everybody."""
+    """Return the table entry; None if the method must be refused to every client."""
     return next((access for methods, access in ROUTES[route].items() if method in methods.split()), None)
 
 
 @dataclass
 class World:
-    """What is mine, and who else there is."""
+    """Objects of one user, and a training run."""
 
     me: User
     query: SimilarityQuery
     device: AuthToken
-    run: TrainingRun  # nobody's, for staff to see
+    run: TrainingRun  # has no owner; staff may see it
 
     def path(self, route: str) -> str:
-        """The route's address with what is mine in it."""
+        """Return the route's path with the ids of my objects."""
         shown = self.query.recommendations.all()[0]
         names: dict[str, object] = {
             "api/v1/queries/": self.query.pk,
@@ -156,11 +156,11 @@ class World:
         }
         return "/" + re.sub(r"^(.*?)<[^>]*>", lambda found: f"{found[1]}{names[found[1]]}", route)
 
-    def marks(self) -> list[bytes]:
-        """Whatever tells of me, and must be seen by nobody else."""
-        return [str(mark).encode() for mark in (*self.query_marks(), device_id(token=self.device), self.me.email)]
+    def private_values(self) -> list[bytes]:
+        """Values that identify my objects; responses to other clients must not contain them."""
+        return [str(value).encode() for value in (*self.query_values(), device_id(token=self.device), self.me.email)]
 
-    def query_marks(self) -> tuple[object, ...]:
+    def query_values(self) -> tuple[object, ...]:
         return self.query.pk, self.query.photo_id, *(photo.pk for photo in self.query.more_photos.all())
 
 
@@ -187,7 +187,8 @@ def with_session(user: User, **options: Any) -> APIClient:
     return browser
 
 
-def visitor() -> APIClient:
+def other_visitor() -> APIClient:
+    """Return a client with the session of a visitor who sent another photo."""
     browser = APIClient()
     make_query(make_upload(visitor="another browser"))
     session = browser.session
@@ -198,11 +199,11 @@ def visitor() -> APIClient:
 
 @pytest.fixture
 def callers(world: World) -> list[tuple[str, APIClient]]:
-    """Who asks, each with the name of its column in `Access`."""
+    """Clients with the name of their field in `Access`."""
     someone, boss = make_user("someone"), make_user("boss", is_staff=True, is_superuser=True)
     return [
-        ("nobody", APIClient()),
-        ("nobody", visitor()),
+        ("anonymous", APIClient()),
+        ("anonymous", other_visitor()),
         ("their_phone", with_token(someone, Scope.USER)),
         ("staff_phone", with_token(boss, Scope.STAFF)),
         ("their_program", with_token(boss, Scope.SERVICE)),
@@ -215,7 +216,7 @@ def callers(world: World) -> list[tuple[str, APIClient]]:
     ]
 
 
-def of_me(world: World) -> list[object]:
+def my_rows(world: World) -> list[object]:
     me = world.me.pk
     owned = [apps.get_model("catalog", name).objects.filter(owner=me) for name in ("UploadedPhoto", "SimilarityQuery")]
     kept = [Favourite.objects.filter(user=me), AuthToken.objects.filter(user=me), User.objects.filter(pk=me)]
@@ -232,7 +233,7 @@ def test_every_route_has_an_entry_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_who_has_no_right_is_refused_and_changes_nothing(
+def test_a_client_without_the_right_is_refused_and_changes_nothing(
     world: World, callers: list[tuple[str, APIClient]], route: str
 ) -> None:
     path, before = world.path(route), read_all_rows()
@@ -240,10 +241,10 @@ def test_who_has_no_right_is_refused_and_changes_nothing(
         access = access_of(route, method)
         for name, client in callers:
             refusal = None if access is None else getattr(access, name)
-            if refusal == IN or (name == "forged" and method in SAFE):
+            if refusal == ALLOWED or (name == "forged" and method in SAFE):
                 continue
             answer = client.generic(method, path)
-            if method == "OPTIONS" and access is None:  # pages answer with the methods they take, and nothing else
+            if method == "OPTIONS" and access is None:  # pages list their allowed methods
                 assert answer.status_code in {200, 401, 403, 404, 405}, (name, method, path)
                 assert answer.status_code != 200 or not content_of(answer), (name, path)
             else:
@@ -253,34 +254,44 @@ def test_who_has_no_right_is_refused_and_changes_nothing(
                     or method == "HEAD"
                     or answer.json()["code"] in CODES[answer.status_code]
                 )
-            assert name.startswith(("my_", "forged")) or not any(mark in content_of(answer) for mark in world.marks())
+            assert name.startswith(("my_", "forged")) or not any(
+                value in content_of(answer) for value in world.private_values()
+            )
     assert read_all_rows() == before
 
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if ROUTES[route] != ROUTES["api/v1/"]])
-def test_who_has_the_right_is_let_in_and_nobody_else_sees_or_changes_what_is_mine(
+def test_allowed_requests_succeed_without_showing_or_changing_my_objects_to_others(
     world: World, callers: list[tuple[str, APIClient]], route: str, settings: Any
 ) -> None:
     settings.SIGN_UP = True
-    path, before = world.path(route), of_me(world)
+    path, before = world.path(route), my_rows(world)
     for method in METHODS:
         access = access_of(route, method)
         for name, client in callers:
-            if access is None or getattr(access, name) != IN or (path == "/api/v1/schema/" and name != "nobody"):
-                continue  # the schema is the same for all, and takes a while to make
+            if (
+                access is None
+                or getattr(access, name) != ALLOWED
+                or (path == "/api/v1/schema/" and name != "anonymous")
+            ):
+                continue  # generating the schema is slow; it is equal for all clients
             with transaction.atomic():
                 answer = client.generic(method, path)
-                assert answer.status_code < 400 or answer.status_code in WANTING, (name, method, path, answer.content)
+                assert answer.status_code < 400 or answer.status_code in BAD_INPUT, (name, method, path, answer.content)
                 if not name.startswith(("my_", "forged")):
-                    assert of_me(world) == before, (name, method, path)
+                    assert my_rows(world) == before, (name, method, path)
                     if "code" not in route:
-                        assert not any(mark in content_of(answer) for mark in world.marks()), (name, method, path)
+                        assert not any(value in content_of(answer) for value in world.private_values()), (
+                            name,
+                            method,
+                            path,
+                        )
                 transaction.set_rollback(True)
 
 
 # --- the admin
 
-# What staff without any permission may open: the frame around the pages, and their own password.
+# Open to staff without permissions: the index, login and logout, and their own password.
 FRAME = {"", "login/", "logout/", "search/", "jsi18n/", "password_change/", "password_change/done/"}
 
 
@@ -290,8 +301,8 @@ def admin_path(route: str, world: World) -> str:
     return "/" + re.sub(r"<[^>]*>", str(world.me.pk), plain)
 
 
-def leads_to_the_door(answer: Any, path: str) -> bool:
-    """The login page, the way to it, or the way out."""
+def is_login_redirect(answer: Any, path: str) -> bool:
+    """Whether the response is the login page, a redirect to it, or the redirect after logout."""
     if path == "/admin/login/":
         return bool(answer.status_code == 200 and b'name="password"' in answer.content)
     if path == "/admin/logout/" and answer.status_code == 302:
@@ -299,27 +310,27 @@ def leads_to_the_door(answer: Any, path: str) -> bool:
     return bool(answer.status_code == 302 and answer.url.startswith("/admin/login/?"))
 
 
-@pytest.mark.parametrize("client_of", ["nobody", "phone", "staff phone", "program", "browser"])
-def test_nobody_without_staff_rights_gets_into_the_admin(world: World, client_of: str) -> None:
+@pytest.mark.parametrize("client_of", ["anonymous", "phone", "staff phone", "program", "browser"])
+def test_clients_without_a_staff_session_are_sent_to_the_login_page(world: World, client_of: str) -> None:
     boss = make_user("boss", is_staff=True, is_superuser=True)
     makers: dict[str, Callable[[], Client]] = {
-        "nobody": Client,
+        "anonymous": Client,
         "phone": lambda: with_token(world.me, Scope.USER),
         "staff phone": lambda: with_token(boss, Scope.STAFF),  # a token opens the API, never the admin
         "program": lambda: with_token(boss, Scope.SERVICE),
         "browser": lambda: with_session(world.me),
     }
-    client, before = makers[client_of](), of_me(world)
+    client, before = makers[client_of](), my_rows(world)
     for route in ADMIN:
         path = admin_path(route, world)
         for method in ("GET", "POST"):
             answer = client.generic(method, path)
-            assert leads_to_the_door(answer, path), (method, path, answer.status_code)
-    assert of_me(world) == before
+            assert is_login_redirect(answer, path), (method, path, answer.status_code)
+    assert my_rows(world) == before
 
 
-def test_staff_without_permissions_see_the_frame_of_the_admin_and_no_page(world: World) -> None:
-    clerk, before = with_session(make_user("clerk", is_staff=True)), of_me(world)
+def test_staff_without_permissions_see_no_admin_page(world: World) -> None:
+    clerk, before = with_session(make_user("clerk", is_staff=True)), my_rows(world)
     make_encoder()
     for route in ADMIN:
         path = admin_path(route, world)
@@ -327,15 +338,15 @@ def test_staff_without_permissions_see_the_frame_of_the_admin_and_no_page(world:
             if path.removeprefix("/admin/") not in FRAME:
                 answer = clerk.generic(method, path)
                 assert answer.status_code in {302, 403, 404, 405}, (method, path, answer.status_code)
-                assert answer.status_code != 302 or not answer.content  # to another of these addresses
-                assert not any(mark in answer.content for mark in world.marks())
-    assert of_me(world) == before
+                assert answer.status_code != 302 or not answer.content  # a redirect without content
+                assert not any(value in answer.content for value in world.private_values())
+    assert my_rows(world) == before
 
 
-# --- what the walk cannot see
+# --- ids in bodies and lists, which the table does not cover
 
 
-def test_the_photo_of_someone_else_cannot_be_asked_about(world: World, callers: list[tuple[str, APIClient]]) -> None:
+def test_a_query_about_another_users_photo_is_refused(world: World, callers: list[tuple[str, APIClient]]) -> None:
     for name, client in callers:
         if name.startswith("their_"):
             answer = client.post("/api/v1/queries/", {"photo_id": str(world.query.photo_id)})
@@ -343,7 +354,7 @@ def test_the_photo_of_someone_else_cannot_be_asked_about(world: World, callers: 
             assert answer.json()["errors"][0]["code"] == "unknown_photo"
 
 
-def test_a_visitor_reaches_only_what_the_same_browser_sent(client: Client) -> None:
+def test_a_visitor_reaches_only_the_objects_of_the_same_session(client: Client) -> None:
     session = client.session
     session[VISITOR] = "this browser"
     session.save()
@@ -353,7 +364,7 @@ def test_a_visitor_reaches_only_what_the_same_browser_sent(client: Client) -> No
         assert client.get(f"/photos/uploads/{query.photo_id}/").status_code == status
 
 
-def test_the_list_of_queries_holds_only_what_is_mine(world: World, callers: list[tuple[str, APIClient]]) -> None:
-    visitor()
+def test_the_list_of_queries_contains_only_my_queries(world: World, callers: list[tuple[str, APIClient]]) -> None:
+    other_visitor()
     my_phone = dict(callers)["my_phone"]
     assert [query["id"] for query in my_phone.get("/api/v1/queries/").json()["results"]] == [str(world.query.pk)]
